@@ -1,0 +1,26 @@
+"""Put a small, fast, trustworthy embedding model into an OpenSearch cluster that you already run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Artifact", "HybridSearcher", "OnnxEncoder", "__version__"]
+
+if TYPE_CHECKING:
+    from ce2de_os.artifact import Artifact
+    from ce2de_os.encoder import OnnxEncoder
+    from ce2de_os.search.searcher import HybridSearcher
+
+_HOMES = {
+    "Artifact": "ce2de_os.artifact",
+    "HybridSearcher": "ce2de_os.search.searcher",
+    "OnnxEncoder": "ce2de_os.encoder",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - lazy, so that `ce2de --help` stays fast
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ce2de_os' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,45 @@
+"""Array types, the shape letters used in every docstring, and the few array functions shared by all verbs.
+
+``B`` batch, ``L`` tokens, ``H`` hidden, ``D`` dim, ``N`` candidates per query, ``K`` results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Embeddings = NDArray[np.float32]
+"""``(B, D)`` float32, one L2-normalised embedding per row."""
+
+TokenIds = NDArray[np.int64]
+"""``(B, L)`` int64, padded on the right."""
+
+
+def l2_normalize(vectors: NDArray[np.float32]) -> Embeddings:
+    """Divide each row of ``(B, D)`` by its Euclidean length; a zero row stays zero."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-12), dtype=np.float32)
+
+
+def cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Row-wise cosine of two ``(B, D)`` arrays, shape ``(B,)``."""
+    return np.asarray(np.sum(l2_normalize(left) * l2_normalize(right), axis=1), dtype=np.float32)
+
+
+def token_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Group texts of similar length so that padding is rare and memory is bounded.
+
+    Yields lists of positions into ``lengths``, longest texts first. A batch holds at most ``max_tokens``
+    tokens counted with padding (its size times its longest text), but always at least one text.
+    """
+    order = sorted(range(len(lengths)), key=lambda position: lengths[position], reverse=True)
+    batch: list[int] = []
+    for position in order:
+        if batch and (len(batch) + 1) * lengths[batch[0]] > max_tokens:
+            yield batch
+            batch = []
+        batch.append(position)
+    if batch:
+        yield batch

@@ -1,0 +1,75 @@
+"""The ``ce2de`` command. One file per verb, loaded when it is called, so that ``--help`` is instant.
+
+Data goes to stdout, progress and messages to stderr. Exit codes: 0 done, 1 one of our errors (one line, no
+traceback), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from ce2de_os import __version__
+from ce2de_os.errors import Ce2deError
+
+# name: (module, one line for `ce2de --help`); the order is the order of work.
+COMMANDS = {
+    "demo": ("ce2de_os.cli.demo", "See it all work here: servers, workers, reindex, hybrid search."),
+    "doctor": ("ce2de_os.cli.doctor", "Check cluster, broker, workers and model; tell the cure."),
+    "local": ("ce2de_os.cli.local", "Start and stop a real OpenSearch and Redis on this machine."),
+    "distill": ("ce2de_os.cli.distill", "Train a two-layer student from an encoder and plain texts."),
+    "export": ("ce2de_os.cli.export", "Turn a student into a quantized ONNX model folder."),
+    "reindex": ("ce2de_os.cli.reindex", "Embed an index's documents and move its alias."),
+    "search": ("ce2de_os.cli.search", "Ask an index by BM25, vectors, or both."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command, or ``None`` if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(COMMANDS[cmd_name][0])
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ce2de")
+@click.option("-v", "--verbose", is_flag=True, help="Show the library's log records on stderr.")
+def cli(verbose: bool) -> None:
+    """Put a small, fast embedding model into an OpenSearch cluster that you already run.
+
+    \b
+    Try it on this machine:      ce2de demo
+    Embed an existing index:     ce2de reindex start articles --text-fields title,body --alias articles-search
+    Ask it:                      ce2de search articles-search "how do I …"
+
+    Connection settings come from flags or from the environment (CE2DE_OPENSEARCH_URL, CE2DE_BROKER_URL, …);
+    each command's --help names them.
+    """
+    from ce2de_os import logs
+
+    logs.configure(verbose)
+
+
+def main() -> None:
+    """Run the CLI; our own errors become one line on stderr and exit code 1."""
+    try:
+        cli(prog_name="ce2de")
+    except Ce2deError as error:
+        click.echo(f"ce2de: {error}", err=True)
+        sys.exit(1)

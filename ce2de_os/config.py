@@ -1,0 +1,118 @@
+"""Settings: one frozen dataclass per concern, each value with three faces.
+
+A value comes from the function argument, else the command-line flag, else the environment variable
+``CE2DE_...``, else the default below. `Settings.from_env` is the only reader of the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ce2de_os.errors import ConfigError
+
+TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+@dataclass(frozen=True)
+class OpenSearchSettings:
+    """How to reach OpenSearch; the names are opensearch-py's own where it has one.
+
+    ``username``/``password`` become ``http_auth``. ``None`` leaves opensearch-py's default.
+    """
+
+    url: str = "http://127.0.0.1:9200"
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_certs: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    verify_certs: bool = True
+    timeout_s: float = 60.0
+
+    def client_kwargs(self) -> dict[str, Any]:
+        """The keyword arguments for ``opensearchpy.OpenSearch``."""
+        kwargs: dict[str, Any] = {"hosts": [self.url], "timeout": self.timeout_s}
+        if self.username is not None:
+            kwargs["http_auth"] = (self.username, self.password or "")
+        if self.url.startswith("https"):
+            kwargs["verify_certs"] = self.verify_certs
+            kwargs["ssl_show_warn"] = self.verify_certs
+        for name in ("ca_certs", "client_cert", "client_key"):
+            if getattr(self, name) is not None:
+                kwargs[name] = getattr(self, name)
+        return kwargs
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the CLI and the workers need to know before they start.
+
+    ``artifact`` is the model folder; ``None`` means the student that comes with the package.
+    ``threads`` is the number of cores one encoder uses.
+    """
+
+    opensearch: OpenSearchSettings = OpenSearchSettings()
+    broker_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
+    artifact: Path | None = None
+    threads: int = 1
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read ``CE2DE_*`` from ``environ`` (``None``: this process's environment).
+
+        Raises:
+            ConfigError: a variable holds a value of the wrong kind.
+        """
+        env = os.environ if environ is None else environ
+        defaults = OpenSearchSettings()
+        opensearch = OpenSearchSettings(
+            url=env.get("CE2DE_OPENSEARCH_URL", defaults.url),
+            username=env.get("CE2DE_OPENSEARCH_USERNAME"),
+            password=env.get("CE2DE_OPENSEARCH_PASSWORD"),
+            ca_certs=env.get("CE2DE_OPENSEARCH_CA_CERTS"),
+            client_cert=env.get("CE2DE_OPENSEARCH_CLIENT_CERT"),
+            client_key=env.get("CE2DE_OPENSEARCH_CLIENT_KEY"),
+            verify_certs=_boolean(env, "CE2DE_OPENSEARCH_VERIFY_CERTS", defaults.verify_certs),
+            timeout_s=_number(env, "CE2DE_OPENSEARCH_TIMEOUT_S", defaults.timeout_s),
+        )
+        artifact = env.get("CE2DE_ARTIFACT")
+        return cls(
+            opensearch=opensearch,
+            broker_url=env.get("CE2DE_BROKER_URL", cls().broker_url),
+            artifact=Path(artifact) if artifact else None,
+            threads=int(_number(env, "CE2DE_THREADS", 1)),
+        )
+
+
+def mask_url(url: str) -> str:
+    """``url`` with its password replaced by stars, for messages."""
+    scheme, separator, rest = url.partition("://")
+    credentials, at, host = rest.rpartition("@")
+    user = credentials.partition(":")[0]
+    return f"{scheme}{separator}{user}:***@{host}" if at else url
+
+
+def _boolean(env: Mapping[str, str], name: str, default: bool) -> bool:
+    value = env.get(name, "").strip().lower()
+    if not value:
+        return default
+    if value not in TRUE | FALSE:
+        raise ConfigError(f"{name}: got '{value}', expected true or false")
+    return value in TRUE
+
+
+def _number(env: Mapping[str, str], name: str, default: float) -> float:
+    value = env.get(name, "").strip()
+    if not value:
+        return default
+    try:
+        number = float(value)
+    except ValueError:
+        raise ConfigError(f"{name}: got '{value}', expected a number") from None
+    if number <= 0:
+        raise ConfigError(f"{name}: got '{value}', expected a number above 0")
+    return number

@@ -1,0 +1,88 @@
+"""Every error that this package raises on purpose.
+
+::
+
+    Ce2deError                      the CLI prints one line and exits with 1
+    ├── ConfigError                 a setting is missing or wrong
+    ├── DataError                   a file or a record cannot be used
+    ├── MissingExtraError           an optional dependency is not installed
+    ├── LocalServerError            a local OpenSearch or Redis cannot be provided
+    ├── ArtifactError               a model folder cannot be used
+    │   ├── ArtifactNotFoundError
+    │   ├── ArtifactMismatchError   index, task and model disagree about the fingerprint
+    │   └── ParityError             this machine computes other vectors than the exporter did
+    ├── JobError                    a reindex job is not in the state that the command needs
+    └── BackendError                raised only inside ``ce2de_os.index.client``
+        ├── BackendUnavailableError retryable: connection, timeout, 429, 503
+        ├── IndexSchemaError        a mapping or dimension conflict: a person must act
+        └── BulkWriteError          a whole bulk request was refused
+
+Every class is built from one string, because Celery pickles errors and drops other arguments; its docstring
+is the default message. Whether to retry is decided by type.
+"""
+
+from __future__ import annotations
+
+
+class Ce2deError(Exception):
+    """Something went wrong in ce2de-os."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class ConfigError(Ce2deError):
+    """A setting is missing or wrong."""
+
+
+class DataError(Ce2deError):
+    """A file or a record cannot be used."""
+
+
+class MissingExtraError(Ce2deError):
+    """An optional dependency is not installed."""
+
+    @classmethod
+    def for_extra(cls, extra: str, module: str | None) -> MissingExtraError:
+        """The error for ``module`` (``None``: unknown) with the command that installs its extra."""
+        return cls(f"{module or 'a library'} is not installed; run: pip install 'ce2de-os[{extra}]'")
+
+
+class LocalServerError(Ce2deError):
+    """A local OpenSearch or Redis cannot be provided."""
+
+
+class ArtifactError(Ce2deError):
+    """The model folder cannot be used."""
+
+
+class ArtifactNotFoundError(ArtifactError):
+    """The model folder does not exist."""
+
+
+class ArtifactMismatchError(ArtifactError):
+    """Index, task and model disagree about the model's fingerprint."""
+
+
+class ParityError(ArtifactError):
+    """This machine computes other vectors than the ones stored with the model."""
+
+
+class JobError(Ce2deError):
+    """The reindex job is not in the state that the command needs."""
+
+
+class BackendError(Ce2deError):
+    """OpenSearch refused a request."""
+
+
+class BackendUnavailableError(BackendError):
+    """OpenSearch does not answer; trying again later may help."""
+
+
+class IndexSchemaError(BackendError):
+    """The index does not fit the request; a person must act."""
+
+
+class BulkWriteError(BackendError):
+    """OpenSearch refused a bulk request as a whole."""
