@@ -1,0 +1,1 @@
+"""Index: the client, index bodies, aliases and bulk writing."""
