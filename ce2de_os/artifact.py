@@ -1,0 +1,214 @@
+"""The artifact: a model folder as data.
+
+::
+
+    student_en/
+    ├── model.onnx       int8 graph: input_ids, attention_mask (B, L) int64 -> embeddings (B, D) float32
+    ├── tokenizer.json   Hugging Face fast tokenizer, without truncation or padding
+    ├── canary.jsonl     texts with the embeddings that the unquantized model gives them
+    └── manifest.json    what it is, what it was made from, and the hashes of the other three
+
+The **fingerprint** names the vector space: it changes whenever the vectors could. It stands in the mapping of
+every index that carries the model's vectors, in every task and in the query helper, so that vectors of two
+models never meet in one ranking.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ce2de_os.arrays import Embeddings
+from ce2de_os.errors import ArtifactError, ArtifactNotFoundError
+
+FORMAT = 1
+MODEL_FILE, TOKENIZER_FILE, CANARY_FILE, MANIFEST_FILE = (
+    "model.onnx",
+    "tokenizer.json",
+    "canary.jsonl",
+    "manifest.json",
+)
+HASHED_FILES = (MODEL_FILE, TOKENIZER_FILE, CANARY_FILE)
+DEFAULT_FOLDER = Path(__file__).parent / "models" / "student_en"
+
+_FIELDS: dict[str, type] = {
+    "name": str,
+    "dim": int,
+    "max_length": int,
+    "pooling": str,
+    "query_prefix": str,
+    "document_prefix": str,
+    "source": dict,
+    "recipe": dict,
+    "files": dict,
+    "fingerprint": str,
+}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A validated model folder.
+
+    Attributes:
+        folder: where the files lie.
+        name: a short name for people.
+        dim: length of one embedding.
+        max_length: tokens read of a text, special tokens included; the rest is cut off.
+        pooling: how token states become one embedding, in words.
+        query_prefix: put before every query, ``""`` for none.
+        document_prefix: put before every document, ``""`` for none.
+        source: what the weights were made from.
+        recipe: how they were made.
+        fingerprint: 64 hexadecimal digits that name the vector space.
+    """
+
+    folder: Path
+    name: str
+    dim: int
+    max_length: int
+    pooling: str
+    query_prefix: str
+    document_prefix: str
+    source: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    fingerprint: str
+
+    @classmethod
+    def load(cls, folder: Path | None = None) -> Artifact:
+        """Read a folder's manifest and check every file against it; ``None`` means the packaged student.
+
+        Raises:
+            ArtifactNotFoundError: the folder or its manifest does not exist.
+            ArtifactError: the manifest is not valid, or a file is missing, damaged or replaced.
+        """
+        folder = DEFAULT_FOLDER if folder is None else folder
+        manifest = _read_manifest(folder)
+        for name in HASHED_FILES:
+            _check_file(folder / name, manifest["files"].get(name, ""))
+        fingerprint = _fingerprint(manifest)
+        if fingerprint != manifest["fingerprint"]:
+            raise ArtifactError(
+                f"{folder / MANIFEST_FILE}: the fingerprint does not belong to these settings "
+                f"(got {manifest['fingerprint'][:12]}, expected {fingerprint[:12]}); export the model again"
+            )
+        return cls(folder, **{key: manifest[key] for key in _FIELDS if key != "files"})
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        *,
+        name: str,
+        dim: int,
+        max_length: int,
+        pooling: str,
+        source: Mapping[str, Any],
+        recipe: Mapping[str, Any],
+        query_prefix: str = "",
+        document_prefix: str = "",
+    ) -> Artifact:
+        """Write the manifest for a folder that already holds the three other files, and load the result.
+
+        Raises:
+            ArtifactError: one of the files is missing.
+        """
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "name": name,
+            "dim": dim,
+            "max_length": max_length,
+            "pooling": pooling,
+            "query_prefix": query_prefix,
+            "document_prefix": document_prefix,
+            "source": dict(source),
+            "recipe": dict(recipe),
+            "files": {file: _sha256(folder / file) for file in HASHED_FILES},
+        }
+        manifest["fingerprint"] = _fingerprint(manifest)
+        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+        (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
+        return cls.load(folder)
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX file."""
+        return self.folder / MODEL_FILE
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """The tokenizer file."""
+        return self.folder / TOKENIZER_FILE
+
+    def canaries(self) -> tuple[list[str], Embeddings]:
+        """The canary texts and their unquantized ``(B, D)`` embeddings.
+
+        Raises:
+            ArtifactError: a line is not a canary of this model's dimension.
+        """
+        path = self.folder / CANARY_FILE
+        try:
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            texts = [str(row["text"]) for row in rows]
+            vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ArtifactError(f"{path}: not a list of canaries: {error}") from error
+        if vectors.shape != (len(texts), self.dim) or not texts:
+            raise ArtifactError(f"{path}: got shape {vectors.shape}, expected ({len(texts)}, {self.dim})")
+        return texts, vectors
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise ArtifactNotFoundError(
+            f"{folder}: no {MANIFEST_FILE} there; pass a folder written by 'ce2de export' in --artifact or CE2DE_ARTIFACT"
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ArtifactError(f"{path}: not a format {FORMAT} manifest; use the ce2de-os version that wrote it")
+    for key, kind in _FIELDS.items():
+        if not isinstance(manifest.get(key), kind):
+            raise ArtifactError(
+                f"{path}: '{key}' is missing or not a {kind.__name__}; export the model again"
+            )
+    return manifest
+
+
+def _check_file(path: Path, expected: str) -> None:
+    got = _sha256(path)
+    if got != expected:
+        raise ArtifactError(
+            f"{path}: damaged or replaced (sha256 is {got[:12]}…, the manifest says {expected[:12]}…); "
+            "copy the folder again or run 'ce2de export'"
+        )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(
+            f"{path}: {error.strerror}; copy the folder again or run 'ce2de export'"
+        ) from error
+
+
+def _fingerprint(manifest: Mapping[str, Any]) -> str:
+    """sha256 over everything that decides an embedding; names, recipes and canaries do not."""
+    decisive = {
+        "model": manifest["files"].get(MODEL_FILE),
+        "tokenizer": manifest["files"].get(TOKENIZER_FILE),
+        "normalization": "l2",
+    }
+    for key in ("dim", "max_length", "pooling", "query_prefix", "document_prefix"):
+        decisive[key] = manifest[key]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,154 @@
+"""OnnxEncoder: text to embedding with tokenizers, ONNX Runtime and numpy, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+from ce2de_os.arrays import Embeddings, TokenIds, cosine, token_batches
+from ce2de_os.artifact import Artifact
+from ce2de_os.errors import ArtifactError, ConfigError, ParityError
+
+CANARY_MIN_COSINE = 0.95
+"""Least cosine between this machine's int8 embedding and the stored fp32 one; saturating int8 is far below."""
+
+BATCH_TOKENS = 2048
+"""Tokens in one run of the graph, padding included: large enough to amortise a call, small enough for the cache."""
+
+_CHUNK_TEXTS = 4096  # texts tokenized at a time, so that memory does not grow with the input
+_CHARS_PER_TOKEN = 32  # text beyond max_length times this is not even tokenized
+
+
+class OnnxEncoder:
+    """Encodes queries and documents with an artifact's quantized model.
+
+    One encoder may be shared by threads. Creating it replays the artifact's canaries: a CPU on which the
+    quantized arithmetic goes wrong is refused instead of filling an index with noise.
+
+    Args:
+        artifact: a loaded artifact, its folder, or ``None`` for the packaged student.
+        threads: cores that one encoder uses.
+        batch_tokens: tokens per run of the graph, padding included.
+
+    Raises:
+        ArtifactError: the model cannot be loaded.
+        ParityError: this machine's embeddings differ from the ones stored with the model.
+        ConfigError: ``threads`` or ``batch_tokens`` is below 1.
+    """
+
+    def __init__(
+        self, artifact: Artifact | Path | None = None, *, threads: int = 1, batch_tokens: int = BATCH_TOKENS
+    ) -> None:
+        if threads < 1 or batch_tokens < 1:
+            raise ConfigError(
+                f"threads and batch_tokens must be at least 1, got {threads} and {batch_tokens}; "
+                "see --threads or CE2DE_THREADS"
+            )
+        self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
+        self._batch_tokens = batch_tokens
+        self._max_chars = self.artifact.max_length * _CHARS_PER_TOKEN
+        self._tokenizer = _load_tokenizer(self.artifact)
+        self._session = _load_session(self.artifact, threads)
+        self._check_canaries()
+
+    @property
+    def fingerprint(self) -> str:
+        """The artifact's fingerprint."""
+        return self.artifact.fingerprint
+
+    @property
+    def dim(self) -> int:
+        """Length of one embedding."""
+        return self.artifact.dim
+
+    def encode_queries(self, texts: Sequence[str]) -> Embeddings:
+        """Encode search queries to ``(B, D)`` float32, L2-normalised, in the order given."""
+        return self._encode(texts, self.artifact.query_prefix)
+
+    def encode_documents(self, texts: Sequence[str]) -> Embeddings:
+        """Encode documents to ``(B, D)`` float32, L2-normalised, in the order given.
+
+        Only the first ``max_length`` tokens count. An empty text has an embedding too, that of no words.
+        """
+        return self._encode(texts, self.artifact.document_prefix)
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text, special tokens included, cut to ``max_length``."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def _encode(self, texts: Sequence[str], prefix: str) -> Embeddings:
+        embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
+        for start in range(0, len(texts), _CHUNK_TEXTS):
+            chunk = [
+                prefix + _readable(text[: self._max_chars]) for text in texts[start : start + _CHUNK_TEXTS]
+            ]
+            ids = self.token_ids(chunk)
+            for batch in token_batches([len(row) for row in ids], self._batch_tokens):
+                rows = [start + position for position in batch]
+                embeddings[rows] = self._run([ids[position] for position in batch])
+        return embeddings
+
+    def _run(self, ids: list[list[int]]) -> Embeddings:
+        input_ids, attention_mask = _pad(ids)
+        outputs: list[Any] = self._session.run(
+            ["embeddings"], {"input_ids": input_ids, "attention_mask": attention_mask}
+        )
+        return np.asarray(outputs[0], dtype=np.float32)
+
+    def _check_canaries(self) -> None:
+        texts, expected = self.artifact.canaries()
+        worst = float(cosine(self.encode_documents(texts), expected).min())
+        if not worst >= CANARY_MIN_COSINE:  # NaN fails too
+            raise ParityError(
+                f"{self.artifact.folder}: this CPU computes wrong vectors (cosine {worst:.3f} to the stored ones, "
+                f"at least {CANARY_MIN_COSINE} expected); use another machine or an artifact quantized for it"
+            )
+
+
+def _readable(text: str) -> str:
+    """``text`` with lone surrogates replaced by question marks: the tokenizer takes only valid Unicode."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _pad(ids: list[list[int]]) -> tuple[TokenIds, TokenIds]:
+    """Right-pad to ``(B, L)`` with id 0, which the attention mask hides."""
+    shape = (len(ids), max(len(row) for row in ids))
+    input_ids, attention_mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    for index, row in enumerate(ids):
+        input_ids[index, : len(row)] = row
+        attention_mask[index, : len(row)] = 1
+    return input_ids, attention_mask
+
+
+def _load_tokenizer(artifact: Artifact) -> Tokenizer:
+    # The tokenizer's own thread pool would take cores that belong to other encoders, and it warns after a fork.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        tokenizer = Tokenizer.from_file(str(artifact.tokenizer_path))
+    except Exception as error:  # the library raises bare Exception
+        raise ArtifactError(f"{artifact.tokenizer_path}: not a tokenizer: {error}") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(artifact.max_length)
+    return tokenizer
+
+
+def _load_session(artifact: Artifact, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Idle threads must not spin: the cores are shared with other workers and with OpenSearch.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    try:
+        return onnxruntime.InferenceSession(
+            str(artifact.model_path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's exception classes share no public base
+        first_line = str(error).splitlines()[0]
+        raise ArtifactError(f"{artifact.model_path}: ONNX Runtime cannot load it: {first_line}") from error
