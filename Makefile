@@ -1,0 +1,78 @@
+# Two virtual environments: .venv is what a user installs (no torch; the demo runs in it),
+# .venv-dev adds training, export, linters and tests (about 3 GB, most of it torch).
+
+MIN_PYTHON := 3.11
+# The first interpreter that really runs and is new enough; choose another with: make PYTHON=/path/to/python ...
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$python && break; done)
+
+RUN := .venv/bin
+DEV := .venv-dev/bin
+PIP_INSTALL := install --quiet --disable-pip-version-check --constraint constraints.txt
+TEXTS := runs/texts
+STUDENT := runs/student
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types contracts unit tests student constraints clean python
+
+help: ## Show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | \
+		awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: .venv/.stamp ## Everything in one command: servers, workers, reindex, hybrid search
+	@$(RUN)/ce2de demo $(DEMO_FLAGS)
+
+test: lint types contracts tests ## Lint, types, import contracts, then every test on real servers
+
+lint: .venv-dev/.stamp ## ruff: rules and format
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+
+types: .venv-dev/.stamp ## mypy, strict
+	$(DEV)/mypy
+
+contracts: .venv-dev/.stamp ## Which package may import which
+	$(DEV)/lint-imports
+
+unit: .venv-dev/.stamp ## The tests that need no server (seconds)
+	$(DEV)/python -m pytest tests/unit
+
+tests: .venv-dev/.stamp ## All tests: unit, integration, acceptance
+	$(DEV)/python -m pytest tests --durations=10
+
+student: .venv-dev/.stamp ## Train and export the packaged student again (up to 90 minutes on two cores)
+	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)
+	$(DEV)/ce2de distill --texts $(TEXTS) --out $(STUDENT)
+	$(DEV)/ce2de export $(STUDENT) --out runs/student_en
+
+constraints: .venv-tools/.stamp ## Resolve every version anew into constraints.txt
+	@echo "# The versions that the tests run with (Linux x86-64, Python $(MIN_PYTHON)). Rebuild: make constraints" > $@.new
+	@.venv-tools/bin/pip-compile --quiet --all-extras --strip-extras --allow-unsafe --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file=- pyproject.toml > $@.pins
+	@grep '^[a-z]' $@.pins | grep -v '^ce2de-os' >> $@.new
+	@rm $@.pins; mv $@.new $@.txt
+
+clean: ## Remove the virtual environments and caches (not the downloaded servers)
+	rm -rf .venv .venv-dev .venv-tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+python:
+	@test -n "$(PYTHON)" || { echo "make: no Python >= $(MIN_PYTHON) found; install python$(MIN_PYTHON)" \
+		"(Debian: apt-get install python$(MIN_PYTHON)-venv) or run: make PYTHON=/path/to/python" >&2; exit 1; }
+
+# A stamp is newer than what it was installed from, so that pip runs only when something changed.
+.venv/.stamp: pyproject.toml constraints.txt | python
+	@echo "Setting up .venv with $(PYTHON): search, workers, local servers (about 130 MB to download) ..." >&2
+	@$(PYTHON) -m venv .venv
+	@$(RUN)/python -m pip $(PIP_INSTALL) --editable '.[worker,local]'
+	@touch $@
+
+.venv-dev/.stamp: pyproject.toml constraints.txt | python
+	@echo "Setting up .venv-dev with $(PYTHON): the same, training and tests (about 3 GB to download) ..." >&2
+	@$(PYTHON) -m venv .venv-dev
+	@$(DEV)/python -m pip $(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+.venv-tools/.stamp: | python
+	@$(PYTHON) -m venv .venv-tools
+	@.venv-tools/bin/python -m pip install --quiet --disable-pip-version-check pip-tools
+	@touch $@
