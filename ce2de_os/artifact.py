@@ -167,7 +167,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST_FILE
     if not path.is_file():
         raise ArtifactNotFoundError(
-            f"{folder}: no {MANIFEST_FILE} there; pass a folder written by 'ce2de export' in --artifact or CE2DE_ARTIFACT"
+            f"{folder}: no {MANIFEST_FILE} there; "
+            "pass a folder written by 'ce2de export' in --artifact or CE2DE_ARTIFACT"
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))

@@ -16,10 +16,10 @@ from ce2de_os.artifact import Artifact
 from ce2de_os.errors import ArtifactError, ConfigError, ParityError
 
 CANARY_MIN_COSINE = 0.95
-"""Least cosine between this machine's int8 embedding and the stored fp32 one; saturating int8 is far below."""
+"""Least cosine between this machine's int8 embedding and the stored fp32 one; saturation is far below."""
 
 BATCH_TOKENS = 2048
-"""Tokens in one run of the graph, padding included: large enough to amortise a call, small enough for the cache."""
+"""Tokens in one run of the graph, padding included: enough to amortise a call, few enough for the cache."""
 
 _CHUNK_TEXTS = 4096  # texts tokenized at a time, so that memory does not grow with the input
 _CHARS_PER_TOKEN = 32  # text beyond max_length times this is not even tokenized
@@ -106,8 +106,8 @@ class OnnxEncoder:
         worst = float(cosine(self.encode_documents(texts), expected).min())
         if not worst >= CANARY_MIN_COSINE:  # NaN fails too
             raise ParityError(
-                f"{self.artifact.folder}: this CPU computes wrong vectors (cosine {worst:.3f} to the stored ones, "
-                f"at least {CANARY_MIN_COSINE} expected); use another machine or an artifact quantized for it"
+                f"{self.artifact.folder}: this CPU computes wrong vectors (cosine {worst:.3f} to the "
+                f"stored ones, at least {CANARY_MIN_COSINE} expected); use another machine or an artifact quantized for it"
             )
 
 
@@ -127,7 +127,7 @@ def _pad(ids: list[list[int]]) -> tuple[TokenIds, TokenIds]:
 
 
 def _load_tokenizer(artifact: Artifact) -> Tokenizer:
-    # The tokenizer's own thread pool would take cores that belong to other encoders, and it warns after a fork.
+    # The tokenizer's own thread pool would take cores of other encoders, and it warns after a fork.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         tokenizer = Tokenizer.from_file(str(artifact.tokenizer_path))

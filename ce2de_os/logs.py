@@ -26,7 +26,7 @@ class KeyValueFormatter(logging.Formatter):
 
 
 def configure(verbose: bool = False) -> None:
-    """Send this package's log records to stderr; called by the CLI and by the workers, never by the library."""
+    """Send this package's log records to stderr; called by the CLI and the workers."""
     handler = logging.StreamHandler()
     handler.setFormatter(KeyValueFormatter())
     logger = logging.getLogger("ce2de_os")

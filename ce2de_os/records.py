@@ -1,7 +1,8 @@
 """The records that travel between verbs, and readers for the file formats of the field.
 
 Collections follow the BEIR layout: ``corpus.jsonl`` (``_id``, ``title``, ``text``), ``queries.jsonl``
-(``_id``, ``text``) and ``qrels.tsv`` (``query-id``, ``corpus-id``, ``score``); ``.gz`` files are read as they are.
+(``_id``, ``text``) and ``qrels.tsv`` (``query-id``, ``corpus-id``, ``score``); ``.gz`` files are
+read as they are.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def read_documents(path: Path) -> Iterator[Document]:
     """Stream a ``corpus.jsonl`` (``_id``, ``text``, optional ``title``).
 
     Raises:
-        DataError: the file cannot be read, or a line lacks ``_id`` or ``text``; the message names file and line.
+        DataError: the file cannot be read, or a line lacks ``_id`` or ``text``; the message names both.
     """
     for place, row in _json_lines(path):
         yield Document(_text(row, "_id", place), str(row.get("title") or ""), _text(row, "text", place))
