@@ -1,7 +1,7 @@
 """Fusion: pure functions that join ranked lists into one.
 
 They repeat OpenSearch's ``normalization-processor`` (min_max, arithmetic_mean) and ``score-ranker-processor``
-(rrf) step by step in float32, so that fusing on the client gives the scores that the cluster's pipeline gives.
+(rrf) step by step in float32, so that fusing on the client gives the scores of the cluster's pipeline.
 A run is a ranked list, best first, without a document twice; an empty run is allowed everywhere.
 """
 
@@ -38,7 +38,7 @@ def min_max(scores: Scores) -> Scores:
 def fuse_min_max(runs: Sequence[Run], weights: Sequence[float]) -> list[ScoredDoc]:
     """Weighted mean of the runs' min-max normalised scores; a document absent from a run gets 0 there.
 
-    ``weights`` holds one non-negative number per run, not all of them 0. Equal scores are ordered by ``doc_id``.
+    ``weights`` holds one non-negative number per run, not all 0. Equal scores are ordered by ``doc_id``.
     """
     weighted = []
     for run, weight in zip(runs, weights, strict=True):
