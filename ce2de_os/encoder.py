@@ -107,7 +107,8 @@ class OnnxEncoder:
         if not worst >= CANARY_MIN_COSINE:  # NaN fails too
             raise ParityError(
                 f"{self.artifact.folder}: this CPU computes wrong vectors (cosine {worst:.3f} to the "
-                f"stored ones, at least {CANARY_MIN_COSINE} expected); use another machine or an artifact quantized for it"
+                f"stored ones, at least {CANARY_MIN_COSINE} expected); "
+                "use another machine or an artifact quantized for it"
             )
 
 

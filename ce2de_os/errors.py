@@ -11,6 +11,7 @@
     │   ├── ArtifactNotFoundError
     │   ├── ArtifactMismatchError   index, task and model disagree about the fingerprint
     │   └── ParityError             this machine computes other vectors than the exporter did
+    ├── BrokerUnavailableError      Redis does not answer
     ├── JobError                    a reindex job is not in the state that the command needs
     └── BackendError                raised only inside ``ce2de_os.index.client``
         ├── BackendUnavailableError retryable: connection, timeout, 429, 503
@@ -66,6 +67,10 @@ class ArtifactMismatchError(ArtifactError):
 
 class ParityError(ArtifactError):
     """This machine computes other vectors than the ones stored with the model."""
+
+
+class BrokerUnavailableError(Ce2deError):
+    """The broker does not answer; check CE2DE_BROKER_URL or run: ce2de local up."""
 
 
 class JobError(Ce2deError):

@@ -18,7 +18,9 @@ Command = Callable[..., Any]
 def connection_options(command: Command) -> Command:
     """Add the OpenSearch flags and pass one ``settings: Settings`` to the command."""
 
-    @click.option("--url", help="OpenSearch's address. (env: CE2DE_OPENSEARCH_URL; default http://127.0.0.1:9200)")
+    @click.option(
+        "--url", help="OpenSearch's address. (env: CE2DE_OPENSEARCH_URL; default http://127.0.0.1:9200)"
+    )
     @click.option("--username", help="Basic-auth user. (env: CE2DE_OPENSEARCH_USERNAME)")
     @click.option("--ca-certs", help="File with the cluster's CA. (env: CE2DE_OPENSEARCH_CA_CERTS)")
     @click.option(
@@ -36,8 +38,13 @@ def connection_options(command: Command) -> Command:
         **kwargs: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         settings = Settings.from_env()
-        flags = {"url": url, "username": username, "ca_certs": ca_certs}
-        opensearch = replace(settings.opensearch, **{k: v for k, v in flags.items() if v is not None})
+        known = settings.opensearch
+        opensearch = replace(
+            known,
+            url=url or known.url,
+            username=username or known.username,
+            ca_certs=ca_certs or known.ca_certs,
+        )
         settings = replace(settings, opensearch=opensearch, artifact=artifact or settings.artifact)
         return command(*args, settings=settings, **kwargs)
 

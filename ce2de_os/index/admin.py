@@ -1,0 +1,142 @@
+"""Indexes and aliases: look, create, refresh, move."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import BackendUnavailableError, ConfigError
+from ce2de_os.index.client import backend_errors
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """One physical index: its name, uuid, flat ``index`` settings and mapping."""
+
+    name: str
+    uuid: str
+    settings: Mapping[str, Any]
+    mappings: Mapping[str, Any]
+
+
+def describe(client: OpenSearch, name: str) -> IndexInfo:
+    """Look up one index by its name or by an alias of it.
+
+    Raises:
+        IndexSchemaError: there is no such index.
+        ConfigError: ``name`` stands for several indexes.
+    """
+    with backend_errors(f"look up index '{name}'"):
+        found = client.indices.get(index=name, params={"flat_settings": "true"})
+    if len(found) != 1:
+        names = ", ".join(sorted(found)) or "none"
+        raise ConfigError(f"'{name}' stands for {len(found)} indexes ({names}); name one index")
+    ((physical, body),) = found.items()
+    settings = {key.removeprefix("index."): value for key, value in body["settings"].items()}
+    return IndexInfo(physical, settings["uuid"], settings, body.get("mappings", {}))
+
+
+def exists(client: OpenSearch, name: str) -> bool:
+    """Whether an index or alias of this name exists."""
+    with backend_errors(f"look up index '{name}'"):
+        return bool(client.indices.exists(index=name))
+
+
+def create(client: OpenSearch, name: str, body: Mapping[str, Any]) -> None:
+    """Create an index; one that already exists is left as it is."""
+    with backend_errors(f"create index '{name}'"):
+        answer = client.indices.create(index=name, body=dict(body), params={"ignore": [400]})
+    error = answer.get("error", {}) if isinstance(answer, dict) else {}
+    if error and error.get("type") != "resource_already_exists_exception":
+        raise ConfigError(f"create index '{name}': {error.get('reason', 'refused')}")
+
+
+def put_settings(client: OpenSearch, name: str, settings: Mapping[str, Any]) -> None:
+    """Change dynamic settings; ``None`` resets one to its default."""
+    with backend_errors(f"change settings of '{name}'"):
+        client.indices.put_settings(index=name, body=dict(settings))
+
+
+def refresh(client: OpenSearch, name: str) -> None:
+    """Make everything written so far visible to searches."""
+    with backend_errors(f"refresh '{name}'"):
+        client.indices.refresh(index=name)
+
+
+def count(client: OpenSearch, name: str, query: Mapping[str, Any] | None = None) -> int:
+    """Number of visible documents, of those that match ``query`` if one is given."""
+    with backend_errors(f"count documents of '{name}'"):
+        return int(client.count(index=name, body={"query": query} if query else None)["count"])
+
+
+def checkpoints(client: OpenSearch, name: str) -> dict[int, int]:
+    """Each shard's global checkpoint: every operation up to this ``_seq_no`` is complete (-1: none yet).
+
+    Raises:
+        BackendUnavailableError: a primary shard is not assigned.
+    """
+    with backend_errors(f"read shard statistics of '{name}'"):
+        stats = client.indices.stats(index=name, params={"level": "shards"})
+    found = {}
+    for shards in stats["indices"].values():
+        for number, copies in shards["shards"].items():
+            for copy in copies:
+                if copy["routing"]["primary"] and "seq_no" in copy:
+                    found[int(number)] = int(copy["seq_no"]["global_checkpoint"])
+    total = int(describe(client, name).settings["number_of_shards"])
+    if len(found) != total:
+        raise BackendUnavailableError(
+            f"read shard statistics of '{name}': {len(found)} of {total} primaries answer"
+        )
+    return found
+
+
+def alias_targets(client: OpenSearch, alias: str) -> list[str]:
+    """The indexes an alias points to; empty if there is no such alias."""
+    with backend_errors(f"look up alias '{alias}'"):
+        answer = client.indices.get_alias(name=alias, params={"ignore": [404]})
+    return sorted(name for name, body in answer.items() if isinstance(body, dict) and "aliases" in body)
+
+
+def move_alias(client: OpenSearch, alias: str, target: str) -> list[str]:
+    """Point ``alias`` to ``target`` alone, in one atomic request; returns what it pointed to before."""
+    previous = alias_targets(client, alias)
+    actions: list[dict[str, Any]] = [
+        {"remove": {"index": name, "alias": alias}} for name in previous if name != target
+    ]
+    actions.append({"add": {"index": target, "alias": alias}})
+    with backend_errors(f"move alias '{alias}' to '{target}'"):
+        client.indices.update_aliases(body={"actions": actions})
+    return previous
+
+
+def text_paths(mappings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every ``(dotted path, type)`` of a mapping's leaf fields, without multi-fields."""
+    for name, field in mappings.get("properties", {}).items():
+        if "properties" in field:
+            yield from text_paths(field, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(field.get("type", "object"))
+
+
+def patiently(call: Callable[[], T], patience_s: float = 120.0) -> T:
+    """Repeat ``call`` while OpenSearch does not answer, waiting 0.5, 1, 2, … at most 8 seconds in between.
+
+    Raises:
+        BackendUnavailableError: it still does not answer after ``patience_s``.
+    """
+    deadline, pause = time.monotonic() + patience_s, 0.5
+    while True:
+        try:
+            return call()
+        except BackendUnavailableError:
+            if time.monotonic() + pause > deadline:
+                raise
+            time.sleep(pause)
+            pause = min(pause * 2, 8.0)

@@ -1,0 +1,94 @@
+"""Fill the JSON bodies of ``index_templates/`` and build a target index from its source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from ce2de_os.errors import ConfigError
+from ce2de_os.index.metadata import IndexMetadata
+
+# Settings that belong to one physical index and cannot, or must not, be copied to another.
+_PRIVATE_SETTINGS = (
+    "blocks",
+    "creation_date",
+    "history_uuid",
+    "provided_name",
+    "resize",
+    "routing.allocation.initial_recovery",
+    "uuid",
+    "verified_before_close",
+    "version",
+)
+# Settings that slow the load down or would run a pipeline twice; they return when the job is finished.
+HELD_BACK = (
+    "auto_expand_replicas",
+    "default_pipeline",
+    "final_pipeline",
+    "number_of_replicas",
+    "refresh_interval",
+)
+
+
+def render(name: str, holes: Mapping[str, Any]) -> dict[str, Any]:
+    """Read ``index_templates/<name>.json`` and put values into its holes.
+
+    A hole is a whole string ``"$hole"``, as a key or as a value; the value put there keeps its type.
+
+    Raises:
+        ConfigError: the template names a hole that is not given.
+    """
+    body = json.loads(files("index_templates").joinpath(f"{name}.json").read_text(encoding="utf-8"))
+    rendered = _fill(body, holes)
+    if not isinstance(rendered, dict):
+        raise ConfigError(f"index_templates/{name}.json: expected an object")
+    return rendered
+
+
+def _fill(node: Any, holes: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(node, dict):
+        return {_fill(key, holes): _fill(value, holes) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_fill(value, holes) for value in node]
+    if isinstance(node, str) and node.startswith("$"):
+        if node[1:] not in holes:
+            raise ConfigError(f"index template: no value for the hole '{node}'")
+        return holes[node[1:]]
+    return node
+
+
+def target_body(
+    source_settings: Mapping[str, Any],
+    source_mappings: Mapping[str, Any],
+    metadata: IndexMetadata,
+    engine: str,
+) -> dict[str, Any]:
+    """The body that creates a target: the source's settings, analyzers and mappings plus the vector field.
+
+    Args:
+        source_settings: ``index`` settings of the source, flat (``"number_of_shards": "1"``).
+        source_mappings: the source's mapping.
+        metadata: what the target's ``_meta`` will say.
+        engine: k-NN engine, ``lucene`` or ``faiss``.
+
+    """
+    holes = {"vector_field": metadata.vector_field, "dim": metadata.dim, "engine": engine}
+    body = render("vector_index", holes)
+    carried = {f"index.{key}": value for key, value in source_settings.items() if _carries_over(key)}
+    mappings = {**source_mappings}
+    mappings["properties"] = {**source_mappings.get("properties", {}), **body["mappings"]["properties"]}
+    mappings["_meta"] = {**source_mappings.get("_meta", {}), **metadata.to_meta()}
+    return {"settings": {**carried, **body["settings"]}, "mappings": mappings}
+
+
+def held_back_settings(source_settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the target gets back after the load; ``None`` resets a setting to OpenSearch's default."""
+    return {f"index.{key}": source_settings.get(key) for key in HELD_BACK}
+
+
+def _carries_over(key: str) -> bool:
+    if key in HELD_BACK:
+        return False
+    return not any(key == private or key.startswith(f"{private}.") for private in _PRIVATE_SETTINGS)

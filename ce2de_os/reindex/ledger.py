@@ -1,0 +1,213 @@
+"""The ledger: jobs and slices as documents of one OpenSearch index.
+
+A document is changed only if nobody changed it since it was read (``if_seq_no``/``if_primary_term``), so two
+workers can never both hold a lease.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import JobError
+from ce2de_os.index import admin
+from ce2de_os.index.client import backend_errors
+from ce2de_os.index.templates import render
+from ce2de_os.reindex.job import FAILED, RUNNING, WAITING, Job, Slice
+
+LEDGER_INDEX = "ce2de-ledger"
+LEASE_S = 60.0
+MAX_ATTEMPTS = 3
+_BATCH = 1000
+_CONFLICT = 409
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a record stands, to change it only if it is still as it was read."""
+
+    seq_no: int
+    primary_term: int
+
+
+@dataclass(frozen=True)
+class StoredJob(Stored):
+    """A job as it stands in the ledger."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class StoredSlice(Stored):
+    """A slice as it stands in the ledger."""
+
+    slice: Slice
+
+
+class Ledger:
+    """Reads and changes the records of jobs; every method may raise the errors of ``index.client``."""
+
+    def __init__(self, client: OpenSearch) -> None:
+        self._client = client
+
+    def create(self) -> None:
+        """Create the ledger's index if it does not exist."""
+        if not admin.exists(self._client, LEDGER_INDEX):
+            admin.create(self._client, LEDGER_INDEX, render("ledger", {}))
+
+    def add_job(self, job: Job) -> bool:
+        """Enter a new job; ``False`` if one of this id is there already."""
+        return self._put(_job_key(job.job_id), job.to_source(), {"op_type": "create"}) is not None
+
+    def add_slices(self, job: Job) -> None:
+        """Enter the job's slices; those already there stay as they are."""
+        lines: list[dict[str, Any]] = []
+        for number, bounds in enumerate(job.ranges):
+            record = Slice(job.job_id, number, bounds, cursor=bounds.after)
+            lines += [{"create": {"_id": _slice_key(job.job_id, number)}}, record.to_source()]
+        for start in range(0, len(lines), _BATCH):
+            with backend_errors("write the job's slices"):
+                answer = self._client.bulk(index=LEDGER_INDEX, body=lines[start : start + _BATCH])
+            failed = [item for item in answer["items"] if item["create"]["status"] not in (201, _CONFLICT)]
+            if failed:
+                raise JobError(f"write the job's slices: {failed[0]['create'].get('error')}")
+
+    def job(self, job_id: str) -> StoredJob:
+        """Read a job.
+
+        Raises:
+            JobError: there is no such job.
+        """
+        found = self.find_job(job_id)
+        if found is None:
+            raise JobError(f"no job '{job_id}' in this cluster; 'ce2de reindex status' lists all")
+        return found
+
+    def find_job(self, job_id: str) -> StoredJob | None:
+        """Read a job; ``None`` if there is none of this id."""
+        answer = self._get(_job_key(job_id))
+        if answer is None:
+            return None
+        return StoredJob(answer["_seq_no"], answer["_primary_term"], Job.from_source(answer["_source"]))
+
+    def jobs(self) -> list[Job]:
+        """The newest hundred jobs, newest first."""
+        if not admin.exists(self._client, LEDGER_INDEX):
+            return []
+        admin.refresh(self._client, LEDGER_INDEX)
+        body = {
+            "size": 100,
+            "query": {"term": {"kind": "job"}},
+            "sort": [{"created_at_s": {"order": "desc", "unmapped_type": "double"}}],
+        }
+        with backend_errors("list jobs"):
+            answer = self._client.search(index=LEDGER_INDEX, body=body)
+        return [Job.from_source(hit["_source"]) for hit in answer["hits"]["hits"]]
+
+    def slice(self, job_id: str, number: int) -> StoredSlice:
+        """Read a slice.
+
+        Raises:
+            JobError: there is no such slice.
+        """
+        answer = self._get(_slice_key(job_id, number))
+        if answer is None:
+            raise JobError(f"no slice {number} of job '{job_id}' in this cluster")
+        return StoredSlice(answer["_seq_no"], answer["_primary_term"], Slice.from_source(answer["_source"]))
+
+    def slices(self, job: Job) -> list[Slice]:
+        """All slices of a job, by number, as they are at this moment."""
+        keys = [_slice_key(job.job_id, number) for number in range(len(job.ranges))]
+        found: list[Slice] = []
+        for start in range(0, len(keys), _BATCH):
+            with backend_errors("read the job's slices"):
+                answer = self._client.mget(index=LEDGER_INDEX, body={"ids": keys[start : start + _BATCH]})
+            found += [Slice.from_source(entry["_source"]) for entry in answer["docs"] if entry.get("found")]
+        return found
+
+    def change_job(self, stored: StoredJob, **changes: Any) -> StoredJob | None:  # noqa: ANN401
+        """Change a job; ``None`` if somebody changed it since it was read."""
+        job = replace(stored.job, **changes)
+        written = self._put(_job_key(job.job_id), job.to_source(), _condition(stored))
+        return StoredJob(written.seq_no, written.primary_term, job) if written else None
+
+    def change_slice(self, stored: StoredSlice, **changes: Any) -> StoredSlice | None:  # noqa: ANN401
+        """Change a slice; ``None`` if somebody changed it since it was read: the lease is lost."""
+        record = replace(stored.slice, **changes)
+        written = self._put(_slice_key(record.job_id, record.number), record.to_source(), _condition(stored))
+        return StoredSlice(written.seq_no, written.primary_term, record) if written else None
+
+    def claim(self, job_id: str, number: int, owner: str) -> StoredSlice | None:
+        """Take a slice's lease; ``None`` if there is nothing to do or somebody else is at it.
+
+        A slice that was taken `MAX_ATTEMPTS` times without moving its cursor is set aside as failed.
+        """
+        stored = self.slice(job_id, number)
+        if not claimable(stored.slice):
+            return None
+        if stored.slice.attempts >= MAX_ATTEMPTS:
+            error = stored.slice.last_error or "its worker died each time"
+            self.change_slice(stored, state=FAILED, owner=None, last_error=f"gave up after 3 tries: {error}")
+            return None
+        attempts = stored.slice.attempts + 1
+        return self.change_slice(
+            stored, state=RUNNING, owner=owner, lease_until_s=lease_end(), attempts=attempts
+        )
+
+    def reset(self, job: Job) -> None:
+        """Let failed slices and open-ended finished ones be taken again."""
+        for record in self.slices(job):
+            reopen = record.state == FAILED or (record.state == "done" and record.range.upto is None)
+            if reopen:
+                stored = self.slice(job.job_id, record.number)
+                self.change_slice(stored, state=WAITING, attempts=0, last_error=None, owner=None)
+
+    def forget(self, job: Job) -> None:
+        """Remove a job and its slices."""
+        keys = [_job_key(job.job_id), *(_slice_key(job.job_id, number) for number in range(len(job.ranges)))]
+        with backend_errors("remove the job's records"):
+            self._client.bulk(index=LEDGER_INDEX, body=[{"delete": {"_id": key}} for key in keys])
+
+    def _get(self, key: str) -> dict[str, Any] | None:
+        with backend_errors("read the ledger"):
+            answer = self._client.get(index=LEDGER_INDEX, id=key, params={"ignore": [404]})
+        return answer if answer.get("found") else None
+
+    def _put(self, key: str, source: dict[str, Any], condition: dict[str, Any]) -> Stored | None:
+        params = {**condition, "ignore": [_CONFLICT]}
+        with backend_errors("write the ledger"):
+            answer = self._client.index(index=LEDGER_INDEX, id=key, body=source, params=params)
+        if "error" in answer:
+            return None
+        return Stored(answer["_seq_no"], answer["_primary_term"])
+
+
+def claimable(record: Slice) -> bool:
+    """Whether a slice has work left and nobody holds its lease."""
+    return record.state == WAITING or (record.state == RUNNING and record.lease_until_s < time.time())
+
+
+def orphans(records: Iterable[Slice]) -> list[Slice]:
+    """Slices whose worker let the lease run out."""
+    return [record for record in records if record.state == RUNNING and claimable(record)]
+
+
+def lease_end() -> float:
+    """When a lease that is taken or renewed now runs out, in seconds since the epoch."""
+    return time.time() + LEASE_S
+
+
+def _job_key(job_id: str) -> str:
+    return f"job:{job_id}"
+
+
+def _slice_key(job_id: str, number: int) -> str:
+    return f"slice:{job_id}:{number}"
+
+
+def _condition(stored: Stored) -> dict[str, Any]:
+    return {"if_seq_no": stored.seq_no, "if_primary_term": stored.primary_term}

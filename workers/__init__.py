@@ -1,0 +1,1 @@
+"""The Celery application that embeds: ``celery -A workers.app worker``."""

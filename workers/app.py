@@ -1,0 +1,58 @@
+"""The Celery application. Tasks carry ids, never text or secrets; the ledger in OpenSearch is the truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import celeryd_init, worker_process_init
+
+from ce2de_os import logs
+from ce2de_os.artifact import Artifact
+from ce2de_os.config import Settings
+from ce2de_os.errors import Ce2deError
+
+QUEUE = "ce2de"
+
+# Seconds until a message that a dead worker had taken is given to another; far above a task's time budget.
+VISIBILITY_TIMEOUT_S = 300
+
+app = Celery("ce2de", broker=Settings.from_env().broker_url, include=["workers.tasks"])
+app.conf.update(
+    accept_content=["json"],
+    task_serializer="json",
+    task_default_queue=QUEUE,
+    task_ignore_result=True,
+    # A message is done when its work is done; a worker that dies in between gives it back.
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={
+        "visibility_timeout": VISIBILITY_TIMEOUT_S,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+    },
+    task_publish_retry_policy={
+        "max_retries": 5,
+        "interval_start": 0.2,
+        "interval_step": 0.5,
+        "interval_max": 2,
+    },
+    worker_hijack_root_logger=False,
+)
+
+
+@celeryd_init.connect
+def check_artifact(**_: Any) -> None:  # noqa: ANN401 - Celery's signal arguments
+    """Refuse to start with a model folder that is missing or damaged."""
+    try:
+        Artifact.load(Settings.from_env().artifact)
+    except Ce2deError as error:
+        raise SystemExit(f"ce2de worker: {error}") from error
+
+
+@worker_process_init.connect
+def configure_logs(**_: Any) -> None:  # noqa: ANN401
+    """Log this package's records in each worker process."""
+    logs.configure()

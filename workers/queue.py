@@ -1,0 +1,55 @@
+"""Sending tasks: the library's ``TaskQueue`` on Celery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from ce2de_os.config import Settings, mask_url
+from ce2de_os.errors import BrokerUnavailableError
+from ce2de_os.reindex.job import Job
+from workers.app import app
+
+
+class CeleryQueue:
+    """Sends tasks to the workers by name, with ids and the model's fingerprint only.
+
+    ``broker_url`` ``None`` means the environment's.
+
+    Raises:
+        BrokerUnavailableError: from every method, if Redis does not answer.
+    """
+
+    def __init__(self, broker_url: str | None = None) -> None:
+        self._url = broker_url or Settings.from_env().broker_url
+
+    def check(self) -> None:
+        """Connect to the broker once."""
+        with self._connection() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
+
+    def embed_slice(self, job: Job, number: int) -> None:
+        """Ask for work on one slice."""
+        self._send("ce2de.embed_slice", job.job_id, number, job.fingerprint)
+
+    def finish_job(self, job: Job) -> None:
+        """Ask for verification and cutover."""
+        self._send("ce2de.finish_job", job.job_id, job.fingerprint)
+
+    def _send(self, task: str, *args: str | int) -> None:
+        with self._connection() as connection:
+            app.send_task(task, args=args, connection=connection)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        try:
+            with app.connection_for_write(self._url) as connection:
+                yield connection
+        except OperationalError as error:
+            raise BrokerUnavailableError(
+                f"Redis at {mask_url(self._url)} does not answer; "
+                "check CE2DE_BROKER_URL or run: ce2de local up"
+            ) from error

@@ -1,0 +1,31 @@
+"""What a worker process opens once and keeps: its client and its encoder."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import cache
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.config import Settings
+from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.index.client import connect
+
+
+@cache
+def client() -> OpenSearch:
+    """This process's connection to OpenSearch."""
+    return connect(Settings.from_env().opensearch)
+
+
+@cache
+def encoder() -> OnnxEncoder:
+    """This process's encoder; loading it checks the model on this CPU."""
+    settings = Settings.from_env()
+    return OnnxEncoder(settings.artifact, threads=settings.threads)
+
+
+def owner() -> str:
+    """Who holds a lease: this process."""
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,0 +1,39 @@
+"""The tasks; the work itself is in ``ce2de_os.reindex``."""
+
+from __future__ import annotations
+
+from ce2de_os.errors import BackendUnavailableError, Ce2deError
+from ce2de_os.reindex import service
+from ce2de_os.reindex.finish import finish
+from ce2de_os.reindex.pipeline import check_fingerprint, run_slice
+from workers import resources
+from workers.app import app
+from workers.queue import CeleryQueue
+
+BUDGET_S = 20.0
+"""Seconds that a task works before it passes its slice on, so that no message is held for long."""
+
+_RETRY = {"autoretry_for": (BackendUnavailableError,), "retry_backoff": 2, "retry_backoff_max": 60}
+
+
+@app.task(name="ce2de.embed_slice", max_retries=20, **_RETRY)
+def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
+    """Embed a slice for a while and pass on what is left."""
+    client = resources.client()
+    try:
+        check_fingerprint(job_id, fingerprint, resources.encoder())
+        more = run_slice(client, resources.encoder(), job_id, number, resources.owner(), BUDGET_S)
+    except BackendUnavailableError:
+        raise
+    except Ce2deError as error:
+        service.note_error(client, job_id, number, str(error))
+        service.after_slice(client, CeleryQueue(), job_id, number, more=False)
+        raise
+    service.after_slice(client, CeleryQueue(), job_id, number, more)
+
+
+@app.task(name="ce2de.finish_job", max_retries=20, **_RETRY)
+def finish_job(job_id: str, fingerprint: str) -> None:
+    """Verify the target and move the alias."""
+    check_fingerprint(job_id, fingerprint, resources.encoder())
+    finish(resources.client(), resources.encoder(), job_id, resources.owner())
