@@ -48,6 +48,24 @@ class OpenSearchSettings:
 
 
 @dataclass(frozen=True)
+class LocalSettings:
+    """Where ``ce2de local`` keeps its files and looks for Java.
+
+    ``cache`` holds the downloads, which all of a user's instances share, and the instances' data.
+    ``java_home`` is looked at before every other place; ``None`` means the search starts at ``PATH``.
+    """
+
+    cache: Path = field(default_factory=lambda: _default_cache({}))
+    java_home: Path | None = None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> LocalSettings:
+        """Read ``CE2DE_CACHE``, ``XDG_CACHE_HOME`` and ``JAVA_HOME``."""
+        java_home = env.get("JAVA_HOME")
+        return cls(cache=_default_cache(env), java_home=Path(java_home) if java_home else None)
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything the CLI and the workers need to know before they start.
 
@@ -59,6 +77,7 @@ class Settings:
     broker_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
     artifact: Path | None = None
     threads: int = 1
+    local: LocalSettings = field(default_factory=LocalSettings)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -85,6 +104,7 @@ class Settings:
             broker_url=env.get("CE2DE_BROKER_URL", cls().broker_url),
             artifact=Path(artifact) if artifact else None,
             threads=int(_number(env, "CE2DE_THREADS", 1)),
+            local=LocalSettings.from_env(env),
         )
 
 
@@ -94,6 +114,16 @@ def mask_url(url: str) -> str:
     credentials, at, host = rest.rpartition("@")
     user = credentials.partition(":")[0]
     return f"{scheme}{separator}{user}:***@{host}" if at else url
+
+
+def _default_cache(env: Mapping[str, str]) -> Path:
+    """The cache folder; root gets one that the account which runs OpenSearch for it may enter."""
+    if env.get("CE2DE_CACHE"):
+        return Path(env["CE2DE_CACHE"]).expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path("/var/cache/ce2de")
+    base = Path(env.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return base.absolute() / "ce2de"
 
 
 def _boolean(env: Mapping[str, str], name: str, default: bool) -> bool:

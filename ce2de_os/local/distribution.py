@@ -1,0 +1,94 @@
+"""Put an OpenSearch together from downloaded files: ``lib/``, ``modules/``, ``plugins/``."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ce2de_os.local.download import Progress, download
+from ce2de_os.local.lockfile import Lock, LockedFile, Module
+
+# 2.x refuses a module without a policy. The server is a test server of its own user on the loopback
+# device; what it may do is limited by that user's rights.
+_POLICY = "grant {\n  permission java.security.AllPermission;\n};\n"
+
+
+def provide(lock: Lock, cache: Path, progress: Progress) -> Path:
+    """The folder with ``lock``'s OpenSearch, made from verified downloads if it is not there yet.
+
+    All instances of a user share it and never write to it.
+
+    Raises:
+        LocalServerError: a file cannot be had, or its checksum is wrong.
+        MissingExtraError: jgo is not installed.
+    """
+    target = cache / "opensearch" / f"{lock.version}-{lock.fingerprint}"
+    with exclusive(cache / "downloads.lock"):
+        if not target.is_dir():
+            download(lock.files, cache / "downloads", progress)
+            _assemble(lock, cache / "downloads", target)
+    return target
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path``; a second process waits here until the first is done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _assemble(lock: Lock, downloads: Path, target: Path) -> None:
+    """Build next to ``target`` and rename, so that a folder that exists is complete."""
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "bin").mkdir(parents=True)  # stays empty, but OpenSearch makes it if it is missing
+    for file in lock.files:
+        _place(file, downloads, partial / file.folder)
+    for module in lock.modules:
+        _describe(module, lock, partial / "modules" / module.name)
+    _open_to_readers(partial)
+    partial.rename(target)
+
+
+def _place(file: LockedFile, downloads: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    source = downloads / file.name
+    if file.packaging == "zip":
+        with zipfile.ZipFile(source) as archive:
+            archive.extractall(folder)
+        return
+    try:
+        os.link(source, folder / file.name)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, folder / file.name)
+
+
+def _describe(module: Module, lock: Lock, folder: Path) -> None:
+    """Write what the published jar of a module lacks."""
+    lines = [
+        f"name={module.name}",
+        f"description={module.name}",
+        f"version={lock.version}",
+        f"opensearch.version={lock.version}",
+        f"java.version={lock.java[0]}",
+        f"classname={module.classname}",
+        f"extended.plugins={','.join(module.extends)}",
+        "has.native.controller=false",
+    ]
+    (folder / "plugin-descriptor.properties").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if lock.version.startswith("2."):
+        (folder / "plugin-security.policy").write_text(_POLICY, encoding="utf-8")
+
+
+def _open_to_readers(folder: Path) -> None:
+    """Root's umask must not hide the files from the account that runs OpenSearch."""
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)

@@ -1,0 +1,93 @@
+"""The lock files: which files make one OpenSearch, where each goes, and its checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ce2de_os.errors import LocalServerError
+
+FOLDER = Path(__file__).parent
+# In the order of preference.
+VERSIONS = ("3.6.0", "2.19.1")
+
+
+@dataclass(frozen=True)
+class LockedFile:
+    """One file to download; a zip is unpacked into ``folder``, a jar is put there."""
+
+    coordinates: str
+    packaging: str
+    sha256: str
+    size_bytes: int
+    folder: str
+
+    @property
+    def name(self) -> str:
+        """The file's name, as in the repository: ``artifact-version.packaging``."""
+        _, artifact, version = self.coordinates.split(":")
+        return f"{artifact}-{version}.{self.packaging}"
+
+
+@dataclass(frozen=True)
+class Module:
+    """What a module's descriptor must say, because the published jar carries none."""
+
+    name: str
+    classname: str
+    extends: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lock:
+    """One OpenSearch version. ``java`` is the range of Java majors, both included; ``None``: no upper end."""
+
+    version: str
+    java: tuple[int, int | None]
+    modules: tuple[Module, ...]
+    files: tuple[LockedFile, ...]
+
+    def accepts(self, java_major: int) -> bool:
+        """Whether this version runs on that Java."""
+        lowest, highest = self.java
+        return java_major >= lowest and (highest is None or java_major <= highest)
+
+    @property
+    def java_range(self) -> str:
+        """The range in words, for messages."""
+        lowest, highest = self.java
+        return f"{lowest} or newer" if highest is None else f"{lowest} to {highest}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with any file, so that a changed lock never reuses a folder made from another."""
+        text = "".join(f"{file.folder}/{file.name} {file.sha256}\n" for file in self.files)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def path(version: str) -> Path:
+    """Where ``version``'s lock file is."""
+    return FOLDER / f"opensearch-{version}.lock.json"
+
+
+def read(version: str) -> Lock:
+    """Read the lock of ``version``.
+
+    Raises:
+        LocalServerError: there is no lock for this version.
+    """
+    if version not in VERSIONS:
+        raise LocalServerError(f"OpenSearch {version}: not available; expected one of {', '.join(VERSIONS)}")
+    return parse(json.loads(path(version).read_text(encoding="utf-8")))
+
+
+def parse(body: dict[str, Any]) -> Lock:
+    """The lock in ``body``, the parsed JSON."""
+    lowest, highest = body["java"]
+    modules = (Module(m["name"], m["classname"], tuple(m["extends"])) for m in body["modules"])
+    files = (LockedFile(**file) for file in body["files"])
+    return Lock(body["version"], (lowest, highest), tuple(modules), tuple(files))

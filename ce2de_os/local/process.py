@@ -1,0 +1,145 @@
+"""Start, recognise and stop processes that outlive the command that started them."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ce2de_os.errors import LocalServerError
+
+_POLL_S = 0.05
+_KILL_S = 10.0
+# The shell raises the descriptor limit as far as it may, starts the server in the background, tells its
+# pid, and goes; the server then belongs to init and not to us.
+_LAUNCH = 'ulimit -n "$(ulimit -Hn)" 2>/dev/null; { exec "$@" </dev/null 1>&2; } & echo $!'
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process and its birth, which tells it from a later process with the same pid."""
+
+    pid: int
+    birth: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether this very process runs; a zombie does not."""
+        return birth(self.pid) == self.birth
+
+    def stop(self, timeout_s: float) -> None:
+        """Ask it to stop, wait, and kill it after ``timeout_s``.
+
+        Raises:
+            LocalServerError: it is still there.
+        """
+        for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, _KILL_S)):
+            if self._signal_and_wait(number, patience_s):
+                return
+        raise LocalServerError(f"process {self.pid} does not stop; it hangs in the kernel, look at its disk")
+
+    def _signal_and_wait(self, number: signal.Signals, timeout_s: float) -> bool:
+        if not self.is_alive:
+            return True
+        os.kill(self.pid, number)
+        deadline = time.monotonic() + timeout_s
+        while self.is_alive and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        return not self.is_alive
+
+
+@dataclass(frozen=True)
+class Account:
+    """The unprivileged user that runs the servers when the caller is root."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def service_account() -> Account | None:
+    """The account for the servers; ``None`` means the caller's own, because the caller is not root."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        raise LocalServerError(
+            "OpenSearch refuses to run as root, and there is no account 'nobody' to run it as; "
+            "run this command as an ordinary user"
+        ) from None
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def check_reachable(path: Path, account: Account | None) -> None:
+    """See that ``account`` can enter the folders above ``path``.
+
+    Raises:
+        LocalServerError: one of them is closed.
+    """
+    for folder in path.resolve().parents if account else ():
+        if folder.exists() and not folder.stat().st_mode & 0o001:
+            raise LocalServerError(
+                f"{path}: the account '{account.name if account else ''}', which runs OpenSearch because "
+                f"it refuses to run as root, cannot enter {folder}; choose another place with --home or "
+                "CE2DE_CACHE, or run this command as an ordinary user"
+            )
+
+
+def start(args: list[str | Path], log: Path, folder: Path, account: Account | None) -> Process:
+    """Start ``args`` in ``folder`` in a session of its own; what it prints goes to ``log``.
+
+    Raises:
+        LocalServerError: this user may not start processes as ``account``.
+    """
+    # A clean environment: JAVA_TOOL_OPTIONS and the like are meant for other programs.
+    environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(folder)}
+    identity = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
+    with log.open("wb") as output:
+        try:
+            shell = subprocess.run(
+                ["/bin/sh", "-c", _LAUNCH, "sh", *args],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                start_new_session=True,
+                check=True,
+                **identity,  # type: ignore[call-overload]
+            )
+        except (PermissionError, subprocess.SubprocessError) as error:
+            raise LocalServerError(
+                f"cannot start {args[0]} as {account.name if account else 'this user'} ({error}); OpenSearch "
+                "refuses to run as root, so run this command as an ordinary user"
+            ) from error
+    pid = int(shell.stdout)
+    return Process(pid, birth(pid) or "died")
+
+
+def birth(pid: int) -> str | None:
+    """When ``pid`` was started, in the system's own words; ``None`` if it does not run."""
+    if Path("/proc/self/stat").exists():
+        return _birth_on_linux(pid)
+    answer = subprocess.run(
+        ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    state, _, started = answer.stdout.strip().partition(" ")
+    return None if not state or state.startswith("Z") else started.strip()
+
+
+def _birth_on_linux(pid: int) -> str | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command's name stands in brackets and may hold blanks; after it come state (3rd) … start (22nd).
+    fields = stat.rpartition(")")[2].split()
+    if fields[0] in "ZX":
+        return None
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot}/{fields[19]}"

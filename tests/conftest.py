@@ -1,0 +1,87 @@
+"""Fixtures for every test: a clean environment, and real servers that start once for the whole run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from opensearchpy import OpenSearch
+
+from ce2de_os.config import OpenSearchSettings, Settings
+from ce2de_os.index.client import connect
+from ce2de_os.local.servers import Endpoints, LocalServers
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--servers-home", help="Use the instance in this folder, and leave it running.")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on the developer's settings; CE2DE_CACHE stays, because downloads lie there."""
+    for name in list(os.environ):
+        if name.startswith("CE2DE_") and name != "CE2DE_CACHE":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def instances() -> Path:
+    """Where tests put instances: a folder that the account running OpenSearch can enter, unlike tmp_path."""
+    return Settings.from_env().local.cache / "instances"
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest, instances: Path) -> Iterator[LocalServers]:
+    """Running servers of this test run's own."""
+    given = request.config.getoption("--servers-home")
+    if given:
+        shared = LocalServers(home=Path(given))
+        shared.up()
+        yield shared
+        return
+    _remove_leftovers(instances)
+    own = LocalServers(home=instances / f"tests-{os.getpid()}")
+    own.up()
+    yield own
+    remove(own)
+
+
+@pytest.fixture
+def endpoints(servers: LocalServers) -> Endpoints:
+    """Where the servers answer; started again if a test before left one stopped."""
+    return servers.endpoints() or servers.up()
+
+
+@pytest.fixture
+def client(endpoints: Endpoints) -> Iterator[OpenSearch]:
+    with connect(OpenSearchSettings(url=endpoints.opensearch_url)) as opensearch:
+        yield opensearch
+
+
+@pytest.fixture
+def index_name(client: OpenSearch) -> Iterator[str]:
+    """A name that nothing has yet; every index whose name starts with it is deleted afterwards."""
+    name = f"t-{uuid.uuid4().hex[:10]}"
+    yield name
+    for index in client.indices.get(index=f"{name}*", expand_wildcards="all"):
+        client.indices.delete(index=index)
+
+
+def remove(servers: LocalServers) -> None:
+    """Stop ``servers`` and delete their data."""
+    servers.down()
+    shutil.rmtree(servers.home, ignore_errors=True)
+
+
+def _remove_leftovers(instances: Path) -> None:
+    """Instances of test runs that were killed."""
+    for home in instances.glob("tests-*"):
+        with contextlib.suppress(ProcessLookupError, ValueError):
+            os.kill(int(home.name.removeprefix("tests-")), 0)
+            continue
+        remove(LocalServers(home=home))
