@@ -61,7 +61,7 @@ python:
 
 # A stamp is newer than what it was installed from, so that pip runs only when something changed.
 .venv/.stamp: pyproject.toml constraints.txt | python
-	@echo "Setting up .venv with $(PYTHON): search, workers, local servers (about 130 MB to download) ..." >&2
+	@echo "Setting up .venv with $(PYTHON): search, workers, local servers (about 70 MB to download) ..." >&2
 	@$(PYTHON) -m venv .venv
 	@$(RUN)/python -m pip $(PIP_INSTALL) --editable '.[worker,local]'
 	@touch $@
