@@ -14,7 +14,7 @@ from ce2de_os.artifact import Artifact
 from ce2de_os.errors import ArtifactMismatchError, ConfigError, DataError, JobError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
-from ce2de_os.index.metadata import IndexMetadata
+from ce2de_os.index.metadata import IndexMetadata, metadata_from
 from ce2de_os.index.templates import held_back_settings, target_body
 from ce2de_os.reindex.job import (
     DONE,
@@ -184,7 +184,7 @@ def note_error(client: OpenSearch, job_id: str, number: int, error: str) -> None
 
 def _find_source(client: OpenSearch, request: JobRequest, artifact: Artifact) -> IndexInfo:
     info = admin.describe(client, request.source)
-    metadata = IndexMetadata.from_mapping(info.mappings)
+    metadata = metadata_from(info.mappings)
     if metadata is not None and metadata.fingerprint == artifact.fingerprint:
         # The alias that was named as the source has moved to the target already: go on with the real source.
         return admin.describe(client, metadata.source)
@@ -218,7 +218,7 @@ def _check_alias(client: OpenSearch, request: JobRequest) -> None:
 def _check_target(client: OpenSearch, target: str, wanted: IndexMetadata) -> None:
     if not admin.exists(client, target):
         return
-    found = IndexMetadata.from_mapping(admin.describe(client, target).mappings)
+    found = metadata_from(admin.describe(client, target).mappings)
     cure = "choose another --target, or delete that index"
     if found is None:
         raise ConfigError(f"target '{target}' exists and was not made by ce2de; {cure}")
