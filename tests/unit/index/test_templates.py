@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ce2de_os.errors import ConfigError
+from ce2de_os.index.metadata import IndexMetadata, metadata_from
+from ce2de_os.index.templates import held_back_settings, render, target_body
+
+METADATA = IndexMetadata("vec", ("title",), "f" * 64, 8, "tiny", "articles")
+
+
+def test_holes_keep_their_types_as_keys_and_values() -> None:
+    field = render("vector_index", {"vector_field": "vec", "dim": 8, "engine": "lucene"})["mappings"][
+        "properties"
+    ]
+    assert field["vec"]["dimension"] == 8
+    assert field["vec"]["method"]["engine"] == "lucene"
+
+
+def test_a_hole_without_value_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"\$vector_field"):
+        render("vector_index", {})
+
+
+def test_target_carries_settings_analyzers_and_mappings_over() -> None:
+    settings = {
+        "number_of_shards": "3",
+        "analysis.analyzer.mine.type": "standard",
+        "uuid": "u",
+        "version.created": "1",
+        "blocks.write": "true",
+        "number_of_replicas": "2",
+        "default_pipeline": "enrich",
+    }
+    mappings = {"_meta": {"owner": "me"}, "dynamic": "strict", "properties": {"title": {"type": "text"}}}
+    body = target_body(settings, mappings, METADATA, "lucene")
+    assert body["settings"]["index.number_of_shards"] == "3"
+    assert body["settings"]["index.analysis.analyzer.mine.type"] == "standard"
+    assert body["settings"]["index.number_of_replicas"] == 0
+    assert not {"index.uuid", "index.blocks.write", "index.version.created", "index.default_pipeline"} & set(
+        body["settings"]
+    )
+    assert body["mappings"]["dynamic"] == "strict"
+    assert set(body["mappings"]["properties"]) == {"title", "vec"}
+    assert body["mappings"]["_meta"]["owner"] == "me"
+    assert metadata_from(body["mappings"]) == METADATA
+    json.dumps(body)
+
+
+def test_held_back_settings_come_back() -> None:
+    restored = held_back_settings({"number_of_replicas": "2", "default_pipeline": "enrich"})
+    assert restored["index.number_of_replicas"] == "2"
+    assert restored["index.default_pipeline"] == "enrich"
+    assert restored["index.refresh_interval"] is None

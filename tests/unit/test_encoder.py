@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from ce2de_os.arrays import cosine
+from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def encoder() -> OnnxEncoder:
+    return OnnxEncoder()
+
+
+def test_shape_type_length_and_order(encoder: OnnxEncoder) -> None:
+    texts = ["a short one", "a much longer text about cats " * 20, "tiny"]
+    vectors = encoder.encode_documents(texts)
+    assert vectors.shape == (3, encoder.dim)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+    one_by_one = np.concatenate([encoder.encode_documents([text]) for text in texts])
+    assert cosine(vectors, one_by_one).min() > 0.99
+
+
+def test_nothing_to_encode(encoder: OnnxEncoder) -> None:
+    assert encoder.encode_queries([]).shape == (0, encoder.dim)
+
+
+def test_meaning_is_close(encoder: OnnxEncoder) -> None:
+    query, near, far = encoder.encode_queries(
+        ["how do I delete a file", "remove a file from disk", "the orbit of the moon"]
+    )
+    assert query @ near > query @ far + 0.2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " \n\t",
+        "\ud800 lone \udfff surrogates",
+        "🦜👩‍👩‍👧 emoji",
+        "x" * 1_000_000,
+        "word " * 200_000,
+        "\x00\x01\u202e",
+    ],
+    ids=["empty", "blank", "surrogates", "emoji", "1 MB word", "1 MB text", "control"],
+)
+def test_odd_texts_do_not_break_it(encoder: OnnxEncoder, text: str) -> None:
+    (vector,) = encoder.encode_documents([text])
+    assert np.isfinite(vector).all()
+    np.testing.assert_allclose(np.linalg.norm(vector), 1.0, atol=1e-5)
+
+
+def test_text_beyond_max_length_does_not_count(encoder: OnnxEncoder) -> None:
+    head = "word " * encoder.artifact.max_length
+    left, right = encoder.encode_documents([head + "moon"]), encoder.encode_documents([head + "cat" * 9])
+    np.testing.assert_array_equal(left, right)
+
+
+def test_token_budget_does_not_change_the_meaning(encoder: OnnxEncoder) -> None:
+    texts = [f"text number {number} " * (1 + number % 30) for number in range(64)]
+    small = OnnxEncoder(encoder.artifact, batch_tokens=64)
+    assert cosine(encoder.encode_documents(texts), small.encode_documents(texts)).min() > 0.99
+
+
+def test_shared_by_threads(encoder: OnnxEncoder) -> None:
+    texts = [[f"thread {number}"] * 8 for number in range(16)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(encoder.encode_queries, texts))
+    for vectors, alone in zip(together, map(encoder.encode_queries, texts), strict=True):
+        np.testing.assert_allclose(vectors, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{"threads": 0}, {"batch_tokens": 0}])
+def test_bad_settings(settings: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        OnnxEncoder(**settings)
+
+
+def test_serving_stays_light() -> None:
+    """One process, first vector: no torch, and less than 250 MB."""
+    code = (
+        "import resource, sys; from ce2de_os import OnnxEncoder; OnnxEncoder().encode_queries(['hello']);"
+        "heavy = {'torch', 'transformers', 'optimum', 'onnx'} & set(sys.modules); assert not heavy, heavy;"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 250
