@@ -7,6 +7,7 @@ import pwd
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from ce2de_os.errors import LocalServerError
 
 _POLL_S = 0.05
 _KILL_S = 10.0
+_START_S = 180.0
+_LOG_LINES = 5
 # The shell raises the descriptor limit as far as it may, starts the server in the background, tells its
 # pid, and goes; the server then belongs to init and not to us.
 _LAUNCH = 'ulimit -n "$(ulimit -Hn)" 2>/dev/null; { exec "$@" </dev/null 1>&2; } & echo $!'
@@ -119,6 +122,32 @@ def start(args: list[str | Path], log: Path, folder: Path, account: Account | No
             ) from error
     pid = int(shell.stdout)
     return Process(pid, birth(pid) or "died")
+
+
+def wait_until(name: str, server: Process | None, is_ready: Callable[[], bool], logs: list[Path]) -> None:
+    """Wait until ``server`` is ready.
+
+    Raises:
+        LocalServerError: it stopped, or is not ready after three minutes; with its last words in ``logs``.
+    """
+    deadline = time.monotonic() + _START_S
+    while server and server.is_alive and time.monotonic() < deadline:
+        if is_ready():
+            return
+        time.sleep(_POLL_S)
+    alive = server and server.is_alive
+    fate = f"does not answer after {_START_S:.0f} s" if alive else "stopped while it started"
+    raise LocalServerError(f"{name} {fate}; its last words are in {_last_words(logs)}")
+
+
+def _last_words(logs: list[Path]) -> str:
+    """The cause in the first log that has something to say: Java puts the deepest one last."""
+    for log in logs:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+        if lines:
+            causes = [line for line in lines if line.startswith("Caused by:")][-1:]
+            return f"{log}: " + " / ".join(line.strip() for line in causes or lines[-_LOG_LINES:])
+    return " and ".join(str(log) for log in logs)
 
 
 def birth(pid: int) -> str | None:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ce2de_os.config import LocalSettings, Settings
-from ce2de_os.errors import LocalServerError
+from ce2de_os.errors import ConfigError, LocalServerError
 from ce2de_os.local import distribution, java, opensearch_server, process, redis_server, state
 from ce2de_os.local.download import Progress
 from ce2de_os.local.process import Account, Process
 from ce2de_os.local.state import State
 
-_START_S = 180.0
 _STOP_S = 60.0
-_POLL_S = 0.1
-_LOG_LINES = 5
 _HEAP = "1g"
 
 
@@ -58,7 +54,7 @@ class Status:
 
 
 class LocalServers:
-    """The servers of the instance in ``home``; ``None``: the one of the checkout around the current folder.
+    """The servers of the instance in ``home``; ``None``: as in ``settings`` (by default the checkout's own).
 
     The servers outlive this object and this process. Several processes may use one instance; those that
     start and stop wait for each other.
@@ -66,7 +62,8 @@ class LocalServers:
 
     def __init__(self, home: Path | None = None, settings: LocalSettings | None = None) -> None:
         self.settings = settings or Settings.from_env().local
-        self.home = (home or state.default_home(self.settings.cache, Path.cwd())).absolute()
+        chosen = home or self.settings.home or state.default_home(self.settings.cache, Path.cwd())
+        self.home = chosen.absolute()
 
     def up(
         self, progress: Progress | None = None, version: str | None = None, heap: str | None = None
@@ -77,15 +74,17 @@ class LocalServers:
         instance, at first the best version for the Java at hand and 1 GB.
 
         Raises:
+            ConfigError: ``heap`` is no size.
             LocalServerError: no Java, a failed download, a start that fails, or a running server of
-                another version.
+                another version or heap.
             MissingExtraError: the extra ``local`` is not installed.
         """
         report = progress or _silent
+        _check_heap(heap)
         with self._locked():
             known = self._load()
             if known and _runs(known.redis) and _runs(known.opensearch):
-                _refuse_other_version(known, version)
+                _refuse_change(known, version, heap)
             else:
                 known = self._start(known, report, version, heap)
             return self._endpoints(known)
@@ -149,7 +148,7 @@ class LocalServers:
 
     def _start(self, known: State | None, report: Progress, version: str | None, heap: str | None) -> State:
         if known and _runs(known.opensearch):
-            _refuse_other_version(known, version)
+            _refuse_change(known, version, heap)
         fresh = known or State(version="", heap=_HEAP, opensearch_port=0, transport_port=0, redis_port=0)
         wanted = version or fresh.version or None
         _, lock = java.choose(java.find(self.settings.java_home), wanted)
@@ -205,11 +204,13 @@ class LocalServers:
 
     def _wait_for_redis(self, known: State) -> None:
         logs = [self.home / "redis.log"]
-        _wait("Redis", known.redis, lambda: redis_server.is_ready(known.redis_port), logs)
+        process.wait_until("Redis", known.redis, lambda: redis_server.is_ready(known.redis_port), logs)
 
     def _wait_for_opensearch(self, known: State) -> None:
         logs = [self._opensearch_home(known) / "logs" / "opensearch.log", self.home / "opensearch.out"]
-        _wait("OpenSearch", known.opensearch, lambda: opensearch_server.is_ready(known.opensearch_port), logs)
+        process.wait_until(
+            "OpenSearch", known.opensearch, lambda: opensearch_server.is_ready(known.opensearch_port), logs
+        )
 
     def _stop(self, name: str) -> None:
         if self._load() is not None:
@@ -276,10 +277,17 @@ def _broker_url(known: State) -> str:
     return f"redis://127.0.0.1:{known.redis_port}/0"
 
 
-def _refuse_other_version(known: State, version: str | None) -> None:
-    if version and version != known.version:
+def _check_heap(heap: str | None) -> None:
+    if heap is not None and not re.fullmatch(r"[1-9]\d*[kmg]", heap, re.IGNORECASE):
+        raise ConfigError(f"heap: got '{heap}', expected a size such as 512m or 2g")
+
+
+def _refuse_change(known: State, version: str | None, heap: str | None) -> None:
+    wanted = (version or known.version, heap or known.heap)
+    if wanted != (known.version, known.heap):
         raise LocalServerError(
-            f"OpenSearch {known.version} is running here, not {version}; run 'ce2de local down' first"
+            f"OpenSearch {known.version} with a heap of {known.heap} is running here, not {wanted[0]} "
+            f"with {wanted[1]}; run 'ce2de local down' first"
         )
 
 
@@ -298,26 +306,6 @@ def _write(path: Path, text: str) -> None:
     partial.write_text(text, encoding="utf-8")
     partial.chmod(0o644)
     partial.replace(path)
-
-
-def _wait(name: str, server: Process | None, ready: Callable[[], bool], logs: list[Path]) -> None:
-    deadline = time.monotonic() + _START_S
-    while _runs(server) and time.monotonic() < deadline:
-        if ready():
-            return
-        time.sleep(_POLL_S)
-    fate = f"does not answer after {_START_S:.0f} s" if _runs(server) else "stopped while it started"
-    raise LocalServerError(f"{name} {fate}; its last words are in {_last_words(logs)}")
-
-
-def _last_words(logs: list[Path]) -> str:
-    """The cause in the first log that has something to say: Java puts the deepest one last."""
-    for log in logs:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-        if lines:
-            causes = [line for line in lines if line.startswith("Caused by:")][-1:]
-            return f"{log}: " + " / ".join(line.strip() for line in causes or lines[-_LOG_LINES:])
-    return " and ".join(str(log) for log in logs)
 
 
 def _disk_bytes(folder: Path) -> int:

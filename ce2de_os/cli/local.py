@@ -1,0 +1,204 @@
+"""``ce2de local``: a real OpenSearch and Redis on this machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ce2de_os.cli.options import json_option
+from ce2de_os.local.lockfile import VERSIONS
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+    from ce2de_os.local.download import Progress
+    from ce2de_os.local.servers import Endpoints, LocalServers, Status
+
+home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    help="Folder of the servers' data. (env: CE2DE_HOME; default: one for each checkout, in the cache)",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Start and stop a real OpenSearch, with k-NN and neural search, and a real Redis.
+
+    They run in the background on free ports of 127.0.0.1 and keep their data when they stop. Files are
+    downloaded once, verified, and kept in ~/.cache/ce2de (root: /var/cache/ce2de; env: CE2DE_CACHE).
+
+    \b
+    ce2de local up
+    eval "$(ce2de local env)"
+    ce2de doctor
+    ce2de local down
+    """
+
+
+@command.command()
+@home_option
+@click.option(
+    "--version",
+    type=click.Choice(VERSIONS),
+    help="OpenSearch's version. (default: the last one used here, else the best for the Java found)",
+)
+@click.option(
+    "--heap", help="OpenSearch's Java heap, as 512m or 2g. (default: the last one used here, or 1g)"
+)
+def up(home: Path | None, version: str | None, heap: str | None) -> None:
+    """Start both servers and print their addresses.
+
+    A server that runs already stays as it is.
+
+    The first time some 100 MB are downloaded. OpenSearch needs Java: with 21 or newer it is
+    3.6.0, with 11 to 20 it is 2.19.1.
+
+    \b
+    ce2de local up --heap 2g
+    """
+    servers = _servers(home)
+    before = servers.endpoints()
+    with start_progress() as progress:
+        endpoints = servers.up(progress, version, heap)
+    click.echo("Already up." if before == endpoints else "Up.", err=True)
+    click.echo("\n".join(_addresses(endpoints)))
+    click.echo("\n".join(_next_steps(home)), err=True)
+
+
+@command.command()
+@home_option
+@json_option
+def status(home: Path | None, as_json: bool) -> None:
+    """Show what runs and where.
+
+    The exit code is 1 unless both servers run and answer.
+
+    \b
+    ce2de local status --json
+    """
+    found = _servers(home).status()
+    if as_json:
+        click.echo(json.dumps(_status_json(found), indent=2))
+    else:
+        click.echo("\n".join(_status_lines(found)))
+    sys.exit(0 if found.is_running else 1)
+
+
+@command.command()
+@home_option
+def down(home: Path | None) -> None:
+    """Stop both servers. Their data stays for the next 'up'.
+
+    \b
+    ce2de local down
+    """
+    servers = _servers(home)
+    found = servers.status()
+    servers.down()
+    was_up = found.opensearch_pid or found.redis_pid
+    click.echo(f"Stopped; the data stays in {found.home}." if was_up else "Nothing was running.", err=True)
+
+
+@command.command()
+@home_option
+def env(home: Path | None) -> None:
+    """Print shell lines that connect other commands.
+
+    \b
+    eval "$(ce2de local env)"
+    """
+    from ce2de_os.errors import LocalServerError
+
+    servers = _servers(home)
+    endpoints = servers.endpoints()
+    if endpoints is None:
+        raise LocalServerError(f"the servers in {servers.home} do not run; run: ce2de local up")
+    click.echo(f"export CE2DE_OPENSEARCH_URL={shlex.quote(endpoints.opensearch_url)}")
+    click.echo(f"export CE2DE_BROKER_URL={shlex.quote(endpoints.broker_url)}")
+
+
+@contextmanager
+def start_progress() -> Iterator[Progress]:
+    """A ``progress`` for `LocalServers.up`: a bar on a terminal, else one line for each step, on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _line_for_each_step()
+        return
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Bars(TextColumn("{task.description}"), *columns, console=console, transient=True) as bars:
+        yield _bar_for_each_step(bars)
+
+
+def _line_for_each_step() -> Progress:
+    said: set[str] = set()
+
+    def report(step: str, _done: int, whole: int) -> None:
+        if step not in said:
+            said.add(step)
+            click.echo(f"{step} ({whole / 1e6:.0f} MB) …" if whole else f"{step} …", err=True)
+
+    return report
+
+
+def _bar_for_each_step(bars: Bars) -> Progress:
+    tasks: dict[str, Any] = {}
+
+    def report(step: str, done: int, whole: int) -> None:
+        if step not in tasks:
+            for task in tasks.values():
+                bars.remove_task(task)
+            tasks.clear()
+            tasks[step] = bars.add_task(step, total=whole or None)
+        bars.update(tasks[step], completed=done)
+
+    return report
+
+
+def _servers(home: Path | None) -> LocalServers:
+    from ce2de_os.local.servers import LocalServers
+
+    return LocalServers(home)
+
+
+def _addresses(endpoints: Endpoints) -> Iterator[str]:
+    yield f"OpenSearch {endpoints.version}  {endpoints.opensearch_url}"
+    yield f"Redis             {endpoints.broker_url}"
+
+
+def _next_steps(home: Path | None) -> Iterator[str]:
+    flag = f" --home {shlex.quote(str(home))}" if home else ""
+    yield f'Use them:         eval "$(ce2de local env{flag})"'
+    yield f"Stop them:        ce2de local down{flag}"
+
+
+def _status_json(found: Status) -> dict[str, Any]:
+    return {**asdict(found), "home": str(found.home), "running": found.is_running}
+
+
+def _status_lines(found: Status) -> Iterator[str]:
+    version = f"OpenSearch {found.version}" if found.version else "OpenSearch"
+    health = f"health {found.health}" if found.health else "does not answer"
+    yield _server_line(version, found.opensearch_url, found.opensearch_pid, health)
+    yield _server_line("Redis", found.broker_url, found.redis_pid)
+    yield f"Data              {found.home} ({found.disk_bytes / 1e6:.1f} MB)"
+    if not found.is_running:
+        yield "Start             ce2de local up"
+
+
+def _server_line(name: str, address: str | None, pid: int | None, *more: str) -> str:
+    if pid is None:
+        return f"{name:<17} not running"
+    return f"{name:<17} {', '.join([f'{address}, pid {pid}', *more])}"
