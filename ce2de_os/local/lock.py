@@ -86,7 +86,8 @@ class Resolution:
 
     def _jar(self, group: str, artifact: str, version: str) -> Dependency:
         project = self.context.project(group, artifact)
-        return Dependency(project.at_version(version).artifact(packaging="jar"))
+        # Raw: log4j's parent manages versions of Jackson too, older ones than the core was built with.
+        return Dependency(project.at_version(version).artifact(packaging="jar"), raw=True)
 
     def _closure(self, wanted: list[Dependency]) -> list[Dependency]:
         inputs, transitive = self.context.resolver.resolve(wanted)
