@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ce2de_os.errors import ConfigError
 
+POOL_SIZE = 8  # connections a client keeps: a worker reads and writes at once, an application has threads
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -35,7 +36,7 @@ class OpenSearchSettings:
 
     def client_kwargs(self) -> dict[str, Any]:
         """The keyword arguments for ``opensearchpy.OpenSearch``."""
-        kwargs: dict[str, Any] = {"hosts": [self.url], "timeout": self.timeout_s}
+        kwargs: dict[str, Any] = {"hosts": [self.url], "timeout": self.timeout_s, "pool_maxsize": POOL_SIZE}
         if self.username is not None:
             kwargs["http_auth"] = (self.username, self.password or "")
         if self.url.startswith("https"):
@@ -112,6 +113,14 @@ class Settings:
             threads=int(_number(env, "CE2DE_THREADS", 1)),
             local=LocalSettings.from_env(env),
         )
+
+    def environment(self) -> dict[str, str]:
+        """This process's environment, changed so that a child process reads these settings from it."""
+        values = {f"CE2DE_OPENSEARCH_{key.upper()}": value for key, value in asdict(self.opensearch).items()}
+        values |= {"CE2DE_BROKER_URL": self.broker_url, "CE2DE_ARTIFACT": self.artifact}
+        values["CE2DE_THREADS"] = self.threads
+        inherited = {key: value for key, value in os.environ.items() if key not in values}
+        return inherited | {key: str(value) for key, value in values.items() if value is not None}
 
 
 def mask_url(url: str) -> str:

@@ -17,7 +17,7 @@ QUEUE = "ce2de"
 # Seconds until a message that a dead worker had taken is given to another; far above a task's time budget.
 VISIBILITY_TIMEOUT_S = 300
 
-app = Celery("ce2de", broker=Settings.from_env().broker_url, include=["workers.tasks"])
+app = Celery("ce2de", broker=Settings.from_env().broker_url, include=["workers.tasks", "workers.inspection"])
 app.conf.update(
     accept_content=["json"],
     task_serializer="json",

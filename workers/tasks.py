@@ -13,10 +13,16 @@ from workers.queue import CeleryQueue
 BUDGET_S = 20.0
 """Seconds that a task works before it passes its slice on, so that no message is held for long."""
 
-_RETRY = {"autoretry_for": (BackendUnavailableError,), "retry_backoff": 2, "retry_backoff_max": 60}
+_OPTIONS = {
+    "autoretry_for": (BackendUnavailableError,),
+    "max_retries": 20,
+    "retry_backoff": 2,
+    "retry_backoff_max": 60,
+    "throws": (Ce2deError,),  # one line in the log, no traceback
+}
 
 
-@app.task(name="ce2de.embed_slice", max_retries=20, **_RETRY)
+@app.task(name="ce2de.embed_slice", **_OPTIONS)
 def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
     """Embed a slice for a while and pass on what is left."""
     client = resources.client()
@@ -26,13 +32,12 @@ def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
     except BackendUnavailableError:
         raise
     except Ce2deError as error:
-        service.note_error(client, job_id, number, str(error))
-        service.after_slice(client, CeleryQueue(), job_id, number, more=False)
+        service.after_error(client, CeleryQueue(), job_id, number, str(error))
         raise
     service.after_slice(client, CeleryQueue(), job_id, number, more)
 
 
-@app.task(name="ce2de.finish_job", max_retries=20, **_RETRY)
+@app.task(name="ce2de.finish_job", **_OPTIONS)
 def finish_job(job_id: str, fingerprint: str) -> None:
     """Verify the target and move the alias."""
     check_fingerprint(job_id, fingerprint, resources.encoder())

@@ -174,12 +174,15 @@ def nudge(client: OpenSearch, queue: TaskQueue, job_id: str) -> None:
         queue.finish_job(job)
 
 
-def note_error(client: OpenSearch, job_id: str, number: int, error: str) -> None:
-    """Show an error of a worker in the job's status, unless somebody is at work on the slice."""
+def after_error(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, error: str) -> None:
+    """Show a worker's error in the job's status, unless another worker is at the slice; then pass work on."""
     ledger = Ledger(client)
+    if ledger.find_job(job_id) is None:
+        return  # a message of a job that was removed
     stored = ledger.slice(job_id, number)
     if claimable(stored.slice):
         ledger.change_slice(stored, last_error=error)
+    after_slice(client, queue, job_id, number, more=False)
 
 
 def _find_source(client: OpenSearch, request: JobRequest, artifact: Artifact) -> IndexInfo:

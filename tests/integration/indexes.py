@@ -1,0 +1,103 @@
+"""Small indexes and a small encoder for the tests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from opensearchpy import OpenSearch, helpers
+
+from ce2de_os.arrays import Embeddings, l2_normalize
+from ce2de_os.reindex import service
+from ce2de_os.reindex.finish import finish
+from ce2de_os.reindex.job import Job
+from ce2de_os.reindex.pipeline import run_slice
+
+TEXT_MAPPING = {"properties": {"title": {"type": "text"}, "body": {"type": "text"}}}
+
+
+@dataclass(frozen=True)
+class HashEncoder:
+    """Deterministic vectors of a text's hash: tells at once whether a stored vector belongs to its text."""
+
+    fingerprint: str = "a" * 64
+    dim: int = 16
+    name: str = "hash"
+
+    def encode_documents(self, texts: Sequence[str]) -> Embeddings:
+        digests = [hashlib.md5(text.encode("utf-8", "replace")).digest() for text in texts]
+        rows = np.array([list(digest) for digest in digests], dtype=np.float32).reshape(len(texts), self.dim)
+        return l2_normalize(rows - 127)
+
+
+class InlineQueue:
+    """A task queue without a broker: `run` handles its messages one after the other."""
+
+    def __init__(self) -> None:
+        self.messages: deque[tuple[str, int | None]] = deque()
+
+    def embed_slice(self, job: Job, number: int) -> None:
+        self.messages.append((job.job_id, number))
+
+    def finish_job(self, job: Job) -> None:
+        self.messages.append((job.job_id, None))
+
+    def run(self, client: OpenSearch, encoder: Any, owner: str = "tester", budget_s: float = 20.0) -> None:
+        while self.messages:
+            job_id, number = self.messages.popleft()
+            if number is None:
+                finish(client, encoder, job_id, owner)
+            else:
+                more = run_slice(client, encoder, job_id, number, owner, budget_s)
+                service.after_slice(client, self, job_id, number, more)
+
+
+def create_index(
+    client: OpenSearch,
+    name: str,
+    sources: Iterable[dict[str, Any]],
+    mappings: Any = TEXT_MAPPING,
+    **settings: Any,
+) -> None:
+    client.indices.create(index=name, body={"mappings": mappings, "settings": settings})
+    actions = ({"_index": name, "_id": str(number), **source} for number, source in enumerate(sources))
+    helpers.bulk(client, actions, refresh=True)
+
+
+def articles(count: int) -> Iterable[dict[str, Any]]:
+    words = ["river", "engine", "poem", "harvest", "signal", "marble", "voyage"]
+    for number in range(count):
+        first, second = words[number % 7], words[(number // 7) % 7]
+        yield {
+            "title": f"{first} and {second} {number}",
+            "body": f"An account of the {first}, part {number}.",
+        }
+
+
+def all_documents(client: OpenSearch, index: str) -> dict[str, dict[str, Any]]:
+    """Every document by id; fails if an id comes twice."""
+    client.indices.refresh(index=index)
+    found: dict[str, dict[str, Any]] = {}
+    for hit in helpers.scan(client, index=index, query={"query": {"match_all": {}}}):
+        assert hit["_id"] not in found
+        found[hit["_id"]] = hit["_source"]
+    return found
+
+
+def assert_same_documents(client: OpenSearch, source: str, target: str, encoder: Any = None) -> None:
+    """Every source document is in the target exactly once, as it is, with the vector of its present text."""
+    expected, found = all_documents(client, source), all_documents(client, target)
+    vectors = {doc_id: document.pop("ce2de_vector", None) for doc_id, document in found.items()}
+    assert found == expected
+    if encoder is None:
+        return
+    for doc_id, document in expected.items():
+        text = "\n".join(str(document[field]) for field in ("title", "body") if document.get(field))
+        if text:
+            np.testing.assert_allclose(vectors[doc_id], encoder.encode_documents([text])[0], atol=1e-5)
+        else:
+            assert vectors[doc_id] is None
