@@ -31,6 +31,15 @@ class CeleryQueue:
         with self._connection() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
 
+    def fingerprints(self, timeout_s: float) -> dict[str, str]:
+        """The model's fingerprint of every worker that answers within ``timeout_s``, by the worker's name."""
+        self.check()
+        with self._connection() as connection:
+            answers = app.control.broadcast(
+                "ce2de_model", reply=True, timeout=timeout_s, connection=connection
+            )
+        return {name: reply["fingerprint"] for answer in answers for name, reply in answer.items()}
+
     def embed_slice(self, job: Job, number: int) -> None:
         """Ask for work on one slice."""
         self._send("ce2de.embed_slice", job.job_id, number, job.fingerprint)

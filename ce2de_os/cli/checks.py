@@ -1,0 +1,179 @@
+"""The checks of ``ce2de doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.artifact import Artifact
+from ce2de_os.cli.worker_processes import worker_fingerprints
+from ce2de_os.config import OpenSearchSettings, Settings, mask_url
+from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError
+from ce2de_os.index.client import address, backend_errors, connect
+from ce2de_os.local import java
+from ce2de_os.local.servers import LocalServers
+
+OK, WARNING, NOT_OK = "ok", "warning", "not ok"
+MIN_VERSION = (2, 13)
+"""The first OpenSearch whose lucene engine knows inner products, which the vectors' index is made with."""
+
+CONNECT_S = 5.0
+WORKERS_S = 2.0
+MAX_DISK_PERCENT = 85
+"""OpenSearch's default low watermark: beyond it a node gets no new shards."""
+
+KNN, NEURAL = "opensearch-knn", "opensearch-neural-search"
+INSTALL_PLUGIN = "install it on every node: bin/opensearch-plugin install {}"
+WORKER_EXTRA = "pip install 'ce2de-os[worker]'"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, ``ok``, ``warning`` or ``not ok``, what was found, and the cure (``""``: none)."""
+
+    name: str
+    state: str
+    finding: str
+    cure: str = ""
+
+
+def run(settings: Settings) -> Iterator[Check]:
+    """Every check; what only an answering cluster can tell is left out when there is none."""
+    yield from _cluster(replace(settings.opensearch, timeout_s=CONNECT_S))
+    if find_spec("celery"):
+        yield from _broker_and_workers(settings)
+    else:
+        yield Check("workers", WARNING, "Celery is not installed; only reindexing needs it", WORKER_EXTRA)
+    yield _checked("model", lambda: _model(settings))
+    yield _java(settings)
+    yield _local_servers()
+
+
+def _checked(name: str, look: Callable[[], Check]) -> Check:
+    """What ``look`` finds; one of our errors becomes a check that is not ok, with the error's own cure."""
+    try:
+        return look()
+    except Ce2deError as error:
+        finding, _, cure = str(error).partition("; ")
+        return Check(name, NOT_OK, finding, cure)
+
+
+def _cluster(settings: OpenSearchSettings) -> Iterator[Check]:
+    with connect(settings) as client:
+        connection = _checked("OpenSearch", lambda: _connection(client, settings))
+        if connection.finding.startswith("connect:") and (local := LocalServers().endpoints()):
+            cure = f'the local servers are at {local.opensearch_url}: eval "$(ce2de local env)"'
+            connection = replace(connection, cure=cure)
+        yield connection
+        if connection.state == OK:
+            for name, look in (("health", _health), ("plugins", _plugins), ("disk", _disk)):
+                yield _checked(name, lambda look=look: look(client))  # type: ignore[misc]
+
+
+def _connection(client: OpenSearch, settings: OpenSearchSettings) -> Check:
+    with backend_errors("connect"):
+        info = client.info()["version"]
+    version, distribution = info["number"], info.get("distribution", "elasticsearch")
+    finding = f"{distribution} {version} at {address(settings)}"
+    parts = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
+    if distribution != "opensearch" or parts < MIN_VERSION:
+        return Check("OpenSearch", NOT_OK, finding, "ce2de-os needs OpenSearch 2.13 or newer")
+    return Check("OpenSearch", OK, finding)
+
+
+def _health(client: OpenSearch) -> Check:
+    with backend_errors("read the cluster's health"):
+        health = client.cluster.health()
+    finding = f"{health['status']}, {health['number_of_data_nodes']} data nodes"
+    if health["status"] == "red":
+        return Check(
+            "health", NOT_OK, finding, "some primary shards are missing: GET _cluster/allocation/explain"
+        )
+    return Check("health", OK, finding)
+
+
+def _plugins(client: OpenSearch) -> Check:
+    with backend_errors("read the plugins"):
+        nodes = client.nodes.info(metric="plugins")["nodes"].values()
+    missing = _missing_plugins(nodes)
+    if KNN in missing:
+        return Check("plugins", NOT_OK, f"{KNN} is missing on {missing[KNN]}", INSTALL_PLUGIN.format(KNN))
+    if NEURAL in missing:
+        finding = f"{NEURAL} is missing on {missing[NEURAL]}; hybrid search is fused by the client"
+        return Check("plugins", WARNING, finding, INSTALL_PLUGIN.format(NEURAL))
+    return Check("plugins", OK, f"{KNN}, {NEURAL}")
+
+
+def _missing_plugins(nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """For each plugin that is not everywhere, the names of the data nodes without it."""
+    data_nodes = [node for node in nodes if "data" in node.get("roles", ["data"])]
+    missing = {}
+    for plugin in (KNN, NEURAL):
+        without = [node["name"] for node in data_nodes if plugin not in _names(node["plugins"])]
+        if without:
+            missing[plugin] = ", ".join(without)
+    return missing
+
+
+def _names(entries: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {entry["name"] for entry in entries}
+
+
+def _disk(client: OpenSearch) -> Check:
+    with backend_errors("read the disk usage"):
+        rows = client.cat.allocation(format="json")
+    used = [int(row["disk.percent"]) for row in rows if row.get("disk.percent")]
+    finding = f"{max(used, default=0)} % used on the fullest node"
+    if max(used, default=0) > MAX_DISK_PERCENT:
+        return Check("disk", WARNING, finding, "free some: at 95 % OpenSearch makes indexes read-only")
+    return Check("disk", OK, finding)
+
+
+def _broker_and_workers(settings: Settings) -> Iterator[Check]:
+    try:
+        found = worker_fingerprints(settings.broker_url, WORKERS_S)
+    except BrokerUnavailableError as error:
+        finding, _, cure = str(error).partition("; ")
+        yield Check("Redis", NOT_OK, finding, cure)
+        return
+    yield Check("Redis", OK, f"answers at {mask_url(settings.broker_url)}")
+    yield _checked("workers", lambda: _workers(found, settings))
+
+
+def _workers(found: Mapping[str, str], settings: Settings) -> Check:
+    if not found:
+        return Check("workers", NOT_OK, "none answers", "start one: celery -A workers.app worker")
+    fingerprint = Artifact.load(settings.artifact).fingerprint
+    others = sorted(name for name, other in found.items() if other != fingerprint)
+    if others:
+        finding = f"{', '.join(others)} embed with another model than this machine's"
+        return Check("workers", NOT_OK, finding, "give all the same CE2DE_ARTIFACT and restart the workers")
+    return Check("workers", OK, f"{len(found)} with this machine's model: {', '.join(sorted(found))}")
+
+
+def _model(settings: Settings) -> Check:
+    artifact = OnnxEncoder(settings.artifact, threads=settings.threads).artifact
+    canaries, _ = artifact.canaries()
+    what = f"{artifact.name}, {artifact.dim} dimensions, fingerprint {artifact.fingerprint[:12]}"
+    return Check("model", OK, f"{what}; files intact, {len(canaries)} canary vectors right")
+
+
+def _java(settings: Settings) -> Check:
+    try:
+        found, lock = java.choose(java.find(settings.local.java_home))
+    except LocalServerError as error:
+        finding, _, cure = str(error).partition("; ")
+        return Check("Java", WARNING, f"{finding}; only 'ce2de local' and 'ce2de demo' need it", cure)
+    return Check("Java", OK, f"Java {found.major} at {found.executable}, runs OpenSearch {lock.version}")
+
+
+def _local_servers() -> Check:
+    endpoints = LocalServers().endpoints()
+    if endpoints is None:
+        return Check("local servers", OK, "not running; to start them: ce2de local up")
+    return Check("local servers", OK, f"OpenSearch {endpoints.version} at {endpoints.opensearch_url}")

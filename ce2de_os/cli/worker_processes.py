@@ -1,0 +1,88 @@
+"""Celery workers: those that answer, and some of one's own as child processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ce2de_os.config import Settings
+from ce2de_os.errors import Ce2deError, MissingExtraError
+
+START_S = 60.0
+STOP_S = 8.0
+
+
+def worker_fingerprints(broker_url: str, timeout_s: float = 1.0) -> dict[str, str]:
+    """The model's fingerprint of every worker that answers within ``timeout_s``, by the worker's name.
+
+    Raises:
+        MissingExtraError: Celery is not installed.
+        BrokerUnavailableError: the broker does not answer.
+    """
+    try:
+        from workers.queue import CeleryQueue
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("worker", error.name) from error
+    return CeleryQueue(broker_url).fingerprints(timeout_s)
+
+
+@contextmanager
+def worker_processes(number: int, settings: Settings, logs: Path) -> Iterator[None]:
+    """Run ``number`` workers of one process each during the block; ``logs`` is the folder for their logs.
+
+    Raises:
+        MissingExtraError: Celery is not installed.
+        Ce2deError: a worker does not start.
+    """
+    names = [f"demo{index}@localhost" for index in range(1, number + 1)]
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for name in names:
+            processes.append(_start(name, settings, logs / f"{name.partition('@')[0]}.log"))
+        _wait_until_alive(set(names), processes, settings, logs)
+        yield
+    finally:
+        _stop(processes)
+
+
+def _start(name: str, settings: Settings, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker"]
+    # Two workers on one machine need not tell each other their news.
+    options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [*command, "--concurrency", "1", "--hostname", name, *options],
+            env=settings.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is for the command, which then stops its workers
+        )
+
+
+def _wait_until_alive(
+    names: set[str], processes: list[subprocess.Popen[bytes]], settings: Settings, logs: Path
+) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and all(process.poll() is None for process in processes):
+        if names <= set(worker_fingerprints(settings.broker_url)):
+            return
+    raise Ce2deError(f"a Celery worker did not start within {START_S:.0f} s; its log is in {logs}")
+
+
+def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + STOP_S
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        with suppress(ProcessLookupError):  # the worker's own child processes are in its group
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
