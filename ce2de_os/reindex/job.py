@@ -84,7 +84,6 @@ class Counts:
     without_text: int = 0
     already_newer: int = 0
     refused: int = 0
-    tokens: int = 0
     read_s: float = 0.0
     encode_s: float = 0.0
     write_s: float = 0.0

@@ -20,7 +20,7 @@ from ce2de_os.index.templates import render
 from ce2de_os.reindex.job import FAILED, RUNNING, WAITING, Job, Slice
 
 LEDGER_INDEX = "ce2de-ledger"
-LEASE_S = 60.0
+LEASE_S = 30.0
 MAX_ATTEMPTS = 3
 _BATCH = 1000
 _CONFLICT = 409

@@ -27,8 +27,12 @@ from ce2de_os.reindex.source import SourceDocument, document_text, read_page
 
 logger = logging.getLogger(__name__)
 
-PAGE_DOCUMENTS = 256
-PAGE_BYTES = 4 * 1024 * 1024  # pages of an index with large documents shrink to about this
+FIRST_PAGE, LARGEST_PAGE = 64, 512  # documents
+PAGE_S = 2.0
+"""Pages grow or shrink until one takes about this long, so that a lease is renewed in time on any machine."""
+
+PAGE_BYTES = 4 * 1024 * 1024
+"""Pages of an index with large documents shrink to about this much text."""
 T = TypeVar("T")
 
 
@@ -114,7 +118,7 @@ class _SliceRun:
             job,
             stored,
         )
-        self._page_documents = PAGE_DOCUMENTS
+        self._page_documents = FIRST_PAGE
 
     def run(self, budget_s: float) -> bool:
         upto = self._upper_bound()
@@ -170,14 +174,15 @@ class _SliceRun:
         actions = [
             self._action(document, vectors.get(position)) for position, document in enumerate(documents)
         ]
+        encode_s = time.monotonic() - started
+        self._page_documents = next_page_size(texts, encode_s)
         counts = Counts(
             documents=len(documents),
             embedded=len(wanted),
             without_text=len(documents) - len(wanted),
             read_s=read_s,
-            encode_s=time.monotonic() - started,
+            encode_s=encode_s,
         )
-        self._adapt_page(texts)
         return Page(documents, actions, counts)
 
     def _action(self, document: SourceDocument, vector: list[float] | None) -> WriteAction:
@@ -185,11 +190,6 @@ class _SliceRun:
         if vector is not None:
             source[self._job.vector_field] = vector
         return WriteAction(document.doc_id, document.version, document.routing, source)
-
-    def _adapt_page(self, texts: list[str]) -> None:
-        if texts:
-            mean_bytes = 1 + sum(map(len, texts)) // len(texts)
-            self._page_documents = max(1, min(PAGE_DOCUMENTS, PAGE_BYTES // mean_bytes))
 
     def _write(self, page: Page) -> None:
         started = time.monotonic()
@@ -213,6 +213,15 @@ class _SliceRun:
         if stored is None:
             raise LeaseLostError
         self._stored = stored
+
+
+def next_page_size(texts: list[str], encode_s: float) -> int:
+    """How many documents to read next, after a page with ``texts`` took ``encode_s`` seconds to encode."""
+    if not texts:
+        return FIRST_PAGE
+    by_time = len(texts) * PAGE_S / max(encode_s, 1e-3)
+    by_size = len(texts) * PAGE_BYTES / max(1, sum(map(len, texts)))
+    return max(1, min(LARGEST_PAGE, int(by_time), int(by_size)))
 
 
 def vector_values(embeddings: Embeddings) -> list[list[float]]:

@@ -1,0 +1,256 @@
+"""Real workers on real servers, and what happens when they or the servers die."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opensearchpy import OpenSearch
+
+from ce2de_os import OnnxEncoder
+from ce2de_os.local.servers import Endpoints, LocalServers
+from ce2de_os.reindex import service
+from ce2de_os.reindex.job import DONE
+from ce2de_os.reindex.service import JobStatus
+from tests.integration.indexes import articles, assert_same_documents, create_index
+
+LONG = "It goes on with many plain words about the same matter, so that a worker has something to do. " * 8
+PATIENCE_S = 200.0
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+StartWorker = Callable[[], subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def environment(endpoints: Endpoints) -> dict[str, str]:
+    return {
+        **os.environ,
+        "CE2DE_OPENSEARCH_URL": endpoints.opensearch_url,
+        "CE2DE_BROKER_URL": endpoints.broker_url,
+    }
+
+
+@pytest.fixture
+def ce2de(environment: dict[str, str]) -> Run:
+    def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ce2de_os", *arguments]
+        return subprocess.run(
+            command, env={**environment, **extra}, capture_output=True, text=True, timeout=280, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def start_worker(environment: dict[str, str], tmp_path: Path) -> Iterator[StartWorker]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker", "--concurrency", "1"]
+        with (tmp_path / f"worker-{len(started)}.log").open("wb") as log:
+            worker = subprocess.Popen(
+                [*command, "--loglevel", "INFO", "--hostname", f"w{len(started)}-{os.getpid()}@%h"],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        if worker.poll() is None:
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+    for log in sorted(tmp_path.glob("worker-*.log")):
+        sys.stderr.write(f"{log.name}: {log.read_text()[-3000:]}")  # shown if the test fails
+
+
+@pytest.fixture
+def long_articles(client: OpenSearch, index_name: str) -> str:
+    sources = ({**article, "body": article["body"] + LONG} for article in articles(4000))
+    create_index(client, index_name, sources)
+    return index_name
+
+
+def start_detached(ce2de: Run, source: str) -> str:
+    arguments = ("--text-fields", "title,body", "--alias", f"{source}-search", "--detach", "--json")
+    done = ce2de("reindex", "start", source, *arguments)
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["job_id"])
+
+
+def wait_for(client: OpenSearch, job_id: str, reached: Callable[[JobStatus], bool]) -> JobStatus:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        found = service.status(client, job_id)
+        if reached(found):
+            return found
+        time.sleep(0.2)
+    pytest.fail(f"not reached in {PATIENCE_S} s: {found.to_json()}")
+
+
+def has_begun(found: JobStatus) -> bool:
+    return found.counts.documents >= 300
+
+
+def has_ended(found: JobStatus) -> bool:
+    return found.job.state not in ("running", "finishing")
+
+
+def assert_complete(client: OpenSearch, source: str, found: JobStatus) -> None:
+    assert found.job.state == DONE, found.to_json()
+    assert_same_documents(client, source, found.job.target)
+    assert list(client.indices.get_alias(name=found.job.alias)) == [found.job.target]
+
+
+def test_two_workers_do_a_job_that_the_cli_follows(
+    client: OpenSearch, index_name: str, ce2de: Run, start_worker: StartWorker
+) -> None:
+    create_index(client, index_name, articles(3000))
+    start_worker()
+    start_worker()
+    done = ce2de(
+        "reindex", "start", index_name, "--text-fields", "title,body", "--alias", f"{index_name}-s", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["state"] == "done"
+    assert report["report"]["min_cosine"] >= 0.999
+    found = service.status(client, report["job_id"])
+    assert_complete(client, index_name, found)
+    told = ce2de("reindex", "status", report["job_id"])
+    assert told.returncode == 0
+    assert "3,000 of 3,000 documents" in told.stdout
+    assert report["job_id"] in ce2de("reindex", "status").stdout
+
+
+def test_a_worker_killed_in_mid_slice(
+    client: OpenSearch, long_articles: str, ce2de: Run, start_worker: StartWorker
+) -> None:
+    victim, _ = start_worker(), start_worker()
+    job_id = start_detached(ce2de, long_articles)
+    wait_for(client, job_id, has_begun)
+    os.killpg(victim.pid, signal.SIGKILL)
+    follower = ce2de(
+        "reindex", "start", long_articles, "--text-fields", "title,body", "--alias", f"{long_articles}-search"
+    )
+    assert follower.returncode == 0, follower.stderr
+    assert_complete(client, long_articles, service.status(client, job_id))
+
+
+def test_a_worker_process_killed_in_mid_slice_is_replaced(
+    client: OpenSearch, long_articles: str, ce2de: Run, start_worker: StartWorker
+) -> None:
+    """Celery's parent lives, its child dies: the message comes back and no second worker is needed."""
+    worker = start_worker()
+    job_id = start_detached(ce2de, long_articles)
+    wait_for(client, job_id, has_begun)
+    children = subprocess.run(["pgrep", "-P", str(worker.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+    follower = ce2de(
+        "reindex", "start", long_articles, "--text-fields", "title,body", "--alias", f"{long_articles}-search"
+    )
+    assert follower.returncode == 0, follower.stderr
+    assert_complete(client, long_articles, service.status(client, job_id))
+
+
+def test_opensearch_stopped_for_20_s_in_mid_job(
+    servers: LocalServers, client: OpenSearch, long_articles: str, ce2de: Run, start_worker: StartWorker
+) -> None:
+    start_worker()
+    job_id = start_detached(ce2de, long_articles)
+    wait_for(client, job_id, has_begun)
+    servers.stop_opensearch()
+    time.sleep(20)
+    servers.start_opensearch()
+    assert_complete(client, long_articles, wait_for(client, job_id, has_ended))
+
+
+def test_redis_stopped_in_mid_job(
+    servers: LocalServers, client: OpenSearch, long_articles: str, ce2de: Run, start_worker: StartWorker
+) -> None:
+    start_worker()
+    job_id = start_detached(ce2de, long_articles)
+    wait_for(client, job_id, has_begun)
+    servers.stop_redis()
+    time.sleep(3)
+    servers.start_redis()
+    follower = ce2de(
+        "reindex", "start", long_articles, "--text-fields", "title,body", "--alias", f"{long_articles}-search"
+    )
+    assert follower.returncode == 0, follower.stderr
+    assert_complete(client, long_articles, service.status(client, job_id))
+
+
+def test_ctrl_c_detaches_and_the_workers_go_on(
+    client: OpenSearch, long_articles: str, environment: dict[str, str], start_worker: StartWorker
+) -> None:
+    start_worker()
+    arguments = ["--text-fields", "title,body", "--alias", f"{long_articles}-search"]
+    follower = subprocess.Popen(
+        [sys.executable, "-m", "ce2de_os", "reindex", "start", long_articles, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert follower.stderr is not None
+    job_id = follower.stderr.readline().split()[1].rstrip(":")
+    wait_for(client, job_id, has_begun)
+    follower.send_signal(signal.SIGINT)
+    output, errors = follower.communicate(timeout=30)
+    assert follower.returncode == 0, errors
+    assert f"ce2de reindex status {job_id}" in errors
+    assert "running" in output
+    assert_complete(client, long_articles, wait_for(client, job_id, has_ended))
+
+
+def test_redis_down_at_start(client: OpenSearch, index_name: str, ce2de: Run) -> None:
+    create_index(client, index_name, articles(1))
+    arguments = ("reindex", "start", index_name, "--text-fields", "title", "--alias", f"{index_name}-s")
+    done = ce2de(*arguments, CE2DE_BROKER_URL="redis://:secret@127.0.0.1:1/0")
+    assert_one_line_error(done, "Redis at redis://:***@127.0.0.1:1/0 does not answer")
+    assert not client.indices.exists(index=f"{index_name}-ce2de-*", allow_no_indices=False)
+
+
+def test_opensearch_down_at_start(ce2de: Run) -> None:
+    for command in (("start", "any", "--text-fields", "a", "--alias", "b"), ("status",), ("status", "job")):
+        done = ce2de("reindex", *command, CE2DE_OPENSEARCH_URL="http://127.0.0.1:1")
+        assert_one_line_error(done, "OpenSearch does not answer")
+
+
+def test_damaged_model_file(ce2de: Run, environment: dict[str, str], tmp_path: Path) -> None:
+    artifact = OnnxEncoder().artifact
+    for file in artifact.folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "model.onnx").write_bytes(artifact.model_path.read_bytes()[:1000])
+    arguments = ("reindex", "start", "any", "--text-fields", "a", "--alias", "b", "--artifact", str(tmp_path))
+    assert_one_line_error(ce2de(*arguments), "model.onnx: damaged")
+    worker = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "workers.app", "worker"],
+        env={**environment, "CE2DE_ARTIFACT": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert worker.returncode != 0
+    assert "model.onnx: damaged" in worker.stderr
+    assert "Traceback" not in worker.stderr
+
+
+def assert_one_line_error(done: Any, message: str) -> None:
+    assert done.returncode == 1, done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stdout == ""
