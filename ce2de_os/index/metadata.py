@@ -112,14 +112,14 @@ def common_metadata(index: str, mappings: Mappings) -> IndexMetadata | None:
     return first
 
 
-def text_fields(mapping: Mapping[str, Any]) -> list[str]:
-    """The names of all ``text`` fields of a mapping, those inside objects with their dotted path."""
+def fields_of_type(mapping: Mapping[str, Any], kind: str) -> list[str]:
+    """The names of a mapping's fields of type ``kind``, those inside objects with their dotted path."""
     names = []
     for name, field in mapping.get("properties", {}).items():
-        if field.get("type") == "text":
+        if field.get("type") == kind:
             names.append(name)
         elif field.get("type", "object") == "object":
-            names.extend(f"{name}.{inner}" for inner in text_fields(field))
+            names.extend(f"{name}.{inner}" for inner in fields_of_type(field, kind))
     return names
 
 

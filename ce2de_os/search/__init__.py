@@ -1,0 +1,1 @@
+"""Search: what the cluster can do, query bodies, and the searcher."""

@@ -1,0 +1,103 @@
+"""Request bodies for OpenSearch, built by pure functions from plain values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ce2de_os.errors import DataError
+
+Body = dict[str, Any]
+Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+"""One OpenSearch query, several that must all hold, or none."""
+
+MAX_CLAUSES = 1024
+"""OpenSearch's default for ``indices.query.bool.max_clause_count``: one clause is one word in one field."""
+
+MAX_WORDS = 512
+"""Words that a query may have at all; the encoder reads fewer anyway."""
+
+_WORD = re.compile(r"\w+")
+
+
+def clip(text: str, fields: int) -> str:
+    """Cut ``text`` after as many words as fit into OpenSearch's clause limit when ``fields`` are searched.
+
+    A script without upper and lower case (Chinese, Thai, ...) may be split anywhere, so there each character
+    counts as a word. Half of the limit stays free, because analyzers may make two words of one.
+    """
+    left = min(MAX_WORDS, MAX_CLAUSES // (2 * max(fields, 1)))
+    for match in _WORD.finditer(text):
+        word = match.group()
+        cost = 1 if word.lower() != word.upper() or word.isdigit() else len(word)
+        if cost > left:
+            return text[: match.start() + left].rstrip() if cost > 1 else text[: match.start()].rstrip()
+        left -= cost
+    return text
+
+
+def as_filters(filters: Filters) -> list[Body]:
+    """``filters`` as a list of queries that must all hold.
+
+    Raises:
+        DataError: something in it is not a query object such as ``{"term": {"lang": "en"}}``.
+    """
+    if filters is None:
+        return []
+    queries = [filters] if isinstance(filters, Mapping) else filters
+    if isinstance(queries, str) or not all(isinstance(query, Mapping) for query in queries):
+        raise DataError(
+            f"filters: got {filters!r:.80}, expected OpenSearch queries such as {{'term': {{'lang': 'en'}}}}"
+        )
+    return [dict(query) for query in queries]
+
+
+def lexical_query(text: str, fields: Sequence[str], filters: Sequence[Body]) -> Body:
+    """The BM25 leg: the words of ``text`` in any of ``fields``."""
+    words = {"multi_match": {"query": text, "fields": list(fields), "type": "most_fields"}}
+    return {"bool": {"must": [words], "filter": list(filters)}} if filters else words
+
+
+def dense_query(vector: Sequence[float], field: str, candidates: int, filters: Sequence[Body]) -> Body:
+    """The dense leg: the ``candidates`` nearest documents of each shard among those that pass the filters.
+
+    The filter stands inside ``knn``, so that it is applied while searching; outside, it would leave fewer
+    than ``candidates`` documents.
+    """
+    knn: Body = {"vector": list(vector), "k": candidates}
+    if filters:
+        knn["filter"] = {"bool": {"filter": list(filters)}}
+    return {"knn": {field: knn}}
+
+
+def hybrid_query(legs: Sequence[Body], candidates: int) -> Body:
+    """Both legs in one query; each shard hands ``candidates`` documents per leg to the pipeline."""
+    return {"hybrid": {"queries": list(legs), "pagination_depth": candidates}}
+
+
+def min_max_pipeline(weights: Sequence[float]) -> Body:
+    """An inline search pipeline: weighted mean of min-max normalised scores, weights in the legs' order."""
+    total = sum(weights)
+    return {
+        "phase_results_processors": [
+            {
+                "normalization-processor": {
+                    "normalization": {"technique": "min_max"},
+                    "combination": {
+                        "technique": "arithmetic_mean",
+                        "parameters": {"weights": [weight / total for weight in weights]},
+                    },
+                }
+            }
+        ]
+    }
+
+
+def rrf_pipeline(rrf_k: int) -> Body:
+    """An inline search pipeline: reciprocal rank fusion."""
+    return {
+        "phase_results_processors": [
+            {"score-ranker-processor": {"combination": {"technique": "rrf", "rank_constant": rrf_k}}}
+        ]
+    }

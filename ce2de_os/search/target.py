@@ -1,0 +1,97 @@
+"""What a searcher has to know of cluster and index before it asks."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import BackendError, BackendUnavailableError, IndexSchemaError
+from ce2de_os.index.client import backend_errors
+from ce2de_os.index.metadata import IndexMetadata, Mappings, common_metadata, fields_of_type, read_mappings
+
+logger = logging.getLogger(__name__)
+
+NEURAL_SEARCH = "opensearch-neural-search"
+PIPELINE_SINCE = (2, 19)
+"""The first version with ``pagination_depth`` and the RRF processor."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The index, or the indices behind an alias, that a searcher asks.
+
+    Attributes:
+        name: the name that was given.
+        indices: the indices behind it.
+        shards: the number of shards of the index that has most.
+        text_fields: the fields for BM25: those that were embedded, else every text field.
+        vector_fields: every ``knn_vector`` field, to be left out of results.
+        metadata: whose vectors the index carries; ``None``: none, so that only BM25 works.
+    """
+
+    name: str
+    indices: frozenset[str]
+    shards: int
+    text_fields: tuple[str, ...]
+    vector_fields: tuple[str, ...]
+    metadata: IndexMetadata | None
+
+
+def read_target(client: OpenSearch, name: str) -> Target:
+    """Read the mappings and the shards behind ``name``.
+
+    Raises:
+        IndexSchemaError: there is no such index, it has no text, or its indices carry different vectors.
+        BackendError: OpenSearch does not answer or refuses.
+    """
+    mappings = read_mappings(client, name)
+    metadata = common_metadata(name, mappings)
+    texts = metadata.text_fields if metadata else _fields(mappings, "text")
+    if not texts:
+        raise IndexSchemaError(f"{name}: its mapping has no text field to search in")
+    vectors = _fields(mappings, "knn_vector")
+    return Target(name, frozenset(mappings), _shards(client, name), texts, vectors, metadata)
+
+
+def has_hybrid_query(client: OpenSearch) -> bool:
+    """Whether every node has the neural-search plugin in a version that this package's pipelines need.
+
+    A user who may not list plugins gets ``False``: fusing on the client needs no right but to search.
+
+    Raises:
+        BackendUnavailableError: OpenSearch does not answer.
+    """
+    try:
+        with backend_errors("list the plugins"):
+            answer = client.nodes.info(metric="plugins", params={"filter_path": "nodes.*.plugins"})
+    except BackendUnavailableError:
+        raise
+    except BackendError as error:
+        logger.info("Fusing on the client: %s", error, extra={"action": "choose_strategy"})
+        return False
+    nodes = answer.get("nodes", {}).values()
+    return bool(nodes) and all(_has_neural_search(node.get("plugins", [])) for node in nodes)
+
+
+def _has_neural_search(plugins: list[dict[str, str]]) -> bool:
+    versions = [plugin["version"] for plugin in plugins if plugin["name"] == NEURAL_SEARCH]
+    return any(_major_minor(version) >= PIPELINE_SINCE for version in versions)
+
+
+def _major_minor(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
+
+
+def _fields(mappings: Mappings, kind: str) -> tuple[str, ...]:
+    """The fields of one type in any of the indices, in the mappings' order."""
+    return tuple(
+        dict.fromkeys(name for mapping in mappings.values() for name in fields_of_type(mapping, kind))
+    )
+
+
+def _shards(client: OpenSearch, name: str) -> int:
+    with backend_errors(f"look up the shards of {name}"):
+        answer = client.search_shards(index=name)
+    return max((copies[0]["shard"] + 1 for copies in answer["shards"]), default=1)
