@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 from celery import Celery
 from celery.signals import celeryd_init, worker_process_init
 
 from ce2de_os import logs
-from ce2de_os.artifact import Artifact
 from ce2de_os.config import Settings
 from ce2de_os.errors import Ce2deError
+from workers import resources
 
 QUEUE = "ce2de"
 
@@ -44,12 +46,14 @@ app.conf.update(
 
 
 @celeryd_init.connect
-def check_artifact(**_: Any) -> None:  # noqa: ANN401 - Celery's signal arguments
-    """Refuse to start with a model folder that is missing or damaged."""
-    try:
-        Artifact.load(Settings.from_env().artifact)
-    except Ce2deError as error:
-        raise SystemExit(f"ce2de worker: {error}") from error
+def check_model(**_: Any) -> None:  # noqa: ANN401 - Celery's signal arguments
+    """Refuse to start with a model that is damaged, or that this CPU computes wrongly."""
+    # In a process of its own: a loaded ONNX Runtime must not be forked into the workers.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            pool.submit(resources.encoder_fingerprint).result()
+        except Ce2deError as error:
+            raise SystemExit(f"ce2de worker: {error}") from error
 
 
 @worker_process_init.connect

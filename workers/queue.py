@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from celery import Celery
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
@@ -34,10 +35,9 @@ class CeleryQueue:
     def fingerprints(self, timeout_s: float) -> dict[str, str]:
         """The model's fingerprint of every worker that answers within ``timeout_s``, by the worker's name."""
         self.check()
-        with self._connection() as connection:
-            answers = app.control.broadcast(
-                "ce2de_model", reply=True, timeout=timeout_s, connection=connection
-            )
+        # An application of its own: the shared one would publish to the broker of the environment.
+        with Celery("ce2de-inspection", broker=self._url, set_as_current=False) as asking:
+            answers = asking.control.broadcast("ce2de_model", reply=True, timeout=timeout_s)
         return {name: reply["fingerprint"] for answer in answers for name, reply in answer.items()}
 
     def embed_slice(self, job: Job, number: int) -> None:

@@ -26,6 +26,11 @@ def encoder() -> OnnxEncoder:
     return OnnxEncoder(settings.artifact, threads=settings.threads)
 
 
+def encoder_fingerprint() -> str:
+    """The fingerprint of this process's encoder, after it was checked."""
+    return encoder().fingerprint
+
+
 def owner() -> str:
     """Who holds a lease: this process."""
     return f"{socket.gethostname()}:{os.getpid()}"

@@ -85,6 +85,7 @@ def _completed(found: JobStatus) -> int:
 
 def _poll(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[JobStatus]:
     moved_at = hinted_at = said_at = time.monotonic()
+    told: set[str] = set()
     last: tuple[int, str] | None = None
     while True:
         now = time.monotonic()
@@ -95,6 +96,9 @@ def _poll(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[JobStat
         yield found
         if found.job.state in (DONE, FAILED):
             return
+        for error in set(found.errors) - told:
+            click.echo(error, err=True)
+        told.update(found.errors)
         state = (found.counts.documents, found.job.state)
         if state != last:
             last, moved_at, hinted_at = state, now, now
