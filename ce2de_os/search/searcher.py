@@ -22,7 +22,7 @@ Fusion = Literal["min_max", "rrf"]
 Strategy = Literal["pipeline", "client"]
 
 CANDIDATES = 100
-DENSE_WEIGHT = 0.7
+DENSE_WEIGHT = 0.5
 
 
 class QueryEncoder(Protocol):
