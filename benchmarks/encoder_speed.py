@@ -53,7 +53,7 @@ def main() -> None:
             seconds[name].append(time.perf_counter() - started)
     rows = {name: statistics.median(times[1:]) for name, times in seconds.items()}  # the first round warms up
     print(
-        f"{len(texts)} texts, {tokens / len(texts):.0f} tokens each, 1 core, median of {options.rounds} rounds"
+        f"{len(texts)} texts, {tokens / len(texts):.0f} tokens each, 1 core, median of {options.rounds}"
     )
     slowest = rows["6 layers, PyTorch fp32"]
     result = {}
