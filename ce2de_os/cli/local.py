@@ -71,7 +71,7 @@ def up(home: Path | None, version: str | None, heap: str | None) -> None:
         endpoints = servers.up(progress, version, heap)
     click.echo("Already up." if before == endpoints else "Up.", err=True)
     click.echo("\n".join(_addresses(endpoints)))
-    click.echo("\n".join(_next_steps(home)), err=True)
+    click.echo("\n".join(_next_steps(_flag(home))), err=True)
 
 
 @command.command()
@@ -89,7 +89,7 @@ def status(home: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_status_json(found), indent=2))
     else:
-        click.echo("\n".join(_status_lines(found)))
+        click.echo("\n".join(_status_lines(found, _flag(home))))
     sys.exit(0 if found.is_running else 1)
 
 
@@ -178,8 +178,11 @@ def _addresses(endpoints: Endpoints) -> Iterator[str]:
     yield f"Redis             {endpoints.broker_url}"
 
 
-def _next_steps(home: Path | None) -> Iterator[str]:
-    flag = f" --home {shlex.quote(str(home))}" if home else ""
+def _flag(home: Path | None) -> str:
+    return f" --home {shlex.quote(str(home))}" if home else ""
+
+
+def _next_steps(flag: str) -> Iterator[str]:
     yield f'Use them:         eval "$(ce2de local env{flag})"'
     yield f"Stop them:        ce2de local down{flag}"
 
@@ -188,14 +191,14 @@ def _status_json(found: Status) -> dict[str, Any]:
     return {**asdict(found), "home": str(found.home), "running": found.is_running}
 
 
-def _status_lines(found: Status) -> Iterator[str]:
+def _status_lines(found: Status, flag: str) -> Iterator[str]:
     version = f"OpenSearch {found.version}" if found.version else "OpenSearch"
     health = f"health {found.health}" if found.health else "does not answer"
     yield _server_line(version, found.opensearch_url, found.opensearch_pid, health)
     yield _server_line("Redis", found.broker_url, found.redis_pid)
     yield f"Data              {found.home} ({found.disk_bytes / 1e6:.1f} MB)"
     if not found.is_running:
-        yield "Start             ce2de local up"
+        yield f"Start             ce2de local up{flag}"
 
 
 def _server_line(name: str, address: str | None, pid: int | None, *more: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ce2de_os.errors import LocalServerError
 from ce2de_os.local.download import Progress, download
 from ce2de_os.local.lockfile import Lock, LockedFile, Module
 
@@ -37,11 +38,21 @@ def provide(lock: Lock, cache: Path, progress: Progress) -> Path:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock file ``path``; a second process waits here until the first is done."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    """Hold the lock file ``path``; a second process waits here until the first is done.
+
+    Raises:
+        LocalServerError: files below could not be written, here or in the body.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        raise LocalServerError(
+            f"{error.filename or path.parent}: {error.strerror or error}; make it writable, or choose "
+            "another place with --home or CE2DE_CACHE"
+        ) from error
 
 
 def _assemble(lock: Lock, downloads: Path, target: Path) -> None:

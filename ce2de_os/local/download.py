@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock as ThreadLock
 from typing import Any
@@ -20,7 +19,7 @@ Progress = Callable[[str, int, int], None]
 _PARALLEL = 8
 _ATTEMPTS = 3
 _TIMEOUT_S = 30
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
 
 
 def download(files: Sequence[LockedFile], folder: Path, progress: Progress) -> None:
@@ -30,95 +29,105 @@ def download(files: Sequence[LockedFile], folder: Path, progress: Progress) -> N
         LocalServerError: a file cannot be had, or is not the one that the lock names.
         MissingExtraError: jgo is not installed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     missing = [file for file in files if not is_intact(folder / file.name, file)]
     if not missing:
         return
-    meter = _Meter(sum(file.size_bytes for file in missing), progress)
-    staging = folder / ".partial"
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
-        context = _maven(staging, meter)
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            # The largest first, so that none is left alone at the end.
-            largest_first = sorted(missing, key=lambda file: file.size_bytes, reverse=True)
-            list(pool.map(lambda file: _fetch(file, folder, context), largest_first))
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    (folder / ".partial").mkdir(parents=True, exist_ok=True)
+    repository = _Repository(folder, _Meter(sum(file.size_bytes for file in missing), progress))
+    # The largest first, so that none is left alone at the end.
+    largest_first = sorted(missing, key=lambda file: file.size_bytes, reverse=True)
+    with ThreadPoolExecutor(_PARALLEL) as pool:
+        try:
+            list(pool.map(repository.fetch, largest_first))
+        finally:  # after the first error the rest is not begun
+            pool.shutdown(cancel_futures=True)
 
 
 def is_intact(path: Path, file: LockedFile) -> bool:
     """Whether ``path`` holds exactly ``file``."""
-    return path.is_file() and path.stat().st_size == file.size_bytes and _sha256(path) == file.sha256
+    if not path.is_file() or path.stat().st_size != file.size_bytes:
+        return False
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
 
 
-def verify(path: Path, file: LockedFile) -> None:
-    """Check a download.
+def verify(file: LockedFile, sha256: str) -> None:
+    """Compare a download's checksum with the lock.
 
     Raises:
-        LocalServerError: the checksum is another one.
+        LocalServerError: it is another one.
     """
-    got = _sha256(path)
-    if got != file.sha256:
+    if sha256 != file.sha256:
         raise LocalServerError(
-            f"{file.name}: got sha256 {got}, expected {file.sha256}; the download was cut off or altered, "
+            f"{file.name}: got sha256 {sha256}, expected {file.sha256}; the download was cut off or altered, "
             "run 'ce2de local up' again; if it stays so, a proxy on the way changes files"
         )
 
 
 class _Meter:
-    """Adds up the bytes of all threads; an instance is the callback that jgo's resolver takes."""
+    """Adds up the bytes of all threads."""
 
     def __init__(self, total_bytes: int, progress: Progress) -> None:
         self._total, self._done, self._progress = total_bytes, 0, progress
         self._lock = ThreadLock()
 
-    @contextmanager
-    def __call__(self, name: str, size_bytes: int) -> Iterator[Callable[[int], None]]:
-        yield self._advance
-
-    def _advance(self, size_bytes: int) -> None:
+    def advance(self, size_bytes: int) -> None:
         with self._lock:
             self._done += size_bytes
+            # A second attempt counts its bytes again; the bar must not run over.
             self._progress("Downloading OpenSearch", min(self._done, self._total), self._total)
 
 
-def _maven(cache: Path, meter: _Meter) -> Any:  # noqa: ANN401 - jgo has no types
-    try:
-        from jgo.maven import MavenContext, PythonResolver
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("local", error.name) from error
-    resolver = PythonResolver(progress_callback=meter)
-    return MavenContext(resolver=resolver, repo_cache=cache, timeout=_TIMEOUT_S)
+class _Repository:
+    """The Maven repository that jgo knows.
 
+    jgo's own download opens two connections for each file, which costs more than the files themselves.
+    """
 
-def _fetch(file: LockedFile, folder: Path, context: Any) -> None:  # noqa: ANN401
-    fetched = _attempt(file, context)
-    verify(fetched, file)
-    fetched.chmod(0o644)
-    fetched.replace(folder / file.name)
-
-
-def _attempt(file: LockedFile, context: Any) -> Path:  # noqa: ANN401
-    group, artifact, version = file.coordinates.split(":")
-    wanted = context.project(group, artifact).at_version(version).artifact(packaging=file.packaging)
-    reason = ""
-    for _ in range(_ATTEMPTS):
+    def __init__(self, folder: Path, meter: _Meter) -> None:
         try:
-            path: Path = wanted.resolve()
-            return path
-        except (OSError, RuntimeError) as error:  # connection errors of requests are OSErrors
-            reason = str(error).splitlines()[0]
-            wanted.cached_path.unlink(missing_ok=True)
-    raise LocalServerError(
-        f"cannot download {file.name}: {reason}; check the network (a proxy is set by HTTPS_PROXY), then run "
-        "'ce2de local up' again: it goes on where it stopped"
+            import requests
+            from jgo.maven import MavenContext
+        except ModuleNotFoundError as error:
+            raise MissingExtraError.for_extra("local", error.name) from error
+        self._folder, self._meter = folder, meter
+        self._context: Any = MavenContext(repo_cache=folder)
+        self._session = requests.Session()
+        self._session.headers["Accept-Encoding"] = "identity"
+
+    def fetch(self, file: LockedFile) -> None:
+        """Download ``file``; only when it is verified does it get its name."""
+        url, partial = self._url(file), self._folder / ".partial" / file.name
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                sha256 = self._save(url, partial)
+                break
+            except OSError as error:  # the errors of requests are OSErrors
+                if attempt == _ATTEMPTS:
+                    raise _unreachable(file, error) from error
+                time.sleep(attempt)
+        verify(file, sha256)
+        partial.replace(self._folder / file.name)
+
+    def _url(self, file: LockedFile) -> str:
+        group, artifact, version = file.coordinates.split(":")
+        component = self._context.project(group, artifact).at_version(version)
+        (repository,) = self._context.remote_repos.values()
+        return f"{repository}/{component.path_prefix.as_posix()}/{file.name}"
+
+    def _save(self, url: str, target: Path) -> str:
+        digest = hashlib.sha256()
+        with self._session.get(url, stream=True, timeout=_TIMEOUT_S) as response, target.open("wb") as stream:
+            response.raise_for_status()
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                stream.write(chunk)
+                digest.update(chunk)
+                self._meter.advance(len(chunk))
+        return digest.hexdigest()
+
+
+def _unreachable(file: LockedFile, error: Exception) -> LocalServerError:
+    return LocalServerError(
+        f"cannot download {file.name}: {str(error).splitlines()[0]}; check the network (HTTPS_PROXY sets a "
+        "proxy), then run 'ce2de local up' again: it goes on where it stopped"
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

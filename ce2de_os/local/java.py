@@ -24,9 +24,8 @@ _FOLDERS = (
 _VERSION = re.compile(r'version "(\d+)(?:\.(\d+))?')
 _ANSWER_S = 20
 INSTALL = (
-    "install one: 'apt-get install openjdk-17-jre-headless' (Debian), 'brew install openjdk' (macOS), "
-    "'winget install EclipseAdoptium.Temurin.21.JRE' (Windows, for use under WSL install the Debian one), "
-    "or set JAVA_HOME"
+    "set JAVA_HOME, or install one: 'apt-get install default-jre-headless' (Debian), "
+    "'brew install openjdk' (macOS), 'wsl --install Debian' and there the same (Windows)"
 )
 
 

@@ -115,7 +115,7 @@ def start(args: list[str | Path], log: Path, folder: Path, account: Account | No
                 check=True,
                 **identity,  # type: ignore[call-overload]
             )
-        except (PermissionError, subprocess.SubprocessError) as error:
+        except (OSError, subprocess.SubprocessError) as error:
             raise LocalServerError(
                 f"cannot start {args[0]} as {account.name if account else 'this user'} ({error}); OpenSearch "
                 "refuses to run as root, so run this command as an ordinary user"
@@ -124,11 +124,11 @@ def start(args: list[str | Path], log: Path, folder: Path, account: Account | No
     return Process(pid, birth(pid) or "died")
 
 
-def wait_until(name: str, server: Process | None, is_ready: Callable[[], bool], logs: list[Path]) -> None:
+def wait_until(name: str, server: Process | None, is_ready: Callable[[], bool], log: Path) -> None:
     """Wait until ``server`` is ready.
 
     Raises:
-        LocalServerError: it stopped, or is not ready after three minutes; with its last words in ``logs``.
+        LocalServerError: it stopped, or is not ready after three minutes; the message quotes ``log``.
     """
     deadline = time.monotonic() + _START_S
     while server and server.is_alive and time.monotonic() < deadline:
@@ -137,17 +137,14 @@ def wait_until(name: str, server: Process | None, is_ready: Callable[[], bool], 
         time.sleep(_POLL_S)
     alive = server and server.is_alive
     fate = f"does not answer after {_START_S:.0f} s" if alive else "stopped while it started"
-    raise LocalServerError(f"{name} {fate}; its last words are in {_last_words(logs)}")
+    raise LocalServerError(f"{name} {fate}; {log}: {_last_words(log)}")
 
 
-def _last_words(logs: list[Path]) -> str:
-    """The cause in the first log that has something to say: Java puts the deepest one last."""
-    for log in logs:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
-        if lines:
-            causes = [line for line in lines if line.startswith("Caused by:")][-1:]
-            return f"{log}: " + " / ".join(line.strip() for line in causes or lines[-_LOG_LINES:])
-    return " and ".join(str(log) for log in logs)
+def _last_words(log: Path) -> str:
+    """The deepest cause, which Java prints last, or else the last lines."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    causes = [line for line in lines if line.startswith("Caused by:")][-1:]
+    return " / ".join(line.strip() for line in causes or lines[-_LOG_LINES:])
 
 
 def birth(pid: int) -> str | None:

@@ -203,13 +203,13 @@ class LocalServers:
         return self._save(replace(known, opensearch=started))
 
     def _wait_for_redis(self, known: State) -> None:
-        logs = [self.home / "redis.log"]
-        process.wait_until("Redis", known.redis, lambda: redis_server.is_ready(known.redis_port), logs)
+        log = self.home / "redis.log"
+        process.wait_until("Redis", known.redis, lambda: redis_server.is_ready(known.redis_port), log)
 
     def _wait_for_opensearch(self, known: State) -> None:
-        logs = [self._opensearch_home(known) / "logs" / "opensearch.log", self.home / "opensearch.out"]
+        log = self.home / "opensearch.out"
         process.wait_until(
-            "OpenSearch", known.opensearch, lambda: opensearch_server.is_ready(known.opensearch_port), logs
+            "OpenSearch", known.opensearch, lambda: opensearch_server.is_ready(known.opensearch_port), log
         )
 
     def _stop(self, name: str) -> None:

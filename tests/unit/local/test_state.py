@@ -1,0 +1,71 @@
+"""What an instance remembers, where it lives, and which ports it takes."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from ce2de_os.local import state
+from ce2de_os.local.process import Process
+from ce2de_os.local.state import State
+
+STATE = State("3.6.0", "1g", 20001, 20002, 20003, opensearch=Process(7, "boot/1"))
+
+
+def test_a_saved_state_is_read_back(tmp_path: Path) -> None:
+    STATE.save(tmp_path / "state.json")
+    assert state.load(tmp_path / "state.json") == STATE
+
+
+def test_no_file_means_no_state(tmp_path: Path) -> None:
+    assert state.load(tmp_path / "state.json") is None
+
+
+@pytest.mark.parametrize(("server", "other"), [("opensearch", "redis"), ("redis", "opensearch")])
+def test_one_server_can_be_forgotten(server: str, other: str) -> None:
+    both = State("3.6.0", "1g", 1, 2, 3, opensearch=Process(7, "a"), redis=Process(8, "b"))
+    left = both.without(server)
+    assert getattr(left, server) is None
+    assert getattr(left, other) is not None
+
+
+def checkout(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text("")
+    return folder
+
+
+def test_two_checkouts_have_two_homes_though_their_names_are_equal(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = (checkout(tmp_path / name / "project") for name in "ab")
+    cache = tmp_path / "cache"
+    assert state.default_home(cache, first) != state.default_home(cache, second)
+    assert state.default_home(cache, first).parent == cache / "instances"
+
+
+def test_a_checkout_has_one_home_from_wherever_in_it(tmp_path: Path) -> None:
+    root = checkout(tmp_path / "project")
+    (root / "deep" / "down").mkdir(parents=True)
+    assert state.default_home(tmp_path, root / "deep" / "down") == state.default_home(tmp_path, root)
+
+
+def test_outside_of_checkouts_there_is_one_home(tmp_path: Path) -> None:
+    assert state.default_home(tmp_path, Path("/")) == tmp_path / "instances" / "default"
+
+
+def test_free_ports_are_kept_and_taken_ones_replaced() -> None:
+    first, second = state.usable_ports([0, 0])
+    assert first != second
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", second))
+        taken.listen()
+        kept, replaced = state.usable_ports([first, second])
+    assert kept == first
+    assert replaced != second
+
+
+def test_ports_are_outside_of_the_range_of_outgoing_connections() -> None:
+    assert all(20000 <= port < 32000 for port in state.usable_ports([0] * 20))
