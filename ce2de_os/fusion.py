@@ -64,5 +64,6 @@ def _ranked(runs: Sequence[Run], points: Sequence[Scores], divisor: np.float32) 
     for run, run_points in zip(runs, points, strict=True):
         for document, point in zip(run, run_points, strict=True):
             totals[document.doc_id] = totals.get(document.doc_id, np.float32(0)) + point
-    fused = [ScoredDoc(doc_id, float(total / divisor)) for doc_id, total in totals.items()]
+    # Through `str`, so that the number reads as in an answer of OpenSearch: 0.7, not 0.699999988079071.
+    fused = [ScoredDoc(doc_id, float(str(total / divisor))) for doc_id, total in totals.items()]
     return sorted(fused, key=lambda document: (-document.score, document.doc_id))

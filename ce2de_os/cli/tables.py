@@ -68,8 +68,9 @@ def title_of(hit: Hit) -> str:
 
 
 def _letters(answers: Mapping[str, Sequence[Hit]]) -> dict[str, str]:
-    """A letter for each document that several modes found, in order of appearance."""
-    found = Counter(hit.doc_id for hits in answers.values() for hit in hits)
+    """A letter for each document that several modes found, in the order in which a reader meets them."""
+    by_rank = sorted((hit for hits in answers.values() for hit in hits), key=lambda hit: hit.rank)
+    found = Counter(hit.doc_id for hit in by_rank)
     shared = [doc_id for doc_id, modes in found.items() if modes > 1]
     return dict(zip(shared, ascii_uppercase, strict=False))
 

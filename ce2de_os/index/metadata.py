@@ -77,7 +77,7 @@ def read_mappings(client: OpenSearch, index: str) -> dict[str, Mapping[str, Any]
         answer = client.indices.get_mapping(index=index)
     if not answer:
         raise IndexSchemaError(f"{index}: no index has this name; check it with GET _cat/aliases")
-    return {name: body["mappings"] for name, body in answer.items()}
+    return {name: body["mappings"] for name, body in sorted(answer.items())}
 
 
 def read_metadata(client: OpenSearch, index: str) -> IndexMetadata:

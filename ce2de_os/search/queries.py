@@ -25,8 +25,10 @@ def clip(text: str, fields: int) -> str:
     """Cut ``text`` after as many words as fit into OpenSearch's clause limit when ``fields`` are searched.
 
     A script without upper and lower case (Chinese, Thai, ...) may be split anywhere, so there each character
-    counts as a word. Half of the limit stays free, because analyzers may make two words of one.
+    counts as a word. Half of the limit stays free, because analyzers may make two words of one. Lone
+    surrogates, which no request can carry, become question marks.
     """
+    text = text.encode("utf-8", "replace").decode("utf-8")
     left = min(MAX_WORDS, MAX_CLAUSES // (2 * max(fields, 1)))
     for match in _WORD.finditer(text):
         word = match.group()
@@ -43,14 +45,12 @@ def as_filters(filters: Filters) -> list[Body]:
     Raises:
         DataError: something in it is not a query object such as ``{"term": {"lang": "en"}}``.
     """
-    if filters is None:
-        return []
-    queries = [filters] if isinstance(filters, Mapping) else filters
-    if isinstance(queries, str) or not all(isinstance(query, Mapping) for query in queries):
+    several = [filters] if isinstance(filters, Mapping) and filters else filters or []
+    if not isinstance(several, Sequence) or not all(one and isinstance(one, Mapping) for one in several):
         raise DataError(
             f"filters: got {filters!r:.80}, expected OpenSearch queries such as {{'term': {{'lang': 'en'}}}}"
         )
-    return [dict(query) for query in queries]
+    return [dict(one) for one in several]
 
 
 def lexical_query(text: str, fields: Sequence[str], filters: Sequence[Body]) -> Body:

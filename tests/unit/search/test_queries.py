@@ -1,0 +1,76 @@
+"""Request bodies are plain data: no server needed to check them."""
+
+import pytest
+
+from ce2de_os.errors import DataError
+from ce2de_os.search import queries
+
+ENGLISH = {"term": {"lang": "en"}}
+RECENT = {"range": {"year": {"gte": 2020}}}
+
+
+class TestClip:
+    def test_a_question_of_usual_length_is_left_alone(self):
+        assert queries.clip("how do I copy a folder?", fields=2) == "how do I copy a folder?"
+
+    @pytest.mark.parametrize(("fields", "kept"), [(1, 512), (2, 256), (8, 64)])
+    def test_words_times_fields_stay_below_half_the_clause_limit(self, fields, kept):
+        assert len(queries.clip("word " * 5000, fields).split()) == kept
+        assert kept * fields <= queries.MAX_CLAUSES / 2
+
+    def test_words_are_counted_as_analyzers_count_them(self):
+        assert queries.clip("a/b," * 1000, fields=2) == ("a/b," * 1000)[: 256 * 2]
+
+    def test_where_words_have_no_spaces_each_character_counts(self):
+        assert queries.clip("検索" * 5000, fields=2) == "検索" * 128
+
+    def test_one_long_word_is_one_word(self):
+        assert queries.clip("x" * 100_000, fields=2) == "x" * 100_000
+
+    @pytest.mark.parametrize("text", ["", "   ", "!?", "🙂🙂"])
+    def test_no_words_at_all(self, text):
+        assert queries.clip(text, fields=2) == text
+
+    def test_lone_surrogates_are_replaced(self):
+        assert queries.clip("copy \ud800 🙂", fields=2) == "copy ? 🙂"
+
+    def test_more_fields_than_clauses_still_leave_nothing_negative(self):
+        assert queries.clip("two words", fields=5000) == ""
+
+
+class TestFilters:
+    @pytest.mark.parametrize(
+        ("filters", "expected"),
+        [(None, []), ([], []), ({}, []), (ENGLISH, [ENGLISH]), ([ENGLISH, RECENT], [ENGLISH, RECENT])],
+    )
+    def test_one_several_or_none(self, filters, expected):
+        assert queries.as_filters(filters) == expected
+
+    @pytest.mark.parametrize("filters", ["lang:en", ["lang:en"], [ENGLISH, 3], 7, [{}]])
+    def test_anything_else_is_refused_with_an_example(self, filters):
+        with pytest.raises(DataError, match=r"filters: got .*, expected OpenSearch queries such as"):
+            queries.as_filters(filters)
+
+
+def test_filters_stand_in_both_legs_and_score_nothing():
+    lexical = queries.lexical_query("copy a folder", ["title", "body"], [ENGLISH])
+    dense = queries.dense_query([0.6, 0.8], "vector", 100, [ENGLISH])
+
+    assert lexical["bool"]["filter"] == [ENGLISH]
+    assert lexical["bool"]["must"][0]["multi_match"]["query"] == "copy a folder"
+    assert dense["knn"]["vector"]["filter"] == {"bool": {"filter": [ENGLISH]}}
+
+
+def test_without_filters_the_bodies_are_bare():
+    assert set(queries.lexical_query("copy", ["title"], [])) == {"multi_match"}
+    assert queries.dense_query([0.6, 0.8], "vector", 100, []) == {
+        "knn": {"vector": {"vector": [0.6, 0.8], "k": 100}}
+    }
+
+
+@pytest.mark.parametrize("weights", [(0.5, 0.5), (3, 7), (0, 1)])
+def test_the_pipeline_gets_weights_that_sum_to_one(weights):
+    (processor,) = queries.min_max_pipeline(weights)["phase_results_processors"]
+    sent = processor["normalization-processor"]["combination"]["parameters"]["weights"]
+    assert sum(sent) == pytest.approx(1)
+    assert sent[1] / sum(sent) == pytest.approx(weights[1] / sum(weights))
