@@ -50,7 +50,7 @@ def run(settings: Settings) -> Iterator[Check]:
     else:
         yield Check("workers", WARNING, "Celery is not installed; only reindexing needs it", WORKER_EXTRA)
     yield _checked("model", lambda: _model(settings))
-    yield _java(settings)
+    yield java_runtime(settings)
     yield _local_servers()
 
 
@@ -100,7 +100,7 @@ def _health(client: OpenSearch) -> Check:
 def _plugins(client: OpenSearch) -> Check:
     with backend_errors("read the plugins"):
         nodes = client.nodes.info(metric="plugins")["nodes"].values()
-    missing = _missing_plugins(nodes)
+    missing = missing_plugins(nodes)
     if KNN in missing:
         return Check("plugins", NOT_OK, f"{KNN} is missing on {missing[KNN]}", INSTALL_PLUGIN.format(KNN))
     if NEURAL in missing:
@@ -109,7 +109,7 @@ def _plugins(client: OpenSearch) -> Check:
     return Check("plugins", OK, f"{KNN}, {NEURAL}")
 
 
-def _missing_plugins(nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def missing_plugins(nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """For each plugin that is not everywhere, the names of the data nodes without it."""
     data_nodes = [node for node in nodes if "data" in node.get("roles", ["data"])]
     missing = {}
@@ -142,10 +142,11 @@ def _broker_and_workers(settings: Settings) -> Iterator[Check]:
         yield Check("Redis", NOT_OK, finding, cure)
         return
     yield Check("Redis", OK, f"answers at {mask_url(settings.broker_url)}")
-    yield _checked("workers", lambda: _workers(found, settings))
+    yield _checked("workers", lambda: workers(found, settings))
 
 
-def _workers(found: Mapping[str, str], settings: Settings) -> Check:
+def workers(found: Mapping[str, str], settings: Settings) -> Check:
+    """Whether workers answer, and embed with the settings' model; ``found`` maps names to fingerprints."""
     if not found:
         return Check("workers", NOT_OK, "none answers", "start one: celery -A workers.app worker")
     fingerprint = Artifact.load(settings.artifact).fingerprint
@@ -163,7 +164,8 @@ def _model(settings: Settings) -> Check:
     return Check("model", OK, f"{what}; files intact, {len(canaries)} canary vectors right")
 
 
-def _java(settings: Settings) -> Check:
+def java_runtime(settings: Settings) -> Check:
+    """Whether a Java is here that runs OpenSearch; without one a remote cluster can still be used."""
     try:
         found, lock = java.choose(java.find(settings.local.java_home))
     except LocalServerError as error:

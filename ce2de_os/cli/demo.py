@@ -160,21 +160,32 @@ def _show(answers: list[Answer], steps: Steps) -> None:
 
 
 def _to_json(answers: list[Answer], steps: Steps) -> dict[str, Any]:
-    found = []
-    for answer in answers:
-        hits = {mode: [hit._asdict() for hit in hits] for mode, hits in answer.hits.items()}
-        found.append({"question": answer.question, **hits})
-    return {"answers": found, "seconds": {title: round(value, 2) for title, value in steps.seconds.items()}}
+    return {
+        "answers": [{"question": answer.question, **_hits_to_json(answer)} for answer in answers],
+        "seconds": {title: round(value, 2) for title, value in steps.seconds.items()},
+    }
+
+
+def _hits_to_json(answer: Answer) -> dict[str, Any]:
+    return {mode: [hit._asdict() for hit in hits] for mode, hits in answer.hits.items()}
 
 
 def _how_to_go_on(plan: Plan, home: Path | None) -> Iterator[str]:
-    program = "ce2de" if shutil.which("ce2de") else sys.argv[0]
+    program = _program()
     flag = f" --home {shlex.quote(str(home))}" if home else ""
     yield "\nThe servers stay up. To search on:"
     yield f'  eval "$({program} local env{flag})"'
     yield f"  {program} search {plan.alias} {shlex.quote(plan.questions[0])}"
     yield "and to stop them:"
     yield f"  {program} local down{flag}"
+
+
+def _program() -> str:
+    """How the user can call this command again."""
+    if shutil.which("ce2de"):
+        return "ce2de"
+    is_module = Path(sys.argv[0]).name == "__main__.py"
+    return f"{shlex.quote(sys.executable)} -m ce2de_os" if is_module else shlex.quote(sys.argv[0])
 
 
 @contextmanager

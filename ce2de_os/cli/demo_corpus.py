@@ -135,6 +135,7 @@ def _own_docstring(value: object) -> str:
 
 
 def _title(doc_id: str, text: str) -> str:
+    name = doc_id if ":" in doc_id else ".".join(doc_id.split(".")[-2:])
     first_paragraph = " ".join(text.partition("\n\n")[0].split())
     first_sentence = first_paragraph.partition(". ")[0].rstrip(".")
-    return f"{doc_id}: {first_sentence}" if len(first_sentence) <= MAX_TITLE_SENTENCE_CHARS else doc_id
+    return f"{name}: {first_sentence}" if len(first_sentence) <= MAX_TITLE_SENTENCE_CHARS else name

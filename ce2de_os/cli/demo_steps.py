@@ -23,11 +23,11 @@ from ce2de_os.records import Document, Hit, read_documents
 from ce2de_os.reindex import service
 from ce2de_os.reindex.job import DONE
 from ce2de_os.reindex.service import JobStatus
-from ce2de_os.search.searcher import HybridSearcher
+from ce2de_os.search.searcher import HybridSearcher, Mode
 from workers.queue import CeleryQueue
 
 TEXT_FIELDS = ("title", "body")
-MODES = ("bm25", "dense", "hybrid")
+MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 TOP_K = 3
 
 # Asked in other words than the documents use, as people do.
