@@ -13,6 +13,7 @@ from pathlib import Path
 from ce2de_os.errors import LocalServerError
 from ce2de_os.local.download import Progress, download
 from ce2de_os.local.lockfile import Lock, LockedFile, Module
+from ce2de_os.local.process import make_folder
 
 # 2.x refuses a module without a policy. The server is a test server of its own user on the loopback
 # device; what it may do is limited by that user's rights.
@@ -44,7 +45,7 @@ def exclusive(path: Path) -> Iterator[None]:
         LocalServerError: files below could not be written, here or in the body.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with path.open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
@@ -59,7 +60,7 @@ def _assemble(lock: Lock, downloads: Path, target: Path) -> None:
     """Build next to ``target`` and rename, so that a folder that exists is complete."""
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    (partial / "bin").mkdir(parents=True)  # stays empty, but OpenSearch makes it if it is missing
+    make_folder(partial / "bin")  # stays empty, but OpenSearch makes it if it is missing
     for file in lock.files:
         _place(file, downloads, partial / file.folder)
     for module in lock.modules:

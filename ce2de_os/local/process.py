@@ -79,18 +79,27 @@ def service_account() -> Account | None:
 
 
 def check_reachable(path: Path, account: Account | None) -> None:
-    """See that ``account`` can enter the folders above ``path``.
+    """See that ``account`` can enter ``path`` and the folders above it, as far as they exist.
 
     Raises:
         LocalServerError: one of them is closed.
     """
-    for folder in path.resolve().parents if account else ():
+    resolved = path.resolve()
+    for folder in (resolved, *resolved.parents) if account else ():
         if folder.exists() and not folder.stat().st_mode & 0o001:
             raise LocalServerError(
                 f"{path}: the account '{account.name if account else ''}', which runs OpenSearch because "
                 f"it refuses to run as root, cannot enter {folder}; choose another place with --home or "
                 "CE2DE_CACHE, or run this command as an ordinary user"
             )
+
+
+def make_folder(path: Path) -> None:
+    """Create ``path`` and what is missing above it; root's are open to the account that runs the servers."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing if os.geteuid() == 0 else ():
+        folder.chmod(0o755)
 
 
 def start(args: list[str | Path], log: Path, folder: Path, account: Account | None) -> Process:

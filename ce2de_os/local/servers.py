@@ -190,7 +190,7 @@ class LocalServers:
             return known
         runtime, lock = java.choose(java.find(self.settings.java_home), known.version)
         account = self._account()
-        process.check_reachable(self.settings.cache / "opensearch" / "any", account)
+        process.check_reachable(self.settings.cache, account)
         folder = distribution.provide(lock, self.settings.cache, report)
         report(f"Starting OpenSearch {lock.version}", 0, 0)
         home = self._opensearch_home(known)
@@ -227,7 +227,7 @@ class LocalServers:
 
     def _account(self) -> Account | None:
         account = process.service_account()
-        process.check_reachable(self.home / "any", account)
+        process.check_reachable(self.home, account)
         return account
 
     def _opensearch_home(self, known: State) -> Path:
@@ -292,7 +292,7 @@ def _refuse_change(known: State, version: str | None, heap: str | None) -> None:
 
 
 def _make_folders(home: Path, names: list[str], account: Account | None) -> None:
-    home.mkdir(parents=True, exist_ok=True)
+    process.make_folder(home)
     for name in names:
         folder = home / name
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -9,6 +9,7 @@ import socket
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from ce2de_os.errors import LocalServerError
 from ce2de_os.local.process import Process
 
 # Below the range from which systems take the ports of outgoing connections. In that range a client that
@@ -40,14 +41,26 @@ class State:
 
 
 def load(path: Path) -> State | None:
-    """The state in ``path``; ``None`` if this instance was never started."""
+    """The state in ``path``; ``None`` if this instance was never started.
+
+    Raises:
+        LocalServerError: the file belongs to someone else, or is damaged.
+    """
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        for name in ("opensearch", "redis"):
+            body[name] = Process(**body[name]) if body[name] else None
+        return State(**body)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    for name in ("opensearch", "redis"):
-        body[name] = Process(**body[name]) if body[name] else None
-    return State(**body)
+    except OSError as error:
+        raise LocalServerError(
+            f"{path}: {error.strerror}; choose another place with --home or CE2DE_CACHE"
+        ) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise LocalServerError(
+            f"{path}: damaged ({error}); stop what runs in {path.parent} by hand and delete this file"
+        ) from error
 
 
 def default_home(cache: Path, folder: Path) -> Path:

@@ -85,6 +85,17 @@ def test_a_folder_that_the_account_cannot_enter_is_refused(tmp_path: Path) -> No
         process.check_reachable(closed / "data", Account("nobody", 65534, 65534))
 
 
+def test_roots_umask_does_not_close_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    before = os.umask(0o077)
+    try:
+        process.make_folder(tmp_path / "a" / "b")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o755
+
+
 def test_an_ordinary_user_needs_no_other_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert process.service_account() is None

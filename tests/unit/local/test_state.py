@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ce2de_os.errors import LocalServerError
 from ce2de_os.local import state
 from ce2de_os.local.process import Process
 from ce2de_os.local.state import State
@@ -21,6 +22,13 @@ def test_a_saved_state_is_read_back(tmp_path: Path) -> None:
 
 def test_no_file_means_no_state(tmp_path: Path) -> None:
     assert state.load(tmp_path / "state.json") is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": "3.6.0"}'])
+def test_a_damaged_file_is_named_with_the_cure(tmp_path: Path, text: str) -> None:
+    (tmp_path / "state.json").write_text(text, encoding="utf-8")
+    with pytest.raises(LocalServerError, match=r"state\.json: damaged .* delete this file"):
+        state.load(tmp_path / "state.json")
 
 
 @pytest.mark.parametrize(("server", "other"), [("opensearch", "redis"), ("redis", "opensearch")])
