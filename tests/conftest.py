@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import uuid
@@ -81,7 +80,13 @@ def remove(servers: LocalServers) -> None:
 def _remove_leftovers(instances: Path) -> None:
     """Instances of test runs that were killed."""
     for home in instances.glob("tests-*"):
-        with contextlib.suppress(ProcessLookupError, ValueError):
-            os.kill(int(home.name.removeprefix("tests-")), 0)
-            continue
-        remove(LocalServers(home=home))
+        if not _is_alive(int(home.name.split("-")[1])):
+            remove(LocalServers(home=home))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
