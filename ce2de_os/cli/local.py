@@ -130,15 +130,15 @@ def env(home: Path | None) -> None:
 def start_progress() -> Iterator[Progress]:
     """A ``progress`` for `LocalServers.up`: a bar on a terminal, else one line for each step, on stderr."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _line_for_each_step()
         return
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Bars(TextColumn("{task.description}"), *columns, console=console, transient=True) as bars:
+    columns = ("{task.description}", BarColumn(), TextColumn("{task.fields[amount]}"), TimeElapsedColumn())
+    with Bars(*columns, console=console, transient=True) as bars:
         yield _bar_for_each_step(bars)
 
 
@@ -161,8 +161,9 @@ def _bar_for_each_step(bars: Bars) -> Progress:
             for task in tasks.values():
                 bars.remove_task(task)
             tasks.clear()
-            tasks[step] = bars.add_task(step, total=whole or None)
-        bars.update(tasks[step], completed=done)
+            tasks[step] = bars.add_task(step, total=whole or None, amount="")
+        amount = f"{done / 1e6:.0f} of {whole / 1e6:.0f} MB" if whole else ""
+        bars.update(tasks[step], completed=done, amount=amount)
 
     return report
 
