@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from opensearchpy import OpenSearch
@@ -15,14 +16,20 @@ from ce2de_os.records import Hit, Leg, ScoredDoc
 from ce2de_os.search import answers, queries
 from ce2de_os.search.answers import Answer, Found
 from ce2de_os.search.queries import Body, Filters
-from ce2de_os.search.target import Target, has_hybrid_query, read_target
+from ce2de_os.search.target import Target, Version, neural_search_version, read_target
 
 Mode = Literal["hybrid", "bm25", "dense"]
 Fusion = Literal["min_max", "rrf"]
 Strategy = Literal["pipeline", "client"]
 
 CANDIDATES = 100
+
 DENSE_WEIGHT = 0.5
+"""Half and half: the best or near it on Cranfield and CISI, see ``benchmarks/cranfield_quality.py``."""
+
+# The neural-search version from which a pipeline does what is asked. min_max needs `pagination_depth`. RRF came
+# with 2.19 too, but 2.19.1 counts ranks per shard and looks for `rank_constant` elsewhere; 3.6.0 was tried.
+PIPELINE_SINCE: dict[Fusion, Version] = {"min_max": (2, 19), "rrf": (3, 6)}
 
 
 class QueryEncoder(Protocol):
@@ -56,8 +63,9 @@ class HybridSearcher:
     """Searches an index that ``ce2de reindex`` has filled, or any index by BM25 alone.
 
     A hybrid question takes the best ``candidates`` of each leg from every shard and fuses the two lists.
-    Where the cluster has the hybrid query (neural-search 2.19 or later), a search pipeline fuses them; it
-    travels in the request, so nothing is stored in the cluster. Elsewhere the same arithmetic runs here.
+    Where the cluster has the hybrid query (neural-search 2.19 or later, 3.6 for RRF), a search pipeline fuses
+    them; it travels in the request, so nothing is stored in the cluster. Elsewhere the same arithmetic runs
+    here, with the same result.
 
     Nothing is sent before the first search. One searcher may be shared by threads. When its alias moves to
     another index, the searcher notices and checks that index's model too.
@@ -102,7 +110,6 @@ class HybridSearcher:
         self._candidates = candidates
         self._strategy = strategy
         self._target: Target | None = None
-        self._can_pipeline: bool | None = None
 
     def search(
         self, query: str, top_k: int = 10, mode: Mode = "hybrid", filters: Filters = None
@@ -157,7 +164,7 @@ class HybridSearcher:
         if mode == "dense":
             documents = self._search(target, dense, question.top_k)
             return _Ranking(documents, {}, answers.legs(documents))
-        if self._fuses_in_cluster(target):
+        if self._fuses_in_cluster():
             return self._fuse_by_pipeline(target, lexical, dense, question.top_k, depth)
         return self._fuse_here(target, lexical, dense, question.top_k, depth)
 
@@ -180,16 +187,22 @@ class HybridSearcher:
         vector = self._encoder.encode_queries([text])[0].tolist()
         return queries.dense_query(vector, metadata.vector_field, depth, filters)
 
-    def _fuses_in_cluster(self, target: Target) -> bool:
-        if self._strategy is not None:
-            return self._strategy == "pipeline"
-        # The RRF processor tells documents apart by their number inside a shard, so documents of two shards
-        # that have the same number get each other's rank (seen on 3.6.0).
-        if self._fusion == "rrf" and (target.shards > 1 or len(target.indices) > 1):
+    def _fuses_in_cluster(self) -> bool:
+        if self._strategy == "client":
             return False
-        if self._can_pipeline is None:
-            self._can_pipeline = has_hybrid_query(self._client)
-        return self._can_pipeline
+        version, needed = self._neural_search, PIPELINE_SINCE[self._fusion]
+        if self._strategy is None:
+            return version is not None and version >= needed
+        if version is not None and version < needed:
+            raise ConfigError(
+                f"strategy 'pipeline' with fusion '{self._fusion}' needs neural-search {_dotted(needed)}, "
+                f"the cluster has {_dotted(version)}; leave the strategy out, or use 'client'"
+            )
+        return True
+
+    @cached_property
+    def _neural_search(self) -> Version | None:
+        return neural_search_version(self._client)
 
     def _fuse_by_pipeline(
         self, target: Target, lexical: Body, dense: Body, top_k: int, depth: int
@@ -292,6 +305,10 @@ def _hits(ranking: _Ranking) -> list[Hit]:
         )
         for rank, found in enumerate(ranking.documents, start=1)
     ]
+
+
+def _dotted(version: Version) -> str:
+    return ".".join(map(str, version))
 
 
 def _check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:  # noqa: ANN401

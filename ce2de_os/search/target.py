@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from opensearchpy import OpenSearch
 
@@ -14,8 +16,7 @@ from ce2de_os.index.metadata import IndexMetadata, Mappings, common_metadata, fi
 logger = logging.getLogger(__name__)
 
 NEURAL_SEARCH = "opensearch-neural-search"
-PIPELINE_SINCE = (2, 19)
-"""The first version with ``pagination_depth`` and the RRF processor."""
+Version = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,11 @@ def read_target(client: OpenSearch, name: str) -> Target:
     return Target(name, frozenset(mappings), _shards(client, name), texts, vectors, metadata)
 
 
-def has_hybrid_query(client: OpenSearch) -> bool:
-    """Whether every node has the neural-search plugin in a version that this package's pipelines need.
+def neural_search_version(client: OpenSearch) -> Version | None:
+    """The lowest version of the neural-search plugin among the nodes, as ``(major, minor)``.
 
-    A user who may not list plugins gets ``False``: fusing on the client needs no right but to search.
+    ``None``: some node lacks it, or this user may not list plugins. Then fusing on the client is the way,
+    which needs no right but to search.
 
     Raises:
         BackendUnavailableError: OpenSearch does not answer.
@@ -70,18 +72,18 @@ def has_hybrid_query(client: OpenSearch) -> bool:
         raise
     except BackendError as error:
         logger.info("Fusing on the client: %s", error, extra={"action": "choose_strategy"})
-        return False
-    nodes = answer.get("nodes", {}).values()
-    return bool(nodes) and all(_has_neural_search(node.get("plugins", [])) for node in nodes)
+        return None
+    versions = [_version_on(node) for node in answer.get("nodes", {}).values()]
+    known = [version for version in versions if version]
+    return min(known) if known and len(known) == len(versions) else None
 
 
-def _has_neural_search(plugins: list[dict[str, str]]) -> bool:
-    versions = [plugin["version"] for plugin in plugins if plugin["name"] == NEURAL_SEARCH]
-    return any(_major_minor(version) >= PIPELINE_SINCE for version in versions)
-
-
-def _major_minor(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2])
+def _version_on(node: Mapping[str, Any]) -> Version | None:
+    versions = {plugin["name"]: plugin["version"] for plugin in node.get("plugins", [])}
+    if NEURAL_SEARCH not in versions:
+        return None
+    major, minor = versions[NEURAL_SEARCH].split(".")[:2]
+    return int(major), int(minor)
 
 
 def _fields(mappings: Mappings, kind: str) -> tuple[str, ...]:

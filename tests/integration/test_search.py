@@ -15,9 +15,10 @@ from ce2de_os.errors import ArtifactMismatchError, ConfigError, IndexSchemaError
 from ce2de_os.index.metadata import IndexMetadata, read_metadata
 from ce2de_os.records import Leg
 from ce2de_os.search.searcher import HybridSearcher
-from ce2de_os.search.target import has_hybrid_query
+from ce2de_os.search.target import neural_search_version
 
 DIM = 16
+STRATEGIES = (None, "client")  # None: the pipeline, which this cluster has
 WORDS = ["copy", "move", "delete", "folder", "file", "path", "wait", "sleep", "second", "random", "choice"]
 WORDS += ["list", "sort", "key", "disk", "space"]
 
@@ -51,7 +52,7 @@ def articles(count=300, seed=3):
         yield {
             "_id": f"doc-{number:03d}",
             "title": title,
-            "body": " ".join(rng.choices(WORDS, k=20)),
+            "body": " ".join(rng.choices(WORDS, k=rng.randint(5, 40))),
             "lang": "en" if number % 3 else "de",
             "ce2de_vector": ENCODER.encode_queries([title])[0].tolist(),
         }
@@ -106,7 +107,7 @@ class TestModes:
 
     @pytest.mark.parametrize("mode", ["hybrid", "bm25", "dense"])
     def test_vectors_are_never_returned(self, client, index, mode):
-        for strategy in ("pipeline", "client"):
+        for strategy in STRATEGIES:
             searcher = HybridSearcher(client, index, ENCODER, strategy=strategy)
             for hit in searcher.search("copy folder", mode=mode):
                 assert set(hit.source) == {"title", "body", "lang"}
@@ -119,8 +120,9 @@ class TestModes:
         assert (hit.doc_id, hit.dense) == ("plain", None)
         assert hit.bm25 is not None
 
-    def test_this_cluster_has_the_hybrid_query(self, client):
-        assert has_hybrid_query(client)
+    def test_the_version_is_read_from_the_cluster(self, client):
+        major, minor, *_ = client.info()["version"]["number"].split(".")
+        assert neural_search_version(client) == (int(major), int(minor))
 
 
 @pytest.mark.parametrize("fusion", ["min_max", "rrf"])
@@ -131,7 +133,7 @@ class TestStrategiesAgree:
 
     def both(self, client, index, fusion, question, **options):
         rankings = []
-        for strategy in ("pipeline", "client"):
+        for strategy in STRATEGIES:
             searcher = HybridSearcher(
                 client, index, ENCODER, fusion=fusion, strategy=strategy, candidates=20, dense_weight=0.6
             )
@@ -184,24 +186,25 @@ def test_min_max_agrees_on_several_shards(client, index_name):
         HybridSearcher(client, index, ENCODER, strategy=strategy, candidates=15).search(
             "copy folder", top_k=30
         )
-        for strategy in ("pipeline", "client")
+        for strategy in STRATEGIES
     )
     assert [hit.score for hit in pipeline] == pytest.approx([hit.score for hit in here], abs=1e-6)
     assert_same_documents(pipeline, here)
 
 
 def test_rrf_on_several_shards_ranks_over_all_of_them(client, index_name):
-    """OpenSearch's processor mixes up documents with the same number in two shards, so it is not asked."""
+    """OpenSearch 2.19.1 counts ranks per shard; whatever the cluster, ours are over all shards."""
     index = make_index(client, index_name, articles(), shards=3)
 
     hits = HybridSearcher(client, index, ENCODER, fusion="rrf", candidates=30).search("copy folder", top_k=20)
 
     for hit in hits:
         ranks = [leg.rank for leg in (hit.bm25, hit.dense) if leg]
-        assert hit.score == pytest.approx(sum(1 / (60 + rank) for rank in ranks), abs=1e-6)
+        # Equal scores in two shards may stand in either order; that moves a sum by up to 1/61 - 1/62.
+        assert hit.score == pytest.approx(sum(1 / (60 + rank) for rank in ranks), abs=1 / 61 - 1 / 62)
 
 
-@pytest.mark.parametrize("strategy", ["pipeline", "client"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 class TestHybrid:
     def test_scores_follow_from_the_legs(self, client, index, strategy):
         searcher = HybridSearcher(client, index, ENCODER, fusion="rrf", rrf_k=10, strategy=strategy)
@@ -242,7 +245,7 @@ class TestAliases:
             make_index(client, f"{index_name}-{suffix}", documents)
         client.indices.put_alias(index=f"{index_name}-*", name=f"{index_name}-all")
 
-        for strategy in ("pipeline", "client"):
+        for strategy in STRATEGIES:
             hits = HybridSearcher(client, f"{index_name}-all", ENCODER, strategy=strategy).search(
                 "copy", top_k=40
             )
@@ -329,7 +332,7 @@ class TestBadInput:
             HybridSearcher(client, name, ENCODER).search("copy")
 
     @pytest.mark.parametrize("mode", ["hybrid", "bm25", "dense"])
-    @pytest.mark.parametrize("strategy", ["pipeline", "client"])
+    @pytest.mark.parametrize("strategy", STRATEGIES)
     def test_a_filter_that_opensearch_does_not_understand(self, client, index, mode, strategy):
         searcher = HybridSearcher(client, index, ENCODER, strategy=strategy)
         with pytest.raises(IndexSchemaError, match=r"search .*: unknown query \[trem\]") as raised:

@@ -5,7 +5,6 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendUnavailableError, ConfigError, DataError
 from ce2de_os.search.searcher import HybridSearcher
-from ce2de_os.search.target import _has_neural_search
 
 
 @pytest.fixture
@@ -54,9 +53,25 @@ def test_a_cluster_that_does_not_answer(nowhere):
 
 
 @pytest.mark.parametrize(
-    ("version", "enough"),
-    [("2.9.0.0", False), ("2.18.0.0", False), ("2.19.1.0", True), ("3.6.0.0", True), ("10.0.0.0", True)],
+    ("version", "fusion", "strategy", "in_cluster"),
+    [
+        ((2, 18), "min_max", None, False),
+        ((2, 19), "min_max", None, True),
+        ((2, 19), "rrf", None, False),
+        ((3, 6), "rrf", None, True),
+        (None, "min_max", None, False),
+        ((3, 6), "min_max", "client", False),
+        (None, "rrf", "pipeline", True),
+    ],
 )
-def test_the_plugin_has_to_be_new_enough(version, enough):
-    assert _has_neural_search([{"name": "opensearch-neural-search", "version": version}]) is enough
-    assert not _has_neural_search([{"name": "opensearch-knn", "version": version}])
+def test_the_cluster_fuses_where_it_can(nowhere, version, fusion, strategy, in_cluster):
+    searcher = HybridSearcher(nowhere, "articles", fusion=fusion, strategy=strategy)
+    vars(searcher)["_neural_search"] = version  # as if the cluster had been asked
+    assert searcher._fuses_in_cluster() is in_cluster
+
+
+def test_a_pipeline_that_the_cluster_cannot_run(nowhere):
+    searcher = HybridSearcher(nowhere, "articles", fusion="rrf", strategy="pipeline")
+    vars(searcher)["_neural_search"] = (2, 19)
+    with pytest.raises(ConfigError, match=r"needs neural-search 3\.6, the cluster has 2\.19"):
+        searcher._fuses_in_cluster()
