@@ -112,17 +112,6 @@ def common_metadata(index: str, mappings: Mappings) -> IndexMetadata | None:
     return first
 
 
-def fields_of_type(mapping: Mapping[str, Any], kind: str) -> list[str]:
-    """The names of a mapping's fields of type ``kind``, those inside objects with their dotted path."""
-    names = []
-    for name, field in mapping.get("properties", {}).items():
-        if field.get("type") == kind:
-            names.append(name)
-        elif field.get("type", "object") == "object":
-            names.extend(f"{name}.{inner}" for inner in fields_of_type(field, kind))
-    return names
-
-
 def _space(metadata: IndexMetadata | None) -> tuple[object, ...] | None:
     if metadata is None:
         return None

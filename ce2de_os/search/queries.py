@@ -54,8 +54,11 @@ def as_filters(filters: Filters) -> list[Body]:
 
 
 def lexical_query(text: str, fields: Sequence[str], filters: Sequence[Body]) -> Body:
-    """The BM25 leg: the words of ``text`` in any of ``fields``."""
-    words = {"multi_match": {"query": text, "fields": list(fields), "type": "most_fields"}}
+    """The BM25 leg: the words of ``text`` in any of ``fields``, whose scores are added up.
+
+    ``lenient``: a field that cannot hold words, such as a number, matches nothing instead of failing.
+    """
+    words = {"multi_match": {"query": text, "fields": list(fields), "type": "most_fields", "lenient": True}}
     return {"bool": {"must": [words], "filter": list(filters)}} if filters else words
 
 

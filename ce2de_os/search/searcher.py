@@ -27,8 +27,8 @@ CANDIDATES = 100
 DENSE_WEIGHT = 0.5
 """Half and half: the best or near it on Cranfield and CISI, see ``benchmarks/cranfield_quality.py``."""
 
-# The neural-search version from which a pipeline does what is asked. min_max needs `pagination_depth`. RRF came
-# with 2.19 too, but 2.19.1 counts ranks per shard and looks for `rank_constant` elsewhere; 3.6.0 was tried.
+# The neural-search version from which a pipeline does what is asked. min_max needs `pagination_depth`. RRF
+# came with 2.19 too, but 2.19.1 counts ranks per shard and wants `rank_constant` elsewhere; 3.6.0 was tried.
 PIPELINE_SINCE: dict[Fusion, Version] = {"min_max": (2, 19), "rrf": (3, 6)}
 
 

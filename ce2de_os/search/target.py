@@ -10,8 +10,9 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendError, BackendUnavailableError, IndexSchemaError
+from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
-from ce2de_os.index.metadata import IndexMetadata, Mappings, common_metadata, fields_of_type, read_mappings
+from ce2de_os.index.metadata import IndexMetadata, Mappings, common_metadata, read_mappings
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +89,8 @@ def _version_on(node: Mapping[str, Any]) -> Version | None:
 
 def _fields(mappings: Mappings, kind: str) -> tuple[str, ...]:
     """The fields of one type in any of the indices, in the mappings' order."""
-    return tuple(
-        dict.fromkeys(name for mapping in mappings.values() for name in fields_of_type(mapping, kind))
-    )
+    paths = (entry for mapping in mappings.values() for entry in admin.text_paths(mapping))
+    return tuple(dict.fromkeys(path for path, found in paths if found == kind))
 
 
 def _shards(client: OpenSearch, name: str) -> int:

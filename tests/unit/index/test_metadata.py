@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ce2de_os.errors import IndexSchemaError
-from ce2de_os.index.metadata import IndexMetadata, common_metadata, fields_of_type, metadata_from
+from ce2de_os.index.metadata import IndexMetadata, common_metadata, metadata_from
 
 METADATA = IndexMetadata(
     vector_field="ce2de_vector",
@@ -54,14 +54,3 @@ def test_the_indices_of_an_alias_must_agree(other, told):
     with pytest.raises(IndexSchemaError) as raised:
         common_metadata("all", {"a": mapping(METADATA), "b": other})
     assert told in str(raised.value)
-
-
-def test_fields_are_found_in_objects_too():
-    properties = {
-        "title": {"type": "text", "fields": {"raw": {"type": "keyword"}}},
-        "year": {"type": "integer"},
-        "author": {"properties": {"name": {"type": "text"}, "email": {"type": "keyword"}}},
-        "comments": {"type": "nested", "properties": {"text": {"type": "text"}}},
-    }
-    assert fields_of_type({"properties": properties}, "text") == ["title", "author.name"]
-    assert fields_of_type({}, "text") == []
