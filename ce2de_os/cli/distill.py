@@ -1,0 +1,94 @@
+"""``ce2de distill``: train a student from plain texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ce2de_os.cli.options import json_option
+from ce2de_os.distill.config import DEFAULT_TEACHER, DistillConfig
+from ce2de_os.errors import ConfigError, MissingExtraError
+
+DEFAULTS = DistillConfig()
+
+
+@click.command("distill")
+@click.option(
+    "--texts", type=click.Path(path_type=Path), multiple=True, required=True,
+    help="A .txt or .jsonl file, .gz or not, one paragraph a line; repeat it for more files.",
+)  # fmt: skip
+@click.argument("more_texts", type=click.Path(path_type=Path), nargs=-1, metavar="[FILE]...")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the student."
+)
+@click.option(
+    "--teacher", default=DEFAULTS.teacher, show_default=True,
+    help=f"Encoder to learn from: hub id, folder, or the PyPI package {DEFAULT_TEACHER}.",
+)  # fmt: skip
+@click.option(
+    "--layers", default="0,5", show_default=True, help="Teacher's layers to start from, counted from 0."
+)
+@click.option(
+    "--minutes", type=float, default=DEFAULTS.minutes, show_default=True,
+    help="How long to train, after the teacher has read.",
+)  # fmt: skip
+@click.option("--tokens", type=int, help="Train on so many tokens instead, to repeat a run exactly.")
+@click.option(
+    "--unique-tokens", type=int, default=DEFAULTS.unique_tokens, show_default=True,
+    help="Tokens to take from the texts; the teacher reads each once.",
+)  # fmt: skip
+@click.option("--lr", type=float, default=DEFAULTS.lr, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--loss", type=click.Choice(["l2", "cosine", "l2+kl"]), default=DEFAULTS.loss, show_default=True,
+    help="Distance to the teacher's embeddings.",
+)  # fmt: skip
+@click.option(
+    "--readout", type=click.Choice(["all", "last"]), default=DEFAULTS.readout, show_default=True,
+    help="Depths that the head reads.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=DEFAULTS.seed, show_default=True)
+@click.option("--threads", type=int, default=0, help="Cores to use.  [default: all]")
+@click.option(
+    "--cache", type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the teacher's embeddings, shared by runs.  [default: OUT/teacher]",
+)  # fmt: skip
+@json_option
+def command(
+    texts: tuple[Path, ...], more_texts: tuple[Path, ...], out: Path, layers: str, cache: Path | None, as_json: bool,
+    **settings: object,
+) -> None:  # fmt: skip
+    """Train a small student to give a larger encoder's embeddings.
+
+    It starts as some of the encoder's own layers, reads your texts, and needs no labels. Ctrl-C or a crash loses
+    at most a minute: the same command goes on where it stopped.
+
+    \b
+    python scripts/collect_texts.py --out runs/texts        # or texts of your own
+    ce2de distill --texts runs/texts/*.txt.gz --out runs/student --minutes 50
+    ce2de export runs/student --out my-model
+    """
+    config = DistillConfig(layers=_layers(layers), **settings)  # type: ignore[arg-type]
+    try:
+        from ce2de_os.distill.console import ConsoleProgress
+        from ce2de_os.distill.recipe import distill
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("distill", error.name) from error
+
+    with ConsoleProgress() as progress:
+        recipe = distill(
+            [*texts, *more_texts], config, out, cache=cache, phase=progress.phase, report=progress.training
+        )
+    if as_json:
+        click.echo(json.dumps(recipe))
+        return
+    click.echo(f"student: {out}  ({recipe['tokens_seen']:,} tokens, loss {recipe['final_loss']})")
+    click.echo(f"next:    ce2de export {out} --out MODEL_FOLDER", err=True)
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--layers: got '{text}', expected numbers such as 0,5") from None

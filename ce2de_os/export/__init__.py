@@ -1,0 +1,1 @@
+"""Export: a trained student becomes a quantized ONNX artifact."""

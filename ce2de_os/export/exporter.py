@@ -1,0 +1,112 @@
+"""From a finished student folder to an artifact folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from ce2de_os.artifact import CANARY_FILE, MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, Artifact
+from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.errors import DataError, ParityError
+from ce2de_os.export import canary
+from ce2de_os.export.activations import fix_activation_scales
+from ce2de_os.export.graph import StudentGraph
+from ce2de_os.export.onnx_model import export_float, quantize
+from ce2de_os.export.parity import MIN_MEAN_COSINE, MIN_WORST_COSINE, Parity, compare, student_embeddings
+from ce2de_os.student import StudentModel
+
+MAX_LENGTH = 256
+SAMPLE_STEP = 4  # one held-out text in four measures the 8 activation scales; all of them measure parity
+PARITY_FILE = "parity.json"
+
+
+def export(run: Path, out: Path, *, name: str | None = None, threads: int = 1) -> tuple[Artifact, Parity]:
+    """Export and quantize the student in ``run``, check it, and write the artifact folder ``out``.
+
+    The texts that ``ce2de distill`` held out measure how close the int8 graph is to the float32 student; the result
+    stands in ``run/parity.json`` and in the manifest. ``name`` ``None`` means the run folder's name.
+
+    Raises:
+        DataError: ``run`` holds no finished student, or ``out`` is not empty and no artifact.
+        ParityError: the quantized embeddings are too far from the student's; ``out`` is not written.
+    """
+    student, recipe, sample = (
+        StudentModel.load(run),
+        _read_json(run, "recipe.json"),
+        _read_json(run, "sample.json"),
+    )
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST_FILE).exists():
+        raise DataError(f"{out}: exists and is not a model folder; choose another --out")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "artifact"
+        folder.mkdir()
+        _write_files(student, run, sample[::SAMPLE_STEP], folder, Path(scratch))
+        settings = _settings(name or run.name, student, recipe)
+        artifact = Artifact.create(folder, **settings)
+        parity = _measure(artifact, student, sample, threads)
+        (run / PARITY_FILE).write_text(json.dumps(asdict(parity), indent=2) + "\n", encoding="utf-8")
+        if not parity.passed:
+            raise ParityError(
+                f"{run}: int8 embeddings are too far from the student's: cosine mean {parity.mean_cosine}, "
+                f"worst {parity.worst_cosine}; expected {MIN_MEAN_COSINE} and {MIN_WORST_COSINE}; train it longer"
+            )
+        settings["recipe"] = {**settings["recipe"], "parity": asdict(parity)}
+        Artifact.create(folder, **settings)
+        shutil.copytree(folder, out, dirs_exist_ok=True)
+    return Artifact.load(out), parity
+
+
+def _write_files(student: StudentModel, run: Path, texts: Sequence[str], folder: Path, scratch: Path) -> None:
+    float_path = export_float(StudentGraph(student, MAX_LENGTH).eval(), scratch)
+    quantize(float_path, scratch).replace(folder / MODEL_FILE)
+    shutil.copy(run / TOKENIZER_FILE, folder / TOKENIZER_FILE)
+    fix_activation_scales(folder / MODEL_FILE, _token_ids(folder / TOKENIZER_FILE, texts))
+    ids = _token_ids(folder / TOKENIZER_FILE, canary.TEXTS)
+    canary.write_canaries(folder / CANARY_FILE, student_embeddings(student, ids))
+
+
+def _measure(artifact: Artifact, student: StudentModel, sample: Sequence[str], threads: int) -> Parity:
+    reference = student_embeddings(student, _token_ids(artifact.tokenizer_path, sample))
+    return compare(reference, OnnxEncoder(artifact, threads=threads).encode_documents(sample))
+
+
+def _settings(name: str, student: StudentModel, recipe: dict[str, Any]) -> dict[str, Any]:
+    readout = "of every depth" if student.readout == "all" else "of the last layer"
+    packages = ("onnx", "onnxruntime", "optimum", "optimum-onnx")
+    return {
+        "name": name,
+        "dim": student.dim,
+        "max_length": MAX_LENGTH,
+        "pooling": f"mean {readout}, linear head",
+        "source": {"teacher": recipe["teacher"], "layers": recipe["layers"], "texts": recipe["texts"]},
+        "recipe": {
+            "distill": {
+                key: value for key, value in recipe.items() if key not in ("teacher", "layers", "texts")
+            },
+            "export": {
+                "quantization": "int8: signed per-channel weights, reduced range, fixed activation scales",
+                "versions": {package: version(package) for package in packages},
+            },
+        },
+    }
+
+
+def _token_ids(tokenizer_path: Path, texts: Sequence[str]) -> list[list[int]]:
+    tokenizer = Tokenizer.from_file(str(tokenizer_path))
+    tokenizer.enable_truncation(MAX_LENGTH)
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+
+
+def _read_json(run: Path, name: str) -> Any:  # noqa: ANN401 - whatever the file holds
+    try:
+        return json.loads((run / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{run / name}: {error}; pass a folder that 'ce2de distill' has finished") from error

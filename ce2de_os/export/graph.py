@@ -1,0 +1,77 @@
+"""The student's arithmetic, written for a fast ONNX graph.
+
+The same function as `StudentModel.forward`, with everything folded that does not depend on the text: the token
+type into the position table, the attention's scale into the query projection, and query, key and value into one
+product. Pooling, head and normalisation are part of the graph, so that it returns ``(B, D)`` and not ``(B, L, H)``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ce2de_os.student import StudentModel
+
+MASKED = -1e4  # added to the attention logits of padding; far below any real logit, and safe in any format
+
+
+class StudentGraph(torch.nn.Module):
+    """A student in the form that is exported: ``(B, L)`` int64 ids and mask to ``(B, D)`` embeddings."""
+
+    def __init__(self, student: StudentModel, max_length: int) -> None:
+        super().__init__()
+        self.config = student.body.config
+        embeddings = student.body.embeddings
+        positions = (
+            embeddings.position_embeddings.weight[:max_length] + embeddings.token_type_embeddings.weight[0]
+        )
+        self.words = torch.nn.Embedding.from_pretrained(embeddings.word_embeddings.weight.detach().clone())
+        self.positions = torch.nn.Parameter(positions.detach().clone())
+        self.norm = embeddings.LayerNorm
+        self.layers = torch.nn.ModuleList(_Layer(layer, self.config) for layer in student.body.encoder.layer)
+        self.readout = student.readout
+        self.head = student.head
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Embeddings of length 1."""
+        states = [self.norm(self.words(input_ids) + self.positions[: input_ids.shape[1]])]
+        mask = attention_mask.to(states[0].dtype)
+        hidden = (1.0 - mask)[:, None, None, :] * MASKED
+        for layer in self.layers:
+            states.append(layer(states[-1], hidden))
+        shares = (mask / mask.sum(dim=1, keepdim=True).clamp(min=1.0))[:, None, :]
+        chosen = states if self.readout == "all" else states[-1:]
+        pooled = torch.cat([(shares @ state).squeeze(1) for state in chosen], dim=1)
+        embeddings = self.head(pooled)
+        return embeddings / torch.sqrt((embeddings * embeddings).sum(dim=1, keepdim=True)).clamp(min=1e-12)
+
+
+class _Layer(torch.nn.Module):
+    """One BERT layer with query, key and value in one product."""
+
+    def __init__(self, layer: Any, config: Any) -> None:  # noqa: ANN401 - transformers has no types
+        super().__init__()
+        self.heads = config.num_attention_heads
+        self.size = config.hidden_size // self.heads
+        scale = 1.0 / math.sqrt(self.size)
+        own = layer.attention.self
+        self.qkv = torch.nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.qkv.weight.data = torch.cat([own.query.weight * scale, own.key.weight, own.value.weight])
+        self.qkv.bias.data = torch.cat([own.query.bias * scale, own.key.bias, own.value.bias])
+        self.attention_output = layer.attention.output.dense
+        self.attention_norm = layer.attention.output.LayerNorm
+        self.intermediate = layer.intermediate.dense
+        self.output = layer.output.dense
+        self.output_norm = layer.output.LayerNorm
+
+    def forward(self, states: Tensor, hidden: Tensor) -> Tensor:
+        batch, length, width = states.shape
+        parts = self.qkv(states).view(batch, length, 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
+        query, key, value = parts[0], parts[1], parts[2]
+        weights = torch.softmax(query @ key.transpose(2, 3) + hidden, dim=-1)
+        context = (weights @ value).permute(0, 2, 1, 3).reshape(batch, length, width)
+        states = self.attention_norm(states + self.attention_output(context))
+        return self.output_norm(states + self.output(torch.nn.functional.gelu(self.intermediate(states))))

@@ -1,0 +1,80 @@
+"""PyTorch to ONNX and float32 to int8, both through Optimum."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+from onnxruntime.quantization import QuantFormat, QuantizationMode, QuantType
+from optimum.exporters.onnx.convert import export_pytorch
+from optimum.exporters.onnx.model_configs import BertOnnxConfig
+from optimum.onnxruntime import ORTQuantizer
+from optimum.onnxruntime.configuration import QuantizationConfig
+
+from ce2de_os.export.graph import StudentGraph
+
+OPSET = 18
+FLOAT_FILE = "model_fp32.onnx"
+
+
+class EmbeddingOnnxConfig(BertOnnxConfig):  # type: ignore[misc]
+    """Inputs and output of the exported graph: no token types, one embedding a text."""
+
+    @property
+    def inputs(self) -> dict[str, dict[int, str]]:
+        """Ids and mask, both ``(B, L)``."""
+        return {name: {0: "batch", 1: "length"} for name in ("input_ids", "attention_mask")}
+
+    @property
+    def outputs(self) -> dict[str, dict[int, str]]:
+        """Embeddings ``(B, D)``."""
+        return {"embeddings": {0: "batch"}}
+
+
+def export_float(graph: StudentGraph, folder: Path) -> Path:
+    """Write the float32 ONNX file and return its path."""
+    path = folder / FLOAT_FILE
+    with _quiet():
+        export_pytorch(graph, EmbeddingOnnxConfig(graph.config, task="feature-extraction"), OPSET, path)
+    return path
+
+
+def quantize(float_path: Path, folder: Path) -> Path:
+    """Write the int8 file: dynamic activations, signed per-channel weights with reduced range.
+
+    Weights of 7 bits cannot overflow the 16-bit sums of AVX2's ``vpmaddubsw`` (2 · 255 · 64 < 32,768), so that the
+    same file gives the same integers on CPUs with and without VNNI. Products of two activations stay in float32.
+    """
+    config = QuantizationConfig(
+        is_static=False,
+        format=QuantFormat.QOperator,
+        mode=QuantizationMode.IntegerOps,
+        activations_dtype=QuantType.QUInt8,
+        weights_dtype=QuantType.QInt8,
+        per_channel=True,
+        reduce_range=True,
+        operators_to_quantize=["MatMul", "Gather"],
+        nodes_to_quantize=list(_weight_nodes(onnx.load(float_path).graph)),
+    )
+    with _quiet():
+        ORTQuantizer(float_path).quantize(config, folder, file_suffix="int8")
+    return folder / f"{float_path.stem}_int8.onnx"
+
+
+def _weight_nodes(graph: onnx.GraphProto) -> Iterator[str]:
+    """Names of the nodes that multiply by, or look up in, a constant matrix."""
+    matrices = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
+    for node in graph.node:
+        if node.op_type in ("MatMul", "Gather") and matrices & set(node.input):
+            yield node.name
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporter and quantizer warn about their own internals, which tell the user nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,43 @@
+"""How far the quantized graph is from the student it was made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ce2de_os.arrays import Embeddings, cosine, token_batches
+from ce2de_os.student import Ids, StudentModel, pad
+
+MIN_MEAN_COSINE, MIN_WORST_COSINE = 0.98, 0.95
+_BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Cosines between the float32 student's and the quantized artifact's embeddings of the same texts."""
+
+    texts: int
+    mean_cosine: float
+    worst_cosine: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the artifact may be used: mean at least 0.98, worst at least 0.95; NaN fails."""
+        return self.mean_cosine >= MIN_MEAN_COSINE and self.worst_cosine >= MIN_WORST_COSINE
+
+
+def student_embeddings(student: StudentModel, ids: Ids) -> Embeddings:
+    """The float32 student's embeddings ``(B, D)`` of tokenized texts, in the order given."""
+    embeddings = np.empty((len(ids), student.dim), dtype=np.float32)
+    with torch.inference_mode():
+        for batch in token_batches([len(row) for row in ids], _BATCH_TOKENS):
+            embeddings[batch] = student(*pad([ids[position] for position in batch])).numpy()
+    return embeddings
+
+
+def compare(reference: Embeddings, quantized: Embeddings) -> Parity:
+    """Compare two ``(B, D)`` arrays row by row."""
+    cosines = cosine(reference, quantized)
+    return Parity(len(cosines), round(float(cosines.mean()), 5), round(float(cosines.min()), 5))

@@ -1,0 +1,103 @@
+"""The student as a PyTorch module: a few BERT layers and a linear head over the mean-pooled depths.
+
+The head reads every depth (embedding output and each layer) instead of the last one only: the early depths keep
+what the words say, the late ones what the sentence says. A linear head commutes with the mean, so it costs one
+product a text, not one a token.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import BertConfig, BertModel
+
+from ce2de_os.errors import DataError
+
+Readout = Literal["all", "last"]
+Ids = Sequence[Sequence[int]]
+"""Token ids of texts, special tokens included, not padded."""
+
+WEIGHTS_FILE, STUDENT_FILE, TOKENIZER_FILE = "model.safetensors", "student.json", "tokenizer.json"
+
+
+class StudentModel(torch.nn.Module):
+    """Token ids to L2-normalised embeddings.
+
+    Args:
+        body: a BERT without pooler; all its layers are used.
+        dim: length ``D`` of one embedding.
+        readout: the depths that the head reads, ``"all"`` or ``"last"``.
+    """
+
+    def __init__(self, body: BertModel, dim: int, readout: Readout = "all") -> None:
+        super().__init__()
+        self.body = body
+        self.dim = dim
+        self.readout: Readout = readout
+        depths = body.config.num_hidden_layers + 1 if readout == "all" else 1
+        self.head = torch.nn.Linear(depths * body.config.hidden_size, dim)
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The mean-pooled depths that the head reads, concatenated: ``(B, depths * H)`` float32."""
+        states = self.body(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True, return_dict=True
+        ).hidden_states
+        chosen = states if self.readout == "all" else states[-1:]
+        return torch.cat([mean_pool(state.float(), attention_mask) for state in chosen], dim=1)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """``(B, L)`` int64 ids and mask (1 token, 0 padding) to ``(B, D)`` embeddings of length 1."""
+        embeddings = self.head(self.features(input_ids, attention_mask))
+        return torch.nn.functional.normalize(embeddings.float(), dim=1)
+
+    def save(self, folder: Path) -> None:
+        """Write ``config.json``, ``student.json`` and ``model.safetensors`` into ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.body.config.save_pretrained(folder)
+        save_file(
+            {name: tensor.contiguous() for name, tensor in self.state_dict().items()}, folder / WEIGHTS_FILE
+        )
+        (folder / STUDENT_FILE).write_text(json.dumps({"dim": self.dim, "readout": self.readout}) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> StudentModel:
+        """Read a folder written by `save`.
+
+        Raises:
+            DataError: the folder does not hold a complete student.
+        """
+        try:
+            settings = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
+            body = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
+            student = cls(body, settings["dim"], settings["readout"])
+            student.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f"{folder}: not a student ({reason}); pass a folder that 'ce2de distill' has finished"
+            ) from error
+        return student.eval()
+
+
+def mean_pool(states: Tensor, attention_mask: Tensor) -> Tensor:
+    """The mean of ``(B, L, H)`` over the tokens whose mask is 1, ``(B, H)``."""
+    weights = attention_mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+
+
+def pad(ids: Ids) -> tuple[Tensor, Tensor]:
+    """Right-pad to ``(B, L)`` int64 ids and mask."""
+    length = max(len(row) for row in ids)
+    input_ids = torch.zeros((len(ids), length), dtype=torch.int64)
+    attention_mask = torch.zeros_like(input_ids)
+    for index, row in enumerate(ids):
+        input_ids[index, : len(row)] = torch.tensor(row)
+        attention_mask[index, : len(row)] = 1
+    return input_ids, attention_mask
