@@ -29,10 +29,10 @@ COMPILED_MODULES = (
     *("posix", "select", "sys", "time", "zlib"),
 )
 
-# Folders of the standard library that hold tests, demonstrations, programs or tables of characters.
+# Folders of the standard library that hold tests, programs, tables of characters or what is deprecated.
 SKIPPED_FOLDERS = frozenset(
     {"site-packages", "test", "tests", "turtledemo", "idlelib", "lib2to3", "ensurepip", "encodings"}
-    | {"pydoc_data"}
+    | {"pydoc_data", "distutils"}
 )
 
 _DOCTEST = re.compile(r"^[ \t]*(>>>|\.\.\.)[^\n]*(\n(?![ \t]*\n)[^\n]*)*", re.MULTILINE)
