@@ -58,7 +58,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--url", default=OpenSearchSettings().url, help="OpenSearch's address")
     parser.add_argument("--artifact", type=Path, help="model folder (default: the packaged student)")
     parser.add_argument("--collections", nargs="+", default=["cranfield", "cisi"])
-    parser.add_argument("--weights", nargs="+", type=float, default=[0.3, 0.4, 0.5, 0.6, 0.7])
+    parser.add_argument("--weights", nargs="+", type=float, default=[0.3, 0.5, 0.7])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="also write the figures here")
     return parser.parse_args()

@@ -1,0 +1,32 @@
+"""`ce2de search`: usage errors, before any server is asked."""
+
+import pytest
+from click.testing import CliRunner
+
+from ce2de_os.cli import cli
+from ce2de_os.errors import BackendUnavailableError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["articles"], "Missing argument 'QUESTION...'"),
+        (["articles", "copy", "--mode", "sparse"], "'sparse' is not one of"),
+        (["articles", "copy", "--top-k", "0"], "0 is not in the range x>=1"),
+        (["articles", "copy", "--filter", "lang:en"], "not JSON"),
+        (["articles", "copy", "--filter", "[1]"], "expected an object"),
+    ],
+)
+def test_wrong_usage_is_told(arguments, told):
+    result = CliRunner().invoke(cli, ["search", *arguments])
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_cluster_that_does_not_answer():
+    result = CliRunner().invoke(
+        cli, ["search", "articles", "copy", "--mode", "bm25", "--url", "http://127.0.0.1:9"]
+    )
+    assert isinstance(result.exception, BackendUnavailableError)  # `main` prints it in one line
+    assert "ce2de local up" in str(result.exception)
