@@ -1,4 +1,7 @@
+import pytest
+
 from ce2de_os.cli.demo_corpus import clean, module_docstrings, python_documents, sections
+from ce2de_os.records import Document
 
 MODULE = '''
 """Sorts things."""
@@ -18,16 +21,20 @@ class Heap:
 '''
 
 
-def test_the_demo_has_thousands_of_distinct_documents_in_the_same_order_every_time():
-    documents = list(python_documents())
+@pytest.fixture(scope="module")
+def documents() -> list[Document]:
+    return list(python_documents())
+
+
+def test_the_demo_has_thousands_of_distinct_documents_in_the_same_order_every_time(documents):
     assert len(documents) >= 3000
     assert len({document.doc_id for document in documents}) == len(documents)
     assert len({document.text for document in documents}) == len(documents)
     assert documents == list(python_documents())
 
 
-def test_well_known_things_are_among_the_documents():
-    ids = {document.doc_id for document in python_documents()}
+def test_well_known_things_are_among_the_documents(documents):
+    ids = {document.doc_id for document in documents}
     assert {"shutil.copytree", "builtins.str.split", "itertools.chain", "os.replace", "heapq"} <= ids
 
 
