@@ -95,12 +95,14 @@ def _topics() -> Iterator[tuple[str, str]]:
             yield f"{name}: {heading}" if heading else name, text
 
 
-def _module_files(stdlib: Path) -> Iterator[Path]:
-    for path in stdlib.rglob("*.py"):
-        parts = path.relative_to(stdlib).parts
-        private = any(part.startswith("_") and part != "__init__.py" for part in parts)
-        if not private and SKIPPED_FOLDERS.isdisjoint(parts):
+def _module_files(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.name.startswith("_") and path.name != "__init__.py":
+            continue
+        if path.suffix == ".py":
             yield path
+        elif path.is_dir() and path.name not in SKIPPED_FOLDERS:  # site-packages is too large to look into
+            yield from _module_files(path)
 
 
 def _docstrings(node: ast.Module | Definition, name: str) -> Iterator[tuple[str, str]]:
