@@ -3,9 +3,9 @@
     python benchmarks/student_quality.py --data DATA [--artifact FOLDER] [--json FILE] [--cache FOLDER]
 
 DATA holds collections in the BEIR layout: `cranfield/`, `cisi/` (corpus.jsonl, queries.jsonl, qrels.tsv) and
-`debian/` (corpus.en.jsonl.gz, queries.dev.jsonl, qrels.dev.tsv). Both models read at most 256 tokens. nDCG uses the
-judgement itself as gain; MRR@10 counts the first relevant document among the first ten. `--cache` keeps the
-teacher's embeddings, which take minutes.
+`debian/` (corpus.en.jsonl.gz, queries.dev.jsonl, qrels.dev.tsv). Both models read at most 256 tokens. nDCG
+uses the judgement itself as gain; MRR@10 counts the first relevant document among the first ten. `--cache`
+keeps the teacher's embeddings, which take minutes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
 from ce2de_os.arrays import Embeddings
 from ce2de_os.artifact import Artifact
 from ce2de_os.encoder import OnnxEncoder
@@ -49,7 +50,7 @@ def load(name: str, metric: str, corpus: Path, queries: Path, qrels: Path, limit
     for qrel in read_qrels(qrels):
         if qrel.relevance > 0:
             judgements[qrel.query_id][qrel.doc_id] = qrel.relevance
-    documents = {doc.doc_id: f"{doc.title}. {doc.text}" if doc.title else doc.text for doc in read_documents(corpus)}
+    documents = {doc.doc_id: f"{doc.title}. {doc.text}".removeprefix(". ") for doc in read_documents(corpus)}
     if limit is not None:
         relevant = {doc_id for judged in judgements.values() for doc_id in judged}
         others = [doc_id for doc_id in documents if doc_id not in relevant][: max(0, limit - len(relevant))]
@@ -63,9 +64,9 @@ def load(name: str, metric: str, corpus: Path, queries: Path, qrels: Path, limit
 
 def collections(data: Path, limit: int | None) -> list[Collection]:
     """The three collections of the benchmark."""
+    files = ("corpus.jsonl", "queries.jsonl", "qrels.tsv")
     plain = [
-        load(name, "nDCG@10", *(data / name / file for file in ("corpus.jsonl", "queries.jsonl", "qrels.tsv")), None)
-        for name in ("cranfield", "cisi")
+        load(name, "nDCG@10", *(data / name / file for file in files), None) for name in ("cranfield", "cisi")
     ]
     files = ("corpus.en.jsonl.gz", "queries.dev.jsonl", "qrels.dev.tsv")
     return [*plain, load("debian", "MRR@10", *(data / "debian" / file for file in files), limit)]
@@ -76,7 +77,9 @@ def measure(collection: Collection, documents: Embeddings, queries: Embeddings) 
     best = np.argsort(-(queries @ documents.T), axis=1, kind="stable")[:, :TOP_K]
     metric = reciprocal_rank if collection.metric == "MRR@10" else ndcg
     scores = [
-        metric([judged.get(collection.doc_ids[row], 0) for row in rows], sorted(judged.values(), reverse=True))
+        metric(
+            [judged.get(collection.doc_ids[row], 0) for row in rows], sorted(judged.values(), reverse=True)
+        )
         for rows, judged in zip(best, (collection.judgements[q] for q in collection.query_ids), strict=True)
     ]
     return float(np.mean(scores))
@@ -102,7 +105,8 @@ def teacher_encoder(name: str, cache: Path) -> Encode:
     teacher.tokenizer.enable_truncation(MAX_LENGTH)
 
     def encode(texts: Sequence[str]) -> Embeddings:
-        path = cache / f"{hashlib.sha256(json.dumps([teacher.digest, *texts]).encode()).hexdigest()[:24]}.npy"
+        key = hashlib.sha256(json.dumps([teacher.digest, *texts]).encode()).hexdigest()
+        path = cache / f"{key[:24]}.npy"
         if not path.exists():
             cache.mkdir(parents=True, exist_ok=True)
             ids = [encoding.ids for encoding in teacher.tokenizer.encode_batch_fast(list(texts))]
@@ -121,11 +125,15 @@ def cpu_name() -> str:
 
 def main() -> None:
     """Measure both models and print a table, then JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--artifact", type=Path, help="model folder (default: the packaged student)")
     parser.add_argument("--cache", type=Path, default=Path("runs/teacher_quality"))
-    parser.add_argument("--debian-limit", type=int, help="search among so many debian documents instead of all")
+    parser.add_argument(
+        "--debian-limit", type=int, help="search among so many debian documents instead of all"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="also write the figures here")
     args = parser.parse_args()
@@ -133,7 +141,7 @@ def main() -> None:
     encoder = OnnxEncoder(artifact, threads=args.threads)
     teacher = teacher_encoder(str(artifact.source["teacher"]), args.cache)
     rows = []
-    print(f"{'collection':<11}{'documents':>10}{'queries':>9}  {'metric':<8}{'teacher':>8}{'student':>8}{'kept':>7}{'s':>7}")
+    print("collection  documents  queries  metric   teacher  student   kept  student s")
     for one in collections(args.data, args.debian_limit):
         reference = measure(one, teacher(one.documents), teacher(one.queries))
         started = time.monotonic()
@@ -144,11 +152,14 @@ def main() -> None:
             "metric": one.metric, "teacher": reference, "student": student, "kept": student / reference,
         })  # fmt: skip
         print(
-            f"{one.name:<11}{len(one.documents):>10,}{len(one.queries):>9}  {one.metric:<8}{reference:>8.3f}"
-            f"{student:>8.3f}{student / reference:>7.1%}{seconds:>7.1f}", flush=True,
+            f"{one.name:<10}{len(one.documents):>11,}{len(one.queries):>9}  {one.metric:<8}{reference:>8.3f}"
+            f"{student:>9.3f}{student / reference:>7.1%}{seconds:>11.1f}", flush=True,
         )  # fmt: skip
-    report = {"cpu": cpu_name(), "fingerprint": encoder.fingerprint, "teacher": artifact.source["teacher"], "rows": rows}
     if args.json:
+        report = {
+            "cpu": cpu_name(), "fingerprint": encoder.fingerprint, "teacher": artifact.source["teacher"],
+            "rows": rows,
+        }  # fmt: skip
         args.json.write_text(json.dumps(report, indent=2) + "\n")
 
 

@@ -1,8 +1,8 @@
 """The student as a PyTorch module: a few BERT layers and a linear head over the mean-pooled depths.
 
-The head reads every depth (embedding output and each layer) instead of the last one only: the early depths keep
-what the words say, the late ones what the sentence says. A linear head commutes with the mean, so it costs one
-product a text, not one a token.
+The head reads every depth (embedding output and each layer) instead of the last one only: the early depths
+keep what the words say, the late ones what the sentence says. A linear head commutes with the mean, so it
+costs one product a text, not one a token.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from ce2de_os.errors import DataError
 Readout = Literal["all", "last"]
 Ids = Sequence[Sequence[int]]
 """Token ids of texts, special tokens included, not padded."""
+
+LENGTH_STEP = 8
+"""Lengths are padded to a multiple of this: PyTorch compiles its CPU kernels anew for every shape of a batch."""
 
 WEIGHTS_FILE, STUDENT_FILE, TOKENIZER_FILE = "model.safetensors", "student.json", "tokenizer.json"
 
@@ -92,9 +95,14 @@ def mean_pool(states: Tensor, attention_mask: Tensor) -> Tensor:
     return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
 
 
+def padded_length(tokens: int) -> int:
+    """``tokens`` rounded up to a multiple of `LENGTH_STEP`."""
+    return -(-tokens // LENGTH_STEP) * LENGTH_STEP
+
+
 def pad(ids: Ids) -> tuple[Tensor, Tensor]:
-    """Right-pad to ``(B, L)`` int64 ids and mask."""
-    length = max(len(row) for row in ids)
+    """Right-pad to ``(B, L)`` int64 ids and mask, ``L`` a multiple of `LENGTH_STEP`."""
+    length = padded_length(max(len(row) for row in ids))
     input_ids = torch.zeros((len(ids), length), dtype=torch.int64)
     attention_mask = torch.zeros_like(input_ids)
     for index, row in enumerate(ids):

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Collect English training texts from Debian packages: manuals, dictionaries, descriptions.
 
-Downloads packages by name with `apt-get download` (nothing is installed), unpacks them with `dpkg-deb -x`, and
-writes one file for each package: `OUT/<package>.txt.gz`, one paragraph or heading a line. Also the docstrings of this
-Python installation and the long descriptions of Debian's packages. Needs Debian or Ubuntu, 2 GB of disk and
-about 5 minutes; run `apt-get update -o Acquire::Languages=en` first.
+Downloads packages by name with `apt-get download` (nothing is installed), unpacks them with `dpkg-deb -x`,
+and writes one file for each package: `OUT/<package>.txt.gz`, one paragraph or heading a line. Also the
+docstrings of this Python installation and the long descriptions of Debian's packages. Needs Debian or Ubuntu,
+2 GB of disk and about 5 minutes; run `apt-get update -o Acquire::Languages=en` first.
 
     python scripts/collect_texts.py --out runs/texts
     ce2de distill --texts runs/texts/*.txt.gz --out runs/student
 
-The texts keep their packages' licences (`/usr/share/doc/<package>/copyright` in each); they are training input
-and are not redistributed.
+The texts keep their packages' licences (`/usr/share/doc/<package>/copyright` in each); they are training
+input and are not redistributed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-APT_HELPER = "/usr/lib/apt/apt-helper"
+APT_GET, APT_HELPER, DPKG_DEB = "/usr/bin/apt-get", "/usr/lib/apt/apt-helper", "/usr/bin/dpkg-deb"
 MIN_CHARS = 3
 _SKIPPED_TAGS = {"script", "style", "pre", "code", "nav", "table", "head", "footer", "math", "svg", "button"}
 _BLOCK_TAGS = {
@@ -230,10 +230,10 @@ def unpack(package: str, folder: Path) -> Path:
     target = folder / package
     if not target.is_dir():
         subprocess.run(
-            ["apt-get", "-q", "download", package], cwd=folder, check=True, stdout=subprocess.DEVNULL
-        )  # noqa: S607
+            [APT_GET, "-q", "download", package], cwd=folder, check=True, stdout=subprocess.DEVNULL
+        )
         archive = next(folder.glob(f"{package}_*.deb"))
-        subprocess.run(["dpkg-deb", "-x", str(archive), str(target)], check=True)  # noqa: S607
+        subprocess.run([DPKG_DEB, "-x", str(archive), str(target)], check=True)
     return target
 
 
@@ -281,7 +281,7 @@ def description_texts() -> Iterator[str]:
     Titles make good evaluation queries, so no model of this project learns from them.
     """
     lists = subprocess.run(
-        ["/usr/bin/apt-get", "-o", "Acquire::Languages=en", "indextargets", "--format", "$(FILENAME)",
+        [APT_GET, "-o", "Acquire::Languages=en", "indextargets", "--format", "$(FILENAME)",
          "Identifier: Translations"],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
@@ -348,9 +348,9 @@ def main() -> None:
         try:
             count = write_texts(args.out / f"{name}.txt.gz", blocks())
         except (subprocess.CalledProcessError, StopIteration) as error:
-            print(f"{name}: skipped ({error})", file=sys.stderr)
+            sys.stderr.write(f"{name}: skipped ({error})\n")
         else:
-            print(f"{name}: {count} lines", file=sys.stderr)
+            sys.stderr.write(f"{name}: {count} lines\n")
 
 
 if __name__ == "__main__":

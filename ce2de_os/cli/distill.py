@@ -56,13 +56,13 @@ DEFAULTS = DistillConfig()
 )  # fmt: skip
 @json_option
 def command(
-    texts: tuple[Path, ...], more_texts: tuple[Path, ...], out: Path, layers: str, cache: Path | None, as_json: bool,
-    **settings: object,
+    texts: tuple[Path, ...], more_texts: tuple[Path, ...], out: Path, layers: str, cache: Path | None,
+    as_json: bool, **settings: object,
 ) -> None:  # fmt: skip
     """Train a small student to give a larger encoder's embeddings.
 
-    It starts as some of the encoder's own layers, reads your texts, and needs no labels. Ctrl-C or a crash loses
-    at most a minute: the same command goes on where it stopped.
+    It starts as some of the encoder's own layers, reads your texts, and needs no labels. Ctrl-C or a crash
+    loses at most a minute: the same command goes on where it stopped.
 
     \b
     python scripts/collect_texts.py --out runs/texts        # or texts of your own

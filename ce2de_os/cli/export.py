@@ -47,6 +47,5 @@ def command(run: Path, out: Path, name: str | None, threads: int, as_json: bool)
         return
     click.echo(f"model:       {out}  ({artifact.model_path.stat().st_size / 1e6:.1f} MB, dim {artifact.dim})")
     click.echo(f"fingerprint: {artifact.fingerprint[:12]}")
-    click.echo(
-        f"int8/fp32:   cosine mean {parity.mean_cosine}, worst {parity.worst_cosine} over {parity.texts:,} texts"
-    )
+    cosines = f"cosine mean {parity.mean_cosine}, worst {parity.worst_cosine}"
+    click.echo(f"int8/fp32:   {cosines} over {parity.texts:,} texts")

@@ -24,11 +24,10 @@ class ConsoleProgress:
         console = Console(file=stream or sys.stderr)
         self._console = console
         self._live = console.is_terminal
-        columns = TextColumn("{task.description:<18}"), BarColumn(), TextColumn("{task.percentage:>4.0f}%")
-        self._bar = Bar(
-            *columns, TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console,
-            disable=not self._live,
-        )  # fmt: skip
+        title, share, note = "{task.description:<18}", "{task.percentage:>4.0f}%", "{task.fields[note]}"
+        clocks = TimeElapsedColumn(), TimeRemainingColumn()
+        columns = TextColumn(title), BarColumn(), TextColumn(share), *clocks, TextColumn(note)
+        self._bar = Bar(*columns, console=console, disable=not self._live)
         self._tasks: dict[str, TaskID] = {}
         self._printed = 0.0
 

@@ -56,9 +56,10 @@ def solve_head(student: StudentModel, ids: Ids, targets: NDArray[np.float32], pr
 def ridge(
     features: NDArray[np.float32], targets: NDArray[np.float32], penalty: float = RIDGE
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weight ``(D, F)`` and bias ``(D,)`` that minimise ``|W x + b - y|² + λ|W|²`` over ``(N, F)``, ``(N, D)``.
+    """Weight ``(D, F)`` and bias ``(D,)`` that minimise ``|W x + b - y|² + λ|W|²``.
 
-    ``λ`` is ``penalty`` times the mean variance of a feature, times ``N``; the bias is not penalised.
+    ``x`` runs over the rows of ``features`` ``(N, F)``, ``y`` over those of ``targets`` ``(N, D)``; ``λ`` is
+    ``penalty`` times ``N`` times the mean variance of a feature. The bias is not penalised.
     """
     x, y = features.astype(np.float64), targets.astype(np.float64)
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)

@@ -16,7 +16,8 @@ def l2(student: Tensor, teacher: Tensor) -> Tensor:
 
     The objective of LEAF (arXiv 2509.12539).
     """
-    return torch.linalg.vector_norm(student - teacher, dim=1).mean()
+    distances: Tensor = torch.linalg.vector_norm(student - teacher, dim=1)
+    return distances.mean()
 
 
 def cosine(student: Tensor, teacher: Tensor) -> Tensor:
@@ -28,7 +29,8 @@ def similarity_kl(student: Tensor, teacher: Tensor, temperature: float = TEMPERA
     """KL divergence of each text's distribution of similarities to the other texts of the batch.
 
     ``p_ij = softmax_j(t_i·t_j / temperature)`` without ``j = i``, ``q`` the same of the student, and
-    ``mean_i sum_j p_ij log(p_ij / q_ij)``, as in EmbedDistill (arXiv 2301.12005). 0 for fewer than three texts.
+    ``mean_i sum_j p_ij log(p_ij / q_ij)``, as in EmbedDistill (arXiv 2301.12005); 0 for fewer than
+    three texts.
     """
     if len(student) < 3:
         return student.sum() * 0.0

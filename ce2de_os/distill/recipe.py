@@ -33,7 +33,7 @@ HEAD_TEXTS = 20_000  # for the closed-form head: 17 texts for each of its 1,152 
 HELD_OUT = 2000
 HELD_OUT_SHARE = 0.05
 SAMPLE_TEXTS = 1000  # real texts on which the export measures parity
-_WORDS_PER_TOKEN = 0.72  # English prose in WordPieces, special tokens included
+_WORDS_PER_TOKEN = 0.57  # English prose in WordPieces, special tokens included
 
 Phase = Callable[[str, int, int], None]
 """Receives the name of a step, how much of it is done, and how much there is."""
@@ -48,7 +48,9 @@ def distill(
     phase: Phase,
     report: Report,
 ) -> dict[str, Any]:
-    """Make a student and write it to ``out``; returns its recipe. Going on after an interruption is the same call.
+    """Make a student and write it to ``out``; returns its recipe.
+
+    Going on after an interruption is the same call.
 
     ``cache`` holds the teacher's embeddings, so that several students can share them; ``None`` means
     ``out/teacher``.
@@ -123,7 +125,7 @@ def _recipe(
         "tokens_seen": progress.tokens,
         "steps": progress.steps,
         "final_loss": round(progress.loss, 4),
-        "dev_overlap": progress.dev,
+        "dev_overlap": [list(measured) for measured in progress.dev],
         "preparation_minutes": round(prepared_s / 60, 1),
         "training_minutes": round(progress.elapsed_s / 60, 1),
         "machine": platform.machine(),

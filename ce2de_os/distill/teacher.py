@@ -22,7 +22,7 @@ from ce2de_os.arrays import token_batches
 from ce2de_os.distill.config import DEFAULT_TEACHER
 from ce2de_os.distill.precision import autocast
 from ce2de_os.errors import ConfigError, MissingExtraError
-from ce2de_os.student import Ids, mean_pool, pad
+from ce2de_os.student import Ids, mean_pool, pad, padded_length
 
 SHARD_TEXTS = 8192
 ENCODE_TOKENS = 8192
@@ -73,7 +73,8 @@ def load_teacher(name: str) -> Teacher:
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"teacher '{name}': cannot be loaded ({reason}); expected a hub id, a folder, or {DEFAULT_TEACHER}"
+            f"teacher '{name}': cannot be loaded ({reason}); "
+            f"expected a hub id, a folder, or {DEFAULT_TEACHER}"
         ) from error
     if model.config.model_type != "bert":
         raise ConfigError(
@@ -89,10 +90,10 @@ def load_teacher(name: str) -> Teacher:
 def embed_ids(
     embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, precision: str, batch_tokens: int = ENCODE_TOKENS
 ) -> NDArray[np.float32]:
-    """Embeddings ``(len(ids), D)`` in the order given, computed in length-sorted batches without gradients."""
+    """Embeddings ``(len(ids), D)`` in the order given, computed in length-sorted batches."""
     rows: dict[int, NDArray[np.float32]] = {}
     with torch.inference_mode(), autocast(precision):
-        for batch in token_batches([len(row) for row in ids], batch_tokens):
+        for batch in token_batches([padded_length(len(row)) for row in ids], batch_tokens):
             embeddings = embed(*pad([ids[position] for position in batch])).numpy()
             rows.update(zip(batch, embeddings, strict=True))
     return np.stack([rows[position] for position in range(len(ids))])
@@ -101,8 +102,8 @@ def embed_ids(
 def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> Iterator[NDArray[np.float16]]:
     """Yield the embeddings of ``ids`` in shards of 8,192 texts, ``(B, D)`` float16.
 
-    A shard is kept in ``cache`` under the hash of teacher and token ids, and read from there the next time, so
-    an interrupted reading goes on where it stopped and equal texts are never read twice.
+    A shard is kept in ``cache`` under the hash of teacher and token ids, and read from there the next time:
+    an interrupted reading goes on where it stopped, and equal texts are never read twice.
     """
     cache.mkdir(parents=True, exist_ok=True)
     for start in range(0, len(ids), SHARD_TEXTS):
@@ -126,7 +127,7 @@ def _locate(name: str) -> str:
 
 
 def _pooling(place: str) -> str:
-    """``"cls"`` if the folder's pooling file says so; a hub id and a folder without the file mean ``"mean"``."""
+    """``"cls"`` if the folder's pooling file says so; a hub id or a folder without it means ``"mean"``."""
     path = Path(place) / "1_Pooling" / "config.json"
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
         return "cls"

@@ -22,6 +22,8 @@ MIN_CHARS = 3
 MIN_LETTERS = 0.6  # share of letters and spaces; below it a line is code, numbers or a drawing
 SHORTEST_WORDS, LONGEST_WORDS = 3, 170
 _NOT_LETTERS = re.compile(r"[^\w ]+|[\d_]+")
+_BREAK = 0.25  # chance that a passage ends where a line does
+SHARE_POWER = 0.7
 _TEXT_KEYS = ("text", "body", "content")
 
 
@@ -33,8 +35,9 @@ class Passage(NamedTuple):
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Stream the usable lines of a ``.txt`` or ``.jsonl`` file (``.gz`` or not), spaces collapsed, repeats left out.
+    """Stream the usable lines of a ``.txt`` or ``.jsonl`` file, ``.gz`` or not.
 
+    Spaces are collapsed; repeats, and lines that are no prose, are left out.
     A ``.jsonl`` row gives its ``title`` and its ``text`` (or ``body``, or ``content``).
 
     Raises:
@@ -69,7 +72,7 @@ def cut_passages(lines: Iterator[str], rng: random.Random) -> Iterator[str]:
             yield " ".join(words[:wanted])
             words = words[wanted:]
             wanted = _draw_length(rng)
-        if words and rng.random() < 0.5:  # otherwise few passages would begin where a line does
+        if words and rng.random() < _BREAK:  # otherwise few passages would begin where a line does
             yield " ".join(words)
             words, wanted = [], _draw_length(rng)
     if words:
@@ -79,8 +82,8 @@ def cut_passages(lines: Iterator[str], rng: random.Random) -> Iterator[str]:
 def sample_passages(paths: Sequence[Path], max_words: int, seed: int) -> list[Passage]:
     """Passages of about ``max_words`` words in all, in random order.
 
-    A file's share grows with the square root of its size, so that small special files are not drowned by large
-    ones; a file that is too small for its share leaves the rest to the others.
+    A file's share grows with its size to the power 0.7, so that large files do not drown small special ones;
+    a file that is too small for its share leaves the rest to the others.
 
     Raises:
         DataError: a file cannot be read, or no file holds any usable text.
@@ -92,22 +95,22 @@ def sample_passages(paths: Sequence[Path], max_words: int, seed: int) -> list[Pa
         raise DataError(f"{', '.join(map(str, paths))}: no usable text; expected prose, one paragraph a line")
     chosen = [
         Passage(text, name)
-        for name, share in square_root_shares(sizes, max_words).items()
+        for name, share in power_shares(sizes, max_words).items()
         for text in _take(pools[name], share)
     ]
     rng.shuffle(chosen)
     return chosen
 
 
-def square_root_shares(sizes: dict[str, int], total: int) -> dict[str, int]:
-    """Divide ``total`` in proportion to the square roots of ``sizes``, none above its size."""
+def power_shares(sizes: dict[str, int], total: int) -> dict[str, int]:
+    """Divide ``total`` in proportion to ``size ** 0.7``, no share above its size."""
+    weights = {name: size**SHARE_POWER for name, size in sizes.items()}
     shares: dict[str, int] = {}
     left = total
     # In this order a source that cannot fill its share passes the rest on to all larger ones.
     for name in sorted(sizes, key=lambda key: sizes[key]):
-        roots = sum(math.sqrt(sizes[other]) for other in sizes if other not in shares)
-        fair = left * math.sqrt(sizes[name]) / roots if roots else 0
-        shares[name] = min(sizes[name], int(fair))
+        waiting = sum(weights[other] for other in sizes if other not in shares)
+        shares[name] = min(sizes[name], int(left * weights[name] / waiting)) if waiting else 0
         left -= shares[name]
     return shares
 

@@ -19,7 +19,7 @@ from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.precision import autocast
 from ce2de_os.distill.teacher import embed_ids
 from ce2de_os.errors import DataError
-from ce2de_os.student import Ids, StudentModel, pad
+from ce2de_os.student import Ids, StudentModel, pad, padded_length
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,10 @@ _SORT_TEXTS = 4096  # texts sorted by length together: few enough that epochs di
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Token ids with the teacher's embeddings, ``targets`` ``(N, D)`` float16; the last ``held_out`` are not trained on."""
+    """Token ids with the teacher's embeddings ``targets``, ``(N, D)`` float16.
+
+    The last ``held_out`` texts are measured on, not trained on.
+    """
 
     ids: Ids
     targets: NDArray[np.float16]
@@ -90,8 +93,8 @@ def train(
 ) -> Progress:
     """Train ``student`` in place until the budget is spent.
 
-    ``checkpoint`` is written at least twice a minute; if it exists, the run goes on from there with the same batches
-    that an uninterrupted run would have seen.
+    ``checkpoint`` is written twice a minute; if it exists, the run goes on from there with the batches that
+    an uninterrupted run would have seen.
 
     Raises:
         DataError: the checkpoint belongs to another configuration or other texts.
@@ -159,8 +162,7 @@ def _nearest(embeddings: Embeddings, k: int) -> list[list[int]]:
 
 def _measure(student: StudentModel, data: TrainingSet, precision: str, progress: Progress) -> None:
     if data.held_out <= NEIGHBOURS:
-        progress.dev.append((progress.tokens, float("nan")))
-        return
+        return  # too few texts to have neighbours
     student.eval()
     embeddings = embed_ids(student, data.ids[data.trained :], precision)
     student.train()
@@ -175,7 +177,7 @@ def _measure(student: StudentModel, data: TrainingSet, precision: str, progress:
 
 def _batches(data: TrainingSet, config: DistillConfig, progress: Progress) -> Iterator[list[int]]:
     """Endless batches from where ``progress`` stands, which is moved along."""
-    lengths = [len(row) for row in data.ids[: data.trained]]
+    lengths = [padded_length(len(row)) for row in data.ids[: data.trained]]
     while True:
         batches = epoch_batches(lengths, config, progress.epoch)
         for batch in batches[progress.batch :]:

@@ -31,8 +31,8 @@ PARITY_FILE = "parity.json"
 def export(run: Path, out: Path, *, name: str | None = None, threads: int = 1) -> tuple[Artifact, Parity]:
     """Export and quantize the student in ``run``, check it, and write the artifact folder ``out``.
 
-    The texts that ``ce2de distill`` held out measure how close the int8 graph is to the float32 student; the result
-    stands in ``run/parity.json`` and in the manifest. ``name`` ``None`` means the run folder's name.
+    The texts that ``ce2de distill`` held out measure how close the int8 graph is to the float32 student; the
+    result stands in ``run/parity.json`` and in the manifest. ``name`` ``None`` means the run folder's name.
 
     Raises:
         DataError: ``run`` holds no finished student, or ``out`` is not empty and no artifact.
@@ -56,7 +56,8 @@ def export(run: Path, out: Path, *, name: str | None = None, threads: int = 1) -
         if not parity.passed:
             raise ParityError(
                 f"{run}: int8 embeddings are too far from the student's: cosine mean {parity.mean_cosine}, "
-                f"worst {parity.worst_cosine}; expected {MIN_MEAN_COSINE} and {MIN_WORST_COSINE}; train it longer"
+                f"worst {parity.worst_cosine}; expected {MIN_MEAN_COSINE} and {MIN_WORST_COSINE}; "
+                "train it longer"
             )
         settings["recipe"] = {**settings["recipe"], "parity": asdict(parity)}
         Artifact.create(folder, **settings)

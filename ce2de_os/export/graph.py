@@ -1,8 +1,8 @@
 """The student's arithmetic, written for a fast ONNX graph.
 
-The same function as `StudentModel.forward`, with everything folded that does not depend on the text: the token
-type into the position table, the attention's scale into the query projection, and query, key and value into one
-product. Pooling, head and normalisation are part of the graph, so that it returns ``(B, D)`` and not ``(B, L, H)``.
+The same function as `StudentModel.forward`, with everything folded that does not depend on the text: the
+token type into the position table, the attention's scale into the query projection, and query, key and value
+into one product. Pooling, head and normalisation are in the graph: it returns ``(B, D)``, not ``(B, L, H)``.
 """
 
 from __future__ import annotations
@@ -25,11 +25,9 @@ class StudentGraph(torch.nn.Module):
         super().__init__()
         self.config = student.body.config
         embeddings = student.body.embeddings
-        positions = (
-            embeddings.position_embeddings.weight[:max_length] + embeddings.token_type_embeddings.weight[0]
-        )
-        self.words = torch.nn.Embedding.from_pretrained(embeddings.word_embeddings.weight.detach().clone())
-        self.positions = torch.nn.Parameter(positions.detach().clone())
+        positions = embeddings.position_embeddings.weight[:max_length]
+        self.words = embeddings.word_embeddings
+        self.positions = torch.nn.Parameter(positions + embeddings.token_type_embeddings.weight[0])
         self.norm = embeddings.LayerNorm
         self.layers = torch.nn.ModuleList(_Layer(layer, self.config) for layer in student.body.encoder.layer)
         self.readout = student.readout
@@ -45,8 +43,8 @@ class StudentGraph(torch.nn.Module):
         shares = (mask / mask.sum(dim=1, keepdim=True).clamp(min=1.0))[:, None, :]
         chosen = states if self.readout == "all" else states[-1:]
         pooled = torch.cat([(shares @ state).squeeze(1) for state in chosen], dim=1)
-        embeddings = self.head(pooled)
-        return embeddings / torch.sqrt((embeddings * embeddings).sum(dim=1, keepdim=True)).clamp(min=1e-12)
+        embeddings: Tensor = self.head(pooled)
+        return embeddings / embeddings.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-12)
 
 
 class _Layer(torch.nn.Module):
@@ -74,4 +72,6 @@ class _Layer(torch.nn.Module):
         weights = torch.softmax(query @ key.transpose(2, 3) + hidden, dim=-1)
         context = (weights @ value).permute(0, 2, 1, 3).reshape(batch, length, width)
         states = self.attention_norm(states + self.attention_output(context))
-        return self.output_norm(states + self.output(torch.nn.functional.gelu(self.intermediate(states))))
+        inner = torch.nn.functional.gelu(self.intermediate(states))
+        result: Tensor = self.output_norm(states + self.output(inner))
+        return result

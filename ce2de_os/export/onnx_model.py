@@ -45,8 +45,8 @@ def export_float(graph: StudentGraph, folder: Path) -> Path:
 def quantize(float_path: Path, folder: Path) -> Path:
     """Write the int8 file: dynamic activations, signed per-channel weights with reduced range.
 
-    Weights of 7 bits cannot overflow the 16-bit sums of AVX2's ``vpmaddubsw`` (2 · 255 · 64 < 32,768), so that the
-    same file gives the same integers on CPUs with and without VNNI. Products of two activations stay in float32.
+    Weights of 7 bits cannot overflow the 16-bit sums of AVX2's ``vpmaddubsw`` (2 · 255 · 64 < 32,768):
+    the same file gives the same integers on CPUs with and without VNNI. Products of activations stay float32.
     """
     config = QuantizationConfig(
         is_static=False,

@@ -1,0 +1,56 @@
+"""Copied layers and the closed-form head."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ce2de_os.distill.init import copy_layers, ridge, solve_head
+from ce2de_os.distill.teacher import embed_ids
+from ce2de_os.errors import ConfigError
+
+
+def test_ridge_without_penalty_is_least_squares():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(50, 4)).astype(np.float32)
+    targets = rng.normal(size=(50, 3)).astype(np.float32)
+    weight, bias = ridge(features, targets, penalty=0.0)
+    with_ones = np.hstack([features, np.ones((50, 1))])
+    solution, *_ = np.linalg.lstsq(with_ones, targets, rcond=None)
+    np.testing.assert_allclose(weight, solution[:4].T, atol=1e-5)
+    np.testing.assert_allclose(bias, solution[4], atol=1e-5)
+
+
+def test_ridge_penalty_shrinks_the_weight_by_hand():
+    # One feature, x = -1, 1 and y = -2, 2: gram 2, penalty 1 * 2, so w = (2 + 2) / (2 + 2) instead of 2.
+    weight, bias = ridge(
+        np.array([[-1.0], [1.0]], np.float32), np.array([[-2.0], [2.0]], np.float32), penalty=1.0
+    )
+    assert weight.tolist() == [[(2 + 2) / (2 + 2)]]
+    assert bias.tolist() == [0.0]
+
+
+def test_layers_are_copied_in_the_order_given(teacher):
+    student = copy_layers(teacher, (0, 2), "all")
+    for mine, index in zip(student.body.encoder.layer, (0, 2), strict=True):
+        expected = teacher.model.encoder.layer[index].output.dense.weight
+        assert torch.equal(mine.output.dense.weight, expected)
+        assert mine.output.dense.weight is not expected
+    assert student.body.config.num_hidden_layers == 2
+    assert teacher.model.config.num_hidden_layers == 3
+
+
+def test_a_layer_that_does_not_exist_is_named(teacher):
+    with pytest.raises(ConfigError, match="got 0,9, expected numbers from 0 to 2"):
+        copy_layers(teacher, (0, 9), "all")
+
+
+def test_a_student_with_every_layer_can_copy_its_teacher(teacher):
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(4, 60, size=rng.integers(3, 12)).tolist() for _ in range(200)]
+    student = copy_layers(teacher, (0, 1, 2), "last")
+    targets = embed_ids(teacher.embed, ids, "fp32")
+    solve_head(student, ids, targets, "fp32")
+    cosines = np.sum(embed_ids(student, ids, "fp32") * targets, axis=1)
+    assert cosines.mean() > 0.99

@@ -1,0 +1,81 @@
+"""Loading a teacher and keeping its embeddings."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ce2de_os.distill import teacher as module
+from ce2de_os.distill.precision import autocast, resolve
+from ce2de_os.distill.teacher import embed_ids, load_teacher, teacher_shards
+from ce2de_os.errors import ConfigError
+from ce2de_os.student import pad
+
+IDS = [[2, 10 + n % 40, 3] for n in range(50)]
+
+
+def test_embeddings_have_length_one_and_keep_the_order(teacher):
+    ids = [[2, 9, 3], [2, 9, 8, 7, 6, 3], [2, 7, 3]]
+    embeddings = embed_ids(teacher.embed, ids, "fp32", batch_tokens=6)
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1.0, atol=1e-6)
+    alone = embed_ids(teacher.embed, [ids[2]], "fp32")
+    np.testing.assert_allclose(embeddings[2], alone[0], atol=1e-6)
+
+
+def test_cls_pooling_is_read_from_the_pooling_file(teacher_folder, tmp_path):
+    folder = tmp_path / "cls"
+    folder.mkdir()
+    for file in teacher_folder.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    teacher = load_teacher(str(folder))
+    ids, mask = pad([[2, 9, 8, 3]])
+    with torch.no_grad():
+        first = teacher.model(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+        expected = torch.nn.functional.normalize(first, dim=1)
+        torch.testing.assert_close(teacher.embed(ids, mask), expected)
+
+
+def test_shards_are_kept_and_read_again(teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_TEXTS", 20)
+    shards = list(teacher_shards(teacher, IDS, tmp_path, "fp32"))
+    assert [shard.shape for shard in shards] == [(20, 32), (20, 32), (10, 32)]
+    assert shards[0].dtype == np.float16
+    # A kept shard is read, not computed: what is put in its place comes back.
+    for path in tmp_path.glob("*.npy"):
+        np.save(path, np.zeros((1, 32), np.float16))
+    assert all((shard == 0).all() for shard in teacher_shards(teacher, IDS, tmp_path, "fp32"))
+
+
+def test_a_teacher_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be loaded"):
+        load_teacher(str(tmp_path / "nothing"))
+
+
+def test_another_family_is_refused(teacher_folder, tmp_path):
+    from transformers import RobertaConfig, RobertaModel
+
+    config = RobertaConfig(vocab_size=70, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    RobertaModel(config, add_pooling_layer=False).save_pretrained(tmp_path)
+    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (tmp_path / name).write_bytes((teacher_folder / name).read_bytes())
+    with pytest.raises(ConfigError, match="type 'roberta', expected 'bert'"):
+        load_teacher(str(tmp_path))
+
+
+def test_precision_is_resolved_to_what_the_cpu_can_do():
+    assert resolve("fp32") == "fp32"
+    assert resolve("bf16") == "bf16"
+    assert resolve("auto") in ("bf16", "fp32")
+
+
+def test_autocast_changes_the_format_of_products():
+    left = torch.ones(4, 4)
+    with autocast("bf16"):
+        assert (left @ left).dtype == torch.bfloat16
+    with autocast("fp32"):
+        assert (left @ left).dtype == torch.float32

@@ -1,0 +1,93 @@
+"""Reading texts and cutting passages."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+
+import pytest
+
+from ce2de_os.distill.texts import cut_passages, is_prose, power_shares, read_lines, sample_passages
+from ce2de_os.errors import DataError
+
+
+def test_text_files_are_cleaned_and_repeats_left_out(tmp_path):
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(b"The  first\tline\n\nthe first line\n0x1f: 12 34 56 78\nThe second\n"))
+    assert list(read_lines(path)) == ["The first line", "The second"]
+
+
+def test_jsonl_gives_titles_and_texts(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [{"_id": "1", "title": "A title", "text": "Its text"}, {"body": "Only a body"}]
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    assert list(read_lines(path)) == ["A title", "Its text", "Only a body"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{broken\n", r"a\.jsonl:1: not JSON"), ('{"text": "ok"}\n[1]\n', r"a\.jsonl:2: expected an object")],
+)
+def test_bad_jsonl_names_file_and_line(tmp_path, content, message):
+    path = tmp_path / "a.jsonl"
+    path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        list(read_lines(path))
+
+
+def test_missing_and_corrupt_files_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"none\.txt: No such file"):
+        list(read_lines(tmp_path / "none.txt"))
+    (tmp_path / "bad.txt.gz").write_bytes(b"not gzip")
+    with pytest.raises(DataError, match=r"bad\.txt\.gz"):
+        list(read_lines(tmp_path / "bad.txt.gz"))
+
+
+@pytest.mark.parametrize(
+    ("line", "prose"),
+    [("A sentence, with commas.", True), ("ab", False), ("x = y[0] + z[1] * 3", False), ("你好世界", True)],
+)
+def test_is_prose(line, prose):
+    assert is_prose(line) is prose
+
+
+def test_passages_lose_no_word_and_keep_the_order():
+    lines = [" ".join(f"w{line}x{word}" for word in range(40)) for line in range(20)]
+    passages = list(cut_passages(iter(lines), random.Random(1)))
+    assert " ".join(passages) == " ".join(lines)
+    lengths = [len(passage.split()) for passage in passages]
+    assert max(lengths) <= 170
+    assert min(lengths) < 10 < 60 < max(lengths)  # query-like and document-like ones
+
+
+def test_shares_follow_the_power_of_the_size():
+    # 1000 ** 0.7 / (1000 ** 0.7 + 8000 ** 0.7)
+    expected = 900 * 1 / (1 + 8**0.7)
+    shares = power_shares({"small": 1000, "large": 8000}, 900)
+    assert shares["small"] == int(expected)
+    assert sum(shares.values()) == pytest.approx(900, abs=1)
+
+
+def test_a_source_that_is_too_small_passes_its_share_on():
+    assert power_shares({"tiny": 10, "large": 5000}, 2000) == {"tiny": 10, "large": 1990}
+
+
+def test_shares_never_exceed_the_sizes():
+    assert power_shares({"a": 10, "b": 20, "empty": 0}, 10**6) == {"a": 10, "b": 20, "empty": 0}
+
+
+def test_sample_is_repeatable_and_mixes_the_sources(tmp_path):
+    for name in ("a", "b"):
+        lines = [f"{name} line number {'x' * n} with a few more words to fill it" for n in range(200)]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines))
+    paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    first, second = sample_passages(paths, 500, seed=3), sample_passages(paths, 500, seed=3)
+    assert first == second
+    assert {passage.source for passage in first} == {"a", "b"}
+
+
+def test_texts_without_prose_are_refused(tmp_path):
+    (tmp_path / "numbers.txt").write_text("1 2 3\n4 5 6\n")
+    with pytest.raises(DataError, match="no usable text"):
+        sample_passages([tmp_path / "numbers.txt"], 100, seed=0)

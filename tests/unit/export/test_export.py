@@ -1,0 +1,143 @@
+"""Export: the ONNX graph against PyTorch, the quantized one against both, and the folder."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from ce2de_os.artifact import Artifact
+from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.errors import DataError, ParityError
+from ce2de_os.export import canary, exporter
+from ce2de_os.export.exporter import export
+from ce2de_os.export.graph import StudentGraph
+from ce2de_os.export.onnx_model import export_float, quantize
+from ce2de_os.export.parity import Parity, compare, student_embeddings
+from ce2de_os.student import StudentModel, pad
+from tests.unit.distill.tiny import WORDS, save_tiny_teacher
+
+
+@pytest.fixture(scope="module", params=["all", "last"])
+def student(request):
+    torch.manual_seed(3)
+    config = BertConfig(
+        vocab_size=5 + len(WORDS), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=256,
+    )  # fmt: skip
+    return StudentModel(BertModel(config, add_pooling_layer=False), 16, request.param).eval()
+
+
+@pytest.fixture(scope="module")
+def ids():
+    rng = np.random.default_rng(0)
+    return [rng.integers(5, 60, size=length).tolist() for length in (1, 3, 17, 40, 200)]
+
+
+def run_onnx(path, ids):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    input_ids, mask = (tensor.numpy() for tensor in pad(ids))
+    return session.run(["embeddings"], {"input_ids": input_ids, "attention_mask": mask})[0]
+
+
+@pytest.fixture(scope="module")
+def float_path(student, tmp_path_factory):
+    return export_float(StudentGraph(student, 256).eval(), tmp_path_factory.mktemp("float"))
+
+
+def test_graph_computes_what_the_student_computes(student, ids):
+    graph = StudentGraph(student, 256).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(graph(*pad(ids)), student(*pad(ids)), atol=1e-6, rtol=1e-5)
+
+
+def test_onnx_computes_what_the_student_computes(student, ids, float_path):
+    np.testing.assert_allclose(run_onnx(float_path, ids), student_embeddings(student, ids), atol=1e-5)
+
+
+def test_onnx_has_the_inputs_and_the_output_of_the_contract(float_path):
+    graph = onnx.load(float_path).graph
+    assert [node.name for node in graph.input] == ["input_ids", "attention_mask"]
+    assert [node.name for node in graph.output] == ["embeddings"]
+
+
+def test_quantized_weights_are_signed_and_have_seven_bits(float_path, tmp_path):
+    model = onnx.load(quantize(float_path, tmp_path))
+    products = [node for node in model.graph.node if node.op_type == "MatMulInteger"]
+    tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    assert len(products) == 2 * 4  # in each layer: query-key-value, output, intermediate, output
+    for node in products:
+        weight = tensors[node.input[1]]
+        assert weight.dtype == np.int8
+        assert abs(weight.astype(int)).max() <= 64
+
+
+def test_quantized_graph_stays_close(student, ids, float_path, tmp_path):
+    quantized = run_onnx(quantize(float_path, tmp_path), ids)
+    assert compare(student_embeddings(student, ids), quantized).passed
+
+
+def test_compare_by_hand():
+    half_turned = np.array([[1, 0], [1, 1]], np.float32)
+    parity = compare(np.array([[1, 0], [1, 0]], np.float32), half_turned)
+    assert parity.worst_cosine == pytest.approx(1 / math.sqrt(2), abs=1e-5)
+    assert parity.mean_cosine == pytest.approx((1 + 1 / math.sqrt(2)) / 2, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mean", "worst", "passed"),
+    [(0.98, 0.95, True), (0.979, 0.96, False), (0.99, 0.949, False), (float("nan"), 0.99, False)],
+)
+def test_parity_needs_both_limits(mean, worst, passed):
+    assert Parity(10, mean, worst).passed is passed
+
+
+def test_there_are_sixteen_different_canaries():
+    assert len(canary.TEXTS) == len(set(canary.TEXTS)) == 16
+
+
+@pytest.fixture
+def run_folder(student, tmp_path):
+    """What ``ce2de distill`` leaves behind."""
+    teacher = tmp_path / "teacher"
+    teacher.mkdir()
+    save_tiny_teacher(teacher)
+    run = tmp_path / "run"
+    student.save(run)
+    (run / "tokenizer.json").write_bytes((teacher / "tokenizer.json").read_bytes())
+    sample = [" ".join(WORDS[start : start + 9]) for start in range(40)]
+    (run / "sample.json").write_text(json.dumps(sample))
+    recipe = {"teacher": "tiny", "layers": [0, 2], "texts": {"a": 3}, "lr": 0.001}
+    (run / "recipe.json").write_text(json.dumps(recipe))
+    return run
+
+
+def test_artifact_loads_and_gives_the_students_embeddings(student, run_folder, tmp_path):
+    artifact, parity = export(run_folder, tmp_path / "model")
+    assert parity.passed
+    assert json.loads((run_folder / "parity.json").read_text())["texts"] == 40
+    assert artifact.name == "run"
+    assert artifact.source == {"teacher": "tiny", "layers": [0, 2], "texts": {"a": 3}}
+    assert artifact.recipe["distill"]["lr"] == 0.001
+    encoder = OnnxEncoder(Artifact.load(tmp_path / "model"))
+    assert encoder.encode_queries(["bab beg"]).shape == (1, 16)
+
+
+def test_a_poor_model_is_refused_and_not_written(run_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporter, "_measure", lambda *_: Parity(40, 0.9, 0.8))
+    with pytest.raises(ParityError, match=r"cosine mean 0\.9, worst 0\.8; expected 0\.98"):
+        export(run_folder, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_with_other_files_is_left_alone(run_folder, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("keep me")
+    with pytest.raises(DataError, match="is not a model folder"):
+        export(run_folder, tmp_path / "notes")

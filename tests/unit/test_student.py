@@ -1,0 +1,71 @@
+"""StudentModel: pooling, read-outs, saving and loading."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from ce2de_os.errors import DataError
+from ce2de_os.student import StudentModel, mean_pool, pad
+
+
+def tiny_student(readout: str = "all") -> StudentModel:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=40, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=16,
+    )  # fmt: skip
+    return StudentModel(BertModel(config, add_pooling_layer=False), 8, readout).eval()
+
+
+def test_mean_pool_ignores_padding():
+    states = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [100.0, 100.0]]])
+    assert mean_pool(states, torch.tensor([[1, 1, 0]])).tolist() == [[(1 + 3) / 2, (2 + 6) / 2]]
+
+
+def test_mean_pool_of_no_tokens_is_zero():
+    assert mean_pool(torch.ones(1, 2, 3), torch.zeros(1, 2)).tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_pad_fills_on_the_right():
+    ids, mask = pad([[5, 6, 7], [8]])
+    assert ids.tolist() == [[5, 6, 7, 0, 0, 0, 0, 0], [8, 0, 0, 0, 0, 0, 0, 0]]
+    assert mask.tolist() == [[1, 1, 1, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(("readout", "width"), [("all", 3 * 8), ("last", 8)])
+def test_head_reads_the_chosen_depths(readout, width):
+    student = tiny_student(readout)
+    ids, mask = pad([[1, 2, 3], [4, 5]])
+    assert student.features(ids, mask).shape == (2, width)
+    lengths = student(ids, mask).norm(dim=1)
+    assert torch.allclose(lengths, torch.ones(2), atol=1e-6)
+
+
+def test_embedding_does_not_depend_on_padding():
+    student = tiny_student()
+    alone = student(*pad([[4, 5]]))
+    padded = student(*pad([[1, 2, 3, 9, 9], [4, 5]]))[1:]
+    assert torch.allclose(alone, padded, atol=1e-6)
+
+
+def test_save_and_load_give_the_same_embeddings(tmp_path):
+    student = tiny_student("last")
+    student.save(tmp_path / "run")
+    loaded = StudentModel.load(tmp_path / "run")
+    assert loaded.readout == "last"
+    assert torch.equal(loaded(*pad([[1, 2, 3]])), student(*pad([[1, 2, 3]])))
+
+
+def test_missing_folder_is_one_clear_error(tmp_path):
+    with pytest.raises(DataError, match="not a student"):
+        StudentModel.load(tmp_path / "nothing")
+
+
+def test_truncated_weights_are_one_clear_error(tmp_path):
+    tiny_student().save(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(DataError, match="not a student"):
+        StudentModel.load(tmp_path)
