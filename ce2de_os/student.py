@@ -25,7 +25,7 @@ Ids = Sequence[Sequence[int]]
 """Token ids of texts, special tokens included, not padded."""
 
 LENGTH_STEP = 8
-"""Lengths are padded to a multiple of this: PyTorch compiles its CPU kernels anew for every shape of a batch."""
+"""Lengths are padded to a multiple of this: PyTorch builds its CPU kernels anew for every shape."""
 
 WEIGHTS_FILE, STUDENT_FILE, TOKENIZER_FILE = "model.safetensors", "student.json", "tokenizer.json"
 
