@@ -22,8 +22,10 @@ from ce2de_os.reindex.job import DONE
 from ce2de_os.reindex.service import JobStatus
 from tests.integration.indexes import articles, assert_same_documents, create_index
 
-LONG = "It goes on with many plain words about the same matter, so that a worker has something to do. " * 8
-PATIENCE_S = 200.0
+LONG = "It goes on with many plain words about the same matter, so that a worker has something to do. " * 6
+PATIENCE_S = 400.0
+
+pytestmark = pytest.mark.timeout(600)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 StartWorker = Callable[[], subprocess.Popen[bytes]]
@@ -43,7 +45,7 @@ def ce2de(environment: dict[str, str]) -> Run:
     def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "ce2de_os", *arguments]
         return subprocess.run(
-            command, env={**environment, **extra}, capture_output=True, text=True, timeout=280, check=False
+            command, env={**environment, **extra}, capture_output=True, text=True, timeout=500, check=False
         )
 
     return run
@@ -77,7 +79,7 @@ def start_worker(environment: dict[str, str], tmp_path: Path) -> Iterator[StartW
 
 @pytest.fixture
 def long_articles(client: OpenSearch, index_name: str) -> str:
-    sources = ({**article, "body": article["body"] + LONG} for article in articles(4000))
+    sources = ({**article, "body": article["body"] + LONG} for article in articles(2000))
     create_index(client, index_name, sources)
     return index_name
 
