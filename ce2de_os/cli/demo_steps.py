@@ -32,11 +32,11 @@ TOP_K = 3
 
 # Asked in other words than the documents use, as people do.
 PYTHON_QUESTIONS = (
-    "how do I make a copy of a whole folder",
     "pause the program for a few seconds",
-    "pick a winner at random",
-    "find out how much room is left on the disk",
-    "remember results so that they are not computed twice",
+    "find files whose names match a pattern",
+    "show what has changed between two versions of a text",
+    "the biggest value in a list",
+    "send a mail through a server",
 )
 
 _MARK = {"ce2de_demo": True}
