@@ -12,7 +12,7 @@ import pytest
 from ce2de_os.cli import cli
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```(?:sh|bash|console|shell|text)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ )?(ce2de|make|docker compose) .*", re.MULTILINE)
 
 
@@ -21,7 +21,8 @@ def typed(document: str) -> list[str]:
     lines = []
     for block in BLOCK.findall((ROOT / document).read_text(encoding="utf-8").replace("\\\n", " ")):
         for match in COMMAND.finditer(block):
-            lines.append(match.group().removeprefix("$ "))
+            # What stands behind several spaces explains the command.
+            lines.append(re.split(r"\s{2,}", match.group().removeprefix("$ "))[0])
     return lines
 
 
@@ -35,10 +36,7 @@ def flags_of(command: click.Command) -> set[str]:
 
 def check_ce2de(words: list[str]) -> None:
     command: click.Command = cli
-    while words and isinstance(command, click.Group):
-        flags, words = [word for word in words[:1] if word.startswith("-")], words
-        if flags:
-            break
+    while words and isinstance(command, click.Group) and not words[0].startswith("-"):
         found = command.get_command(click.Context(command), words[0])
         assert found is not None, f"there is no command '{words[0]}'"
         command, words = found, words[1:]
