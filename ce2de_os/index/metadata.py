@@ -73,10 +73,14 @@ def read_mappings(client: OpenSearch, index: str) -> dict[str, Mapping[str, Any]
         IndexSchemaError: there is no such index.
         BackendError: OpenSearch does not answer or refuses.
     """
-    with backend_errors(f"read the mapping of {index}"):
-        answer = client.indices.get_mapping(index=index)
+    cure = "see the names there are with GET _cat/indices and GET _cat/aliases"
+    try:
+        with backend_errors(f"read the mapping of {index}"):
+            answer = client.indices.get_mapping(index=index)
+    except IndexSchemaError as error:
+        raise IndexSchemaError(f"{error}; {cure}") from error
     if not answer:
-        raise IndexSchemaError(f"{index}: no index has this name; check it with GET _cat/aliases")
+        raise IndexSchemaError(f"{index}: no index has this name; {cure}")
     return {name: body["mappings"] for name, body in sorted(answer.items())}
 
 
