@@ -36,6 +36,7 @@ SKIPPED_FOLDERS = frozenset(
 )
 
 _DOCTEST = re.compile(r"^[ \t]*(>>>|\.\.\.)[^\n]*(\n(?![ \t]*\n)[^\n]*)*", re.MULTILINE)
+_SIGNATURES = re.compile(r"\A(?:[\w.]+\([^\n]*\)(?:[ \t]*->[^\n]*)?\n+)+")
 _HEADING = re.compile(r"^(?P<title>\S[^\n]*)\n(?P<line>[=\-*~^\"])(?P=line){3,}$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n\s*\n\s*")
 
@@ -54,8 +55,8 @@ def python_documents() -> Iterator[Document]:
 
 
 def clean(docstring: str) -> str:
-    """``docstring`` without interactive examples, indentation and surplus blank lines."""
-    prose = _DOCTEST.sub("", inspect.cleandoc(docstring))
+    """``docstring`` without leading signatures, interactive examples, indentation and surplus blank lines."""
+    prose = _DOCTEST.sub("", _SIGNATURES.sub("", inspect.cleandoc(docstring)))
     return _BLANK_LINES.sub("\n\n", prose).strip()
 
 

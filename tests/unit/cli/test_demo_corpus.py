@@ -66,3 +66,9 @@ def test_a_page_is_cut_at_its_underlined_headings():
         ("Strings", "Text."),
         ("Escapes", "Backslash."),
     ]
+
+
+def test_a_signature_before_the_prose_is_cut():
+    assert clean("sleep(seconds)\n\nDelay execution.") == "Delay execution."
+    assert clean("range(stop) -> range\nrange(start, stop) -> range\n\nCount.") == "Count."
+    assert clean("call(this) when done\n\nAgain.") == "call(this) when done\n\nAgain."
