@@ -88,11 +88,10 @@ def _connection(client: OpenSearch, settings: OpenSearchSettings) -> Check:
 def _health(client: OpenSearch) -> Check:
     with backend_errors("read the cluster's health"):
         health = client.cluster.health()
-    finding = f"{health['status']}, {health['number_of_data_nodes']} data nodes"
+    nodes = health["number_of_data_nodes"]
+    finding = f"{health['status']}, {nodes} data node{'' if nodes == 1 else 's'}"
     if health["status"] == "red":
-        return Check(
-            "health", NOT_OK, finding, "some primary shards are missing: GET _cluster/allocation/explain"
-        )
+        return Check("health", NOT_OK, finding, "primary shards are missing: GET _cluster/allocation/explain")
     return Check("health", OK, finding)
 
 
