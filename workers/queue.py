@@ -38,7 +38,9 @@ class CeleryQueue:
         # An application of its own: the shared one would publish to the broker of the environment.
         with Celery("ce2de-inspection", broker=self._url, set_as_current=False) as asking:
             answers = asking.control.broadcast("ce2de_model", reply=True, timeout=timeout_s)
-        return {name: reply["fingerprint"] for answer in answers for name, reply in answer.items()}
+        replies = {name: reply for answer in answers for name, reply in answer.items()}
+        # Workers of other applications on this Redis answer with an error.
+        return {name: reply["fingerprint"] for name, reply in replies.items() if "fingerprint" in reply}
 
     def embed_slice(self, job: Job, number: int) -> None:
         """Ask for work on one slice."""

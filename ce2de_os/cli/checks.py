@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -71,7 +72,7 @@ def _cluster(settings: OpenSearchSettings) -> Iterator[Check]:
         yield connection
         if connection.state == OK:
             for name, look in (("health", _health), ("plugins", _plugins), ("disk", _disk)):
-                yield _checked(name, lambda look=look: look(client))  # type: ignore[misc]
+                yield _checked(name, partial(look, client))
 
 
 def _connection(client: OpenSearch, settings: OpenSearchSettings) -> Check:
