@@ -67,7 +67,7 @@ def export(run: Path, out: Path, *, name: str | None = None, threads: int = 1) -
 
 def _write_files(student: StudentModel, run: Path, texts: Sequence[str], folder: Path, scratch: Path) -> None:
     float_path = export_float(StudentGraph(student, MAX_LENGTH).eval(), scratch)
-    quantize(float_path, scratch).replace(folder / MODEL_FILE)
+    quantize(float_path, scratch, student.body.config).replace(folder / MODEL_FILE)
     shutil.copy(run / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     fix_activation_scales(folder / MODEL_FILE, _token_ids(folder / TOKENIZER_FILE, texts))
     ids = _token_ids(folder / TOKENIZER_FILE, canary.TEXTS)

@@ -13,6 +13,7 @@ from optimum.exporters.onnx.convert import export_pytorch
 from optimum.exporters.onnx.model_configs import BertOnnxConfig
 from optimum.onnxruntime import ORTQuantizer
 from optimum.onnxruntime.configuration import QuantizationConfig
+from transformers import PretrainedConfig
 
 from ce2de_os.export.graph import StudentGraph
 
@@ -42,7 +43,7 @@ def export_float(graph: StudentGraph, folder: Path) -> Path:
     return path
 
 
-def quantize(float_path: Path, folder: Path) -> Path:
+def quantize(float_path: Path, folder: Path, model_config: PretrainedConfig) -> Path:
     """Write the int8 file: dynamic activations, signed per-channel weights with reduced range.
 
     Weights of 7 bits cannot overflow the 16-bit sums of AVX2's ``vpmaddubsw`` (2 · 255 · 64 < 32,768):
@@ -60,7 +61,7 @@ def quantize(float_path: Path, folder: Path) -> Path:
         nodes_to_quantize=list(_weight_nodes(onnx.load(float_path).graph)),
     )
     with _quiet():
-        ORTQuantizer(float_path).quantize(config, folder, file_suffix="int8")
+        ORTQuantizer(float_path, model_config).quantize(config, folder, file_suffix="int8")
     return folder / f"{float_path.stem}_int8.onnx"
 
 

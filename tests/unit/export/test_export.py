@@ -67,8 +67,8 @@ def test_onnx_has_the_inputs_and_the_output_of_the_contract(float_path):
     assert [node.name for node in graph.output] == ["embeddings"]
 
 
-def test_quantized_weights_are_signed_and_have_seven_bits(float_path, tmp_path):
-    model = onnx.load(quantize(float_path, tmp_path))
+def test_quantized_weights_are_signed_and_have_seven_bits(student, float_path, tmp_path):
+    model = onnx.load(quantize(float_path, tmp_path, student.body.config))
     products = [node for node in model.graph.node if node.op_type == "MatMulInteger"]
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     assert len(products) == 2 * 4  # in each layer: query-key-value, output, intermediate, output
@@ -79,7 +79,7 @@ def test_quantized_weights_are_signed_and_have_seven_bits(float_path, tmp_path):
 
 
 def test_quantized_graph_stays_close(student, ids, float_path, tmp_path):
-    quantized = run_onnx(quantize(float_path, tmp_path), ids)
+    quantized = run_onnx(quantize(float_path, tmp_path, student.body.config), ids)
     assert compare(student_embeddings(student, ids), quantized).passed
 
 
