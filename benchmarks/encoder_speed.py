@@ -52,9 +52,7 @@ def main() -> None:
             encode()
             seconds[name].append(time.perf_counter() - started)
     rows = {name: statistics.median(times[1:]) for name, times in seconds.items()}  # the first round warms up
-    print(
-        f"{len(texts)} texts, {tokens / len(texts):.0f} tokens each, 1 core, median of {options.rounds}"
-    )
+    print(f"{len(texts)} texts, {tokens / len(texts):.0f} tokens each, 1 core, median of {options.rounds}")
     slowest = rows["6 layers, PyTorch fp32"]
     result = {}
     for name, taken in rows.items():

@@ -67,6 +67,11 @@ class Hit(NamedTuple):
     bm25: Leg | None
     dense: Leg | None
 
+    def to_json(self) -> dict[str, Any]:
+        """The hit as ``--json`` prints it, its legs as objects."""
+        legs = {name: leg and leg._asdict() for name, leg in (("bm25", self.bm25), ("dense", self.dense))}
+        return {**self._asdict(), **legs}
+
 
 def read_documents(path: Path) -> Iterator[Document]:
     """Stream a ``corpus.jsonl`` (``_id``, ``text``, optional ``title``).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
@@ -58,5 +59,6 @@ def check_model(**_: Any) -> None:  # noqa: ANN401 - Celery's signal arguments
 
 @worker_process_init.connect
 def configure_logs(**_: Any) -> None:  # noqa: ANN401
-    """Log this package's records in each worker process."""
+    """Log this package's records in each worker process, but not every request that it sends."""
     logs.configure()
+    logging.getLogger("opensearch").setLevel(logging.WARNING)

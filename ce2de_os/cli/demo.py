@@ -176,7 +176,7 @@ def _to_json(answers: list[Answer], steps: Steps) -> dict[str, Any]:
 
 
 def _hits_to_json(answer: Answer) -> dict[str, Any]:
-    return {mode: [hit._asdict() for hit in hits] for mode, hits in answer.hits.items()}
+    return {mode: [hit.to_json() for hit in hits] for mode, hits in answer.hits.items()}
 
 
 def _how_to_go_on(plan: Plan, home: Path | None) -> Iterator[str]:

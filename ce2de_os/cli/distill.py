@@ -48,7 +48,10 @@ DEFAULTS = DistillConfig()
     "--readout", type=click.Choice(["all", "last"]), default=DEFAULTS.readout, show_default=True,
     help="Depths that the head reads.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=DEFAULTS.seed, show_default=True)
+@click.option(
+    "--seed", type=int, default=DEFAULTS.seed, show_default=True,
+    help="Decides which passages are taken, and their order.",
+)  # fmt: skip
 @click.option("--threads", type=int, default=0, help="Cores to use.  [default: all]")
 @click.option(
     "--cache", type=click.Path(path_type=Path, file_okay=False),

@@ -123,13 +123,8 @@ def _show(text: str, answers: Mapping[Mode, Sequence[Hit]], explain: bool) -> No
 
 def _as_json(text: str, answers: Mapping[Mode, Sequence[Hit]]) -> dict[str, Any]:
     """One mode: ``{"query", "mode", "hits"}``; several: ``{"query", "modes": {mode: hits}}``."""
-    rows = {mode: [_row(hit) for hit in hits] for mode, hits in answers.items()}
+    rows = {mode: [hit.to_json() for hit in hits] for mode, hits in answers.items()}
     if len(rows) > 1:
         return {"query": text, "modes": rows}
     ((mode, hits),) = rows.items()
     return {"query": text, "mode": mode, "hits": hits}
-
-
-def _row(hit: Hit) -> dict[str, Any]:
-    legs = {name: leg and leg._asdict() for name, leg in (("bm25", hit.bm25), ("dense", hit.dense))}
-    return {**hit._asdict(), **legs}
