@@ -71,12 +71,13 @@ def reason(body: Any) -> str:  # noqa: ANN401 - whatever OpenSearch answered
         return ""
     error = body.get("error", body)
     if not isinstance(error, dict):
-        return str(error)[:_REASON_CHARS]
+        return " ".join(str(error).split())[:_REASON_CHARS]
     causes = error.get("root_cause") or [error]
     deepest = causes[0]
     while isinstance(deepest.get("caused_by"), dict):
         deepest = deepest["caused_by"]
-    return str(deepest.get("reason") or error.get("reason") or "")[:_REASON_CHARS]
+    text = str(deepest.get("reason") or error.get("reason") or "")
+    return " ".join(text.split())[:_REASON_CHARS]
 
 
 def _first_line(error: object) -> str:

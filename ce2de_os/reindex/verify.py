@@ -138,7 +138,13 @@ def _sample_queries(client: OpenSearch, job: Job) -> list[str]:
     texts = [
         document_text(hit["_source"], job.text_fields) for hit in _sample(client, job, {"match_all": {}})
     ]
-    return [" ".join(text[:1000].split()[:_QUERY_WORDS]) for text in texts if text][:_QUERIES]
+    return [_as_query(text) for text in texts if text][:_QUERIES]
+
+
+def _as_query(text: str) -> str:
+    """The first words of a text; lone surrogates, which no request can carry, become question marks."""
+    words = " ".join(text[:1000].split()[:_QUERY_WORDS])
+    return words.encode("utf-8", "replace").decode("utf-8")
 
 
 def agreement(expected: Mapping[str, float], found: Mapping[str, float]) -> float:
