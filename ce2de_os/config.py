@@ -25,7 +25,7 @@ class OpenSearchSettings:
     ``username``/``password`` become ``http_auth``. ``None`` leaves opensearch-py's default.
     """
 
-    url: str = "http://127.0.0.1:9200"
+    url: str = field(default="http://127.0.0.1:9200", repr=False)  # may hold a password
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ca_certs: str | None = None

@@ -18,7 +18,7 @@ from ce2de_os.reindex.verify import VerifyReport, verify
 logger = logging.getLogger(__name__)
 
 CATCH_UP_ROUNDS = 5
-FINISH_LEASE_S = 300.0
+FINISH_LEASE_S = 120.0
 _NO_LIMIT_S = float("inf")
 
 
@@ -47,7 +47,8 @@ def finish(client: OpenSearch, encoder: DocumentEncoder, job_id: str, owner: str
 
 def _claim(ledger: Ledger, stored: StoredJob, owner: str) -> StoredJob | None:
     job = stored.job
-    held = job.state == FINISHING and job.lease_until_s > time.time()
+    # A worker may take up its own attempt again: OpenSearch may have gone away in the midst of it.
+    held = job.state == FINISHING and job.owner != owner and job.lease_until_s > time.time()
     if job.state not in (RUNNING, FINISHING) or held:
         return None
     return ledger.change_job(stored, state=FINISHING, owner=owner, lease_until_s=time.time() + FINISH_LEASE_S)

@@ -17,7 +17,8 @@ from ce2de_os.errors import (
     JobError,
 )
 from ce2de_os.reindex import service
-from ce2de_os.reindex.job import DONE, FAILED, RUNNING, Job
+from ce2de_os.reindex.finish import finish
+from ce2de_os.reindex.job import DONE, FAILED, FINISHING, RUNNING, Job
 from ce2de_os.reindex.ledger import MAX_ATTEMPTS, Ledger, claimable
 from ce2de_os.reindex.pipeline import run_slice
 from tests.integration.indexes import (
@@ -162,6 +163,22 @@ def test_resume_puts_lost_messages_back(client: OpenSearch, index_name: str) -> 
     assert begin(client, index_name, queue).job_id == first.job_id
     queue.run(client, ENCODER)
     assert service.status(client, first.job_id).job.state == DONE
+
+
+def test_a_worker_that_lost_the_cluster_while_finishing_tries_again(
+    client: OpenSearch, index_name: str
+) -> None:
+    create_index(client, index_name, articles(5))
+    queue = InlineQueue()
+    job = begin(client, index_name, queue)
+    run_slice(client, ENCODER, job.job_id, 0, "one", 20.0)
+    ledger = Ledger(client)
+    lease = time.time() + 60
+    ledger.change_job(ledger.job(job.job_id), state=FINISHING, owner="one", lease_until_s=lease)
+    finish(client, ENCODER, job.job_id, "two")
+    assert service.status(client, job.job_id).job.state == FINISHING
+    finish(client, ENCODER, job.job_id, "one")
+    assert_done(client, job)
 
 
 def test_only_one_worker_holds_a_lease(client: OpenSearch, index_name: str) -> None:

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ce2de_os.config import Settings, mask_url
+from ce2de_os.errors import ConfigError
+
+
+def test_defaults() -> None:
+    settings = Settings.from_env({})
+    assert settings.opensearch.client_kwargs()["hosts"] == ["http://127.0.0.1:9200"]
+    assert settings.artifact is None
+    assert settings.threads == 1
+
+
+def test_environment() -> None:
+    settings = Settings.from_env(
+        {
+            "CE2DE_OPENSEARCH_URL": "https://search.example.org",
+            "CE2DE_OPENSEARCH_USERNAME": "me",
+            "CE2DE_OPENSEARCH_PASSWORD": "hidden",
+            "CE2DE_OPENSEARCH_CA_CERTS": "/ca.pem",
+            "CE2DE_OPENSEARCH_VERIFY_CERTS": "no",
+            "CE2DE_ARTIFACT": "/model",
+            "CE2DE_THREADS": "4",
+        }
+    )
+    kwargs = settings.opensearch.client_kwargs()
+    assert kwargs["http_auth"] == ("me", "hidden")
+    assert kwargs["verify_certs"] is False
+    assert kwargs["ca_certs"] == "/ca.pem"
+    assert settings.artifact == Path("/model")
+    assert settings.threads == 4
+
+
+def test_certificates_are_checked_unless_told_otherwise() -> None:
+    settings = Settings.from_env({"CE2DE_OPENSEARCH_URL": "https://search.example.org"})
+    assert settings.opensearch.client_kwargs()["verify_certs"] is True
+
+
+def test_child_processes_get_the_same_settings() -> None:
+    settings = Settings.from_env({"CE2DE_OPENSEARCH_PASSWORD": "hidden", "CE2DE_THREADS": "3"})
+    assert Settings.from_env(settings.environment()) == settings
+
+
+def test_no_secret_in_repr() -> None:
+    settings = Settings.from_env(
+        {
+            "CE2DE_OPENSEARCH_URL": "https://me:hidden@search.example.org",
+            "CE2DE_OPENSEARCH_PASSWORD": "hidden",
+            "CE2DE_BROKER_URL": "redis://:hidden@127.0.0.1/0",
+        }
+    )
+    assert "hidden" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CE2DE_THREADS", "many"),
+        ("CE2DE_THREADS", "0"),
+        ("CE2DE_OPENSEARCH_TIMEOUT_S", "-1"),
+        ("CE2DE_OPENSEARCH_VERIFY_CERTS", "perhaps"),
+    ],
+)
+def test_bad_value_names_the_variable(name: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: got '{value}'"):
+        Settings.from_env({name: value})
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("redis://:pw@host:1/0", "redis://:***@host:1/0"),
+        ("redis://user:p@ss@host", "redis://user:***@host"),
+        ("redis://host", "redis://host"),
+    ],
+)
+def test_mask_url(url: str, masked: str) -> None:
+    assert mask_url(url) == masked
