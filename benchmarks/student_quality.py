@@ -1,6 +1,6 @@
 """Retrieval quality of the student next to its teacher, by exact search over test collections.
 
-    python benchmarks/student_quality.py --data DATA [--artifact FOLDER] [--json FILE] [--cache FOLDER]
+    python -m benchmarks.student_quality --data DATA [--artifact FOLDER] [--json FILE] [--cache FOLDER]
 
 DATA holds collections in the BEIR layout: `cranfield/`, `cisi/` (corpus.jsonl, queries.jsonl, qrels.tsv) and
 `debian/` (corpus.en.jsonl.gz, queries.dev.jsonl, qrels.dev.tsv). Both models read at most 256 tokens. nDCG
