@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.machine import finish
 from ce2de_os.arrays import Embeddings
 from ce2de_os.artifact import Artifact
 from ce2de_os.encoder import OnnxEncoder
@@ -44,8 +44,9 @@ class Collection(NamedTuple):
     judgements: Judgements
 
 
-def load(name: str, metric: str, corpus: Path, queries: Path, qrels: Path, limit: int | None) -> Collection:
-    """Read a collection; ``limit`` keeps the relevant documents and the first others up to that number."""
+def load(name: str, metric: str, files: Sequence[Path], limit: int | None = None) -> Collection:
+    """Read corpus, queries and qrels; ``limit`` keeps the relevant documents and the first others."""
+    corpus, queries, qrels = files
     judgements: Judgements = defaultdict(dict)
     for qrel in read_qrels(qrels):
         if qrel.relevance > 0:
@@ -54,7 +55,8 @@ def load(name: str, metric: str, corpus: Path, queries: Path, qrels: Path, limit
     if limit is not None:
         relevant = {doc_id for judged in judgements.values() for doc_id in judged}
         others = [doc_id for doc_id in documents if doc_id not in relevant][: max(0, limit - len(relevant))]
-        documents = {doc_id: documents[doc_id] for doc_id in documents if doc_id in relevant | set(others)}
+        kept = relevant | set(others)
+        documents = {doc_id: text for doc_id, text in documents.items() if doc_id in kept}
     judged = [query for query in read_queries(queries) if query.query_id in judgements]
     return Collection(
         name, metric, list(documents), list(documents.values()),
@@ -64,12 +66,13 @@ def load(name: str, metric: str, corpus: Path, queries: Path, qrels: Path, limit
 
 def collections(data: Path, limit: int | None) -> list[Collection]:
     """The three collections of the benchmark."""
-    files = ("corpus.jsonl", "queries.jsonl", "qrels.tsv")
-    plain = [
-        load(name, "nDCG@10", *(data / name / file for file in files), None) for name in ("cranfield", "cisi")
+    plain = "corpus.jsonl", "queries.jsonl", "qrels.tsv"
+    debian = "corpus.en.jsonl.gz", "queries.dev.jsonl", "qrels.dev.tsv"
+    return [
+        load("cranfield", "nDCG@10", [data / "cranfield" / file for file in plain]),
+        load("cisi", "nDCG@10", [data / "cisi" / file for file in plain]),
+        load("debian", "MRR@10", [data / "debian" / file for file in debian], limit),
     ]
-    files = ("corpus.en.jsonl.gz", "queries.dev.jsonl", "qrels.dev.tsv")
-    return [*plain, load("debian", "MRR@10", *(data / "debian" / file for file in files), limit)]
 
 
 def measure(collection: Collection, documents: Embeddings, queries: Embeddings) -> float:
@@ -111,16 +114,10 @@ def teacher_encoder(name: str, cache: Path) -> Encode:
             cache.mkdir(parents=True, exist_ok=True)
             ids = [encoding.ids for encoding in teacher.tokenizer.encode_batch_fast(list(texts))]
             np.save(path, embed_ids(teacher.embed, ids, resolve("auto")))
-        return np.load(path)
+        embeddings: Embeddings = np.load(path)
+        return embeddings
 
     return encode
-
-
-def cpu_name() -> str:
-    """The CPU's name, for the report."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:
@@ -155,12 +152,8 @@ def main() -> None:
             f"{one.name:<10}{len(one.documents):>11,}{len(one.queries):>9}  {one.metric:<8}{reference:>8.3f}"
             f"{student:>9.3f}{student / reference:>7.1%}{seconds:>11.1f}", flush=True,
         )  # fmt: skip
-    if args.json:
-        report = {
-            "cpu": cpu_name(), "fingerprint": encoder.fingerprint, "teacher": artifact.source["teacher"],
-            "rows": rows,
-        }  # fmt: skip
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    facts = {"fingerprint": encoder.fingerprint, "teacher": artifact.source["teacher"], "rows": rows}
+    finish(facts, args.json)
 
 
 if __name__ == "__main__":
