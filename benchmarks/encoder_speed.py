@@ -85,11 +85,12 @@ def _onnx(model: Path, ids: Sequence[Sequence[int]]) -> Callable[[], None]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(f"{folder}/model.onnx", options)
+    names = [wanted.name for wanted in session.get_inputs()]
 
     def encode() -> None:
         for input_ids, mask in _batches(ids):
             inputs = {"input_ids": input_ids, "attention_mask": mask, "token_type_ids": np.zeros_like(mask)}
-            states = session.run(None, inputs)[0]
+            states = session.run(None, {name: inputs[name] for name in names})[0]
             weights = mask[:, :, None].astype(np.float32)
             _discard((states * weights).sum(1) / weights.sum(1))
 

@@ -40,7 +40,7 @@ class DistillConfig:
     readout: Literal["all", "last"] = "all"
     loss: Loss = "l2"
     unique_tokens: int = 4_000_000
-    minutes: float = 32.0
+    minutes: float = 28.0
     tokens: int | None = None
     max_length: int = 256
     batch_tokens: int = 2048

@@ -40,7 +40,8 @@ def test_certificates_are_checked_unless_told_otherwise() -> None:
     assert settings.opensearch.client_kwargs()["verify_certs"] is True
 
 
-def test_child_processes_get_the_same_settings() -> None:
+def test_child_processes_get_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CE2DE_CACHE", raising=False)
     settings = Settings.from_env({"CE2DE_OPENSEARCH_PASSWORD": "hidden", "CE2DE_THREADS": "3"})
     assert Settings.from_env(settings.environment()) == settings
 
