@@ -12,7 +12,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -23,12 +23,10 @@ from optimum.exporters.onnx import main_export
 
 from benchmarks.machine import finish
 from ce2de_os import OnnxEncoder
-from ce2de_os.arrays import token_batches
+from ce2de_os.arrays import TokenIds, pad_ids, token_batches
 from ce2de_os.distill.teacher import load_teacher
 from ce2de_os.encoder import BATCH_TOKENS
 from ce2de_os.records import read_documents
-
-Encode = Callable[[Sequence[Sequence[int]]], None]
 
 
 def main() -> None:
@@ -97,14 +95,9 @@ def _onnx(model: Path, ids: Sequence[Sequence[int]]) -> Callable[[], None]:
     return encode
 
 
-def _batches(ids: Sequence[Sequence[int]]) -> list[tuple[np.ndarray, np.ndarray]]:
-    batches = []
+def _batches(ids: Sequence[Sequence[int]]) -> Iterator[tuple[TokenIds, TokenIds]]:
     for positions in token_batches([len(row) for row in ids], BATCH_TOKENS):
-        width = max(len(ids[position]) for position in positions)
-        rows = [[*ids[position], *[0] * (width - len(ids[position]))] for position in positions]
-        lengths = np.array([len(ids[position]) for position in positions])
-        batches.append((np.array(rows), (np.arange(width) < lengths[:, None]).astype(np.int64)))
-    return batches
+        yield pad_ids([ids[position] for position in positions])
 
 
 def _discard(_: object) -> None:

@@ -28,6 +28,20 @@ def cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.
     return np.asarray(np.sum(l2_normalize(left) * l2_normalize(right), axis=1), dtype=np.float32)
 
 
+def pad_ids(ids: Sequence[Sequence[int]], step: int = 1) -> tuple[TokenIds, TokenIds]:
+    """Right-pad token ids with 0 to ``(B, L)``, ``L`` a multiple of ``step``; returns them and their mask.
+
+    The mask is 1 for a token and 0 for padding.
+    """
+    longest = max(len(row) for row in ids)
+    shape = (len(ids), -(-longest // step) * step)
+    input_ids, attention_mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    for index, row in enumerate(ids):
+        input_ids[index, : len(row)] = row
+        attention_mask[index, : len(row)] = 1
+    return input_ids, attention_mask
+
+
 def token_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
     """Group texts of similar length so that padding is rare and memory is bounded.
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-from ce2de_os.arrays import Embeddings, TokenIds, cosine, token_batches
+from ce2de_os.arrays import Embeddings, cosine, pad_ids, token_batches
 from ce2de_os.artifact import Artifact
 from ce2de_os.errors import ArtifactError, ConfigError, ParityError
 
@@ -95,7 +95,7 @@ class OnnxEncoder:
         return embeddings
 
     def _run(self, ids: list[list[int]]) -> Embeddings:
-        input_ids, attention_mask = _pad(ids)
+        input_ids, attention_mask = pad_ids(ids)
         outputs: list[Any] = self._session.run(
             ["embeddings"], {"input_ids": input_ids, "attention_mask": attention_mask}
         )
@@ -115,16 +115,6 @@ class OnnxEncoder:
 def _readable(text: str) -> str:
     """``text`` with lone surrogates replaced by question marks: the tokenizer takes only valid Unicode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _pad(ids: list[list[int]]) -> tuple[TokenIds, TokenIds]:
-    """Right-pad to ``(B, L)`` with id 0, which the attention mask hides."""
-    shape = (len(ids), max(len(row) for row in ids))
-    input_ids, attention_mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    for index, row in enumerate(ids):
-        input_ids[index, : len(row)] = row
-        attention_mask[index, : len(row)] = 1
-    return input_ids, attention_mask
 
 
 def _load_tokenizer(artifact: Artifact) -> Tokenizer:

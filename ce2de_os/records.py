@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 from ce2de_os.errors import DataError
 
@@ -79,49 +80,58 @@ def read_documents(path: Path) -> Iterator[Document]:
     Raises:
         DataError: the file cannot be read, or a line lacks ``_id`` or ``text``; the message names both.
     """
-    for place, row in _json_lines(path):
+    for place, row in json_lines(path):
         yield Document(_text(row, "_id", place), str(row.get("title") or ""), _text(row, "text", place))
 
 
 def read_queries(path: Path) -> Iterator[Query]:
     """Stream a ``queries.jsonl`` (``_id``, ``text``); raises `DataError` like `read_documents`."""
-    for place, row in _json_lines(path):
+    for place, row in json_lines(path):
         yield Query(_text(row, "_id", place), _text(row, "text", place))
 
 
 def read_qrels(path: Path) -> Iterator[Qrel]:
     """Stream a ``qrels.tsv`` with its header line; raises `DataError` like `read_documents`."""
-    with _open(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if number == 1 and line.startswith("query-id"):
-                continue
-            columns = line.rstrip("\n").split("\t")
-            if len(columns) != 3 or not columns[2].lstrip("-").isdigit():
-                raise DataError(f"{path}:{number}: expected 'query-id<TAB>corpus-id<TAB>score'")
-            yield Qrel(columns[0], columns[1], int(columns[2]))
+    for number, line in enumerate(text_lines(path), start=1):
+        if number == 1 and line.startswith("query-id"):
+            continue
+        columns = line.rstrip("\n").split("\t")
+        if len(columns) != 3 or not columns[2].lstrip("-").isdigit():
+            raise DataError(f"{path}:{number}: expected 'query-id<TAB>corpus-id<TAB>score'")
+        yield Qrel(columns[0], columns[1], int(columns[2]))
 
 
-def _open(path: Path) -> TextIO:
+def text_lines(path: Path, errors: str = "strict") -> Iterator[str]:
+    """Stream the lines of a UTF-8 file, ``.gz`` or not; ``errors`` is what ``open`` makes of it.
+
+    Raises:
+        DataError: the file cannot be opened, or is damaged somewhere.
+    """
+    open_text = gzip.open if path.suffix == ".gz" else open
     try:
-        if path.suffix == ".gz":
-            return gzip.open(path, "rt", encoding="utf-8")
-        return path.open(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from error
+        with open_text(path, "rt", encoding="utf-8", errors=errors) as lines:
+            yield from lines
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: {reason}; expected UTF-8 text, packed with gzip if named .gz") from error
 
 
-def _json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with _open(path) as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path}:{number}: not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{path}:{number}: expected a JSON object, got {type(row).__name__}")
-            yield f"{path}:{number}", row
+def json_lines(path: Path, errors: str = "strict") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Stream the objects of a JSON-lines file, each with its place ``file:line``; blank lines are skipped.
+
+    Raises:
+        DataError: the file cannot be read, or a line holds no JSON object.
+    """
+    for number, line in enumerate(text_lines(path, errors), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{path}:{number}: expected an object, got {type(row).__name__}")
+        yield f"{path}:{number}", row
 
 
 def _text(row: dict[str, Any], key: str, place: str) -> str:

@@ -8,16 +8,19 @@ costs one product a text, not one a token.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
+from ce2de_os.arrays import pad_ids, token_batches
 from ce2de_os.errors import DataError
 
 Readout = Literal["all", "last"]
@@ -102,10 +105,17 @@ def padded_length(tokens: int) -> int:
 
 def pad(ids: Ids) -> tuple[Tensor, Tensor]:
     """Right-pad to ``(B, L)`` int64 ids and mask, ``L`` a multiple of `LENGTH_STEP`."""
-    length = padded_length(max(len(row) for row in ids))
-    input_ids = torch.zeros((len(ids), length), dtype=torch.int64)
-    attention_mask = torch.zeros_like(input_ids)
-    for index, row in enumerate(ids):
-        input_ids[index, : len(row)] = torch.tensor(row)
-        attention_mask[index, : len(row)] = 1
-    return input_ids, attention_mask
+    input_ids, attention_mask = pad_ids(ids, LENGTH_STEP)
+    return torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
+
+
+def embed_sorted(
+    embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, batch_tokens: int
+) -> NDArray[np.float32]:
+    """What ``embed`` makes of the texts, ``(len(ids), D)`` in the order given, in length-sorted batches."""
+    rows: dict[int, NDArray[np.float32]] = {}
+    with torch.inference_mode():
+        for batch in token_batches([padded_length(len(row)) for row in ids], batch_tokens):
+            embeddings = embed(*pad([ids[position] for position in batch])).numpy()
+            rows.update(zip(batch, embeddings, strict=True))
+    return np.stack([rows[position] for position in range(len(ids))])

@@ -18,11 +18,10 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from ce2de_os.arrays import token_batches
 from ce2de_os.distill.config import DEFAULT_TEACHER
 from ce2de_os.distill.precision import autocast
 from ce2de_os.errors import ConfigError, MissingExtraError
-from ce2de_os.student import Ids, mean_pool, pad, padded_length
+from ce2de_os.student import Ids, embed_sorted, mean_pool
 
 SHARD_TEXTS = 8192
 ENCODE_TOKENS = 8192
@@ -91,12 +90,8 @@ def embed_ids(
     embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, precision: str, batch_tokens: int = ENCODE_TOKENS
 ) -> NDArray[np.float32]:
     """Embeddings ``(len(ids), D)`` in the order given, computed in length-sorted batches."""
-    rows: dict[int, NDArray[np.float32]] = {}
-    with torch.inference_mode(), autocast(precision):
-        for batch in token_batches([padded_length(len(row)) for row in ids], batch_tokens):
-            embeddings = embed(*pad([ids[position] for position in batch])).numpy()
-            rows.update(zip(batch, embeddings, strict=True))
-    return np.stack([rows[position] for position in range(len(ids))])
+    with autocast(precision):
+        return embed_sorted(embed, ids, batch_tokens)
 
 
 def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> Iterator[NDArray[np.float16]]:

@@ -7,16 +7,15 @@ document-like ones (random crops are good training texts: Contriever, arXiv 2112
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 import random
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 from ce2de_os.errors import DataError
+from ce2de_os.records import json_lines, text_lines
 
 MIN_CHARS = 3
 MIN_LETTERS = 0.6  # share of letters and spaces; below it a line is code, numbers or a drawing
@@ -141,35 +140,15 @@ def _source_name(path: Path) -> str:
     return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
 
 
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", errors="replace")
-    return path.open(encoding="utf-8", errors="replace")
-
-
 def _raw_lines(path: Path) -> Iterator[str]:
-    try:
-        with _open(path) as file:
-            if ".jsonl" in path.suffixes:
-                yield from _json_texts(file, path)
-            else:
-                yield from file
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: {reason}; expected a .txt or .jsonl file, .gz or not") from error
+    if ".jsonl" in path.suffixes:
+        return _json_texts(path)
+    return text_lines(path, errors="replace")
 
 
-def _json_texts(file: TextIO, path: Path) -> Iterator[str]:
-    for number, line in enumerate(file, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{path}:{number}: not JSON: {error}") from error
-        texts = (
-            [row[key] for key in _TEXT_KEYS if isinstance(row.get(key), str)] if isinstance(row, dict) else []
-        )
+def _json_texts(path: Path) -> Iterator[str]:
+    for place, row in json_lines(path, errors="replace"):
+        texts = [row[key] for key in _TEXT_KEYS if isinstance(row.get(key), str)]
         if not texts:
-            raise DataError(f"{path}:{number}: expected an object with one of {', '.join(_TEXT_KEYS)}")
+            raise DataError(f"{place}: expected an object with one of {', '.join(_TEXT_KEYS)}")
         yield from (row.get("title") or "", *texts)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import torch
-
-from ce2de_os.arrays import Embeddings, cosine, token_batches
-from ce2de_os.student import Ids, StudentModel, pad
+from ce2de_os.arrays import Embeddings, cosine
+from ce2de_os.student import Ids, StudentModel, embed_sorted
 
 MIN_MEAN_COSINE, MIN_WORST_COSINE = 0.98, 0.95
 _BATCH_TOKENS = 4096
@@ -30,11 +27,7 @@ class Parity:
 
 def student_embeddings(student: StudentModel, ids: Ids) -> Embeddings:
     """The float32 student's embeddings ``(B, D)`` of tokenized texts, in the order given."""
-    embeddings = np.empty((len(ids), student.dim), dtype=np.float32)
-    with torch.inference_mode():
-        for batch in token_batches([len(row) for row in ids], _BATCH_TOKENS):
-            embeddings[batch] = student(*pad([ids[position] for position in batch])).numpy()
-    return embeddings
+    return embed_sorted(student, ids, _BATCH_TOKENS)
 
 
 def compare(reference: Embeddings, quantized: Embeddings) -> Parity:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ce2de_os.arrays import cosine, l2_normalize, token_batches
+from ce2de_os.arrays import cosine, l2_normalize, pad_ids, token_batches
 
 
 def test_l2_normalize_divides_by_length_and_keeps_zero() -> None:
@@ -35,3 +35,11 @@ def test_token_batches_keep_every_text_once_within_the_budget() -> None:
     batches = list(token_batches(lengths, 1000))
     assert sorted(position for batch in batches for position in batch) == list(range(500))
     assert all(len(batch) * max(lengths[position] for position in batch) <= 1000 for batch in batches)
+
+
+@pytest.mark.parametrize(("step", "length"), [(1, 3), (3, 3), (8, 8)])
+def test_pad_ids(step: int, length: int) -> None:
+    ids, mask = pad_ids([[7, 8, 9], [5]], step)
+    assert ids.shape == mask.shape == (2, length)
+    assert ids[:, :3].tolist() == [[7, 8, 9], [5, 0, 0]]
+    assert mask.sum(axis=1).tolist() == [3, 1]
