@@ -116,11 +116,11 @@ def move_alias(client: OpenSearch, alias: str, target: str) -> list[str]:
     return previous
 
 
-def text_paths(mappings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def field_paths(mappings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Every ``(dotted path, type)`` of a mapping's leaf fields, without multi-fields."""
     for name, field in mappings.get("properties", {}).items():
         if "properties" in field:
-            yield from text_paths(field, f"{prefix}{name}.")
+            yield from field_paths(field, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", str(field.get("type", "object"))
 

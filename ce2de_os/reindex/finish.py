@@ -37,7 +37,7 @@ def finish(client: OpenSearch, encoder: DocumentEncoder, job_id: str, owner: str
     if claimed is None:
         return
     try:
-        _finish(client, encoder, ledger, claimed)
+        _finish(client, encoder, ledger, claimed, owner)
     except BackendUnavailableError:
         raise
     except Ce2deError as error:
@@ -54,17 +54,17 @@ def _claim(ledger: Ledger, stored: StoredJob, owner: str) -> StoredJob | None:
     return ledger.change_job(stored, state=FINISHING, owner=owner, lease_until_s=time.time() + FINISH_LEASE_S)
 
 
-def _finish(client: OpenSearch, encoder: DocumentEncoder, ledger: Ledger, stored: StoredJob) -> None:
+def _finish(
+    client: OpenSearch, encoder: DocumentEncoder, ledger: Ledger, stored: StoredJob, owner: str
+) -> None:
     job = stored.job
     patiently(lambda: admin.put_settings(client, job.target, job.restore))
     report = VerifyReport()
     for _ in range(CATCH_UP_ROUNDS):
-        _catch_up(client, encoder, ledger, job)
+        _catch_up(client, encoder, ledger, job, owner)
         patiently(lambda: admin.refresh(client, job.target))
         report = patiently(lambda: verify(client, encoder, job))
-        if not report.problems:
-            break
-        if not _behind(client, ledger, job):
+        if not report.problems or not _behind(client, ledger, job):
             break  # another round would find the same
     if report.problems:
         ledger.change_job(
@@ -94,12 +94,12 @@ def _behind(client: OpenSearch, ledger: Ledger, job: Job) -> list[int]:
     ]
 
 
-def _catch_up(client: OpenSearch, encoder: DocumentEncoder, ledger: Ledger, job: Job) -> None:
+def _catch_up(client: OpenSearch, encoder: DocumentEncoder, ledger: Ledger, job: Job, owner: str) -> None:
     for number in _behind(client, ledger, job):
         stored = ledger.slice(job.job_id, number)
         if stored.slice.state == DONE:
             ledger.change_slice(stored, state=WAITING, attempts=0)
-        run_slice(client, encoder, job.job_id, number, f"{job.owner}", _NO_LIMIT_S)
+        run_slice(client, encoder, job.job_id, number, owner, _NO_LIMIT_S)
 
 
 def _fail(ledger: Ledger, job_id: str, error: str) -> None:

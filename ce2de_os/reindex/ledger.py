@@ -17,7 +17,7 @@ from ce2de_os.errors import JobError
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.templates import render
-from ce2de_os.reindex.job import FAILED, RUNNING, WAITING, Job, Slice
+from ce2de_os.reindex.job import DONE, FAILED, RUNNING, WAITING, Job, Slice
 
 LEDGER_INDEX = "ce2de-ledger"
 LEASE_S = 30.0
@@ -59,9 +59,9 @@ class Ledger:
         if not admin.exists(self._client, LEDGER_INDEX):
             admin.create(self._client, LEDGER_INDEX, render("ledger", {}))
 
-    def add_job(self, job: Job) -> bool:
-        """Enter a new job; ``False`` if one of this id is there already."""
-        return self._put(_job_key(job.job_id), job.to_source(), {"op_type": "create"}) is not None
+    def add_job(self, job: Job) -> None:
+        """Enter a new job; one of this id that is there already stays as it is."""
+        self._put(_job_key(job.job_id), job.to_source(), {"op_type": "create"})
 
     def add_slices(self, job: Job) -> None:
         """Enter the job's slices; those already there stay as they are."""
@@ -151,7 +151,9 @@ class Ledger:
             return None
         if stored.slice.attempts >= MAX_ATTEMPTS:
             error = stored.slice.last_error or "its worker died each time"
-            self.change_slice(stored, state=FAILED, owner=None, last_error=f"gave up after 3 tries: {error}")
+            self.change_slice(
+                stored, state=FAILED, owner=None, last_error=f"gave up after {MAX_ATTEMPTS} tries: {error}"
+            )
             return None
         attempts = stored.slice.attempts + 1
         return self.change_slice(
@@ -161,7 +163,7 @@ class Ledger:
     def reset(self, job: Job) -> None:
         """Let failed slices and open-ended finished ones be taken again."""
         for record in self.slices(job):
-            reopen = record.state == FAILED or (record.state == "done" and record.range.upto is None)
+            reopen = record.state == FAILED or (record.state == DONE and record.range.upto is None)
             if reopen:
                 stored = self.slice(job.job_id, record.number)
                 self.change_slice(stored, state=WAITING, attempts=0, last_error=None, owner=None)

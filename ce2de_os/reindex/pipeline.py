@@ -11,7 +11,7 @@ import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from opensearchpy import OpenSearch
@@ -33,7 +33,6 @@ PAGE_S = 2.0
 
 PAGE_BYTES = 4 * 1024 * 1024
 """Pages of an index with large documents shrink to about this much text."""
-T = TypeVar("T")
 
 
 class DocumentEncoder(Protocol):
@@ -111,13 +110,8 @@ class _SliceRun:
     def __init__(
         self, client: OpenSearch, encoder: DocumentEncoder, ledger: Ledger, job: Job, stored: StoredSlice
     ) -> None:
-        self._client, self._encoder, self._ledger, self._job, self._stored = (
-            client,
-            encoder,
-            ledger,
-            job,
-            stored,
-        )
+        self._client, self._encoder, self._ledger = client, encoder, ledger
+        self._job, self._stored = job, stored
         self._page_documents = FIRST_PAGE
 
     def run(self, budget_s: float) -> bool:

@@ -201,7 +201,7 @@ def _check_source(source: IndexInfo, request: JobRequest) -> None:
             f"'{source.name}' does not keep the whole _source, so its documents cannot be copied; "
             "load it again from its origin with _source enabled"
         )
-    fields = dict(admin.text_paths(source.mappings))
+    fields = dict(admin.field_paths(source.mappings))
     if VECTOR_FIELD in fields:
         raise ConfigError(f"'{source.name}' already has a field '{VECTOR_FIELD}'; name an index without it")
     missing = [field for field in request.text_fields if field not in fields]

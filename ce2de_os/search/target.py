@@ -89,7 +89,7 @@ def _version_on(node: Mapping[str, Any]) -> Version | None:
 
 def _fields(mappings: Mappings, kind: str) -> tuple[str, ...]:
     """The fields of one type in any of the indices, in the mappings' order."""
-    paths = (entry for mapping in mappings.values() for entry in admin.text_paths(mapping))
+    paths = (entry for mapping in mappings.values() for entry in admin.field_paths(mapping))
     return tuple(dict.fromkeys(path for path, found in paths if found == kind))
 
 
