@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +12,7 @@ from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
     from ce2de_os.reindex.service import JobStatus
+    from workers.queue import CeleryQueue
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,9 +66,8 @@ def start(
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import service
 
-    settings = replace(settings, broker_url=broker_url or settings.broker_url)
     artifact = Artifact.load(settings.artifact)
-    queue = _queue(settings)
+    queue = _queue(broker_url or settings.broker_url)
     client = connect(settings.opensearch)
     fields = tuple(field.strip() for field in text_fields.split(",") if field.strip())
     request = service.JobRequest(source, fields, alias, target, engine)
@@ -108,14 +107,14 @@ def status(job_id: str | None, settings: Settings, as_json: bool) -> None:
         click.echo(f"{job.job_id}  {job.state}  {job.source} → {job.target} ({job.alias})")
 
 
-def _queue(settings: Settings):  # type: ignore[no-untyped-def]  # noqa: ANN202 - Celery is an optional import
+def _queue(broker_url: str) -> CeleryQueue:
     from ce2de_os.errors import MissingExtraError
 
     try:
         from workers.queue import CeleryQueue
     except ModuleNotFoundError as error:
         raise MissingExtraError.for_extra("worker", error.name) from error
-    queue = CeleryQueue(settings.broker_url)
+    queue = CeleryQueue(broker_url)
     queue.check()
     return queue
 

@@ -84,6 +84,12 @@ def long_articles(client: OpenSearch, index_name: str) -> str:
     return index_name
 
 
+def follow(ce2de: Run, source: str) -> None:
+    """Start the job again and follow it to its end."""
+    done = ce2de("reindex", "start", source, "--text-fields", "title,body", "--alias", f"{source}-search")
+    assert done.returncode == 0, done.stderr
+
+
 def start_detached(ce2de: Run, source: str) -> str:
     arguments = ("--text-fields", "title,body", "--alias", f"{source}-search", "--detach", "--json")
     done = ce2de("reindex", "start", source, *arguments)
@@ -143,10 +149,7 @@ def test_a_worker_killed_in_mid_slice(
     job_id = start_detached(ce2de, long_articles)
     wait_for(client, job_id, has_begun)
     os.killpg(victim.pid, signal.SIGKILL)
-    follower = ce2de(
-        "reindex", "start", long_articles, "--text-fields", "title,body", "--alias", f"{long_articles}-search"
-    )
-    assert follower.returncode == 0, follower.stderr
+    follow(ce2de, long_articles)
     assert_complete(client, long_articles, service.status(client, job_id))
 
 
@@ -159,10 +162,7 @@ def test_a_worker_process_killed_in_mid_slice_is_replaced(
     wait_for(client, job_id, has_begun)
     children = subprocess.run(["pgrep", "-P", str(worker.pid)], capture_output=True, text=True, check=True)
     os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
-    follower = ce2de(
-        "reindex", "start", long_articles, "--text-fields", "title,body", "--alias", f"{long_articles}-search"
-    )
-    assert follower.returncode == 0, follower.stderr
+    follow(ce2de, long_articles)
     assert_complete(client, long_articles, service.status(client, job_id))
 
 
@@ -187,10 +187,7 @@ def test_redis_stopped_in_mid_job(
     servers.stop_redis()
     time.sleep(3)
     servers.start_redis()
-    follower = ce2de(
-        "reindex", "start", long_articles, "--text-fields", "title,body", "--alias", f"{long_articles}-search"
-    )
-    assert follower.returncode == 0, follower.stderr
+    follow(ce2de, long_articles)
     assert_complete(client, long_articles, service.status(client, job_id))
 
 
