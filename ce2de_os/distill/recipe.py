@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ce2de_os.distill.bodies import as_bert
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.init import copy_layers, solve_head
+from ce2de_os.distill.cross_encoder import load_cross_encoder
+from ce2de_os.distill.init import cut_student, solve_head
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.teacher import SHARD_TEXTS, Teacher, load_teacher, teacher_shards
 from ce2de_os.distill.texts import Passage, sample_passages
@@ -69,7 +71,7 @@ def distill(
     torch.manual_seed(config.seed)
     precision = resolve(config.precision)
     teacher = load_teacher(config.teacher)
-    student = copy_layers(teacher, config.layers, config.readout)
+    student = _student(teacher, config)
     passages, ids = _passages(texts, teacher, config, phase)
     targets = _targets(teacher, ids, cache or out / "teacher", precision, phase)
     data = TrainingSet(ids, targets, min(HELD_OUT, int(HELD_OUT_SHARE * len(ids))))
@@ -81,6 +83,18 @@ def distill(
     recipe = _recipe(config, precision, passages, data, progress, prepared_s)
     _write(out, student, teacher, passages[data.trained :], recipe)
     return recipe
+
+
+def _student(teacher: Teacher, config: DistillConfig) -> StudentModel:
+    if config.init == "ce" and config.cross_encoder:
+        source = as_bert(load_cross_encoder(config.cross_encoder).body, config.cross_encoder)
+    else:
+        source = as_bert(teacher.model, teacher.name)
+    copied = [None if config.init == "random" else layer for layer in config.layers]
+    return cut_student(
+        source, copied, dim=teacher.dim, readout=config.readout, pooled=config.pooled,
+        copy_embeddings=config.init != "random",
+    )  # fmt: skip
 
 
 def _passages(

