@@ -153,12 +153,15 @@ def pad(ids: Ids) -> tuple[Tensor, Tensor]:
 
 
 def embed_sorted(
-    embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, batch_tokens: int
+    embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, batch_tokens: int, device: torch.device | None = None
 ) -> NDArray[np.float32]:
-    """What ``embed`` makes of the texts, ``(len(ids), D)`` in the order given, in length-sorted batches."""
+    """What ``embed`` makes of the texts, ``(len(ids), D)`` in the order given, in length-sorted batches.
+
+    ``device`` ``None`` means the CPU.
+    """
     rows: dict[int, NDArray[np.float32]] = {}
     with torch.inference_mode():
         for batch in token_batches([padded_length(len(row)) for row in ids], batch_tokens):
-            embeddings = embed(*pad([ids[position] for position in batch])).numpy()
-            rows.update(zip(batch, embeddings, strict=True))
+            inputs = [tensor.to(device) for tensor in pad([ids[position] for position in batch])]
+            rows.update(zip(batch, embed(*inputs).cpu().numpy(), strict=True))
     return np.stack([rows[position] for position in range(len(ids))])

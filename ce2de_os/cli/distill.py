@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ce2de_os.cli.options import json_option
-from ce2de_os.distill.config import DEFAULT_TEACHER, DistillConfig
+from ce2de_os.distill.config import DEFAULT_TEACHER, RANKING_LOSSES, TEXT_LOSSES, DistillConfig, parse_losses
 from ce2de_os.errors import ConfigError, MissingExtraError
 
 DEFAULTS = DistillConfig()
@@ -48,8 +48,9 @@ DEFAULTS = DistillConfig()
 )  # fmt: skip
 @click.option("--lr", type=float, default=DEFAULTS.lr, show_default=True, help="Peak learning rate.")
 @click.option(
-    "--loss", type=click.Choice(["l2", "cosine", "l2+kl"]), default=DEFAULTS.loss, show_default=True,
-    help="Distance to the teacher's embeddings.",
+    "--losses", default="l2", show_default=True,
+    help=f"Weighted sum to minimise, such as l2=1,kl=0.2; of texts: {', '.join(TEXT_LOSSES)}; of rankings: "
+    f"{', '.join(RANKING_LOSSES)}.",
 )  # fmt: skip
 @click.option(
     "--readout", type=click.Choice(["all", "last"]), default=DEFAULTS.readout, show_default=True,
@@ -66,8 +67,8 @@ DEFAULTS = DistillConfig()
 )  # fmt: skip
 @json_option
 def command(
-    texts: tuple[Path, ...], more_texts: tuple[Path, ...], out: Path, layers: str, cache: Path | None,
-    as_json: bool, **settings: object,
+    texts: tuple[Path, ...], more_texts: tuple[Path, ...], out: Path, layers: str, losses: str,
+    cache: Path | None, as_json: bool, **settings: object,
 ) -> None:  # fmt: skip
     """Train a small student to give a larger encoder's embeddings.
 
@@ -79,7 +80,7 @@ def command(
     ce2de distill --texts runs/texts/*.txt.gz --out runs/student --minutes 50
     ce2de export runs/student --out my-model
     """
-    config = DistillConfig(layers=_layers(layers), **settings)  # type: ignore[arg-type]
+    config = DistillConfig(layers=_layers(layers), losses=parse_losses(losses), **settings)  # type: ignore[arg-type]
     try:
         from ce2de_os.distill.console import ConsoleProgress
         from ce2de_os.distill.recipe import distill

@@ -17,7 +17,14 @@ from torch import Tensor
 from transformers import AutoModel
 
 from ce2de_os.distill.config import DEFAULT_TEACHER
-from ce2de_os.distill.models import LOAD_ERRORS, first_line, load_tokenizer, locate, weights_digest
+from ce2de_os.distill.models import (
+    LOAD_ERRORS,
+    best_device,
+    first_line,
+    load_tokenizer,
+    locate,
+    weights_digest,
+)
 from ce2de_os.distill.precision import autocast
 from ce2de_os.errors import ConfigError
 from ce2de_os.student import Ids, embed_sorted, mean_pool
@@ -43,6 +50,12 @@ class Teacher:
     tokenizer: Tokenizer
     pooling: str
     digest: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        device: torch.device = self.model.device
+        return device
 
     @property
     def dim(self) -> int:
@@ -76,15 +89,22 @@ def load_teacher(name: str) -> Teacher:
     backend = Tokenizer.from_str(load_tokenizer(name, model.config.vocab_size).backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()
-    return Teacher(name, model.eval(), backend, _pooling(place), weights_digest(model))
+    return Teacher(name, model.eval().to(best_device()), backend, _pooling(place), weights_digest(model))
 
 
 def embed_ids(
-    embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, precision: str, batch_tokens: int = ENCODE_TOKENS
+    embed: Callable[[Tensor, Tensor], Tensor],
+    ids: Ids,
+    precision: str,
+    batch_tokens: int = ENCODE_TOKENS,
+    device: torch.device | None = None,
 ) -> NDArray[np.float32]:
-    """Embeddings ``(len(ids), D)`` in the order given, computed in length-sorted batches."""
-    with autocast(precision):
-        return embed_sorted(embed, ids, batch_tokens)
+    """Embeddings ``(len(ids), D)`` in the order given, computed in length-sorted batches.
+
+    ``device`` is where the model lies; ``None`` means the CPU.
+    """
+    with autocast(precision, "cpu" if device is None else device.type):
+        return embed_sorted(embed, ids, batch_tokens, device)
 
 
 def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> Iterator[NDArray[np.float16]]:
@@ -99,7 +119,8 @@ def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> I
         path = cache / f"{_shard_key(teacher, shard, precision)}.npy"
         if not path.is_file():
             partial = path.with_suffix(".partial.npy")
-            np.save(partial, embed_ids(teacher.embed, shard, precision).astype(np.float16))
+            embeddings = embed_ids(teacher.embed, shard, precision, device=teacher.device)
+            np.save(partial, embeddings.astype(np.float16))
             partial.replace(path)
         yield np.load(path)
 
