@@ -37,6 +37,7 @@ LENGTH_STEP = 8
 """Lengths are padded to a multiple of this: PyTorch builds its CPU kernels anew for every shape."""
 
 WEIGHTS_FILE, STUDENT_FILE, TOKENIZER_FILE = "model.safetensors", "student.json", "tokenizer.json"
+HEAD_FOLDER = "2_Dense"  # where sentence-transformers looks for a linear layer after the pooling
 
 
 class StudentModel(torch.nn.Module):
@@ -81,12 +82,11 @@ class StudentModel(torch.nn.Module):
         return torch.nn.functional.normalize(embeddings.float(), dim=1)
 
     def save(self, folder: Path) -> None:
-        """Write ``config.json``, ``student.json`` and ``model.safetensors`` into ``folder``."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.body.config.save_pretrained(folder)
-        save_file(
-            {name: tensor.contiguous() for name, tensor in self.state_dict().items()}, folder / WEIGHTS_FILE
-        )
+        """Write the body as a plain Hugging Face model, the head, and ``student.json`` into ``folder``."""
+        (folder / HEAD_FOLDER).mkdir(parents=True, exist_ok=True)
+        self.body.save_pretrained(folder)
+        weights = {f"linear.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        save_file(weights, folder / HEAD_FOLDER / WEIGHTS_FILE)
         settings = {"dim": self.dim, "readout": self.readout, "pooled": self.pooled}
         (folder / STUDENT_FILE).write_text(json.dumps(settings) + "\n", encoding="utf-8")
 
@@ -100,8 +100,12 @@ class StudentModel(torch.nn.Module):
         try:
             settings = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
             body = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
-            student = cls(body, settings["dim"], settings["readout"], pooled=settings.get("pooled", False))
-            student.load_state_dict(load_file(folder / WEIGHTS_FILE))
+            body.load_state_dict(load_file(folder / WEIGHTS_FILE))
+            student = cls(body, settings["dim"], settings["readout"], pooled=settings["pooled"])
+            head = load_file(folder / HEAD_FOLDER / WEIGHTS_FILE)
+            student.head.load_state_dict(
+                {name.removeprefix("linear."): tensor for name, tensor in head.items()}
+            )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(

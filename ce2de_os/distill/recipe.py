@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from ce2de_os.distill.bodies import as_bert
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.cross_encoder import load_cross_encoder
 from ce2de_os.distill.dev import collection_ndcg, held_out_overlap
+from ce2de_os.distill.folder import RECIPE_FILE, write_student
 from ce2de_os.distill.init import cut_student, solve_head
 from ce2de_os.distill.materials import (
     Examples,
@@ -31,15 +31,16 @@ from ce2de_os.distill.materials import (
     token_ids,
     tokenized,
 )
+from ce2de_os.distill.models import load_tokenizer
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.teacher import Teacher, load_teacher
 from ce2de_os.distill.texts import Passage
 from ce2de_os.distill.trainer import Measure, Progress, Report, train
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation import Collection
-from ce2de_os.student import TOKENIZER_FILE, StudentModel
+from ce2de_os.student import StudentModel
 
-RECIPE_FILE, CHECKPOINT_FILE, SAMPLE_FILE = "recipe.json", "checkpoint.pt", "sample.json"
+CHECKPOINT_FILE = "checkpoint.pt"
 HEAD_TEXTS = 20_000  # for the closed-form head: 17 texts for each of its 1,152 inputs
 HELD_OUT = 2000
 HELD_OUT_SHARE = 0.05
@@ -89,7 +90,7 @@ def distill(
     passages = read_passages(texts, config, phase)
     data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
     if examples is not None:
-        data = replace(data, ranking=tokenized(examples, source.tokenizer, config))
+        data = replace(data, ranking=tokenized(examples, source.fast, config))
     out.mkdir(parents=True, exist_ok=True)
     if not (out / CHECKPOINT_FILE).exists() and config.reads_texts:
         head = data.targets[: min(HEAD_TEXTS, data.trained)].astype(np.float32)
@@ -104,7 +105,8 @@ def distill(
     sample = [passage.text for passage in passages[data.trained :]]
     if examples is not None:
         sample += list(examples.documents.values())
-    _write(out, student, source, sample[:SAMPLE_TEXTS], recipe)
+    write_student(out, student, source.tokenizer, config.max_length, sample[:SAMPLE_TEXTS], recipe)
+    (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return recipe
 
 
@@ -112,8 +114,16 @@ class _Source(NamedTuple):
     """Where the student's layers and its tokenizer come from, and the encoder whose embeddings it learns."""
 
     body: BertModel
-    tokenizer: Tokenizer
+    tokenizer: Any
     teacher: Teacher
+
+    @property
+    def fast(self) -> Tokenizer:
+        """The tokenizer itself, without transformers' wrapping, truncation or padding."""
+        fast = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())
+        fast.no_truncation()
+        fast.no_padding()
+        return fast
 
 
 def _check(texts: Sequence[Path], config: DistillConfig, out: Path, examples: Examples | None) -> None:
@@ -134,11 +144,9 @@ def _source(config: DistillConfig) -> _Source:
     teacher = load_teacher(config.teacher)
     if config.init == "ce" and config.cross_encoder:
         crossed = load_cross_encoder(config.cross_encoder)
-        tokenizer = Tokenizer.from_str(crossed.tokenizer.backend_tokenizer.to_str())
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        return _Source(as_bert(crossed.body, crossed.name), tokenizer, teacher)
-    return _Source(as_bert(teacher.model, teacher.name), teacher.tokenizer, teacher)
+        return _Source(as_bert(crossed.body, crossed.name), crossed.tokenizer, teacher)
+    tokenizer = load_tokenizer(teacher.name, teacher.model.config.vocab_size)
+    return _Source(as_bert(teacher.model, teacher.name), tokenizer, teacher)
 
 
 def _student(source: _Source, config: DistillConfig) -> StudentModel:
@@ -158,7 +166,7 @@ def _training_set(
     phase: Phase,
 ) -> TrainingSet:
     texts = [passage.text for passage in passages]
-    ids = token_ids(source.tokenizer, texts, config.max_length)
+    ids = token_ids(source.fast, texts, config.max_length)
     targets = teacher_targets(source.teacher, texts, config, cache, precision, phase)
     return TrainingSet(ids, targets, min(HELD_OUT, int(HELD_OUT_SHARE * len(ids))))
 
@@ -169,7 +177,7 @@ def _dev_metric(
     if dev is None:
         return held_out_overlap(data, precision)
     documents, queries = (
-        token_ids(source.tokenizer, texts, config.max_length) for texts in (dev.documents, dev.queries)
+        token_ids(source.fast, texts, config.max_length) for texts in (dev.documents, dev.queries)
     )
     return collection_ndcg(dev, documents, queries, precision)
 
@@ -203,14 +211,3 @@ def _recipe(
             name: version(name) for name in ("torch", "transformers", "accelerate", "tokenizers", "numpy")
         },
     }
-
-
-def _write(
-    out: Path, student: StudentModel, source: _Source, sample: Sequence[str], recipe: dict[str, Any]
-) -> None:
-    student.save(out)
-    source.tokenizer.save(str(out / TOKENIZER_FILE))
-    (out / SAMPLE_FILE).write_text(json.dumps(sample, ensure_ascii=False), encoding="utf-8")
-    # Written last: its presence says that the folder is complete.
-    (out / RECIPE_FILE).write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
-    (out / CHECKPOINT_FILE).unlink(missing_ok=True)
