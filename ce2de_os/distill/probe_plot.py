@@ -21,7 +21,7 @@ _STYLES: dict[str, dict[str, Any]] = {
     "DE": {"color": "#D55E00", "linestyle": (0, (5, 2)), "marker": "s"},
 }
 _NAME_CHARS = 48
-_RC = {
+_RC: Any = {
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,
