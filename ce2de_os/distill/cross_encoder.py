@@ -13,20 +13,20 @@ from transformers import AutoModelForSequenceClassification
 
 from ce2de_os.arrays import token_batches
 from ce2de_os.distill.models import (
+    LENGTH_STEP,
     LOAD_ERRORS,
     best_device,
     first_line,
+    fit_inputs,
     load_tokenizer,
     locate,
+    longest_input,
     weights_digest,
 )
 from ce2de_os.distill.precision import autocast, resolve
 from ce2de_os.errors import ConfigError, DataError
 
 MAX_LENGTH = 256
-_LENGTH_STEP = (
-    8  # pairs are padded to a multiple of this: PyTorch builds its CPU kernels anew for every shape
-)
 
 Pair = tuple[str, str]
 """Query and document."""
@@ -76,13 +76,13 @@ class CrossEncoder:
             DataError: the model gives numbers that are not finite.
         """
         encoded = self.encode_pairs(pairs)
-        lengths = [-(-len(row["input_ids"]) // _LENGTH_STEP) * _LENGTH_STEP for row in encoded]
+        lengths = [-(-len(row["input_ids"]) // LENGTH_STEP) * LENGTH_STEP for row in encoded]
         logits = np.empty(len(pairs), dtype=np.float32)
         self.model.eval()
         with torch.inference_mode(), autocast(self.precision, self.device.type):
             for batch in token_batches(lengths, batch_tokens):
                 inputs = self.tokenizer.pad(
-                    [encoded[row] for row in batch], padding=True, pad_to_multiple_of=_LENGTH_STEP,
+                    [encoded[row] for row in batch], padding=True, pad_to_multiple_of=LENGTH_STEP,
                     return_tensors="pt",
                 ).to(self.device)  # fmt: skip
                 logits[batch] = self.model(**inputs).logits[:, 0].float().cpu().numpy()
@@ -118,10 +118,10 @@ def load_cross_encoder(name: str, max_length: int = MAX_LENGTH, precision: str =
             f"cross-encoder '{name}': its head has {model.config.num_labels} outputs, expected 1 (relevance)"
         )
     tokenizer = load_tokenizer(name, model.config.vocab_size)
-    # RoBERTa counts positions from 2, so a checkpoint can read two tokens fewer than its table has rows.
-    limit = min(getattr(model.config, "max_position_embeddings", max_length) - 2, tokenizer.model_max_length)
+    fit_inputs(tokenizer, model)
+    max_length = min(max_length, longest_input(model.config, tokenizer))
     device = best_device()
     return CrossEncoder(
-        name, model.eval().to(device), tokenizer, min(max_length, limit), weights_digest(model), device,
+        name, model.eval().to(device), tokenizer, max_length, weights_digest(model), device,
         resolve(precision, device.type),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,6 +16,9 @@ from ce2de_os.errors import ConfigError, MissingExtraError
 
 LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError)
 """What transformers raises for a name, a folder or a file that is no model."""
+
+LENGTH_STEP = 8
+"""Inputs are padded to a multiple of this: PyTorch builds its CPU kernels anew for every shape."""
 
 
 def locate(name: str) -> str:
@@ -53,6 +57,23 @@ def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transfo
             f"the model {vocab_size:,}"
         )
     return tokenizer
+
+
+def longest_input(config: Any, tokenizer: Any) -> int:  # noqa: ANN401 - transformers has no types
+    """Tokens that a model can read at once, a multiple of `LENGTH_STEP`.
+
+    RoBERTa counts positions from 2, so a checkpoint can read two tokens fewer than its table has rows.
+    """
+    limit = int(tokenizer.model_max_length)
+    rows = getattr(config, "max_position_embeddings", None)
+    limit = min(limit, rows - 2) if rows else limit
+    return limit - limit % LENGTH_STEP
+
+
+def fit_inputs(tokenizer: Any, model: torch.nn.Module) -> None:  # noqa: ANN401 - transformers has no types
+    """Have ``tokenizer`` give only what ``model`` takes: many saved with a DistilBERT give token types."""
+    taken = inspect.signature(model.forward).parameters
+    tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in taken]
 
 
 def weights_digest(model: torch.nn.Module) -> str:
