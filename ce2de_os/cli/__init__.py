@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": ("ce2de_os.cli.demo", "See it all work here: servers, workers, reindex, hybrid search."),
     "doctor": ("ce2de_os.cli.doctor", "Check cluster, broker, workers and model; tell the cure."),
     "local": ("ce2de_os.cli.local", "Start and stop a real OpenSearch and Redis on this machine."),
+    "train": ("ce2de_os.cli.train", "Train a cross-encoder for your domain, to distil from."),
     "distill": ("ce2de_os.cli.distill", "Train a two-layer student from an encoder and plain texts."),
     "export": ("ce2de_os.cli.export", "Turn a student into a quantized ONNX model folder."),
     "reindex": ("ce2de_os.cli.reindex", "Embed an index's documents and move its alias."),
