@@ -1,8 +1,14 @@
 """The student as a PyTorch module: a few BERT layers and a linear head over the mean-pooled depths.
 
-The head reads every depth (embedding output and each layer) instead of the last one only: the early depths
-keep what the words say, the late ones what the sentence says. A linear head commutes with the mean, so it
-costs one product a text, not one a token.
+The head reads the last layer, or every depth (embedding output and each layer): the early depths keep what
+the words say, the late ones what the sentence says. A linear head commutes with the mean, so it costs one
+product a text, not one a token.
+
+The last layer may run **pooled**: one query a text, the mean of the states below, instead of one query a
+token. With ``q_h`` the query of head ``h`` and ``x_j`` the states, ``score_j = x_j · (W_K,h q_h)`` and
+``output_h = W_V,h Σ_j a_j x_j``, so that keys and values are never formed for a token, and the feed-forward
+part runs once a text: the layer costs next to nothing. Funnel-Transformer (arXiv 2006.03236) pools queries
+likewise.
 """
 
 from __future__ import annotations
@@ -10,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -40,23 +46,34 @@ class StudentModel(torch.nn.Module):
         body: a BERT without pooler; all its layers are used.
         dim: length ``D`` of one embedding.
         readout: the depths that the head reads, ``"all"`` or ``"last"``.
+        pooled: whether the last layer runs with one query a text.
     """
 
-    def __init__(self, body: BertModel, dim: int, readout: Readout = "all") -> None:
+    def __init__(self, body: BertModel, dim: int, readout: Readout = "all", *, pooled: bool = False) -> None:
         super().__init__()
         self.body = body
         self.dim = dim
         self.readout: Readout = readout
+        self.pooled = pooled
         depths = body.config.num_hidden_layers + 1 if readout == "all" else 1
         self.head = torch.nn.Linear(depths * body.config.hidden_size, dim)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights."""
+        return self.head.weight.dtype
+
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """The mean-pooled depths that the head reads, concatenated: ``(B, depths * H)`` float32."""
-        states = self.body(
-            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True, return_dict=True
-        ).hidden_states
-        chosen = states if self.readout == "all" else states[-1:]
-        return torch.cat([mean_pool(state.float(), attention_mask) for state in chosen], dim=1)
+        layers = list(self.body.encoder.layer)
+        states = [self.body.embeddings(input_ids=input_ids)]
+        hidden = self.body.get_extended_attention_mask(attention_mask, input_ids.shape, dtype=self.dtype)
+        for layer in layers[:-1] if self.pooled else layers:
+            states.append(layer(states[-1], attention_mask=hidden)[0])
+        pooled = [mean_pool(state.float(), attention_mask) for state in states]
+        if self.pooled:
+            pooled.append(pooled_layer(layers[-1], states[-1], pooled[-1], attention_mask).float())
+        return torch.cat(pooled if self.readout == "all" else pooled[-1:], dim=1)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """``(B, L)`` int64 ids and mask (1 token, 0 padding) to ``(B, D)`` embeddings of length 1."""
@@ -70,7 +87,8 @@ class StudentModel(torch.nn.Module):
         save_file(
             {name: tensor.contiguous() for name, tensor in self.state_dict().items()}, folder / WEIGHTS_FILE
         )
-        (folder / STUDENT_FILE).write_text(json.dumps({"dim": self.dim, "readout": self.readout}) + "\n")
+        settings = {"dim": self.dim, "readout": self.readout, "pooled": self.pooled}
+        (folder / STUDENT_FILE).write_text(json.dumps(settings) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> StudentModel:
@@ -82,7 +100,7 @@ class StudentModel(torch.nn.Module):
         try:
             settings = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
             body = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
-            student = cls(body, settings["dim"], settings["readout"])
+            student = cls(body, settings["dim"], settings["readout"], pooled=settings.get("pooled", False))
             student.load_state_dict(load_file(folder / WEIGHTS_FILE))
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
@@ -98,6 +116,31 @@ def mean_pool(states: Tensor, attention_mask: Tensor) -> Tensor:
     return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
 
 
+def pooled_layer(
+    layer: Any,  # noqa: ANN401 - transformers has no types
+    states: Tensor,
+    query: Tensor,
+    attention_mask: Tensor,
+) -> Tensor:
+    """A BERT layer with one query a text: ``(B, L, H)`` states and ``(B, H)`` queries to ``(B, H)``.
+
+    The query is the residual too. The bias of the keys adds the same to all scores of a text and cancels in
+    the softmax; that of the values is added once, because the attention sums to 1.
+    """
+    own, width = layer.attention.self, states.shape[-1]
+    heads, size = own.num_attention_heads, own.attention_head_size
+    asked = (own.query(query) / size**0.5).view(-1, heads, 1, size)
+    asked = (asked @ own.key.weight.view(heads, size, width)).squeeze(2)
+    scores = asked @ states.transpose(1, 2)
+    scores = scores.masked_fill(attention_mask[:, None, :] == 0, torch.finfo(scores.dtype).min)
+    seen = torch.softmax(scores.float(), dim=-1).to(states.dtype) @ states
+    values = seen.unsqueeze(2) @ own.value.weight.view(heads, size, width).transpose(1, 2)
+    context = values.reshape(-1, width) + own.value.bias
+    attended = layer.attention.output(context, query)
+    result: Tensor = layer.output(layer.intermediate(attended), attended)
+    return result
+
+
 def padded_length(tokens: int) -> int:
     """``tokens`` rounded up to a multiple of `LENGTH_STEP`."""
     return -(-tokens // LENGTH_STEP) * LENGTH_STEP
@@ -110,12 +153,15 @@ def pad(ids: Ids) -> tuple[Tensor, Tensor]:
 
 
 def embed_sorted(
-    embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, batch_tokens: int
+    embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, batch_tokens: int, device: torch.device | None = None
 ) -> NDArray[np.float32]:
-    """What ``embed`` makes of the texts, ``(len(ids), D)`` in the order given, in length-sorted batches."""
+    """What ``embed`` makes of the texts, ``(len(ids), D)`` in the order given, in length-sorted batches.
+
+    ``device`` ``None`` means the CPU.
+    """
     rows: dict[int, NDArray[np.float32]] = {}
     with torch.inference_mode():
         for batch in token_batches([padded_length(len(row)) for row in ids], batch_tokens):
-            embeddings = embed(*pad([ids[position] for position in batch])).numpy()
-            rows.update(zip(batch, embeddings, strict=True))
+            inputs = [tensor.to(device) for tensor in pad([ids[position] for position in batch])]
+            rows.update(zip(batch, embed(*inputs).cpu().numpy(), strict=True))
     return np.stack([rows[position] for position in range(len(ids))])

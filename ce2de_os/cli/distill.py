@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ce2de_os.cli.options import json_option
-from ce2de_os.distill.config import DEFAULT_TEACHER, DistillConfig
+from ce2de_os.distill.config import DEFAULT_TEACHER, RANKING_LOSSES, TEXT_LOSSES, DistillConfig, parse_losses
 from ce2de_os.errors import ConfigError, MissingExtraError
 
 DEFAULTS = DistillConfig()
@@ -27,9 +27,16 @@ DEFAULTS = DistillConfig()
     "--teacher", default=DEFAULTS.teacher, show_default=True,
     help=f"Encoder to learn from: hub id, folder, or the PyPI package {DEFAULT_TEACHER}.",
 )  # fmt: skip
+@click.option("--cross-encoder", help="Cross-encoder (CE) to copy layers from: hub id or folder.")
 @click.option(
-    "--layers", default="0,5", show_default=True, help="Teacher's layers to start from, counted from 0."
-)
+    "--init", type=click.Choice(["de", "ce", "random"]), default=DEFAULTS.init, show_default=True,
+    help="Whose embeddings and layers the student copies: the teacher's, the cross-encoder's, nobody's.",
+)  # fmt: skip
+@click.option(
+    "--layers", default="0,5", show_default=True,
+    help="Layers to copy, counted from 0; 'new' in their place is a random one (DE-2 CE: 0,new).",
+)  # fmt: skip
+@click.option("--pooled", is_flag=True, help="Run the last layer once a text instead of once a token.")
 @click.option(
     "--minutes", type=float, default=DEFAULTS.minutes, show_default=True,
     help="How long to train, after the teacher has read.",
@@ -41,8 +48,9 @@ DEFAULTS = DistillConfig()
 )  # fmt: skip
 @click.option("--lr", type=float, default=DEFAULTS.lr, show_default=True, help="Peak learning rate.")
 @click.option(
-    "--loss", type=click.Choice(["l2", "cosine", "l2+kl"]), default=DEFAULTS.loss, show_default=True,
-    help="Distance to the teacher's embeddings.",
+    "--losses", default="l2", show_default=True,
+    help=f"Weighted sum to minimise, such as l2=1,kl=0.2; of texts: {', '.join(TEXT_LOSSES)}; of rankings: "
+    f"{', '.join(RANKING_LOSSES)}.",
 )  # fmt: skip
 @click.option(
     "--readout", type=click.Choice(["all", "last"]), default=DEFAULTS.readout, show_default=True,
@@ -59,8 +67,8 @@ DEFAULTS = DistillConfig()
 )  # fmt: skip
 @json_option
 def command(
-    texts: tuple[Path, ...], more_texts: tuple[Path, ...], out: Path, layers: str, cache: Path | None,
-    as_json: bool, **settings: object,
+    texts: tuple[Path, ...], more_texts: tuple[Path, ...], out: Path, layers: str, losses: str,
+    cache: Path | None, as_json: bool, **settings: object,
 ) -> None:  # fmt: skip
     """Train a small student to give a larger encoder's embeddings.
 
@@ -72,7 +80,7 @@ def command(
     ce2de distill --texts runs/texts/*.txt.gz --out runs/student --minutes 50
     ce2de export runs/student --out my-model
     """
-    config = DistillConfig(layers=_layers(layers), **settings)  # type: ignore[arg-type]
+    config = DistillConfig(layers=_layers(layers), losses=parse_losses(losses), **settings)  # type: ignore[arg-type]
     try:
         from ce2de_os.distill.console import ConsoleProgress
         from ce2de_os.distill.recipe import distill
@@ -90,8 +98,10 @@ def command(
     click.echo(f"next:    ce2de export {out} --out MODEL_FOLDER", err=True)
 
 
-def _layers(text: str) -> tuple[int, ...]:
+def _layers(text: str) -> tuple[int | None, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(None if part.strip() == "new" else int(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"--layers: got '{text}', expected numbers such as 0,5") from None
+        raise ConfigError(
+            f"--layers: got '{text}', expected numbers or 'new', such as 0,5 or 0,new"
+        ) from None

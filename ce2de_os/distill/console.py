@@ -14,6 +14,7 @@ from rich.progress import Progress as Bar
 from ce2de_os.distill.trainer import Progress
 
 LINE_SECONDS = 30.0
+_BARS = "▁▂▃▄▅▆▇█"
 _TITLES = {
     "texts": "Reading the texts",
     "pairs": "Reading the pairs",
@@ -53,10 +54,7 @@ class ConsoleProgress:
     def training(self, progress: Progress, done: float) -> None:
         """Show the training: loss, neighbours shared with the teacher, tokens a second."""
         rate = progress.tokens / max(progress.elapsed_s, 1e-9)
-        shared = f"{progress.dev[-1][1]:.1%}" if progress.dev else "-"
-        self.show(
-            "train", done, f"loss {progress.loss:.4f}  shared neighbours {shared}  {rate:,.0f} tokens/s"
-        )
+        self.show("train", done, f"loss {progress.loss:.4f}  dev {_curve(progress)}  {rate:,.0f} tokens/s")
 
     def show(self, name: str, done: float, note: str) -> None:
         """Show the step ``name`` at share ``done``, with a note in words."""
@@ -69,3 +67,13 @@ class ConsoleProgress:
             self._console.print(
                 f"{_TITLES[name]}: {done:.0%} {note}".rstrip(), highlight=False, soft_wrap=True
             )
+
+
+def _curve(progress: Progress) -> str:
+    """The dev metric so far as a small drawing, and its last value."""
+    values = [value for _, value in progress.dev]
+    if not values:
+        return "-"
+    low, span = min(values), max(max(values) - min(values), 1e-9)
+    bars = "".join(_BARS[int((value - low) / span * (len(_BARS) - 1))] for value in values)
+    return f"{bars} {values[-1]:.3f}"

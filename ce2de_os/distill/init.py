@@ -1,4 +1,4 @@
-"""The student before its first step: layers copied from the teacher, and a head solved in closed form."""
+"""The student before its first step: layers copied from an encoder, and a head solved in closed form."""
 
 from __future__ import annotations
 
@@ -8,38 +8,59 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import BertModel
 
-from ce2de_os.distill.teacher import Teacher, embed_ids
+from ce2de_os.distill.teacher import embed_ids
 from ce2de_os.errors import ConfigError
 from ce2de_os.student import Ids, Readout, StudentModel
 
 RIDGE = 1e-3
 """Ridge penalty as a share of the features' mean variance."""
 
+Layers = Sequence[int | None]
+"""Layers of the student from the first to the last: which of the source's it copies; ``None`` is random."""
 
-def copy_layers(teacher: Teacher, layers: Sequence[int], readout: Readout) -> StudentModel:
-    """A student with the teacher's embeddings and the given layers, in that order; its head is random.
 
-    First and last layer together keep more than any two neighbours (arXiv 2306.11550).
+def cut_student(
+    source: BertModel,
+    layers: Layers,
+    *,
+    dim: int,
+    readout: Readout = "last",
+    pooled: bool = False,
+    copy_embeddings: bool = True,
+) -> StudentModel:
+    """A student with the source's embeddings and the given layers of it; its head is the identity.
+
+    With a cross-encoder as source and layers ``(0, None)`` this is DE-2 CE (arXiv 2502.03552). First and
+    last layer of a dual encoder keep more than any two neighbours (arXiv 2306.11550). Random weights come
+    from PyTorch's generator. If ``dim`` is not the source's width, the head is random.
 
     Raises:
-        ConfigError: the teacher has no such layer.
+        ConfigError: the source has no such layer.
     """
-    count = teacher.model.config.num_hidden_layers
-    wrong = [layer for layer in layers if not 0 <= layer < count]
+    count = source.config.num_hidden_layers
+    wrong = [layer for layer in layers if layer is not None and not 0 <= layer < count]
     if wrong:
         raise ConfigError(
-            f"layers: got {','.join(map(str, layers))}, expected numbers from 0 to {count - 1}: "
-            f"'{teacher.name}' has {count} layers"
+            f"layers: got {','.join(map(str, wrong))}, expected numbers from 0 to {count - 1} or 'new': "
+            f"the source has {count} layers"
         )
-    body = copy.deepcopy(teacher.model)
-    body.encoder.layer = torch.nn.ModuleList(copy.deepcopy(body.encoder.layer[layer]) for layer in layers)
-    body.config.num_hidden_layers = len(layers)
-    # The teacher's embeddings are deterministic, so noise in the student could only be wrong.
-    body.config.hidden_dropout_prob = body.config.attention_probs_dropout_prob = 0.0
-    body.config._attn_implementation = "eager"  # its backward pass is 1.7 times as fast as SDPA's on CPUs
-    student = StudentModel(type(body)(body.config, add_pooling_layer=False), teacher.dim, readout)
-    student.body.load_state_dict(body.state_dict())
+    config = copy.deepcopy(source.config)
+    config.num_hidden_layers = len(layers)
+    config._attn_implementation = "eager"  # a copy forgets it
+    student = StudentModel(BertModel(config, add_pooling_layer=False), dim, readout, pooled=pooled)
+    if copy_embeddings:
+        student.body.embeddings.load_state_dict(source.embeddings.state_dict())
+    for own, layer in zip(student.body.encoder.layer, layers, strict=True):
+        if layer is not None:
+            own.load_state_dict(source.encoder.layer[layer].state_dict())
+    width = config.hidden_size
+    if dim == width:
+        with torch.no_grad():
+            student.head.weight.zero_()
+            student.head.weight[:, -width:] = torch.eye(width)
+            student.head.bias.zero_()
     return student
 
 

@@ -1,14 +1,18 @@
-"""Losses between student and teacher embeddings: pure functions on ``(B, D)`` tensors of length-1 rows."""
+"""Losses of the distillation: pure functions on tensors.
+
+Two kinds. *Text* losses compare the student's and the dual encoder's embeddings of the same texts, ``(B, D)``
+with rows of length 1, and need no labels. *Ranking* losses compare the student's similarities of queries to
+candidate documents with what a cross-encoder, or a label, says of them. A run minimises a weighted sum.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from ce2de_os.distill.config import Loss
-
-KL_WEIGHT = 0.1
-TEMPERATURE = 0.1
+SIMILARITY_TEMPERATURE = 0.1
 
 
 def l2(student: Tensor, teacher: Tensor) -> Tensor:
@@ -25,7 +29,7 @@ def cosine(student: Tensor, teacher: Tensor) -> Tensor:
     return (1.0 - (student * teacher).sum(dim=1)).mean()
 
 
-def similarity_kl(student: Tensor, teacher: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+def similarity(student: Tensor, teacher: Tensor, temperature: float = SIMILARITY_TEMPERATURE) -> Tensor:
     """KL divergence of each text's distribution of similarities to the other texts of the batch.
 
     ``p_ij = softmax_j(t_i·t_j / temperature)`` without ``j = i``, ``q`` the same of the student, and
@@ -39,18 +43,73 @@ def similarity_kl(student: Tensor, teacher: Tensor, temperature: float = TEMPERA
     return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
 
 
-def by_name(name: Loss, student: Tensor, teacher: Tensor) -> Tensor:
-    """The loss that the configuration names."""
-    if name == "cosine":
-        return cosine(student, teacher)
-    if name == "l2+kl":
-        return l2(student, teacher) + KL_WEIGHT * similarity_kl(student, teacher)
-    return l2(student, teacher)
+def contrastive(queries: Tensor, documents: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of each query's positive among all candidates of the batch, its own and the others'.
+
+    ``queries`` ``(B, D)`` and ``documents`` ``(B, N, D)`` have rows of length 1; a query's positive is its
+    first candidate. The hard-label objective of DPR (arXiv 2004.04906) with similarities divided by
+    ``temperature``.
+    """
+    size, candidates = documents.shape[:2]
+    scores = queries @ documents.flatten(0, 1).T / temperature
+    positives = torch.arange(size, device=scores.device) * candidates
+    return torch.nn.functional.cross_entropy(scores, positives)
+
+
+def margin_mse(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared error of the margins between the first candidate and each other one.
+
+    Both are scores ``(B, N)``: ``mean((s_0 - s_j) - (t_0 - t_j))²``. MarginMSE (arXiv 2010.02666).
+    """
+    margins = (student[:, :1] - student[:, 1:]) - (teacher[:, :1] - teacher[:, 1:])
+    return margins.square().mean()
+
+
+def kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL divergence from the teacher's to the student's distribution over each query's candidates.
+
+    Both are scores ``(B, N)``; ``T² mean_i sum_j p_ij log(p_ij / q_ij)`` with ``p = softmax(teacher / T)``
+    and ``q = softmax(student / T)``. The objective of Translate-Distill (arXiv 2401.04810), with the
+    temperature of Hinton et al. (arXiv 1503.02531).
+    """
+    log_p = torch.log_softmax(teacher / temperature, dim=1)
+    log_q = torch.log_softmax(student / temperature, dim=1)
+    return temperature**2 * (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
+
+
+TEXT_LOSSES = {"l2": l2, "cosine": cosine, "similarity": similarity}
+RANKING_LOSSES = ("contrastive", "margin-mse", "kl")
+
+
+def text_loss(weights: Mapping[str, float], student: Tensor, teacher: Tensor) -> Tensor:
+    """The weighted sum of the text losses in ``weights``; those of the other kind do not count."""
+    terms = [weights[name] * loss(student, teacher) for name, loss in TEXT_LOSSES.items() if name in weights]
+    return torch.stack(terms).sum()
+
+
+def ranking_loss(
+    weights: Mapping[str, float], queries: Tensor, documents: Tensor, teacher: Tensor, temperature: float
+) -> Tensor:
+    """The weighted sum of the ranking losses in ``weights``; those of the other kind do not count.
+
+    ``queries`` ``(B, D)`` and ``documents`` ``(B, N, D)`` have rows of length 1, ``teacher`` ``(B, N)`` holds
+    logits. The student's score of a candidate is its cosine divided by ``temperature``, which brings it to
+    the range of logits.
+    """
+    student = torch.einsum("bd,bnd->bn", queries, documents) / temperature
+    terms = []
+    if "contrastive" in weights:
+        terms.append(weights["contrastive"] * contrastive(queries, documents, temperature))
+    if "margin-mse" in weights:
+        terms.append(weights["margin-mse"] * margin_mse(student, teacher))
+    if "kl" in weights:
+        terms.append(weights["kl"] * kl(student, teacher))
+    return torch.stack(terms).sum()
 
 
 def _similarities(embeddings: Tensor) -> Tensor:
     """``(B, B - 1)``: the similarity matrix without its diagonal."""
     size = len(embeddings)
     matrix = embeddings @ embeddings.T
-    others = ~torch.eye(size, dtype=torch.bool)
+    others = ~torch.eye(size, dtype=torch.bool, device=matrix.device)
     return matrix[others].view(size, size - 1)

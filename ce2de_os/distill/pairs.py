@@ -23,6 +23,7 @@ POOL = 30
 """Hard negatives kept for each query; every pass over the data draws from them anew."""
 
 _QUERIES_AT_ONCE = 256
+_WORD = r"\w+"
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def split(pairs: Sequence[TrainingPair], held_out: int, seed: int) -> tuple[list
 
 def _words(texts: Sequence[str]) -> list[list[str]]:
     words: list[list[str]] = bm25s.tokenize(
-        list(texts), stopwords=None, token_pattern=r"\w+", return_ids=False, show_progress=False
+        list(texts), stopwords=None, token_pattern=_WORD, return_ids=False, show_progress=False
     )
     return words
 

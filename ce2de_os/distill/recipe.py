@@ -1,42 +1,49 @@
-"""The whole distillation: texts, teacher, head, training, and the folder with the finished student."""
+"""One training run: texts, teacher, head, training, and the folder with the finished student."""
 
 from __future__ import annotations
 
 import json
-import logging
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from transformers import BertModel
 
+from ce2de_os.distill.batches import TrainingSet
+from ce2de_os.distill.bodies import as_bert
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.init import copy_layers, solve_head
+from ce2de_os.distill.cross_encoder import load_cross_encoder
+from ce2de_os.distill.dev import collection_ndcg, held_out_overlap
+from ce2de_os.distill.init import cut_student, solve_head
+from ce2de_os.distill.materials import (
+    Examples,
+    Phase,
+    read_passages,
+    teacher_targets,
+    token_ids,
+    tokenized,
+)
 from ce2de_os.distill.precision import resolve
-from ce2de_os.distill.teacher import SHARD_TEXTS, Teacher, load_teacher, teacher_shards
-from ce2de_os.distill.texts import Passage, sample_passages
-from ce2de_os.distill.trainer import Progress, Report, TrainingSet, train
+from ce2de_os.distill.teacher import Teacher, load_teacher
+from ce2de_os.distill.texts import Passage
+from ce2de_os.distill.trainer import Measure, Progress, Report, train
 from ce2de_os.errors import DataError
+from ce2de_os.evaluation import Collection
 from ce2de_os.student import TOKENIZER_FILE, StudentModel
-
-logger = logging.getLogger(__name__)
 
 RECIPE_FILE, CHECKPOINT_FILE, SAMPLE_FILE = "recipe.json", "checkpoint.pt", "sample.json"
 HEAD_TEXTS = 20_000  # for the closed-form head: 17 texts for each of its 1,152 inputs
 HELD_OUT = 2000
 HELD_OUT_SHARE = 0.05
 SAMPLE_TEXTS = 1000  # real texts on which the export measures parity
-_WORDS_PER_TOKEN = 0.57  # English prose in WordPieces, special tokens included
-
-Phase = Callable[[str, int, int], None]
-"""Receives the name of a step, how much of it is done, and how much there is."""
 
 
 def distill(
@@ -45,6 +52,8 @@ def distill(
     out: Path,
     *,
     cache: Path | None = None,
+    examples: Examples | None = None,
+    dev: Collection | None = None,
     phase: Phase,
     report: Report,
 ) -> dict[str, Any]:
@@ -52,93 +61,155 @@ def distill(
 
     Going on after an interruption is the same call.
 
-    ``cache`` holds the teacher's embeddings, so that several students can share them; ``None`` means
-    ``out/teacher``.
+    Args:
+        texts: files to take passages from, for the text losses; may be empty where none is asked for.
+        config: how the student is made.
+        out: folder for the student.
+        cache: folder for the teacher's embeddings, which several students can share; ``None`` means
+            ``out/teacher``.
+        examples: queries with scored candidates, for the ranking losses; ``None`` where none is asked for.
+        dev: judged collection whose nDCG@10 picks the best checkpoint; ``None`` means that the share of
+            nearest neighbours in common with the teacher does, on texts held out.
+        phase: receives the progress of the preparation.
+        report: receives the progress of the training.
 
     Raises:
-        DataError: the texts cannot be used, ``out`` holds a finished or another student.
-        ConfigError: teacher or layers do not exist.
+        DataError: the texts cannot be used, ``out`` holds a finished or another student, or a loss has
+            nothing to learn from.
+        ConfigError: teacher, cross-encoder or layers do not exist.
     """
-    if (out / RECIPE_FILE).exists():
-        raise DataError(
-            f"{out}: holds a finished student; export it with 'ce2de export', or choose another --out"
-        )
+    _check(texts, config, out, examples)
     started = time.monotonic()
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    precision = resolve(config.precision)
-    teacher = load_teacher(config.teacher)
-    student = copy_layers(teacher, config.layers, config.readout)
-    passages, ids = _passages(texts, teacher, config, phase)
-    targets = _targets(teacher, ids, cache or out / "teacher", precision, phase)
-    data = TrainingSet(ids, targets, min(HELD_OUT, int(HELD_OUT_SHARE * len(ids))))
+    source = _source(config)
+    precision = resolve(config.precision, source.teacher.device.type)
+    student = _student(source, config)
+    passages = read_passages(texts, config, phase)
+    data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
+    if examples is not None:
+        data = replace(data, ranking=tokenized(examples, source.tokenizer, config))
     out.mkdir(parents=True, exist_ok=True)
-    if not (out / CHECKPOINT_FILE).exists():
-        solve_head(student, ids[:HEAD_TEXTS], targets[:HEAD_TEXTS].astype(np.float32), precision)
+    if not (out / CHECKPOINT_FILE).exists() and config.reads_texts:
+        head = data.targets[: min(HEAD_TEXTS, data.trained)].astype(np.float32)
+        solve_head(student, data.ids[: len(head)], head, precision)
     prepared_s = time.monotonic() - started
-    progress = train(student, data, config, precision, out / CHECKPOINT_FILE, report)
+    measure = _dev_metric(dev, data, source, config, precision)
+    progress = train(student, data, config, precision, out / CHECKPOINT_FILE, report, measure)
     recipe = _recipe(config, precision, passages, data, progress, prepared_s)
-    _write(out, student, teacher, passages[data.trained :], recipe)
+    recipe["dev_metric"] = (
+        f"nDCG@10 on {dev.name}" if dev else "nearest neighbours in common with the teacher"
+    )
+    sample = [passage.text for passage in passages[data.trained :]]
+    if examples is not None:
+        sample += list(examples.documents.values())
+    _write(out, student, source, sample[:SAMPLE_TEXTS], recipe)
     return recipe
 
 
-def _passages(
-    texts: Sequence[Path], teacher: Teacher, config: DistillConfig, phase: Phase
-) -> tuple[list[Passage], list[list[int]]]:
-    phase("texts", 0, 1)
-    passages = sample_passages(texts, int(config.unique_tokens * _WORDS_PER_TOKEN), config.seed)
-    teacher.tokenizer.enable_truncation(config.max_length)
-    ids = [encoding.ids for encoding in teacher.tokenizer.encode_batch_fast([p.text for p in passages])]
-    teacher.tokenizer.no_truncation()
-    phase("texts", 1, 1)
-    return passages, ids
+class _Source(NamedTuple):
+    """Where the student's layers and its tokenizer come from, and the encoder whose embeddings it learns."""
+
+    body: BertModel
+    tokenizer: Tokenizer
+    teacher: Teacher
 
 
-def _targets(
-    teacher: Teacher, ids: list[list[int]], cache: Path, precision: str, phase: Phase
-) -> NDArray[np.float16]:
-    shards: list[NDArray[np.float16]] = []
-    phase("teacher", 0, len(ids))
-    for shard in teacher_shards(teacher, ids, cache, precision):
-        shards.append(shard)
-        phase("teacher", min(len(shards) * SHARD_TEXTS, len(ids)), len(ids))
-    return np.concatenate(shards)
+def _check(texts: Sequence[Path], config: DistillConfig, out: Path, examples: Examples | None) -> None:
+    losses = ", ".join(config.losses)
+    if (out / RECIPE_FILE).exists():
+        raise DataError(
+            f"{out}: holds a finished student; export it with 'ce2de export', or choose another --out"
+        )
+    if config.reads_texts and not texts:
+        raise DataError(f"losses {losses}: one of them compares embeddings of texts; pass --texts")
+    if config.ranks and examples is None:
+        raise DataError(
+            f"losses {losses}: one of them ranks candidates; pass --cross-encoder with --queries, or --scores"
+        )
+
+
+def _source(config: DistillConfig) -> _Source:
+    teacher = load_teacher(config.teacher)
+    if config.init == "ce" and config.cross_encoder:
+        crossed = load_cross_encoder(config.cross_encoder)
+        tokenizer = Tokenizer.from_str(crossed.tokenizer.backend_tokenizer.to_str())
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return _Source(as_bert(crossed.body, crossed.name), tokenizer, teacher)
+    return _Source(as_bert(teacher.model, teacher.name), teacher.tokenizer, teacher)
+
+
+def _student(source: _Source, config: DistillConfig) -> StudentModel:
+    layers = [None if config.init == "random" else layer for layer in config.layers]
+    return cut_student(
+        source.body, layers, dim=source.teacher.dim, readout=config.readout, pooled=config.pooled,
+        copy_embeddings=config.init != "random",
+    )  # fmt: skip
+
+
+def _training_set(
+    passages: Sequence[Passage],
+    source: _Source,
+    config: DistillConfig,
+    cache: Path,
+    precision: str,
+    phase: Phase,
+) -> TrainingSet:
+    texts = [passage.text for passage in passages]
+    ids = token_ids(source.tokenizer, texts, config.max_length)
+    targets = teacher_targets(source.teacher, texts, config, cache, precision, phase)
+    return TrainingSet(ids, targets, min(HELD_OUT, int(HELD_OUT_SHARE * len(ids))))
+
+
+def _dev_metric(
+    dev: Collection | None, data: TrainingSet, source: _Source, config: DistillConfig, precision: str
+) -> Measure:
+    if dev is None:
+        return held_out_overlap(data, precision)
+    documents, queries = (
+        token_ids(source.tokenizer, texts, config.max_length) for texts in (dev.documents, dev.queries)
+    )
+    return collection_ndcg(dev, documents, queries, precision)
 
 
 def _recipe(
     config: DistillConfig,
     precision: str,
-    passages: list[Passage],
+    passages: Sequence[Passage],
     data: TrainingSet,
     progress: Progress,
     prepared_s: float,
 ) -> dict[str, Any]:
     counts = Counter(passage.source for passage in passages)
     return {
-        **asdict(config),
-        "layers": list(config.layers),
+        **config.plain(),
         "precision": precision,
         "texts": dict(sorted(counts.items())),
         "passages": len(passages),
         "passage_tokens": sum(len(row) for row in data.ids),
+        "queries": len(data.ranking.queries) if data.ranking else 0,
+        "query_candidates": sum(map(len, data.ranking.candidates)) if data.ranking else 0,
         "tokens_seen": progress.tokens,
         "steps": progress.steps,
         "final_loss": round(progress.loss, 4),
-        "dev_overlap": [list(measured) for measured in progress.dev],
+        "curve": [list(point) for point in progress.curve],
+        "dev": [list(measured) for measured in progress.dev],
         "preparation_minutes": round(prepared_s / 60, 1),
         "training_minutes": round(progress.elapsed_s / 60, 1),
         "machine": platform.machine(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "tokenizers", "numpy")},
+        "versions": {
+            name: version(name) for name in ("torch", "transformers", "accelerate", "tokenizers", "numpy")
+        },
     }
 
 
 def _write(
-    out: Path, student: StudentModel, teacher: Teacher, held_out: list[Passage], recipe: dict[str, Any]
+    out: Path, student: StudentModel, source: _Source, sample: Sequence[str], recipe: dict[str, Any]
 ) -> None:
     student.save(out)
-    teacher.tokenizer.save(str(out / TOKENIZER_FILE))
-    sample = [passage.text for passage in held_out[:SAMPLE_TEXTS]]
+    source.tokenizer.save(str(out / TOKENIZER_FILE))
     (out / SAMPLE_FILE).write_text(json.dumps(sample, ensure_ascii=False), encoding="utf-8")
     # Written last: its presence says that the folder is complete.
     (out / RECIPE_FILE).write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")

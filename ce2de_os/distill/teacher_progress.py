@@ -203,7 +203,7 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
     def _diverged(self) -> ConfigError:
         kept = " to go on from the last good checkpoint" if last_checkpoint(self._work) else ""
         return ConfigError(
-            f"the loss is no longer a number after step {self.progress.steps}: the learning rate is too high; "
+            f"the loss is not a number after step {self.progress.steps}: the learning rate is too high; "
             f"give an --lr below {self._config.lr:g}{kept}"
         )
 

@@ -34,7 +34,6 @@ from ce2de_os.distill.pairs import (
     TrainingPair,
     draw_negatives,
     mine_negatives,
-    select_pairs,
     split,
 )
 from ce2de_os.distill.precision import resolve
@@ -194,7 +193,9 @@ class QueryGroups(Dataset[list[Pair]]):
     has its own order, with queries of similar length together, and its own negatives.
     """
 
-    def __init__(self, pairs: Sequence[TrainingPair], config: TeacherConfig, per_pass: int, size: int):
+    def __init__(
+        self, pairs: Sequence[TrainingPair], config: TeacherConfig, per_pass: int, size: int
+    ) -> None:
         self._pairs, self._config, self._size = pairs, config, size
         self._per_pass = min(per_pass, len(pairs))
         self._per_epoch = len(pairs) // self._per_pass * self._per_pass

@@ -1,50 +1,45 @@
-"""The training loop: resumable at any moment, repeatable with a token budget."""
+"""The training loop: resumable at any moment, repeatable with a token budget.
+
+Devices and processes are accelerate's business: one CPU, one GPU, or several with ``accelerate launch``, each
+process taking every n-th batch.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from accelerate import Accelerator
+from torch import Tensor
 
-from ce2de_os.arrays import Embeddings, l2_normalize, token_batches
-from ce2de_os.distill import losses
+from ce2de_os.arrays import token_batches
+from ce2de_os.distill.batches import Batch, TrainingSet, batches
 from ce2de_os.distill.config import DistillConfig
+from ce2de_os.distill.losses import ranking_loss, text_loss
 from ce2de_os.distill.precision import autocast
-from ce2de_os.distill.teacher import embed_ids
+from ce2de_os.distill.ranking import RankingBatch, RankingSet
 from ce2de_os.errors import DataError
 from ce2de_os.student import Ids, StudentModel, pad, padded_length
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 30.0
-DEV_CHECKS = 8  # measurements on the held-out texts in one run, evenly spread
-NEIGHBOURS = 10
+DEV_CHECKS = 8  # measurements of the dev metric in one run, evenly spread
+CURVE_POINTS = 100
 HEAD_RATE = 2.0  # the head learns faster than the body: it is linear and well started
-_SORT_TEXTS = 4096  # texts sorted by length together: few enough that epochs differ, enough to avoid padding
+_FREE_SETTINGS = ("minutes", "tokens", "threads", "precision", "lr")  # may change between two sittings
 
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """Token ids with the teacher's embeddings ``targets``, ``(N, D)`` float16.
-
-    The last ``held_out`` texts are measured on, not trained on.
-    """
-
-    ids: Ids
-    targets: NDArray[np.float16]
-    held_out: int
-
-    @property
-    def trained(self) -> int:
-        """How many texts are trained on."""
-        return len(self.ids) - self.held_out
+Measure = Callable[[StudentModel], float | None]
+"""The dev metric, higher is better; ``None`` where there is nothing to measure on."""
 
 
 @dataclass
@@ -52,21 +47,19 @@ class Progress:
     """Where a run stands.
 
     Attributes:
-        epoch: passes over the texts that are complete.
-        batch: batches of the current pass that are done.
         steps: optimiser steps.
         tokens: tokens trained on, special tokens included, padding not.
         elapsed_s: time spent training, over all sittings.
         loss: running mean of the loss.
-        dev: ``(tokens, overlap)`` for each measurement on the held-out texts.
+        curve: ``(tokens, loss)``, about a hundred points.
+        dev: ``(tokens, metric)`` for each measurement of the dev metric.
     """
 
-    epoch: int = 0
-    batch: int = 0
     steps: int = 0
     tokens: int = 0
     elapsed_s: float = 0.0
     loss: float = 0.0
+    curve: list[tuple[int, float]] = field(default_factory=list)
     dev: list[tuple[int, float]] = field(default_factory=list)
 
     def done(self, config: DistillConfig) -> float:
@@ -90,35 +83,40 @@ def train(
     precision: str,
     checkpoint: Path,
     report: Report,
+    measure: Measure,
 ) -> Progress:
-    """Train ``student`` in place until the budget is spent.
+    """Train ``student`` in place until the budget is spent; it ends with the weights that measured best.
 
     ``checkpoint`` is written twice a minute; if it exists, the run goes on from there with the batches that
     an uninterrupted run would have seen.
 
     Raises:
-        DataError: the checkpoint belongs to another configuration or other texts.
+        DataError: the checkpoint belongs to another configuration or other texts, or the loss is no longer a
+            number; the last good checkpoint is kept.
     """
-    optimizer = _optimizer(student, config)
-    progress = _restore(checkpoint, student, optimizer, config, data)
+    run = _Run(student, data, config, precision, checkpoint)
+    progress = run.restore()
     started, saved = time.monotonic() - progress.elapsed_s, time.monotonic()
     student.train()
-    for batch in _batches(data, config, progress):
-        factor = schedule(progress.done(config), config.warmup, config.decay)
-        loss = _step(student, optimizer, data, batch, config, precision, factor)
+    for group in run.batches(progress.steps):
+        loss = run.step(group, schedule(progress.done(config), config.warmup, config.decay), progress.steps)
         progress.steps += 1
-        progress.tokens += sum(len(data.ids[row]) for row in batch)
-        progress.elapsed_s = time.monotonic() - started
         progress.loss += (loss - progress.loss) * max(0.01, 1 / progress.steps)
+        progress.tokens, progress.elapsed_s = run.agree(
+            progress.tokens, _tokens(group, data), time.monotonic() - started
+        )
         done = progress.done(config)
+        if len(progress.curve) < int(done * CURVE_POINTS):
+            progress.curve.append((progress.tokens, round(progress.loss, 5)))
         if len(progress.dev) < int(done * DEV_CHECKS):
-            _measure(student, data, precision, progress)
+            run.measure(measure, progress)
         report(progress, done)
         if done >= 1:
             break
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
-            _save(checkpoint, student, optimizer, progress, config, data)
+            run.save(progress)
             saved = time.monotonic()
+    run.take_best(progress)
     student.eval()
     return progress
 
@@ -130,140 +128,176 @@ def schedule(done: float, warmup: float, decay: float) -> float:
     return max(0.0, min(1.0, rise, fall)) if done > 0 else min(1.0, 0.01 if warmup else 1.0)
 
 
-def epoch_batches(lengths: Sequence[int], config: DistillConfig, epoch: int) -> list[list[int]]:
-    """The batches of one pass: texts of similar length together, in an order drawn from seed and epoch."""
-    rng = np.random.default_rng((config.seed, epoch))
-    order = rng.permutation(len(lengths))
-    batches: list[list[int]] = []
-    for start in range(0, len(order), _SORT_TEXTS):
-        part = order[start : start + _SORT_TEXTS].tolist()
-        for positions in token_batches([lengths[row] for row in part], config.batch_tokens):
-            rows = [part[position] for position in positions]
-            batches += [rows[i : i + config.batch_texts] for i in range(0, len(rows), config.batch_texts)]
-    return [batches[index] for index in rng.permutation(len(batches))]
+class _Run:
+    """A student with its optimiser, on whatever devices there are."""
+
+    def __init__(
+        self,
+        student: StudentModel,
+        data: TrainingSet,
+        config: DistillConfig,
+        precision: str,
+        checkpoint: Path,
+    ) -> None:
+        self.student, self.data, self.config = student, data, config
+        self.precision, self.checkpoint, self.best = precision, checkpoint, checkpoint.with_name("best.pt")
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        self.device = self.accelerator.device
+        self.model, self.optimizer = self.accelerator.prepare(student, _optimizer(student, config))
+
+    def batches(self, steps: int) -> Iterator[list[Batch]]:
+        """This process's batches of each step after the first ``steps``."""
+        world, own = self.accelerator.num_processes, self.accelerator.process_index
+        each = self.config.accumulate * world
+        stream = batches(self.data, self.config, steps * each)
+        while True:
+            yield list(islice(stream, each))[own::world]
+
+    def step(self, group: Sequence[Batch], factor: float, number: int) -> float:
+        """One step of the optimiser on the mean loss of ``group``; returns that loss."""
+        for parameters in self.optimizer.param_groups:
+            parameters["lr"] = parameters["peak"] * factor
+        total = 0.0
+        for index, batch in enumerate(group):
+            last = index == len(group) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.model):
+                loss = self._loss(batch) / len(group)
+                self.accelerator.backward(loss)
+            total += float(loss.detach())
+        if not math.isfinite(total):
+            raise DataError(
+                f"step {number + 1}: the loss is no longer a number; the last good checkpoint is kept in "
+                f"{self.checkpoint.parent}: start the same run again with a lower learning rate than "
+                f"{self.config.lr:g} to go on from it"
+            )
+        self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return total
+
+    def _loss(self, batch: Batch) -> Tensor:
+        terms = []
+        if batch.texts is not None:
+            targets = torch.from_numpy(self.data.targets[batch.texts].astype(np.float32)).to(self.device)
+            embeddings = self._embed([self.data.ids[row] for row in batch.texts])
+            terms.append(
+                text_loss(self.config.losses, embeddings, torch.nn.functional.normalize(targets, dim=1))
+            )
+        if batch.ranking is not None and self.data.ranking is not None:
+            terms.append(self._ranking_loss(batch.ranking, self.data.ranking))
+        return torch.stack(terms).sum()
+
+    def _ranking_loss(self, batch: RankingBatch, data: RankingSet) -> Tensor:
+        size, candidates = batch.documents.shape
+        texts = [data.queries[row] for row in batch.queries]
+        texts += [data.documents[row] for row in batch.documents.flatten().tolist()]
+        embeddings = self._embed(texts)
+        logits = torch.from_numpy(batch.logits).to(self.device)
+        documents = embeddings[size:].view(size, candidates, -1)
+        return ranking_loss(self.config.losses, embeddings[:size], documents, logits, self.config.temperature)
+
+    def _embed(self, ids: Ids) -> Tensor:
+        """Embeddings in the order given, in forward passes of similar length."""
+        parts, order = [], []
+        with autocast(self.precision, self.device.type):
+            for rows in token_batches([padded_length(len(row)) for row in ids], self.config.batch_tokens):
+                parts.append(self.model(*(t.to(self.device) for t in pad([ids[row] for row in rows]))))
+                order += rows
+        return torch.cat(parts)[torch.tensor(np.argsort(order), device=self.device)]
+
+    def agree(self, tokens: int, own: int, elapsed_s: float) -> tuple[int, float]:
+        """Tokens seen and time spent, the same in all processes, so that all stop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return tokens + own, elapsed_s
+        both = torch.tensor([float(own), elapsed_s / self.accelerator.num_processes], device=self.device)
+        summed = self.accelerator.reduce(both, reduction="sum")
+        return tokens + int(summed[0]), float(summed[1])
+
+    def measure(self, measure: Measure, progress: Progress) -> None:
+        """Measure the dev metric, and keep the weights if they are the best so far."""
+        self.student.eval()
+        value = measure(self.student)
+        self.student.train()
+        if value is None:
+            return
+        best = max((earlier for _, earlier in progress.dev), default=-math.inf)
+        progress.dev.append((progress.tokens, round(value, 4)))
+        logger.info("measured", extra={"action": "distill_dev", "metric": value, "steps": progress.steps})
+        if round(value, 4) >= best and self.accelerator.is_main_process:
+            _write(self.best, {"student": self.student.state_dict()})
+
+    def take_best(self, progress: Progress) -> None:
+        """Go back to the best weights if the last measurement was not the best."""
+        self.accelerator.wait_for_everyone()
+        if progress.dev and progress.dev[-1][1] < max(value for _, value in progress.dev):
+            self.student.load_state_dict(torch.load(self.best, weights_only=True)["student"])
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            self.best.unlink(missing_ok=True)
+
+    def save(self, progress: Progress) -> None:
+        """Write the checkpoint."""
+        if self.accelerator.is_main_process:
+            state = {
+                "key": _run_key(self.config, self.data),
+                "progress": asdict(progress),
+                "student": self.student.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            }
+            _write(self.checkpoint, state)
+
+    def restore(self) -> Progress:
+        """Load the checkpoint if there is one."""
+        if not self.checkpoint.is_file():
+            return Progress()
+        state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
+        if state["key"] != _run_key(self.config, self.data):
+            raise DataError(
+                f"{self.checkpoint}: a run with other settings or texts was started here; "
+                "repeat it with the same ones to go on, or choose another --out"
+            )
+        self.student.load_state_dict(state["student"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, peak in zip(self.optimizer.param_groups, _peaks(self.config), strict=True):
+            group["peak"] = peak
+        progress = Progress(**state["progress"])
+        logger.info("going on from a checkpoint", extra={"action": "distill_resume", "steps": progress.steps})
+        return progress
 
 
-def neighbour_overlap(student: Embeddings, teacher: Embeddings, k: int = NEIGHBOURS) -> float:
-    """Share of each text's ``k`` nearest texts by the teacher that are also its ``k`` nearest by the student.
-
-    A falling loss does not prove that rankings survive; this is a ranking measure that needs no judgements.
-    """
-    near_student, near_teacher = _nearest(student, k), _nearest(teacher, k)
-    common = [len(set(a) & set(b)) for a, b in zip(near_student, near_teacher, strict=True)]
-    return float(np.mean(common)) / k
-
-
-def _nearest(embeddings: Embeddings, k: int) -> list[list[int]]:
-    similarities = embeddings @ embeddings.T
-    np.fill_diagonal(similarities, -np.inf)
-    nearest: list[list[int]] = np.argpartition(-similarities, k, axis=1)[:, :k].tolist()
-    return nearest
+def _tokens(group: Sequence[Batch], data: TrainingSet) -> int:
+    rows: list[Sequence[int]] = []
+    for batch in group:
+        rows += [data.ids[row] for row in batch.texts or ()]
+        if batch.ranking is not None and data.ranking is not None:
+            rows += [data.ranking.queries[row] for row in batch.ranking.queries]
+            rows += [data.ranking.documents[row] for row in batch.ranking.documents.flatten().tolist()]
+    return sum(map(len, rows))
 
 
-def _measure(student: StudentModel, data: TrainingSet, precision: str, progress: Progress) -> None:
-    if data.held_out <= NEIGHBOURS:
-        return  # too few texts to have neighbours
-    student.eval()
-    embeddings = embed_ids(student, data.ids[data.trained :], precision)
-    student.train()
-    targets = l2_normalize(data.targets[data.trained :].astype(np.float32))
-    overlap = neighbour_overlap(embeddings, targets)
-    progress.dev.append((progress.tokens, round(overlap, 4)))
-    logger.info(
-        "measured on held-out texts",
-        extra={"action": "distill_dev", "overlap": overlap, "steps": progress.steps},
-    )
-
-
-def _batches(data: TrainingSet, config: DistillConfig, progress: Progress) -> Iterator[list[int]]:
-    """Endless batches from where ``progress`` stands, which is moved along."""
-    lengths = [padded_length(len(row)) for row in data.ids[: data.trained]]
-    while True:
-        batches = epoch_batches(lengths, config, progress.epoch)
-        for batch in batches[progress.batch :]:
-            progress.batch += 1
-            yield batch
-        progress.epoch, progress.batch = progress.epoch + 1, 0
-
-
-def _step(
-    student: StudentModel,
-    optimizer: torch.optim.Optimizer,
-    data: TrainingSet,
-    batch: list[int],
-    config: DistillConfig,
-    precision: str,
-    factor: float,
-) -> float:
-    targets = torch.from_numpy(data.targets[batch].astype(np.float32))
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * factor
-    with autocast(precision):
-        embeddings = student(*pad([data.ids[row] for row in batch]))
-    loss = losses.by_name(config.loss, embeddings, torch.nn.functional.normalize(targets, dim=1))
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-    optimizer.step()
-    return float(loss.detach())
+def _peaks(config: DistillConfig) -> tuple[float, float]:
+    return config.lr, HEAD_RATE * config.lr
 
 
 def _optimizer(student: StudentModel, config: DistillConfig) -> torch.optim.Optimizer:
     if not config.train_embeddings:
         student.body.embeddings.requires_grad_(False)
     body = [parameter for parameter in student.body.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": body, "peak": config.lr},
-        {"params": list(student.head.parameters()), "peak": HEAD_RATE * config.lr},
-    ]
+    parts = (body, list(student.head.parameters()))
+    groups = [{"params": part, "peak": peak} for part, peak in zip(parts, _peaks(config), strict=True)]
     return torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
 
 
 def _run_key(config: DistillConfig, data: TrainingSet) -> dict[str, Any]:
-    """What must be equal for a checkpoint to fit; the budget may be changed between sittings."""
-    key = asdict(config)
-    for free in ("minutes", "tokens", "threads", "precision"):
-        del key[free]
-    return key | {"texts": len(data.ids), "first": list(data.ids[0]), "layers": list(config.layers)}
+    """What must be equal for a checkpoint to fit; budget and learning rate may change between sittings."""
+    key = {name: value for name, value in config.plain().items() if name not in _FREE_SETTINGS}
+    queries = len(data.ranking.queries) if data.ranking is not None else 0
+    first = list(data.ids[0]) if len(data.ids) else []
+    return key | {"texts": len(data.ids), "first": first, "queries": queries}
 
 
-def _save(
-    path: Path,
-    student: StudentModel,
-    optimizer: torch.optim.Optimizer,
-    progress: Progress,
-    config: DistillConfig,
-    data: TrainingSet,
-) -> None:
-    state = {
-        "key": _run_key(config, data),
-        "progress": asdict(progress),
-        "student": student.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
-    # A kill in the middle of writing must leave the previous checkpoint whole.
+def _write(path: Path, state: dict[str, Any]) -> None:
+    # A kill in the middle of writing must leave the previous file whole.
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     partial.replace(path)
-
-
-def _restore(
-    path: Path,
-    student: StudentModel,
-    optimizer: torch.optim.Optimizer,
-    config: DistillConfig,
-    data: TrainingSet,
-) -> Progress:
-    if not path.is_file():
-        return Progress()
-    state = torch.load(path, weights_only=True)
-    if state["key"] != _run_key(config, data):
-        raise DataError(
-            f"{path}: a run with other settings or texts was started here; "
-            "repeat it with the same ones to go on, or choose another --out"
-        )
-    student.load_state_dict(state["student"])
-    optimizer.load_state_dict(state["optimizer"])
-    progress = Progress(**state["progress"])
-    logger.info("going on from a checkpoint", extra={"action": "distill_resume", "steps": progress.steps})
-    return progress

@@ -81,6 +81,8 @@ def _measure(artifact: Artifact, student: StudentModel, sample: Sequence[str], t
 
 def _settings(name: str, student: StudentModel, recipe: dict[str, Any]) -> dict[str, Any]:
     readout = "of every depth" if student.readout == "all" else "of the last layer"
+    if student.pooled:
+        readout += ", which has one query a text"
     packages = ("onnx", "onnxruntime", "optimum", "optimum-onnx")
     return {
         "name": name,

@@ -29,7 +29,9 @@ class StudentGraph(torch.nn.Module):
         self.words = embeddings.word_embeddings
         self.positions = torch.nn.Parameter(positions + embeddings.token_type_embeddings.weight[0])
         self.norm = embeddings.LayerNorm
-        self.layers = torch.nn.ModuleList(_Layer(layer, self.config) for layer in student.body.encoder.layer)
+        layers = list(student.body.encoder.layer)
+        self.pooled = _PooledLayer(layers.pop()) if student.pooled else None
+        self.layers = torch.nn.ModuleList(_Layer(layer, self.config) for layer in layers)
         self.readout = student.readout
         self.head = student.head
 
@@ -41,8 +43,10 @@ class StudentGraph(torch.nn.Module):
         for layer in self.layers:
             states.append(layer(states[-1], hidden))
         shares = (mask / mask.sum(dim=1, keepdim=True).clamp(min=1.0))[:, None, :]
-        chosen = states if self.readout == "all" else states[-1:]
-        pooled = torch.cat([(shares @ state).squeeze(1) for state in chosen], dim=1)
+        depths = [(shares @ state).squeeze(1) for state in states]
+        if self.pooled is not None:
+            depths.append(self.pooled(states[-1], depths[-1], hidden[:, 0]))
+        pooled = torch.cat(depths, dim=1) if self.readout == "all" else depths[-1]
         embeddings: Tensor = self.head(pooled)
         return embeddings / embeddings.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-12)
 
@@ -74,4 +78,37 @@ class _Layer(torch.nn.Module):
         states = self.attention_norm(states + self.attention_output(context))
         inner = torch.nn.functional.gelu(self.intermediate(states))
         result: Tensor = self.output_norm(states + self.output(inner))
+        return result
+
+
+class _PooledLayer(torch.nn.Module):
+    """A BERT layer with one query a text, see `ce2de_os.student.pooled_layer`."""
+
+    def __init__(self, layer: Any) -> None:  # noqa: ANN401 - transformers has no types
+        super().__init__()
+        own = layer.attention.self
+        heads, size = own.num_attention_heads, own.attention_head_size
+        self.heads, self.size = heads, size
+        self.query = torch.nn.Linear(heads * size, heads * size)
+        self.query.weight.data = own.query.weight.data / math.sqrt(size)
+        self.query.bias.data = own.query.bias.data / math.sqrt(size)
+        self.keys = torch.nn.Parameter(own.key.weight.data.view(heads, size, heads * size))
+        self.values = torch.nn.Parameter(
+            own.value.weight.data.view(heads, size, heads * size).transpose(1, 2).contiguous()
+        )
+        self.value_bias = torch.nn.Parameter(own.value.bias.data)
+        self.attention_output = layer.attention.output.dense
+        self.attention_norm = layer.attention.output.LayerNorm
+        self.intermediate = layer.intermediate.dense
+        self.output = layer.output.dense
+        self.output_norm = layer.output.LayerNorm
+
+    def forward(self, states: Tensor, query: Tensor, hidden: Tensor) -> Tensor:
+        width = self.heads * self.size
+        asked = (self.query(query).view(-1, self.heads, 1, self.size) @ self.keys).view(-1, self.heads, width)
+        seen = torch.softmax(asked @ states.transpose(1, 2) + hidden, dim=-1) @ states
+        context = (seen.unsqueeze(2) @ self.values).reshape(-1, width) + self.value_bias
+        attended = self.attention_norm(query + self.attention_output(context))
+        inner = torch.nn.functional.gelu(self.intermediate(attended))
+        result: Tensor = self.output_norm(attended + self.output(inner))
         return result

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ce2de_os.distill.init import copy_layers, ridge, solve_head
+from ce2de_os.distill.bodies import as_bert
+from ce2de_os.distill.init import cut_student, ridge, solve_head
 from ce2de_os.distill.teacher import embed_ids
 from ce2de_os.errors import ConfigError
 
@@ -32,7 +33,7 @@ def test_ridge_penalty_shrinks_the_weight_by_hand():
 
 
 def test_layers_are_copied_in_the_order_given(teacher):
-    student = copy_layers(teacher, (0, 2), "all")
+    student = cut_student(as_bert(teacher.model, "tiny"), (0, 2), dim=32, readout="all")
     for mine, index in zip(student.body.encoder.layer, (0, 2), strict=True):
         expected = teacher.model.encoder.layer[index].output.dense.weight
         assert torch.equal(mine.output.dense.weight, expected)
@@ -42,14 +43,14 @@ def test_layers_are_copied_in_the_order_given(teacher):
 
 
 def test_a_layer_that_does_not_exist_is_named(teacher):
-    with pytest.raises(ConfigError, match="got 0,9, expected numbers from 0 to 2"):
-        copy_layers(teacher, (0, 9), "all")
+    with pytest.raises(ConfigError, match="got 9, expected numbers from 0 to 2"):
+        cut_student(as_bert(teacher.model, "tiny"), (0, 9), dim=32)
 
 
 def test_a_student_with_every_layer_can_copy_its_teacher(teacher):
     rng = np.random.default_rng(0)
     ids = [rng.integers(4, 60, size=rng.integers(3, 12)).tolist() for _ in range(200)]
-    student = copy_layers(teacher, (0, 1, 2), "last")
+    student = cut_student(as_bert(teacher.model, "tiny"), (0, 1, 2), dim=32)
     targets = embed_ids(teacher.embed, ids, "fp32")
     solve_head(student, ids, targets, "fp32")
     cosines = np.sum(embed_ids(student, ids, "fp32") * targets, axis=1)

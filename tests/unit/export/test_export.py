@@ -24,14 +24,15 @@ from ce2de_os.student import StudentModel, pad
 from tests.unit.distill.tiny import WORDS, save_tiny_teacher
 
 
-@pytest.fixture(scope="module", params=["all", "last"])
+@pytest.fixture(scope="module", params=[("all", False), ("last", False), ("all", True), ("last", True)])
 def student(request):
     torch.manual_seed(3)
+    readout, pooled = request.param
     config = BertConfig(
         vocab_size=5 + len(WORDS), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
         intermediate_size=64, max_position_embeddings=256,
     )  # fmt: skip
-    return StudentModel(BertModel(config, add_pooling_layer=False), 16, request.param).eval()
+    return StudentModel(BertModel(config, add_pooling_layer=False), 16, readout, pooled=pooled).eval()
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,8 @@ def test_quantized_weights_are_signed_and_have_seven_bits(student, float_path, t
     model = onnx.load(quantize(float_path, tmp_path, student.body.config))
     products = [node for node in model.graph.node if node.op_type == "MatMulInteger"]
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    assert len(products) == 2 * 4  # in each layer: query-key-value, output, intermediate, output
+    # In each layer: query-key-value, output, intermediate, output. A pooled layer stays float32.
+    assert len(products) == (1 if student.pooled else 2) * 4
     for node in products:
         weight = tensors[node.input[1]]
         assert weight.dtype == np.int8

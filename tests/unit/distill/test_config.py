@@ -1,0 +1,37 @@
+"""Settings of a distillation, and the losses' spelling."""
+
+from __future__ import annotations
+
+import pytest
+
+from ce2de_os.distill.config import DistillConfig, parse_losses
+from ce2de_os.errors import ConfigError
+
+
+def test_losses_have_weights():
+    assert parse_losses("l2, kl=0.5") == {"l2": 1.0, "kl": 0.5}
+
+
+@pytest.mark.parametrize("text", ["l3", "l2,l2", "kl=x", "kl=0", "kl=-1", "kl=nan", ""])
+def test_wrong_losses_are_refused(text):
+    with pytest.raises(ConfigError, match="losses: got"):
+        parse_losses(text)
+
+
+def test_kinds_of_losses():
+    assert DistillConfig(losses={"l2": 1.0}).reads_texts
+    assert not DistillConfig(losses={"l2": 1.0}).ranks
+    assert DistillConfig(losses={"kl": 1.0}).ranks
+    assert not DistillConfig(losses={"kl": 1.0}).reads_texts
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lr": 0.0}, {"lr": float("nan")}, {"minutes": -1.0}, {"tokens": 0}, {"layers": ()}, {"losses": {}},
+        {"candidates": 1}, {"accumulate": 0}, {"init": "ce"},
+    ],
+)  # fmt: skip
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        DistillConfig(**wrong)
