@@ -159,8 +159,8 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
         beside = path.with_suffix(".partial")
         beside.write_text(json.dumps(asdict(self.progress)), encoding="utf-8")
         beside.replace(path)
-        for folder in self._work.glob("best-*"):
-            if folder != self.best_folder:
+        for folder in (*self._work.glob("best-*"), *self._work.glob("checkpoint-*")):
+            if folder not in (self.best_folder, path.parent):
                 shutil.rmtree(folder)
 
     def _is_due(self, done: float) -> bool:

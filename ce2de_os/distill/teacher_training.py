@@ -274,7 +274,7 @@ def _trainer(
     arguments = TrainingArguments(
         output_dir=str(work), max_steps=steps, per_device_train_batch_size=per_pass,
         gradient_accumulation_steps=accumulate, learning_rate=config.lr, weight_decay=0.01, max_grad_norm=1.0,
-        bf16=encoder.precision == "bf16", use_cpu=on_cpu, seed=config.seed, save_total_limit=2,
+        bf16=encoder.precision == "bf16", use_cpu=on_cpu, seed=config.seed,
         save_strategy="no", eval_strategy="no", logging_strategy="no", report_to="none", disable_tqdm=True,
         remove_unused_columns=False, dataloader_pin_memory=not on_cpu,
     )  # fmt: skip
