@@ -25,7 +25,13 @@ from accelerate import PartialState
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import Dataset
-from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments, set_seed
+from transformers import (
+    AutoModelForSequenceClassification,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
 
 from ce2de_os.distill.cross_encoder import CrossEncoder, Pair
 from ce2de_os.distill.models import LOAD_ERRORS, best_device, first_line, load_tokenizer, locate
@@ -232,6 +238,7 @@ class _TeacherTrainer(Trainer):  # type: ignore[misc]
 
     def __init__(self, width: int, config: TeacherConfig, keeper: ProgressKeeper, **settings: object) -> None:
         super().__init__(callbacks=[keeper], **settings)
+        self.remove_callback(PrinterCallback)  # it writes to stdout
         self._width, self._config, self._keeper = width, config, keeper
         self._loss = softmax_loss if config.loss == "softmax" else bce_loss
         # Its own scaling by labels does not know this loss; without it, accumulated losses are averaged.

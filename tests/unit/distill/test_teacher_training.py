@@ -131,17 +131,18 @@ def test_collating_sorts_and_remembers_the_order(config):
 
 
 @pytest.mark.parametrize("loss", ["softmax", "bce"])
-def test_training_learns_and_writes_a_cross_encoder(config, tmp_path, loss):
+def test_training_learns_and_writes_a_cross_encoder(config, tmp_path, loss, capfd):
     seen = []
     facts = run(
         replace(config, loss=loss), tmp_path / "teacher", report=lambda progress, done: seen.append(done)
     )
-    assert facts["dev_mrr_after"] > 0.9 > facts["dev_mrr_before"]
+    assert facts["dev_mrr_after"] > facts["dev_mrr_before"] + 0.3
     assert facts["counts"] == {
         "read": 120, "empty": 0, "repeated": 0, "used": 120, "trained": 108, "held_out": 12,
     }  # fmt: skip
     assert json.loads((tmp_path / "teacher" / "teacher.json").read_text()) == facts
     assert seen == [step / 30 for step in range(31)]
+    assert capfd.readouterr().out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["teacher"]
     teacher = load_cross_encoder(str(tmp_path / "teacher"))
     right, wrong = teacher.logits([("bab", " ".join(LOW[:6])), ("bab", " ".join(HIGH[:6]))])
