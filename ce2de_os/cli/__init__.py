@@ -20,6 +20,7 @@ COMMANDS = {
     "doctor": ("ce2de_os.cli.doctor", "Check cluster, broker, workers and model; tell the cure."),
     "local": ("ce2de_os.cli.local", "Start and stop a real OpenSearch and Redis on this machine."),
     "probe": ("ce2de_os.cli.probe", "Show which layers of a cross-encoder find documents well."),
+    "train": ("ce2de_os.cli.train", "Train a cross-encoder for your domain, to distil from."),
     "distill": ("ce2de_os.cli.distill", "Train a two-layer student from an encoder and plain texts."),
     "export": ("ce2de_os.cli.export", "Turn a student into a quantized ONNX model folder."),
     "reindex": ("ce2de_os.cli.reindex", "Embed an index's documents and move its alias."),

@@ -15,7 +15,13 @@ from ce2de_os.distill.trainer import Progress
 
 LINE_SECONDS = 30.0
 _BARS = "▁▂▃▄▅▆▇█"
-_TITLES = {"texts": "Reading the texts", "teacher": "Teacher reads", "train": "Training"}
+_TITLES = {
+    "texts": "Reading the texts",
+    "pairs": "Reading the pairs",
+    "negatives": "Finding negatives",
+    "teacher": "Teacher reads",
+    "train": "Training",
+}
 
 
 class ConsoleProgress:
@@ -43,14 +49,15 @@ class ConsoleProgress:
 
     def phase(self, name: str, done: int, total: int) -> None:
         """Show a phase of the preparation."""
-        self._show(name, done / max(total, 1), f"{done:,} of {total:,}" if total > 1 else "")
+        self.show(name, done / max(total, 1), f"{done:,} of {total:,}" if total > 1 else "")
 
     def training(self, progress: Progress, done: float) -> None:
         """Show the training: loss, neighbours shared with the teacher, tokens a second."""
         rate = progress.tokens / max(progress.elapsed_s, 1e-9)
-        self._show("train", done, f"loss {progress.loss:.4f}  dev {_curve(progress)}  {rate:,.0f} tokens/s")
+        self.show("train", done, f"loss {progress.loss:.4f}  dev {_curve(progress)}  {rate:,.0f} tokens/s")
 
-    def _show(self, name: str, done: float, note: str) -> None:
+    def show(self, name: str, done: float, note: str) -> None:
+        """Show the step ``name`` at share ``done``, with a note in words."""
         if self._live:
             if name not in self._tasks:
                 self._tasks[name] = self._bar.add_task(_TITLES[name], total=1.0, note="")

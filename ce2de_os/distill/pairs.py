@@ -1,0 +1,185 @@
+"""Training pairs of a cross-encoder: read, cleaned, and given passages that look right but are not.
+
+Hard negatives are the best lexical matches that are not the query's own passage: the setting in which a
+cross-encoder must be better than the first stage (Nogueira and Cho, arXiv 1901.04085).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import bm25s
+
+from ce2de_os.errors import DataError
+from ce2de_os.records import json_lines
+
+POOL = 30
+"""Hard negatives kept for each query; every pass over the data draws from them anew."""
+
+_QUERIES_AT_ONCE = 256
+_WORD = r"\w+"
+
+
+@dataclass(frozen=True)
+class TrainingPair:
+    """A query, a passage that answers it, and passages that do not; no ``negatives`` means not known yet."""
+
+    query: str
+    positive: str
+    negatives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """What became of the pairs that were read.
+
+    Attributes:
+        read: pairs found.
+        empty: left out because a side has no text.
+        repeated: left out because the same query and passage came before.
+        used: kept; fewer than the rest if there were more than asked for.
+    """
+
+    read: int = 0
+    empty: int = 0
+    repeated: int = 0
+    used: int = 0
+
+
+def read_pairs(path: Path) -> Iterator[TrainingPair]:
+    """Stream a JSON-lines file, ``.gz`` or not: ``{"query": …, "positive": …, "negatives": […]}``.
+
+    ``negatives`` may be missing.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not of this form; the message names it.
+    """
+    for place, row in json_lines(path):
+        negatives = row.get("negatives") or []
+        if not isinstance(negatives, list) or not all(isinstance(text, str) for text in negatives):
+            raise DataError(f"{place}: 'negatives' is not a list of strings")
+        kept = tuple(text for text in negatives if text.strip() and text != row.get("positive"))
+        yield TrainingPair(_side(row, "query", place), _side(row, "positive", place), kept)
+
+
+def write_pairs(path: Path, pairs: Iterable[TrainingPair]) -> None:
+    """Write a file that `read_pairs` reads, packed with gzip; it appears when it is complete."""
+    partial = path.with_name(f"{path.name}.partial")
+    with gzip.open(partial, "wt", encoding="utf-8", errors="replace") as file:
+        for pair in pairs:
+            row = {"query": pair.query, "positive": pair.positive, "negatives": list(pair.negatives)}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    partial.replace(path)
+
+
+def select_pairs(
+    pairs: Iterable[TrainingPair], limit: int, seed: int
+) -> tuple[list[TrainingPair], PairCounts]:
+    """Leave out pairs without text and repeats, and draw at most ``limit`` of the rest at random.
+
+    Memory grows with ``limit``, and by a hash for each pair read.
+    """
+    rng = random.Random(seed)  # noqa: S311 - sampling, not secrets
+    seen: set[int] = set()
+    kept: list[TrainingPair] = []
+    read = empty = repeated = 0
+    for pair in pairs:
+        read += 1
+        if not pair.query.strip() or not pair.positive.strip():
+            empty += 1
+            continue
+        key = hash((pair.query, pair.positive))
+        if key in seen:
+            repeated += 1
+            continue
+        seen.add(key)
+        if len(kept) < limit:
+            kept.append(pair)
+        elif (place := rng.randrange(len(seen))) < limit:  # reservoir sampling: all have the same chance
+            kept[place] = pair
+    return kept, PairCounts(read, empty, repeated, len(kept))
+
+
+def mine_negatives(pairs: Sequence[TrainingPair], pool: int = POOL) -> list[TrainingPair]:
+    """Give each pair without negatives the ``pool`` best BM25 matches among the other pairs' passages.
+
+    A passage with the text of any of the query's positives is never one of them. A query that matches
+    nothing gets none.
+    """
+    waiting = [row for row, pair in enumerate(pairs) if not pair.negatives]
+    mined = list(pairs)
+    if not waiting:
+        return mined
+    passages = list(dict.fromkeys(pair.positive for pair in pairs))
+    own: dict[str, set[str]] = {}
+    for pair in pairs:
+        own.setdefault(pair.query, set()).add(pair.positive)
+    words = _words(passages)
+    if not any(words):
+        return mined
+    index = bm25s.BM25()
+    index.index(words, show_progress=False)
+    most = max(len(own[pairs[row].query]) for row in waiting)
+    depth = min(len(passages), pool + most)
+    for start in range(0, len(waiting), _QUERIES_AT_ONCE):
+        rows = waiting[start : start + _QUERIES_AT_ONCE]
+        found, scores = index.retrieve(
+            _words([pairs[row].query for row in rows]), k=depth, show_progress=False
+        )
+        for row, ranked, values in zip(rows, found, scores, strict=True):
+            positives = own[pairs[row].query]
+            texts = (passages[place] for place, score in zip(ranked, values, strict=True) if score > 0)
+            hard = [text for text in texts if text not in positives][:pool]
+            mined[row] = replace(pairs[row], negatives=tuple(hard))
+    return mined
+
+
+def draw_negatives(
+    pair: TrainingPair, others: Sequence[TrainingPair], count: int, rng: random.Random
+) -> list[str]:
+    """``count`` negatives for one step: three in four hard ones, the rest other queries' passages.
+
+    Where there are too few hard ones, passages of other queries take their places; a passage may come twice
+    only if ``others`` holds no more.
+    """
+    wanted = min(len(pair.negatives), count - count // 4)
+    drawn = rng.sample(pair.negatives, wanted)
+    tries = 0
+    while len(drawn) < count:
+        other = others[rng.randrange(len(others))]
+        tries += 1
+        usable = other.query != pair.query and other.positive != pair.positive
+        if usable and (other.positive not in drawn or tries > 10 * count):
+            drawn.append(other.positive)
+        elif tries > 100 * count:
+            raise DataError("every pair has the same query or the same passage; expected different ones")
+    return drawn
+
+
+def split(pairs: Sequence[TrainingPair], held_out: int, seed: int) -> tuple[list[TrainingPair], ...]:
+    """``(trained, held out)``: whole queries are held out, so that none is both trained and measured on."""
+    queries = sorted({pair.query for pair in pairs})
+    random.Random(seed).shuffle(queries)  # noqa: S311
+    kept_back = set(queries[:held_out])
+    dev = [pair for pair in pairs if pair.query in kept_back]
+    return [pair for pair in pairs if pair.query not in kept_back], dev
+
+
+def _words(texts: Sequence[str]) -> list[list[str]]:
+    words: list[list[str]] = bm25s.tokenize(
+        list(texts), stopwords=None, token_pattern=_WORD, return_ids=False, show_progress=False
+    )
+    return words
+
+
+def _side(row: dict[str, Any], key: str, place: str) -> str:
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise DataError(f"{place}: missing '{key}', or it is not a string")
+    return value

