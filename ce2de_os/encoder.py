@@ -63,6 +63,11 @@ class OnnxEncoder:
         return self.artifact.fingerprint
 
     @property
+    def space(self) -> str:
+        """The artifact's vector space."""
+        return self.artifact.space
+
+    @property
     def dim(self) -> int:
         """Length of one embedding."""
         return self.artifact.dim

@@ -102,6 +102,7 @@ def distill(
     recipe["dev_metric"] = (
         f"nDCG@10 on {dev.name}" if dev else "nearest neighbours in common with the teacher"
     )
+    recipe["space"] = source.teacher.space if config.shares_space else None
     sample = [passage.text for passage in passages[data.trained :]]
     if examples is not None:
         sample += list(examples.documents.values())
