@@ -25,10 +25,10 @@ from ce2de_os import HybridSearcher, OnnxEncoder
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.index.bulk import WriteAction, write_documents
 from ce2de_os.index.client import connect
+from ce2de_os.index.documents import document_text
 from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.index.templates import target_body
 from ce2de_os.records import Hit, Query, read_documents, read_qrels, read_queries
-from ce2de_os.reindex.source import document_text
 
 FIELDS = ("title", "text")
 MEASURES = {"ndcg_cut_10": "nDCG@10", "recall_100": "recall@100"}
