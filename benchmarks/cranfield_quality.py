@@ -109,7 +109,13 @@ def _indexed(client: OpenSearch, corpus: Path, encoder: OnnxEncoder) -> Iterator
     }
     embeddings = encoder.encode_documents([document_text(source, FIELDS) for source in sources.values()])
     metadata = IndexMetadata(
-        "ce2de_vector", FIELDS, encoder.fingerprint, encoder.dim, encoder.artifact.name, corpus.parent.name
+        "ce2de_vector",
+        FIELDS,
+        encoder.fingerprint,
+        encoder.dim,
+        encoder.artifact.name,
+        corpus.parent.name,
+        encoder.space,
     )
     text = {"properties": {field: {"type": "text", "analyzer": "english"} for field in FIELDS}}
     client.indices.delete(index=index, params={"ignore": [404]})

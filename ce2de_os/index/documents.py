@@ -69,8 +69,10 @@ def documents(
     return found
 
 
-def field_texts(client: OpenSearch, index: str, field: str) -> Iterator[tuple[str, str]]:
-    """Stream the ``doc_id`` and the text in ``field`` of every document that has one, in no order.
+def stream_sources(
+    client: OpenSearch, index: str, fields: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Stream the ``doc_id`` of every document with its ``_source``, cut down to ``fields``, in no order.
 
     It reads the index as it is at the first call (a scroll), whatever is written meanwhile.
 
@@ -78,16 +80,25 @@ def field_texts(client: OpenSearch, index: str, field: str) -> Iterator[tuple[st
         IndexSchemaError: there is no such index.
         BackendError: OpenSearch does not answer or refuses; begin again.
     """
-    body = {"query": {"match_all": {}}, "_source": [field]}
-    with backend_errors(f"read '{field}' of '{index}'"):
+    body = {"query": {"match_all": {}}, "_source": list(fields)}
+    with backend_errors(f"read '{index}'"):
         hits = scan(
             client, query=body, index=index, size=_PAGE, scroll=_KEEP_ALIVE,
             allow_partial_search_results=False,
         )  # fmt: skip
         for hit in hits:
-            text = document_text(hit.get("_source", {}), [field])
-            if text:
-                yield hit["_id"], text
+            yield hit["_id"], hit.get("_source") or {}
+
+
+def field_texts(client: OpenSearch, index: str, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Stream the ``doc_id`` and the text in ``fields`` of every document that has one.
+
+    Order and errors are those of `stream_sources`.
+    """
+    for doc_id, source in stream_sources(client, index, fields):
+        text = document_text(source, fields)
+        if text:
+            yield doc_id, text
 
 
 def _by_id(

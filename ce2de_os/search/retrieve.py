@@ -14,7 +14,7 @@ from ce2de_os.records import Query, ScoredDoc
 from ce2de_os.search import answers, queries
 from ce2de_os.search.queries import Body
 from ce2de_os.search.searcher import QueryEncoder
-from ce2de_os.search.target import embedded_by, read_target
+from ce2de_os.search.target import embedded_in, read_target
 
 _REQUEST = 32  # searches in one `_msearch`: a live cluster has others to serve
 _MOST = 10_000  # OpenSearch's `index.max_result_window`
@@ -70,7 +70,7 @@ class DenseRetriever:
         self._client = client
         self._index = index
         self._encoder = encoder
-        self.vector_field = embedded_by(read_target(client, index), encoder.fingerprint).vector_field
+        self.vector_field = embedded_in(read_target(client, index), encoder.space).vector_field
 
     def __call__(self, asked: Sequence[Query], top_k: int) -> dict[str, list[ScoredDoc]]:
         """The nearest ``top_k`` documents of each query, nearest first; raises like `Bm25Retriever`."""

@@ -16,7 +16,7 @@ from ce2de_os.records import Hit, Leg, ScoredDoc
 from ce2de_os.search import answers, queries
 from ce2de_os.search.answers import Answer, Found
 from ce2de_os.search.queries import Body, Filters
-from ce2de_os.search.target import Target, Version, embedded_by, neural_search_version, read_target
+from ce2de_os.search.target import Target, Version, embedded_in, neural_search_version, read_target
 
 Mode = Literal["hybrid", "bm25", "dense"]
 Fusion = Literal["min_max", "rrf"]
@@ -36,8 +36,8 @@ class QueryEncoder(Protocol):
     """What a searcher needs of an encoder; `ce2de_os.OnnxEncoder` is one."""
 
     @property
-    def fingerprint(self) -> str:
-        """Names the vector space."""
+    def space(self) -> str:
+        """Names the vector space, see `ce2de_os.artifact`."""
 
     def encode_queries(self, texts: Sequence[str], /) -> Embeddings:
         """Encode ``texts`` to ``(B, D)`` float32."""
@@ -171,7 +171,7 @@ class HybridSearcher:
     def _dense_query(self, target: Target, text: str, depth: int, filters: list[Body]) -> Body:
         if self._encoder is None:
             raise ConfigError("only mode 'bm25' works without an encoder; pass one to the searcher")
-        metadata = embedded_by(target, self._encoder.fingerprint)
+        metadata = embedded_in(target, self._encoder.space)
         vector = self._encoder.encode_queries([text])[0].tolist()
         return queries.dense_query(vector, metadata.vector_field, depth, filters)
 

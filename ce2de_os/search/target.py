@@ -57,12 +57,14 @@ def read_target(client: OpenSearch, name: str) -> Target:
     return Target(name, frozenset(mappings), _shards(client, name), texts, vectors, metadata)
 
 
-def embedded_by(target: Target, fingerprint: str) -> IndexMetadata:
-    """The metadata of a target's vectors, if they are those of the model with this fingerprint.
+def embedded_in(target: Target, space: str) -> IndexMetadata:
+    """The metadata of a target's vectors, if they lie in this vector space.
+
+    They may be another model's: a student answers queries over documents that its teacher embedded.
 
     Raises:
         IndexSchemaError: there are no vectors.
-        ArtifactMismatchError: they are another model's.
+        ArtifactMismatchError: they lie in another space.
     """
     metadata = target.metadata
     if metadata is None:
@@ -71,10 +73,10 @@ def embedded_by(target: Target, fingerprint: str) -> IndexMetadata:
             f"ce2de reindex start {target.name} --text-fields {','.join(target.text_fields[:2])}, "
             "or search with mode 'bm25'"
         )
-    if metadata.fingerprint != fingerprint:
+    if not metadata.holds(space):
         raise ArtifactMismatchError(
             f"{target.name}: the index has vectors of {metadata.model} ({metadata.fingerprint[:12]}), "
-            f"this model is another one ({fingerprint[:12]}); pass the index's model in "
+            f"and this model's cannot be compared with them; pass the index's model in "
             f"--artifact or CE2DE_ARTIFACT, or embed again with: ce2de reindex start {metadata.source}"
         )
     return metadata
