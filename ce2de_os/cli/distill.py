@@ -158,7 +158,9 @@ class _Run:
         if not self._wanted("student"):
             return self.facts
         if not finished:
-            self._train(texts or self.sources.texts(self.out, self.progress.phase), cache, dev, examples)
+            if self.config.reads_texts and not texts:
+                texts = self.sources.texts(self.out, self.progress.phase)
+            self._train(texts, cache, dev, examples)
         self.facts["student"] = str(self.out)
         if self._wanted("export"):
             self._export()

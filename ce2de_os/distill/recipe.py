@@ -87,7 +87,7 @@ def distill(
     source = _source(config)
     precision = resolve(config.precision, source.teacher.device.type)
     student = _student(source, config)
-    passages = read_passages(texts, config, phase)
+    passages = read_passages(texts, config, phase) if config.reads_texts else []
     data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
     if examples is not None:
         data = replace(data, ranking=tokenized(examples, source.fast, config))
