@@ -148,13 +148,21 @@ def confidence_interval(scores: Scores, confidence: float = 0.95, seed: int = 0)
 
 
 def paired_t_test(left: Scores, right: Scores) -> float:
-    """Two-sided p-value of Student's paired t-test over the common queries; 1.0 where nothing differs.
+    """Two-sided p-value of Student's paired t-test over the common queries.
+
+    1.0 where nothing differs or there is one query only; 0.0 where all queries differ by the same amount.
 
     Raises:
         DataError: the two have other queries.
     """
     a, b = _paired(left, right)
-    return 1.0 if len(a) < 2 or np.ptp(a - b) == 0 else float(stats.ttest_rel(a, b).pvalue)
+    difference = a - b
+    if len(a) < 2 or np.allclose(difference, 0, rtol=0, atol=1e-12):
+        return 1.0
+    # Without variance the statistic is infinite, or made of rounding errors.
+    if np.allclose(difference, difference[0], rtol=0, atol=1e-12):
+        return 0.0
+    return float(stats.ttest_rel(a, b).pvalue)
 
 
 def _paired(left: Scores, right: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
