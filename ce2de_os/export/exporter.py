@@ -13,11 +13,12 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from ce2de_os.artifact import CANARY_FILE, MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, Artifact
+from ce2de_os.artifact import CANARY_FILE, MODEL_FILE, TOKENIZER_FILE, Artifact
 from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import DataError, ParityError
 from ce2de_os.export import canary
 from ce2de_os.export.activations import fix_activation_scales
+from ce2de_os.export.folder import new_folder
 from ce2de_os.export.graph import StudentGraph
 from ce2de_os.export.onnx_model import export_float, quantize
 from ce2de_os.export.parity import MIN_MEAN_COSINE, MIN_WORST_COSINE, Parity, compare, student_embeddings
@@ -35,7 +36,8 @@ def export(run: Path, out: Path, *, name: str | None = None, threads: int = 1) -
     result stands in ``run/parity.json`` and in the manifest. ``name`` ``None`` means the run folder's name.
 
     Raises:
-        DataError: ``run`` holds no finished student, or ``out`` is not empty and no artifact.
+        DataError: ``run`` holds no finished student, or ``out`` is not empty and no artifact, or cannot be
+            written.
         ParityError: the quantized embeddings are too far from the student's; ``out`` is not written.
     """
     student, recipe, sample = (
@@ -43,11 +45,7 @@ def export(run: Path, out: Path, *, name: str | None = None, threads: int = 1) -
         _read_json(run, "recipe.json"),
         _read_json(run, "sample.json"),
     )
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST_FILE).exists():
-        raise DataError(f"{out}: exists and is not a model folder; choose another --out")
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "artifact"
-        folder.mkdir()
+    with new_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
         _write_files(student, run, sample[::SAMPLE_STEP], folder, Path(scratch))
         settings = _settings(name or run.name, student, recipe)
         artifact = Artifact.create(folder, **settings)
@@ -61,13 +59,12 @@ def export(run: Path, out: Path, *, name: str | None = None, threads: int = 1) -
             )
         settings["recipe"] = {**settings["recipe"], "parity": asdict(parity)}
         Artifact.create(folder, **settings)
-        shutil.copytree(folder, out, dirs_exist_ok=True)
     return Artifact.load(out), parity
 
 
 def _write_files(student: StudentModel, run: Path, texts: Sequence[str], folder: Path, scratch: Path) -> None:
     float_path = export_float(StudentGraph(student, MAX_LENGTH).eval(), scratch)
-    quantize(float_path, scratch, student.body.config).replace(folder / MODEL_FILE)
+    shutil.move(quantize(float_path, scratch, student.body.config), folder / MODEL_FILE)
     shutil.copy(run / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     fix_activation_scales(folder / MODEL_FILE, _token_ids(folder / TOKENIZER_FILE, texts))
     ids = _token_ids(folder / TOKENIZER_FILE, canary.TEXTS)
