@@ -8,6 +8,9 @@
     ├── canary.jsonl     texts with the embeddings that the unquantized model gives them
     └── manifest.json    what it is, what it was made from, and the hashes of the other three
 
+A reranker's folder has the same four files and ``"kind": "reranker"`` in its manifest: its graph takes pairs
+and gives ``logits (B, 1)``, its canaries are pairs with the logits that the exported graph gave them.
+
 The **fingerprint** names the model: it changes whenever the vectors could. It stands in the mapping of every
 index that carries the model's vectors, in every task and in the query helper, so that vectors of two models
 never meet in one ranking. The **space** names what the vectors can be compared with: a student that was
@@ -25,11 +28,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ce2de_os.arrays import Embeddings
 from ce2de_os.errors import ArtifactError, ArtifactNotFoundError
 
 FORMAT = 1
+ENCODER, RERANKER = "encoder", "reranker"
 MODEL_FILE, TOKENIZER_FILE, CANARY_FILE, MANIFEST_FILE = (
     "model.onnx",
     "tokenizer.json",
@@ -60,7 +65,7 @@ class Artifact:
     Attributes:
         folder: where the files lie.
         name: a short name for people.
-        dim: length of one embedding.
+        dim: length of one embedding; 1 for a reranker, which gives one logit.
         max_length: tokens read of a text, special tokens included; the rest is cut off.
         pooling: how token states become one embedding, in words.
         query_prefix: put before every query, ``""`` for none.
@@ -70,6 +75,7 @@ class Artifact:
         fingerprint: 64 hexadecimal digits that name the model.
         space: 64 hexadecimal digits that name the vector space; the fingerprint where the model has it for
             itself.
+        kind: ``"encoder"`` or ``"reranker"``.
     """
 
     folder: Path
@@ -83,17 +89,26 @@ class Artifact:
     recipe: Mapping[str, Any]
     fingerprint: str
     space: str
+    kind: str = ENCODER
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> Artifact:
+    def load(cls, folder: Path | None = None, *, kind: str = ENCODER) -> Artifact:
         """Read a folder's manifest and check every file against it; ``None`` means the packaged student.
+
+        ``kind`` is what the folder has to hold.
 
         Raises:
             ArtifactNotFoundError: the folder or its manifest does not exist.
-            ArtifactError: the manifest is not valid, or a file is missing, damaged or replaced.
+            ArtifactError: the manifest is not valid, a file is missing, damaged or replaced, or the model is
+                of another kind.
         """
         folder = DEFAULT_FOLDER if folder is None else folder
         manifest = _read_manifest(folder)
+        if manifest["kind"] != kind:
+            raise ArtifactError(
+                f"{folder}: holds a model of kind '{manifest['kind']}', expected '{kind}'; "
+                "an encoder is exported from a student, a reranker from a cross-encoder"
+            )
         for name in HASHED_FILES:
             _check_file(folder / name, manifest["files"].get(name, ""))
         fingerprint = _fingerprint(manifest)
@@ -103,7 +118,8 @@ class Artifact:
                 f"(got {manifest['fingerprint'][:12]}, expected {fingerprint[:12]}); export the model again"
             )
         space = manifest.get("space") or fingerprint
-        return cls(folder, **{key: manifest[key] for key in _FIELDS if key != "files"}, space=space)
+        fields = {key: manifest[key] for key in _FIELDS if key != "files"}
+        return cls(folder, **fields, space=space, kind=kind)
 
     @classmethod
     def create(
@@ -119,6 +135,7 @@ class Artifact:
         query_prefix: str = "",
         document_prefix: str = "",
         space: str | None = None,
+        kind: str = ENCODER,
     ) -> Artifact:
         """Write the manifest for a folder that already holds the three other files, and load the result.
 
@@ -129,6 +146,7 @@ class Artifact:
         """
         manifest: dict[str, Any] = {
             "format": FORMAT,
+            "kind": kind,
             "name": name,
             "dim": dim,
             "max_length": max_length,
@@ -143,7 +161,7 @@ class Artifact:
         manifest["space"] = space or manifest["fingerprint"]
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
-        return cls.load(folder)
+        return cls.load(folder, kind=kind)
 
     @property
     def model_path(self) -> Path:
@@ -172,6 +190,23 @@ class Artifact:
             raise ArtifactError(f"{path}: got shape {vectors.shape}, expected ({len(texts)}, {self.dim})")
         return texts, vectors
 
+    def pair_canaries(self) -> tuple[list[tuple[str, str]], NDArray[np.float32]]:
+        """A reranker's canary pairs ``(query, document)`` and the exported graph's logits for them, ``(B,)``.
+
+        Raises:
+            ArtifactError: a line is not such a canary.
+        """
+        path = self.folder / CANARY_FILE
+        try:
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            pairs = [(str(row["query"]), str(row["document"])) for row in rows]
+            logits = np.array([float(row["logit"]) for row in rows], dtype=np.float32)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ArtifactError(f"{path}: not a list of canaries: {error}") from error
+        if not pairs:
+            raise ArtifactError(f"{path}: no canaries")
+        return pairs, logits
+
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST_FILE
@@ -186,6 +221,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{path}: cannot be read: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ArtifactError(f"{path}: not a format {FORMAT} manifest; use the ce2de-os version that wrote it")
+    manifest.setdefault("kind", ENCODER)  # there were no others in the beginning
     for key, kind in _FIELDS.items():
         if not isinstance(manifest.get(key), kind):
             raise ArtifactError(
@@ -222,4 +258,6 @@ def _fingerprint(manifest: Mapping[str, Any]) -> str:
     }
     for key in ("dim", "max_length", "pooling", "query_prefix", "document_prefix"):
         decisive[key] = manifest[key]
+    if manifest["kind"] != ENCODER:
+        decisive["kind"] = manifest["kind"]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
-from tokenizers import Tokenizer
 
 from ce2de_os.arrays import Embeddings, cosine, pad_ids, token_batches
 from ce2de_os.artifact import Artifact
-from ce2de_os.errors import ArtifactError, ConfigError, ParityError
+from ce2de_os.errors import ConfigError, ParityError
+from ce2de_os.runtime import CHARS_PER_TOKEN, load_session, load_tokenizer, readable
 
 CANARY_MIN_COSINE = 0.95
 """Least cosine between this machine's int8 embedding and the stored fp32 one; saturation is far below."""
@@ -22,7 +20,6 @@ BATCH_TOKENS = 512
 """Tokens in one run of the graph, padding included: enough to amortise a call, few enough for the cache."""
 
 _CHUNK_TEXTS = 4096  # texts tokenized at a time, so that memory does not grow with the input
-_CHARS_PER_TOKEN = 32  # text beyond max_length times this is not even tokenized
 
 
 class OnnxEncoder:
@@ -52,9 +49,9 @@ class OnnxEncoder:
             )
         self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
         self._batch_tokens = batch_tokens
-        self._max_chars = self.artifact.max_length * _CHARS_PER_TOKEN
-        self._tokenizer = _load_tokenizer(self.artifact)
-        self._session = _load_session(self.artifact, threads)
+        self._max_chars = self.artifact.max_length * CHARS_PER_TOKEN
+        self._tokenizer = load_tokenizer(self.artifact.tokenizer_path, self.artifact.max_length)
+        self._session = load_session(self.artifact.model_path, threads)
         self._check_canaries()
 
     @property
@@ -98,7 +95,7 @@ class OnnxEncoder:
         embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
         for start in range(0, len(texts), _CHUNK_TEXTS):
             chunk = [
-                prefix + _readable(text[: self._max_chars]) for text in texts[start : start + _CHUNK_TEXTS]
+                prefix + readable(text[: self._max_chars]) for text in texts[start : start + _CHUNK_TEXTS]
             ]
             embeddings[start : start + len(chunk)] = self.encode_ids(self.token_ids(chunk))
         return embeddings
@@ -119,40 +116,3 @@ class OnnxEncoder:
                 f"stored ones, at least {CANARY_MIN_COSINE} expected); "
                 "use another machine or an artifact quantized for it"
             )
-
-
-def _readable(text: str) -> str:
-    """``text`` with lone surrogates replaced by question marks: the tokenizer takes only valid Unicode."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _load_tokenizer(artifact: Artifact) -> Tokenizer:
-    # The tokenizer's own thread pool would take cores of other encoders, and it warns after a fork.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        tokenizer = Tokenizer.from_file(str(artifact.tokenizer_path))
-    except Exception as error:  # the library raises bare Exception
-        raise ArtifactError(f"{artifact.tokenizer_path}: not a tokenizer: {error}") from error
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(artifact.max_length)
-    return tokenizer
-
-
-def _load_session(artifact: Artifact, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Idle threads must not spin: the cores are shared with other workers and with OpenSearch.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    try:
-        return onnxruntime.InferenceSession(
-            str(artifact.model_path),
-            options,
-            providers=["CPUExecutionProvider"],
-            # The fused kernel is slower than the vectorised add and layer norm that it would replace.
-            disabled_optimizers=["SkipLayerNormFusion"],
-        )
-    except Exception as error:  # onnxruntime's exception classes share no public base
-        first_line = str(error).splitlines()[0]
-        raise ArtifactError(f"{artifact.model_path}: ONNX Runtime cannot load it: {first_line}") from error

@@ -89,6 +89,7 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
         self._work, self._config, self._measure, self._report = work, config, measure, report
         self._started = self._saved_s = 0.0
         self._measured_s = self._measuring_s = 0.0
+        self._again: Callable[[], torch.Tensor] | None = None
 
     @property
     def best_folder(self) -> Path:
@@ -101,14 +102,15 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
             return rate(min(1.0, step / self._config.steps), self._config.warmup)
         return rate(self.progress.done(self._config), self._config.warmup)
 
-    def add_loss(self, loss: float) -> None:
-        """Take in the loss of one pass.
+    def add_loss(self, loss: float, again: Callable[[], torch.Tensor]) -> None:
+        """Take in the loss of one pass; ``again`` computes it with the weights as they are then.
 
         Raises:
             ConfigError: it is not a finite number.
         """
         if not abs(loss) < float("inf"):
             raise self._diverged()
+        self._again = again
         self.progress.passes += 1
         self.progress.loss += (loss - self.progress.loss) * max(0.01, 1 / self.progress.passes)
 
@@ -197,7 +199,12 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
             beside.replace(self.best_folder)
 
     def _check_weights(self, model: torch.nn.Module) -> None:
-        if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+        """A step may have ruined the weights; what is kept must give a finite loss."""
+        model.eval()
+        with torch.no_grad():
+            finite = self._again is None or bool(self._again().isfinite())
+        model.train()
+        if not finite:
             raise self._diverged()
 
     def _diverged(self) -> ConfigError:

@@ -34,13 +34,24 @@ from transformers import (
 )
 
 from ce2de_os.distill.cross_encoder import CrossEncoder, Pair
-from ce2de_os.distill.models import LOAD_ERRORS, best_device, first_line, load_tokenizer, locate
+from ce2de_os.distill.models import (
+    LENGTH_STEP,
+    LOAD_ERRORS,
+    best_device,
+    first_line,
+    fit_inputs,
+    load_tokenizer,
+    locate,
+    longest_input,
+    weights_digest,
+)
 from ce2de_os.distill.pairs import (
     PairCounts,
     TrainingPair,
     draw_negatives,
     mine_negatives,
     split,
+    write_pairs,
 )
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.teacher_config import TeacherConfig
@@ -50,12 +61,12 @@ from ce2de_os.errors import ConfigError, DataError
 logger = logging.getLogger(__name__)
 
 TEACHER_FILE = "teacher.json"
+SAMPLE_FILE = "sample.jsonl.gz"  # held-out pairs, on which the export measures
 DEV_QUERIES, DEV_SHARE = 100, 0.1
 DEV_NEGATIVES = 9  # with the positive ten passages: the rank counted by MRR@10 is that among all of them
 FEWEST_PAIRS = 10
 _PASS_TOKENS = {"cpu": 8192, "cuda": 16384}  # of pairs that are held in memory for one backward pass
 _CHUNK_PAIRS = 8  # padded together on a CPU, where padding costs more than small products do
-_LENGTH_STEP = 8
 _SORT_PASSES = 32  # passes whose queries are sorted by length together
 _CHARS_PER_TOKEN = 5
 _ENDLESS_STEPS = 10_000_000
@@ -116,7 +127,7 @@ def train_teacher(
         raise DataError(f"{work}: {error.strerror or error}; the last checkpoint there is kept") from error
     facts = _facts(config, encoder.precision, counts, trained, dev, keeper.progress)
     if trainer.is_world_process_zero():
-        _finish(keeper.best_folder, encoder, work, out, facts)
+        _finish(keeper.best_folder, encoder, dev, work, out, facts)
     return facts
 
 
@@ -157,11 +168,11 @@ def load_base(config: TeacherConfig) -> CrossEncoder:
     if missing:
         raise ConfigError(f"base '{config.base}': is no encoder of its type ({missing[0]} is missing)")
     tokenizer = load_tokenizer(config.base, model.config.vocab_size)
-    # RoBERTa counts positions from 2, so a checkpoint can read two tokens fewer than its table has rows.
-    positions = getattr(model.config, "max_position_embeddings", config.max_length + 2)
-    limit = min(config.max_length, positions - 2)
+    fit_inputs(tokenizer, model)
+    limit = min(config.max_length, longest_input(model.config, tokenizer))
     return CrossEncoder(
-        config.base, model.to(device), tokenizer, limit, _digest(model), device,
+        # Named by its body: the head may be new.
+        config.base, model.to(device), tokenizer, limit, weights_digest(model.base_model), device,
         resolve(config.precision, device.type),
     )  # fmt: skip
 
@@ -257,10 +268,13 @@ class _TeacherTrainer(Trainer):  # type: ignore[misc]
         num_items_in_batch: object = None,
     ) -> torch.Tensor:
         """The loss of one pass; the two last arguments are the Trainer's and not used."""
-        logits = torch.cat([model(**chunk).logits[:, 0] for chunk in inputs["chunks"]]).float()
-        loss: torch.Tensor = self._loss(logits[inputs["places"]].view(-1, self._width))
-        self._keeper.add_loss(float(loss.detach()))
+        loss = self._loss_of(model, inputs)
+        self._keeper.add_loss(float(loss.detach()), partial(self._loss_of, model, inputs))
         return loss
+
+    def _loss_of(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
+        logits = torch.cat([model(**chunk).logits[:, 0] for chunk in inputs["chunks"]]).float()
+        return self._loss(logits[inputs["places"]].view(-1, self._width))
 
 
 def _trainer(
@@ -308,7 +322,7 @@ def collate(encoder: CrossEncoder, chunk: int | None, groups: Sequence[Sequence[
         dict(
             encoder.tokenizer.pad(
                 [encoded[row] for row in order[start : start + size]],
-                padding=True, pad_to_multiple_of=_LENGTH_STEP, return_tensors="pt",
+                padding=True, pad_to_multiple_of=LENGTH_STEP, return_tensors="pt",
             )
         )
         for start in range(0, len(order), size)
@@ -349,13 +363,6 @@ def _check_run(work: Path, config: TeacherConfig, pairs: Sequence[TrainingPair],
     beside.replace(path)
 
 
-def _digest(model: torch.nn.Module) -> str:
-    # Named by the body: the head may be new.
-    from ce2de_os.distill.models import weights_digest
-
-    return weights_digest(model.base_model)  # type: ignore[arg-type]
-
-
 def _facts(
     config: TeacherConfig,
     precision: str,
@@ -381,11 +388,19 @@ def _facts(
     }
 
 
-def _finish(best: Path, encoder: CrossEncoder, work: Path, out: Path, facts: dict[str, Any]) -> None:
+def _finish(
+    best: Path,
+    encoder: CrossEncoder,
+    dev: Sequence[TrainingPair],
+    work: Path,
+    out: Path,
+    facts: dict[str, Any],
+) -> None:
     beside = out.with_name(f"{out.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(best, beside)
     encoder.tokenizer.save_pretrained(beside)
+    write_pairs(beside / SAMPLE_FILE, dev)
     (beside / TEACHER_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     beside.replace(out)
     shutil.rmtree(work)

@@ -8,7 +8,7 @@ of two activations, stay as they are.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,20 @@ from ce2de_os.errors import DataError
 QUANTILE = 0.99
 """The range covers the extremes of all but one text in a hundred; what is beyond is clipped."""
 
+Feeds = Mapping[str, NDArray[np.int64]]
+"""A graph's inputs for one text, or one pair, by their names; each ``(1, L)``."""
+
 _CONTRIB = "com.microsoft"
 _STEPS = 255  # of an unsigned 8-bit integer
 
 
 def fix_activation_scales(path: Path, ids: Sequence[Sequence[int]]) -> None:
+    """`fix_scales` for a graph that takes token ids and their mask; ``ids`` are those of texts."""
+    rows = [np.array([row], dtype=np.int64) for row in ids]
+    fix_scales(path, [{"input_ids": row, "attention_mask": np.ones_like(row)} for row in rows])
+
+
+def fix_scales(path: Path, texts: Sequence[Feeds]) -> None:
     """Rewrite the dynamically quantized graph at ``path`` with scales measured on tokenized texts.
 
     Each text is run alone. Every ``DynamicQuantizeLinear`` becomes a ``QuantizeLinear`` with constants, and
@@ -36,10 +45,10 @@ def fix_activation_scales(path: Path, ids: Sequence[Sequence[int]]) -> None:
     Raises:
         DataError: there are no texts.
     """
-    if not ids:
+    if not texts:
         raise DataError("no texts to measure activations on; distil again with more texts")
     model = onnx.load(path)
-    ranges = _measure(model, ids)
+    ranges = _measure(model, texts)
     model.graph.initializer.extend(_constants(model, ranges))
     nodes = _fuse(model)
     del model.graph.node[:]
@@ -48,7 +57,7 @@ def fix_activation_scales(path: Path, ids: Sequence[Sequence[int]]) -> None:
     onnx.save(model, path)
 
 
-def _measure(model: ModelProto, ids: Sequence[Sequence[int]]) -> dict[str, tuple[float, float]]:
+def _measure(model: ModelProto, texts: Sequence[Feeds]) -> dict[str, tuple[float, float]]:
     """The range of every quantized activation, by the name of its tensor."""
     watched = ModelProto()
     watched.CopyFrom(model)
@@ -57,9 +66,8 @@ def _measure(model: ModelProto, ids: Sequence[Sequence[int]]) -> dict[str, tuple
         watched.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
     lowest, highest = defaultdict(list), defaultdict(list)
-    for row in ids:
-        tokens = np.array([row], dtype=np.int64)
-        found = session.run(names, {"input_ids": tokens, "attention_mask": np.ones_like(tokens)})
+    for feeds in texts:
+        found = session.run(names, dict(feeds))
         for name, values in zip(names, found, strict=True):
             lowest[name].append(values.min())
             highest[name].append(values.max())

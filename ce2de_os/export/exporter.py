@@ -13,11 +13,12 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from ce2de_os.artifact import CANARY_FILE, MANIFEST_FILE, MODEL_FILE, TOKENIZER_FILE, Artifact
+from ce2de_os.artifact import CANARY_FILE, MODEL_FILE, TOKENIZER_FILE, Artifact
 from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import DataError, ParityError
 from ce2de_os.export import canary
 from ce2de_os.export.activations import fix_activation_scales
+from ce2de_os.export.folder import new_folder
 from ce2de_os.export.graph import StudentGraph
 from ce2de_os.export.onnx_model import export_float, quantize
 from ce2de_os.export.parity import MIN_MEAN_COSINE, MIN_WORST_COSINE, Parity, compare, student_embeddings
@@ -45,8 +46,8 @@ def export(
         threads: cores for the check.
 
     Raises:
-        DataError: ``run`` holds no finished student, ``out`` is not empty and no artifact, or the disk is
-            full; ``out`` is then as it was.
+        DataError: ``run`` holds no finished student, or ``out`` is not empty and no artifact, or cannot be
+            written; ``out`` is then as it was.
         ConfigError: ``dim`` is not between 1 and the student's.
         ParityError: the quantized embeddings are too far from the student's; ``out`` is not written.
     """
@@ -55,14 +56,10 @@ def export(
         _read_json(run, "recipe.json"),
         _read_json(run, "sample.json"),
     )
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST_FILE).exists():
-        raise DataError(f"{out}: exists and is not a model folder; choose another --out")
     own = student.dim
     if dim is not None:
         truncate(student, student_embeddings(student, _token_ids(run / TOKENIZER_FILE, sample)), dim)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "artifact"
-        folder.mkdir()
+    with new_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
         _write_files(student, run, sample[::SAMPLE_STEP], folder, Path(scratch))
         settings = _settings(name or run.name, student, recipe, own)
         artifact = Artifact.create(folder, **settings)
@@ -76,28 +73,12 @@ def export(
             )
         settings["recipe"] = {**settings["recipe"], "parity": asdict(parity)}
         Artifact.create(folder, **settings)
-        _replace(folder, out)
     return Artifact.load(out), parity
-
-
-def _replace(folder: Path, out: Path) -> None:
-    """Move ``folder`` to ``out``: copied beside it first, so that ``out`` is never half written."""
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(folder, partial)
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise DataError(f"{out}: cannot be written ({error.strerror}); nothing was changed there") from error
 
 
 def _write_files(student: StudentModel, run: Path, texts: Sequence[str], folder: Path, scratch: Path) -> None:
     float_path = export_float(StudentGraph(student, MAX_LENGTH).eval(), scratch)
-    quantize(float_path, scratch, student.body.config).replace(folder / MODEL_FILE)
+    shutil.move(quantize(float_path, scratch, student.body.config), folder / MODEL_FILE)
     shutil.copy(run / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     fix_activation_scales(folder / MODEL_FILE, _token_ids(folder / TOKENIZER_FILE, texts))
     ids = _token_ids(folder / TOKENIZER_FILE, canary.TEXTS)

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import onnx
+import torch
 from onnxruntime.quantization import QuantFormat, QuantizationMode, QuantType
+from optimum.exporters.onnx.base import OnnxConfig
 from optimum.exporters.onnx.convert import export_pytorch
 from optimum.exporters.onnx.model_configs import BertOnnxConfig
 from optimum.onnxruntime import ORTQuantizer
@@ -37,9 +39,14 @@ class EmbeddingOnnxConfig(BertOnnxConfig):  # type: ignore[misc]
 
 def export_float(graph: StudentGraph, folder: Path) -> Path:
     """Write the float32 ONNX file and return its path."""
+    return export_model(graph, EmbeddingOnnxConfig(graph.config, task="feature-extraction"), folder)
+
+
+def export_model(model: torch.nn.Module, config: OnnxConfig, folder: Path) -> Path:
+    """Write any model's float32 ONNX file, with the inputs and outputs in ``config``, and return its path."""
     path = folder / FLOAT_FILE
     with _quiet():
-        export_pytorch(graph, EmbeddingOnnxConfig(graph.config, task="feature-extraction"), OPSET, path)
+        export_pytorch(model, config, OPSET, path)
     return path
 
 

@@ -170,15 +170,12 @@ def test_an_impossible_length_is_refused(run_folder, tmp_path, dim):
 def test_a_full_disk_leaves_the_model_that_is_there(run_folder, tmp_path, monkeypatch):
     first, _ = export(run_folder, tmp_path / "model")
 
-    def full(source, target, **_):
-        target.mkdir()
-        (target / "model.onnx").write_bytes(b"half")
+    def full(path, *_):
+        path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(exporter.shutil, "copytree", full)
-    with pytest.raises(
-        DataError, match="cannot be written \\(No space left on device\\); nothing was changed"
-    ):
+    monkeypatch.setattr(exporter.canary, "write_canaries", full)
+    with pytest.raises(DataError, match="cannot be written \\(No space left on device\\); free some space"):
         export(run_folder, tmp_path / "model", dim=8)
     assert Artifact.load(tmp_path / "model") == first
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
