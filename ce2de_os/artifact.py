@@ -8,8 +8,8 @@
     ├── canary.jsonl     texts with the embeddings that the unquantized model gives them
     └── manifest.json    what it is, what it was made from, and the hashes of the other three
 
-A reranker's folder has the same four files and ``"kind": "reranker"`` in its manifest: its graph takes pairs and
-gives ``logits (B, 1)``, its canaries are pairs with the logits that the exported graph gave them.
+A reranker's folder has the same four files and ``"kind": "reranker"`` in its manifest: its graph takes pairs
+and gives ``logits (B, 1)``, its canaries are pairs with the logits that the exported graph gave them.
 
 The **fingerprint** names the vector space: it changes whenever the vectors could. It stands in the mapping of
 every index that carries the model's vectors, in every task and in the query helper, so that vectors of two
@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from ce2de_os.arrays import Embeddings
