@@ -25,10 +25,10 @@ from ce2de_os import HybridSearcher, OnnxEncoder
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.index.bulk import WriteAction, write_documents
 from ce2de_os.index.client import connect
+from ce2de_os.index.documents import document_text
 from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.index.templates import target_body
 from ce2de_os.records import Hit, Query, read_documents, read_qrels, read_queries
-from ce2de_os.reindex.source import document_text
 
 FIELDS = ("title", "text")
 MEASURES = {"ndcg_cut_10": "nDCG@10", "recall_100": "recall@100"}
@@ -109,7 +109,13 @@ def _indexed(client: OpenSearch, corpus: Path, encoder: OnnxEncoder) -> Iterator
     }
     embeddings = encoder.encode_documents([document_text(source, FIELDS) for source in sources.values()])
     metadata = IndexMetadata(
-        "ce2de_vector", FIELDS, encoder.fingerprint, encoder.dim, encoder.artifact.name, corpus.parent.name
+        "ce2de_vector",
+        FIELDS,
+        encoder.fingerprint,
+        encoder.dim,
+        encoder.artifact.name,
+        corpus.parent.name,
+        encoder.space,
     )
     text = {"properties": {field: {"type": "text", "analyzer": "english"} for field in FIELDS}}
     client.indices.delete(index=index, params={"ignore": [404]})

@@ -11,9 +11,11 @@
 A reranker's folder has the same four files and ``"kind": "reranker"`` in its manifest: its graph takes pairs
 and gives ``logits (B, 1)``, its canaries are pairs with the logits that the exported graph gave them.
 
-The **fingerprint** names the vector space: it changes whenever the vectors could. It stands in the mapping of
-every index that carries the model's vectors, in every task and in the query helper, so that vectors of two
-models never meet in one ranking.
+The **fingerprint** names the model: it changes whenever the vectors could. It stands in the mapping of every
+index that carries the model's vectors, in every task and in the query helper, so that vectors of two models
+never meet in one ranking. The **space** names what the vectors can be compared with: a student that was
+trained to its teacher's embeddings shares the teacher's space, so that it may answer queries over documents
+that the teacher embedded.
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ class Artifact:
         document_prefix: put before every document, ``""`` for none.
         source: what the weights were made from.
         recipe: how they were made.
-        fingerprint: 64 hexadecimal digits that name the vector space.
+        fingerprint: 64 hexadecimal digits that name the model.
+        space: 64 hexadecimal digits that name the vector space; the fingerprint where the model has it for
+            itself.
         kind: ``"encoder"`` or ``"reranker"``.
     """
 
@@ -84,6 +88,7 @@ class Artifact:
     source: Mapping[str, Any]
     recipe: Mapping[str, Any]
     fingerprint: str
+    space: str
     kind: str = ENCODER
 
     @classmethod
@@ -112,8 +117,9 @@ class Artifact:
                 f"{folder / MANIFEST_FILE}: the fingerprint does not belong to these settings "
                 f"(got {manifest['fingerprint'][:12]}, expected {fingerprint[:12]}); export the model again"
             )
+        space = manifest.get("space") or fingerprint
         fields = {key: manifest[key] for key in _FIELDS if key != "files"}
-        return cls(folder, **fields, kind=kind)
+        return cls(folder, **fields, space=space, kind=kind)
 
     @classmethod
     def create(
@@ -128,9 +134,12 @@ class Artifact:
         recipe: Mapping[str, Any],
         query_prefix: str = "",
         document_prefix: str = "",
+        space: str | None = None,
         kind: str = ENCODER,
     ) -> Artifact:
         """Write the manifest for a folder that already holds the three other files, and load the result.
+
+        ``space`` ``None`` means that nobody shares the model's vector space.
 
         Raises:
             ArtifactError: one of the files is missing.
@@ -149,6 +158,7 @@ class Artifact:
             "files": {file: _sha256(folder / file) for file in HASHED_FILES},
         }
         manifest["fingerprint"] = _fingerprint(manifest)
+        manifest["space"] = space or manifest["fingerprint"]
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         (folder / MANIFEST_FILE).write_text(text, encoding="utf-8")
         return cls.load(folder, kind=kind)

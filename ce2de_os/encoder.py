@@ -60,6 +60,11 @@ class OnnxEncoder:
         return self.artifact.fingerprint
 
     @property
+    def space(self) -> str:
+        """The artifact's vector space."""
+        return self.artifact.space
+
+    @property
     def dim(self) -> int:
         """Length of one embedding."""
         return self.artifact.dim
@@ -79,19 +84,23 @@ class OnnxEncoder:
         """The token ids of each text, special tokens included, cut to ``max_length``."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
+    def encode_ids(self, ids: Sequence[Sequence[int]]) -> Embeddings:
+        """Encode texts that `token_ids` tokenized to ``(B, D)`` float32, in the order given."""
+        embeddings = np.empty((len(ids), self.dim), dtype=np.float32)
+        for batch in token_batches([len(row) for row in ids], self._batch_tokens):
+            embeddings[batch] = self._run([ids[position] for position in batch])
+        return embeddings
+
     def _encode(self, texts: Sequence[str], prefix: str) -> Embeddings:
         embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
         for start in range(0, len(texts), _CHUNK_TEXTS):
             chunk = [
                 prefix + readable(text[: self._max_chars]) for text in texts[start : start + _CHUNK_TEXTS]
             ]
-            ids = self.token_ids(chunk)
-            for batch in token_batches([len(row) for row in ids], self._batch_tokens):
-                rows = [start + position for position in batch]
-                embeddings[rows] = self._run([ids[position] for position in batch])
+            embeddings[start : start + len(chunk)] = self.encode_ids(self.token_ids(chunk))
         return embeddings
 
-    def _run(self, ids: list[list[int]]) -> Embeddings:
+    def _run(self, ids: Sequence[Sequence[int]]) -> Embeddings:
         input_ids, attention_mask = pad_ids(ids)
         outputs: list[Any] = self._session.run(
             ["embeddings"], {"input_ids": input_ids, "attention_mask": attention_mask}

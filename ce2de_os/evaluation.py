@@ -148,13 +148,55 @@ def confidence_interval(scores: Scores, confidence: float = 0.95, seed: int = 0)
 
 
 def paired_t_test(left: Scores, right: Scores) -> float:
-    """Two-sided p-value of Student's paired t-test over the common queries; 1.0 where nothing differs.
+    """Two-sided p-value of Student's paired t-test over the common queries.
+
+    1.0 where nothing differs or there is one query only; 0.0 where all queries differ by the same amount.
 
     Raises:
         DataError: the two have other queries.
     """
     a, b = _paired(left, right)
-    return 1.0 if len(a) < 2 or np.ptp(a - b) == 0 else float(stats.ttest_rel(a, b).pvalue)
+    difference = a - b
+    if len(a) < 2 or np.allclose(difference, 0, rtol=0, atol=1e-12):
+        return 1.0
+    # Without variance the statistic is infinite, or made of rounding errors.
+    if np.allclose(difference, difference[0], rtol=0, atol=1e-12):
+        return 0.0
+    return float(stats.ttest_rel(a, b).pvalue)
+
+
+def ratio_interval(
+    left: Scores, right: Scores, confidence: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of ``mean(left) / mean(right)``: both keep the same resampled queries.
+
+    NaN where ``right`` has a mean of 0 in more resamples than the interval leaves out.
+
+    Raises:
+        DataError: the two have other queries.
+    """
+    a, b = _paired(left, right)
+    rows = np.random.default_rng(seed).integers(0, len(a), (_RESAMPLES, len(a)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = a[rows].mean(axis=1) / b[rows].mean(axis=1)
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.percentile(ratios, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction of several tests' p-values, in the order given.
+
+    The smallest of ``m`` is multiplied by ``m``, the next by ``m - 1``, and so on; none falls below one
+    before it, none exceeds 1. Source: Holm, "A simple sequentially rejective multiple test procedure",
+    Scandinavian Journal of Statistics 6, 1979.
+    """
+    corrected = [1.0] * len(p_values)
+    floor = 0.0
+    for rank, position in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        floor = max(floor, min(1.0, (len(p_values) - rank) * p_values[position]))
+        corrected[position] = floor
+    return corrected
 
 
 def _paired(left: Scores, right: Scores) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

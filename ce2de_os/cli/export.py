@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +28,19 @@ if TYPE_CHECKING:
     help='For a cross-encoder: JSON lines {"query": …, "positive": …, "negatives": […]} of your domain, to '
     "check it on.  [default: those held out when it was trained, else built-in ones]",
 )  # fmt: skip
+@click.option(
+    "--dim", type=int, help="Shorter embeddings: the student's head is rotated onto so many principal axes."
+)
+@click.option(
+    "--full-depth", is_flag=True,
+    help="Export the encoder that RUN learned from, all its layers: an artifact of the same vector space.",
+)  # fmt: skip
 @click.option("--threads", type=int, default=1, show_default=True, help="Cores for the check.")
 @json_option
-def command(run: Path, out: Path, name: str | None, pairs: Path | None, threads: int, as_json: bool) -> None:
+def command(
+    run: Path, out: Path, name: str | None, pairs: Path | None, dim: int | None, full_depth: bool,
+    threads: int, as_json: bool,
+) -> None:  # fmt: skip
     """Export RUN as a quantized ONNX model: a student as an encoder, a cross-encoder as a reranker.
 
     RUN is a folder written by 'ce2de distill' or 'ce2de train teacher', or any cross-encoder: a folder or a
@@ -41,19 +52,31 @@ def command(run: Path, out: Path, name: str | None, pairs: Path | None, threads:
     \b
     ce2de export runs/student --out my-model
     CE2DE_ARTIFACT=my-model ce2de search articles-search "red shoes"
+    ce2de export runs/student --out my-short-model --dim 128
+    ce2de export runs/student --out my-quality-model --full-depth
     ce2de export runs/teacher --out my-reranker
+
+    An index whose documents --full-depth has embedded can be asked with the student: slower to build, better
+    to search.
     """
     if _is_cross_encoder(run):
+        if dim is not None or full_depth:
+            raise ConfigError(f"--dim and --full-depth are for students; {run} is a cross-encoder")
         _export_reranker(run, out, name, pairs, threads, as_json)
         return
     if pairs is not None:
         raise ConfigError(f"--pairs: {run} is a student; the check has texts of its own, leave --pairs out")
     try:
+        from ce2de_os.distill.full_depth import write_full_depth
         from ce2de_os.export.exporter import export
     except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("export", error.name) from error
+        raise MissingExtraError.for_extra("distill,export", error.name) from error
 
-    artifact, parity = export(run, out, name=name, threads=threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        if full_depth:
+            write_full_depth(run, Path(scratch))
+            run, name = Path(scratch), name or f"{run.name}-full-depth"
+        artifact, parity = export(run, out, name=name, dim=dim, threads=threads)
     if as_json:
         facts = {
             "folder": str(out),

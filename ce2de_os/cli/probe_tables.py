@@ -62,7 +62,7 @@ def layers_table(found: Probe, collection: str) -> Table:
         cells = [column[layer] if layer < len(column) else "-" for column in columns]
         if len(found.models) > 1:
             p_value = found.p_value(collection, layer)
-            cells.append("-" if p_value is None else f"{p_value:.3f}")
+            cells.append("-" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}")
         table.add_row(str(layer), *cells)
     return table
 

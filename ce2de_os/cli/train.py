@@ -139,8 +139,7 @@ def _index_pairs(
     """The pairs of ``(index, query field, passage field)``, kept in a file for a run to go on with."""
     from ce2de_os.distill.pairs import PairCounts, TrainingPair, read_pairs, select_pairs, write_pairs
     from ce2de_os.index.client import address, connect
-    from ce2de_os.index.pairs import stream_sources
-    from ce2de_os.reindex.source import document_text
+    from ce2de_os.index.documents import document_text, stream_sources
 
     index, query_field, passage_field = place
     source = (address(settings.opensearch), *place, config.pairs, config.seed)
@@ -152,7 +151,7 @@ def _index_pairs(
 
     def stream() -> Iterator[TrainingPair]:
         with connect(settings.opensearch) as client:
-            for fields in stream_sources(client, index, [query_field, passage_field]):
+            for _, fields in stream_sources(client, index, [query_field, passage_field]):
                 yield TrainingPair(
                     document_text(fields, [query_field]), document_text(fields, [passage_field])
                 )

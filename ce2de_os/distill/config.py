@@ -128,6 +128,11 @@ class DistillConfig:
         return any(name in self.losses for name in TEXT_LOSSES)
 
     @property
+    def shares_space(self) -> bool:
+        """Whether the student's embeddings are drawn to the teacher's own and can be compared with them."""
+        return "l2" in self.losses or "cosine" in self.losses
+
+    @property
     def ranks(self) -> bool:
         """Whether a loss compares rankings of candidates."""
         return any(name in self.losses for name in RANKING_LOSSES)

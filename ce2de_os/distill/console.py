@@ -19,8 +19,15 @@ _TITLES = {
     "texts": "Reading the texts",
     "pairs": "Reading the pairs",
     "negatives": "Finding negatives",
+    "documents": "Reading documents",
+    "queries": "Collecting queries",
+    "candidates": "Finding candidates",
+    "scores": "Scoring pairs",
     "teacher": "Teacher reads",
     "train": "Training",
+    "export": "Exporting",
+    "evaluate": "Comparing",
+    "speed": "Timing",
 }
 
 

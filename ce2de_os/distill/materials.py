@@ -40,9 +40,7 @@ class Examples:
 
 
 def read_passages(texts: Sequence[Path], config: DistillConfig, phase: Phase) -> list[Passage]:
-    """The passages that the text losses learn from; none if there are no files."""
-    if not texts:
-        return []
+    """The passages that the text losses learn from."""
     phase("texts", 0, 1)
     passages = sample_passages(texts, int(config.unique_tokens * _WORDS_PER_TOKEN), config.seed)
     phase("texts", 1, 1)

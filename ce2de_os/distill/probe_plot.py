@@ -48,7 +48,7 @@ def draw(probe: Probe, folder: Path) -> list[Path]:
 
 def _figure(probe: Probe) -> Figure:
     rows = len(probe.collections)
-    header = 0.85 + 0.27 * len(probe.models)  # inches for title, legend and note
+    header = 0.75 + 0.27 * len(probe.models)  # inches for title, legend and note
     height = header + 0.35 + 2.65 * rows
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - header / height), hspace=0.06, wspace=0.04)
     figure = Figure(figsize=(11, height), layout=layout)
@@ -69,7 +69,7 @@ def _figure(probe: Probe) -> Figure:
         bbox_to_anchor=(left, 1 - 0.48 / height), handlelength=3.2, borderaxespad=0, borderpad=0,
     )  # fmt: skip
     note = "Rings mark the best layer of a panel, bands the 95% bootstrap interval over queries."
-    figure.text(left, 1 - (header - 0.28) / height, note, fontsize=9.5, color="#555555", va="top")
+    figure.text(left, 1 - (header - 0.25) / height, note, fontsize=9.5, color="#555555", va="top")
     return figure
 
 
@@ -92,7 +92,7 @@ def _panel(axes: Axes, probe: Probe, collection: str, metric: str) -> None:
         )  # fmt: skip
     axes.set_ylim(0, axes.get_ylim()[1] * 1.12)
     axes.margins(x=0.06)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.tick_params(length=0)
 

@@ -87,7 +87,7 @@ def distill(
     source = _source(config)
     precision = resolve(config.precision, source.teacher.device.type)
     student = _student(source, config)
-    passages = read_passages(texts, config, phase)
+    passages = read_passages(texts, config, phase) if config.reads_texts else []
     data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
     if examples is not None:
         data = replace(data, ranking=tokenized(examples, source.fast, config))
@@ -102,6 +102,7 @@ def distill(
     recipe["dev_metric"] = (
         f"nDCG@10 on {dev.name}" if dev else "nearest neighbours in common with the teacher"
     )
+    recipe["space"] = source.teacher.space if config.shares_space else None
     sample = [passage.text for passage in passages[data.trained :]]
     if examples is not None:
         sample += list(examples.documents.values())

@@ -52,6 +52,11 @@ class Teacher:
     digest: str
 
     @property
+    def space(self) -> str:
+        """64 hexadecimal digits that name the vector space of its embeddings."""
+        return hashlib.sha256(f"{self.digest} {self.pooling} l2".encode()).hexdigest()
+
+    @property
     def device(self) -> torch.device:
         """Where the model lies."""
         device: torch.device = self.model.device

@@ -22,6 +22,7 @@ from ce2de_os.export.folder import new_folder
 from ce2de_os.export.graph import StudentGraph
 from ce2de_os.export.onnx_model import export_float, quantize
 from ce2de_os.export.parity import MIN_MEAN_COSINE, MIN_WORST_COSINE, Parity, compare, student_embeddings
+from ce2de_os.export.truncation import truncate
 from ce2de_os.student import StudentModel
 
 MAX_LENGTH = 256
@@ -29,15 +30,25 @@ SAMPLE_STEP = 4  # one held-out text in four measures the 8 activation scales; a
 PARITY_FILE = "parity.json"
 
 
-def export(run: Path, out: Path, *, name: str | None = None, threads: int = 1) -> tuple[Artifact, Parity]:
+def export(
+    run: Path, out: Path, *, name: str | None = None, dim: int | None = None, threads: int = 1
+) -> tuple[Artifact, Parity]:
     """Export and quantize the student in ``run``, check it, and write the artifact folder ``out``.
 
     The texts that ``ce2de distill`` held out measure how close the int8 graph is to the float32 student; the
-    result stands in ``run/parity.json`` and in the manifest. ``name`` ``None`` means the run folder's name.
+    result stands in ``run/parity.json`` and in the manifest.
+
+    Args:
+        run: a finished student's folder.
+        out: folder for the artifact; one that is there is replaced.
+        name: the model's name for people; ``None`` means the run folder's name.
+        dim: length of an embedding, see `truncate`; ``None`` means the student's own.
+        threads: cores for the check.
 
     Raises:
         DataError: ``run`` holds no finished student, or ``out`` is not empty and no artifact, or cannot be
-            written.
+            written; ``out`` is then as it was.
+        ConfigError: ``dim`` is not between 1 and the student's.
         ParityError: the quantized embeddings are too far from the student's; ``out`` is not written.
     """
     student, recipe, sample = (
@@ -45,9 +56,12 @@ def export(run: Path, out: Path, *, name: str | None = None, threads: int = 1) -
         _read_json(run, "recipe.json"),
         _read_json(run, "sample.json"),
     )
+    own = student.dim
+    if dim is not None:
+        truncate(student, student_embeddings(student, _token_ids(run / TOKENIZER_FILE, sample)), dim)
     with new_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
         _write_files(student, run, sample[::SAMPLE_STEP], folder, Path(scratch))
-        settings = _settings(name or run.name, student, recipe)
+        settings = _settings(name or run.name, student, recipe, own)
         artifact = Artifact.create(folder, **settings)
         parity = _measure(artifact, student, sample, threads)
         (run / PARITY_FILE).write_text(json.dumps(asdict(parity), indent=2) + "\n", encoding="utf-8")
@@ -76,7 +90,7 @@ def _measure(artifact: Artifact, student: StudentModel, sample: Sequence[str], t
     return compare(reference, OnnxEncoder(artifact, threads=threads).encode_documents(sample))
 
 
-def _settings(name: str, student: StudentModel, recipe: dict[str, Any]) -> dict[str, Any]:
+def _settings(name: str, student: StudentModel, recipe: dict[str, Any], own_dim: int) -> dict[str, Any]:
     readout = "of every depth" if student.readout == "all" else "of the last layer"
     if student.pooled:
         readout += ", which has one query a text"
@@ -86,6 +100,7 @@ def _settings(name: str, student: StudentModel, recipe: dict[str, Any]) -> dict[
         "dim": student.dim,
         "max_length": MAX_LENGTH,
         "pooling": f"mean {readout}, linear head",
+        "space": recipe["space"] if student.dim == own_dim else None,
         "source": {"teacher": recipe["teacher"], "layers": recipe["layers"], "texts": recipe["texts"]},
         "recipe": {
             "distill": {

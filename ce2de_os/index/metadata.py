@@ -32,6 +32,7 @@ class IndexMetadata:
         dim: length of one vector.
         model: the model's name, for people.
         source: the index that the documents came from.
+        space: the vector space, which several models may share; ``None``: the model has its own.
     """
 
     vector_field: str
@@ -40,6 +41,11 @@ class IndexMetadata:
     dim: int
     model: str
     source: str
+    space: str | None = None
+
+    def holds(self, space: str) -> bool:
+        """Whether vectors of the space can be compared with the index's; an own space is the fingerprint."""
+        return (self.space or self.fingerprint) == space
 
     def to_meta(self) -> dict[str, Any]:
         """The entry for a mapping's ``_meta``."""
@@ -56,13 +62,13 @@ def metadata_from(mapping: Mapping[str, Any]) -> IndexMetadata | None:
     if entry is None:
         return None
     names = [field.name for field in fields(IndexMetadata)]
-    missing = [name for name in names if name not in entry]
+    missing = [name for name in names if name not in entry and name != "space"]
     if missing:
         raise IndexSchemaError(
             f"the mapping's _meta.{META_KEY} lacks {', '.join(missing)}; "
             "make the index again with: ce2de reindex start"
         )
-    values = {name: entry[name] for name in names}
+    values = {name: entry.get(name) for name in names}
     return IndexMetadata(**{**values, "text_fields": tuple(entry["text_fields"])})
 
 

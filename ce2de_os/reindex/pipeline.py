@@ -21,9 +21,10 @@ from ce2de_os.errors import ArtifactMismatchError, BackendUnavailableError, Ce2d
 from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import BulkReport, WriteAction, write_documents
+from ce2de_os.index.documents import document_text
 from ce2de_os.reindex.job import DONE, FAILED, WAITING, Counts, Job
 from ce2de_os.reindex.ledger import Ledger, StoredSlice, lease_end
-from ce2de_os.reindex.source import SourceDocument, document_text, read_page
+from ce2de_os.reindex.source import SourceDocument, read_page
 
 logger = logging.getLogger(__name__)
 

@@ -109,6 +109,7 @@ def start(client: OpenSearch, request: JobRequest, artifact: Artifact, queue: Ta
         dim=artifact.dim,
         model=artifact.name,
         source=source.name,
+        space=artifact.space,
     )
     _check_target(client, target, metadata)
     ledger = Ledger(client)

@@ -1,8 +1,8 @@
-"""Read a source index in the order of its ``_seq_no``, and take the text out of a document."""
+"""Read a source index in the order of its ``_seq_no``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
@@ -47,35 +47,3 @@ def read_page(
 
 def _document(hit: Mapping[str, Any]) -> SourceDocument:
     return SourceDocument(hit["_id"], hit["_seq_no"], hit["_version"], hit.get("_routing"), hit["_source"])
-
-
-def document_text(source: Mapping[str, Any], text_fields: Sequence[str]) -> str:
-    """The text that is embedded: the values of ``text_fields``, one to a line; ``""`` if there is none.
-
-    Numbers count as their digits, lists as their elements; null and missing values, and objects, as nothing.
-    """
-    parts = (_text_of(value) for field in text_fields for value in field_values(source, field))
-    return "\n".join(part for part in parts if part.strip())
-
-
-def field_values(node: Any, path: str) -> list[Any]:  # noqa: ANN401 - any JSON value
-    """All values at a dotted path, whether the document nests objects or spells the dots out."""
-    if isinstance(node, list):
-        return [value for element in node for value in field_values(element, path)]
-    if not isinstance(node, Mapping):
-        return []
-    found = [node[path]] if path in node else []
-    for key, value in node.items():
-        if path.startswith(f"{key}."):
-            found += field_values(value, path[len(key) + 1 :])
-    return found
-
-
-def _text_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return " ".join(part for part in map(_text_of, value) if part)
-    if isinstance(value, bool) or value is None or isinstance(value, Mapping):
-        return ""
-    return str(value)

@@ -13,9 +13,9 @@ from opensearchpy import OpenSearch
 from ce2de_os.arrays import cosine
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.documents import document_text
 from ce2de_os.reindex.job import Job
 from ce2de_os.reindex.pipeline import DocumentEncoder
-from ce2de_os.reindex.source import document_text
 
 MIN_COSINE = 0.999
 """Least cosine between a stored vector and the same text encoded again."""

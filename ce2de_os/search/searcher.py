@@ -9,14 +9,14 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 from opensearchpy import OpenSearch
 
 from ce2de_os.arrays import Embeddings
-from ce2de_os.errors import ArtifactMismatchError, ConfigError, DataError, IndexSchemaError
+from ce2de_os.errors import ConfigError, DataError, IndexSchemaError
 from ce2de_os.fusion import RRF_K, fuse_min_max, fuse_rrf
 from ce2de_os.index.client import backend_errors
 from ce2de_os.records import Hit, Leg, ScoredDoc
 from ce2de_os.search import answers, queries
 from ce2de_os.search.answers import Answer, Found
 from ce2de_os.search.queries import Body, Filters
-from ce2de_os.search.target import Target, Version, neural_search_version, read_target
+from ce2de_os.search.target import Target, Version, embedded_in, neural_search_version, read_target
 
 Mode = Literal["hybrid", "bm25", "dense"]
 Fusion = Literal["min_max", "rrf"]
@@ -36,8 +36,8 @@ class QueryEncoder(Protocol):
     """What a searcher needs of an encoder; `ce2de_os.OnnxEncoder` is one."""
 
     @property
-    def fingerprint(self) -> str:
-        """Names the vector space."""
+    def space(self) -> str:
+        """Names the vector space, see `ce2de_os.artifact`."""
 
     def encode_queries(self, texts: Sequence[str], /) -> Embeddings:
         """Encode ``texts`` to ``(B, D)`` float32."""
@@ -171,19 +171,7 @@ class HybridSearcher:
     def _dense_query(self, target: Target, text: str, depth: int, filters: list[Body]) -> Body:
         if self._encoder is None:
             raise ConfigError("only mode 'bm25' works without an encoder; pass one to the searcher")
-        metadata = target.metadata
-        if metadata is None:
-            raise IndexSchemaError(
-                f"{target.name}: no vectors of ce2de in it; make them with: "
-                f"ce2de reindex start {target.name} --text-fields {','.join(target.text_fields[:2])}, "
-                "or search with mode 'bm25'"
-            )
-        if metadata.fingerprint != self._encoder.fingerprint:
-            raise ArtifactMismatchError(
-                f"{target.name}: the index has vectors of {metadata.model} ({metadata.fingerprint[:12]}), "
-                f"this model is another one ({self._encoder.fingerprint[:12]}); pass the index's model in "
-                f"--artifact or CE2DE_ARTIFACT, or embed again with: ce2de reindex start {metadata.source}"
-            )
+        metadata = embedded_in(target, self._encoder.space)
         vector = self._encoder.encode_queries([text])[0].tolist()
         return queries.dense_query(vector, metadata.vector_field, depth, filters)
 

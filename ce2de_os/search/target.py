@@ -9,7 +9,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import BackendError, BackendUnavailableError, IndexSchemaError
+from ce2de_os.errors import ArtifactMismatchError, BackendError, BackendUnavailableError, IndexSchemaError
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.metadata import IndexMetadata, Mappings, common_metadata, read_mappings
@@ -55,6 +55,31 @@ def read_target(client: OpenSearch, name: str) -> Target:
         raise IndexSchemaError(f"{name}: its mapping has no text field to search in")
     vectors = _fields(mappings, "knn_vector")
     return Target(name, frozenset(mappings), _shards(client, name), texts, vectors, metadata)
+
+
+def embedded_in(target: Target, space: str) -> IndexMetadata:
+    """The metadata of a target's vectors, if they lie in this vector space.
+
+    They may be another model's: a student answers queries over documents that its teacher embedded.
+
+    Raises:
+        IndexSchemaError: there are no vectors.
+        ArtifactMismatchError: they lie in another space.
+    """
+    metadata = target.metadata
+    if metadata is None:
+        raise IndexSchemaError(
+            f"{target.name}: no vectors of ce2de in it; make them with: "
+            f"ce2de reindex start {target.name} --text-fields {','.join(target.text_fields[:2])}, "
+            "or search with mode 'bm25'"
+        )
+    if not metadata.holds(space):
+        raise ArtifactMismatchError(
+            f"{target.name}: the index has vectors of {metadata.model} ({metadata.fingerprint[:12]}), "
+            f"and this model's cannot be compared with them; pass the index's model in "
+            f"--artifact or CE2DE_ARTIFACT, or embed again with: ce2de reindex start {metadata.source}"
+        )
+    return metadata
 
 
 def neural_search_version(client: OpenSearch) -> Version | None:

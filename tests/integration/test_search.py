@@ -26,7 +26,7 @@ WORDS += ["list", "sort", "key", "disk", "space"]
 class WordEncoder:
     """Each word has a fixed direction, a text is the sum of its words: small, real and repeatable."""
 
-    fingerprint = "a" * 64
+    space = "a" * 64
 
     def encode_queries(self, texts):
         return l2_normalize(np.stack([self._sum(text) for text in texts]))
@@ -42,7 +42,7 @@ class WordEncoder:
 
 
 ENCODER = WordEncoder()
-METADATA = IndexMetadata("ce2de_vector", ("title", "body"), ENCODER.fingerprint, DIM, "words", "articles")
+METADATA = IndexMetadata("ce2de_vector", ("title", "body"), ENCODER.space, DIM, "words", "articles")
 
 
 def articles(count=300, seed=3):
@@ -295,15 +295,20 @@ def move(client, alias, old, new):
 class TestBadInput:
     def test_another_model(self, client, index):
         other = WordEncoder()
-        other.fingerprint = "c" * 64
+        other.space = "c" * 64
         with pytest.raises(ArtifactMismatchError) as raised:
             HybridSearcher(client, index, other).search("copy")
         message = str(raised.value)
         assert (
-            "the index has vectors of words (aaaaaaaaaaaa), this model is another one (cccccccccccc)"
+            "the index has vectors of words (aaaaaaaaaaaa), and this model's cannot be compared with them"
             in message
         )
         assert "ce2de reindex start articles" in message
+
+    def test_another_model_of_the_same_space_may_ask(self, client, index_name):
+        shared = replace(METADATA, fingerprint="b" * 64, space=ENCODER.space)
+        make_index(client, index_name, articles(20), metadata=shared)
+        assert HybridSearcher(client, index_name, ENCODER).search("copy", mode="dense")
 
     def test_bm25_needs_no_model(self, client, index):
         assert HybridSearcher(client, index).search("copy", mode="bm25")

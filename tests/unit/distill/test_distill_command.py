@@ -1,15 +1,17 @@
-"""``ce2de distill`` and ``ce2de export`` from the command line."""
+"""``ce2de distill`` and ``ce2de export`` from the command line, on a tiny teacher and cross-encoder."""
 
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 from click.testing import CliRunner
 
 from ce2de_os.cli import cli
+from ce2de_os.distill.score_file import read_scores
 from ce2de_os.errors import Ce2deError
-from tests.unit.distill.tiny import save_tiny_teacher, write_texts
+from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder, save_tiny_teacher, write_texts
 
 
 def invoke(*arguments):
@@ -19,26 +21,114 @@ def invoke(*arguments):
     return result
 
 
-def test_distil_then_export_with_one_command_each(tmp_path):
+def ok(*arguments):
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def cross_encoder(tmp_path_factory):
+    return save_tiny_cross_encoder(tmp_path_factory.mktemp("ce"))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Documents whose title repeats three of their words."""
+    rng, path = random.Random(2), tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
+    with path.open("w") as file:
+        for number in range(120):
+            words = rng.choices(WORDS, k=25)
+            row = {"_id": f"d{number}", "title": " ".join(rng.sample(words, 3)), "text": " ".join(words)}
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+def test_distil_texts_then_export_with_one_command_each(tmp_path):
     teacher = tmp_path / "teacher"
     teacher.mkdir()
     save_tiny_teacher(teacher)
     first, second = write_texts(tmp_path / "a.txt"), write_texts(tmp_path / "b.txt", seed=6)
     options = ("--teacher", teacher, "--layers", "0,2", "--tokens", 20_000, "--unique-tokens", 10_000)
     run, model = tmp_path / "run", tmp_path / "model"
-    result = invoke("distill", "--texts", first, second, "--out", run, *options, "--threads", 1, "--json")
-    assert result.exit_code == 0, result.output
-    assert set(json.loads(result.stdout)["texts"]) == {"a", "b"}
+    options = (*options, "--threads", 1, "--until", "student", "--json")
+    result = ok("distill", "--texts", first, second, "--out", run, *options)
+    assert set(json.loads(result.stdout)["recipe"]["texts"]) == {"a", "b"}
 
-    result = invoke("export", run, "--out", model, "--name", "tiny", "--json")
-    assert result.exit_code == 0, result.output
-    facts = json.loads(result.stdout)
+    facts = json.loads(ok("export", run, "--out", model, "--name", "tiny", "--json").stdout)
     assert facts["dim"] == 32
     assert facts["mean_cosine"] >= 0.98
     manifest = json.loads((model / "manifest.json").read_text())
     assert manifest["fingerprint"] == facts["fingerprint"]
     assert manifest["source"]["layers"] == [0, 2]
     assert manifest["recipe"]["parity"]["worst_cosine"] == facts["worst_cosine"]
+
+
+def test_the_whole_recipe_step_by_step(tmp_path, teacher_folder, cross_encoder, corpus):
+    run = tmp_path / "run"
+    base = (
+        "distill", "--corpus", corpus, "--query-field", "title", "--cross-encoder", cross_encoder,
+        "--out", run, "--teacher", teacher_folder, "--layers", "0,2", "--depth", 8, "--max-queries", 40,
+        "--tokens", 6000, "--unique-tokens", 3000, "--threads", 1,
+    )  # fmt: skip
+    ok(*base, "--until", "queries")
+    queries = (run / "queries.jsonl").read_text()
+    assert len(queries.splitlines()) == 40
+    assert not (run / "candidates.jsonl.gz").exists()
+
+    ok(*base, "--until", "candidates")
+    candidates = dict(read_scores(run / "candidates.jsonl.gz"))
+    # A query is its document's title, and the document is always its first candidate.
+    assert all(ranking[0].doc_id == query_id for query_id, ranking in candidates.items())
+
+    ok(*base, "--until", "scores")
+    scores = dict(read_scores(run / "scores.jsonl.gz"))
+    assert {q: {doc.doc_id for doc in ranking} for q, ranking in scores.items()} == {
+        q: {doc.doc_id for doc in ranking} for q, ranking in candidates.items()
+    }
+    assert len({doc.score for ranking in scores.values() for doc in ranking}) > 100  # logits, not ranks
+
+    facts = json.loads(ok(*base, "--until", "export", "--json").stdout)
+    assert (run / "queries.jsonl").read_text() == queries
+    assert facts["recipe"]["losses"] == {"l2": 1.0, "kl": 0.2}
+    assert facts["recipe"]["queries"] == 40
+    assert facts["recipe"]["query_candidates"] == sum(map(len, scores.values()))
+    assert json.loads((run / "model" / "manifest.json").read_text())["fingerprint"] == facts["fingerprint"]
+
+
+def test_the_papers_student_needs_no_texts(tmp_path, teacher_folder, cross_encoder, corpus):
+    """DE-2 CE: embeddings and first layer of the cross-encoder, a random second layer, trained to rank."""
+    queries = tmp_path / "queries.txt"
+    queries.write_text(
+        "\n".join(f"{first} {second}" for first, second in zip(WORDS, WORDS[7:], strict=False))
+    )
+    result = ok(
+        "distill", "--corpus", corpus, "--queries", queries, "--cross-encoder", cross_encoder, "--teacher",
+        teacher_folder, "--init", "ce", "--layers", "0,new", "--readout", "last", "--losses",
+        "contrastive,kl=0.5", "--depth", 8, "--tokens", 4000, "--threads", 1, "--out", tmp_path / "run",
+        "--until", "export", "--json",
+    )  # fmt: skip
+    recipe = json.loads(result.stdout)["recipe"]
+    assert recipe["layers"] == [0, None]
+    assert recipe["passages"] == 0
+    assert recipe["space"] is None  # nothing draws it to the teacher's embeddings
+
+
+def test_scores_of_others_are_merged(tmp_path, teacher_folder, corpus):
+    queries = tmp_path / "queries.tsv"
+    queries.write_text("q1\tbab beg\nq2\tbip bon\n")
+    for name, shift in (("one", 0.0), ("two", 3.0)):
+        rows = [[query, *([f"d{n}", n * (1 + shift)] for n in range(8))] for query in ("q1", "q2")]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ok(
+        "distill", "--corpus", corpus, "--queries", queries, "--scores", tmp_path / "one.jsonl", "--scores",
+        tmp_path / "two.jsonl", "--teacher", teacher_folder, "--layers", "0,2", "--tokens", 2000,
+        "--unique-tokens", 2000, "--threads", 1, "--out", tmp_path / "run", "--until", "student",
+    )  # fmt: skip
+    merged = dict(read_scores(tmp_path / "run" / "scores.jsonl.gz"))
+    # Both teachers agree up to a factor, which standardising removes: (n - 3.5) / std of 0..7.
+    std = (sum((n - 3.5) ** 2 for n in range(8)) / 8) ** 0.5
+    assert [doc.score for doc in merged["q1"]] == pytest.approx([(n - 3.5) / std for n in range(8)])
 
 
 @pytest.mark.parametrize(
@@ -48,6 +138,9 @@ def test_distil_then_export_with_one_command_each(tmp_path):
         (("--layers", "0,7"), "numbers from 0 to 2"),
         (("--minutes", "0"), "minutes: got 0.0, expected a number above 0"),
         (("--teacher", "/no/such/encoder"), "cannot be loaded"),
+        (("--losses", "l2,magic"), "losses: got 'magic'"),
+        (("--losses", "kl"), "pass --cross-encoder with --queries"),
+        (("--init", "ce"), "set cross_encoder"),
     ],
 )
 def test_wrong_settings_are_one_line(tmp_path, teacher_folder, arguments, message):
@@ -56,6 +149,22 @@ def test_wrong_settings_are_one_line(tmp_path, teacher_folder, arguments, messag
     with pytest.raises(Ce2deError, match=message) as error:
         invoke(*base, *arguments)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--queries", "q.txt"), "give --index NAME or --corpus FILE"),
+        (("--queries", "q.txt", "--corpus", "c.jsonl"), "give --cross-encoder or --scores"),
+        (("--queries", "q.txt", "--query-field", "title"), "one of --queries, --query-log and --query-field"),
+        (("--scores", "s.jsonl"), "give --queries"),
+        (("--index", "a", "--corpus", "c.jsonl"), "either --index or --corpus"),
+    ],
+)
+def test_options_that_do_not_go_together(tmp_path, arguments, message):
+    result = invoke("distill", "--out", tmp_path / "run", *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
 
 
 def test_missing_texts_are_named(tmp_path, teacher_folder):

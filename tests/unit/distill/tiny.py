@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from pathlib import Path
 
 WORDS = [f"{first}{second}" for first in "bcdfglmnprst" for second in ("ab", "eg", "ip", "on", "ut")]
@@ -49,3 +50,111 @@ def save_tiny_cross_encoder(folder: Path, labels: int = 1) -> Path:
     BertForSequenceClassification(config).save_pretrained(folder)
     BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
     return folder
+
+
+FAMILIES = ("bert", "distilbert", "roberta", "xlm-roberta", "modernbert")
+
+
+def save_tiny_model(folder: Path, family: str, labels: int | None = None, seed: int = 11) -> Path:
+    """A random model of three layers with a tokenizer of its family's kind; ``labels``: with a head."""
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = _TOKENIZERS[family]()
+    roberta = family in ("roberta", "xlm-roberta")
+    sizes = {
+        "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64,
+        "initializer_range": 0.3, "max_position_embeddings": 258 if roberta else 256,
+    }  # fmt: skip
+    if family == "distilbert":
+        sizes |= {"hidden_dim": sizes.pop("intermediate_size")}
+    if family == "modernbert":
+        sizes |= {"local_attention": 8, "global_attn_every_n_layers": 2, "bos_token_id": None}
+        sizes |= {"cls_token_id": tokenizer.cls_token_id, "sep_token_id": tokenizer.sep_token_id}
+        sizes |= {"eos_token_id": tokenizer.sep_token_id}
+    sizes |= {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
+    if labels is not None:
+        sizes |= {"num_labels": labels}
+    config = AutoConfig.for_model(family, **sizes)
+    kind = AutoModel if labels is None else AutoModelForSequenceClassification
+    kind.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _word_pieces():
+    from transformers import BertTokenizerFast
+
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    # A BERT's tokenizer gives token types, as those do that were saved with many a DistilBERT.
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as vocabulary:
+        vocabulary.write("\n".join([*specials, *WORDS]) + "\n")
+        vocabulary.flush()
+        return BertTokenizerFast(vocabulary.name)
+
+
+def _byte_pairs(specials: list[str]):
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )  # fmt: skip
+    tokenizer.train_from_iterator([" ".join(WORDS)] * 3, trainer)
+    return tokenizer
+
+
+def _roberta_tokenizer():
+    from tokenizers.processors import RobertaProcessing
+    from transformers import RobertaTokenizerFast
+
+    tokenizer = _byte_pairs(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    tokenizer.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return RobertaTokenizerFast(tokenizer_object=tokenizer)
+
+
+def _xlm_roberta_tokenizer():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import XLMRobertaTokenizerFast
+
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=100, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"], unk_token="<unk>",
+        show_progress=False,
+    )  # fmt: skip
+    tokenizer.train_from_iterator([" ".join(WORDS)] * 3, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return XLMRobertaTokenizerFast(tokenizer_object=tokenizer)
+
+
+def _modernbert_tokenizer():
+    from tokenizers.processors import TemplateProcessing
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = _byte_pairs(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:0 [SEP]:0",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )  # fmt: skip
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
+        sep_token="[SEP]", mask_token="[MASK]",
+    )  # fmt: skip
+
+
+_TOKENIZERS = {
+    "bert": _word_pieces,
+    "distilbert": _word_pieces,
+    "roberta": _roberta_tokenizer,
+    "xlm-roberta": _xlm_roberta_tokenizer,
+    "modernbert": _modernbert_tokenizer,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 
@@ -14,12 +15,13 @@ from transformers import BertConfig, BertModel
 
 from ce2de_os.artifact import Artifact
 from ce2de_os.encoder import OnnxEncoder
-from ce2de_os.errors import DataError, ParityError
+from ce2de_os.errors import ConfigError, DataError, ParityError
 from ce2de_os.export import canary, exporter
 from ce2de_os.export.exporter import export
 from ce2de_os.export.graph import StudentGraph
 from ce2de_os.export.onnx_model import export_float, quantize
 from ce2de_os.export.parity import Parity, compare, student_embeddings
+from ce2de_os.export.truncation import truncate
 from ce2de_os.student import StudentModel, pad
 from tests.unit.distill.tiny import WORDS, save_tiny_teacher
 
@@ -115,7 +117,7 @@ def run_folder(student, tmp_path):
     (run / "tokenizer.json").write_bytes((teacher / "tokenizer.json").read_bytes())
     sample = [" ".join(WORDS[start : start + 9]) for start in range(40)]
     (run / "sample.json").write_text(json.dumps(sample))
-    recipe = {"teacher": "tiny", "layers": [0, 2], "texts": {"a": 3}, "lr": 0.001}
+    recipe = {"teacher": "tiny", "layers": [0, 2], "texts": {"a": 3}, "lr": 0.001, "space": "5" * 64}
     (run / "recipe.json").write_text(json.dumps(recipe))
     return run
 
@@ -143,3 +145,56 @@ def test_a_folder_with_other_files_is_left_alone(run_folder, tmp_path):
     (tmp_path / "notes" / "mine.txt").write_text("keep me")
     with pytest.raises(DataError, match="is not a model folder"):
         export(run_folder, tmp_path / "notes")
+
+
+def test_a_student_shares_its_teachers_space(run_folder, tmp_path):
+    artifact, _ = export(run_folder, tmp_path / "model")
+    assert artifact.space == OnnxEncoder(artifact).space == "5" * 64
+    assert artifact.fingerprint != artifact.space
+
+
+def test_a_shorter_embedding_has_a_space_of_its_own(run_folder, tmp_path):
+    artifact, parity = export(run_folder, tmp_path / "model", dim=8)
+    assert artifact.dim == 8
+    assert artifact.space == artifact.fingerprint
+    assert parity.passed
+    assert OnnxEncoder(artifact).encode_queries(["bab beg"]).shape == (1, 8)
+
+
+@pytest.mark.parametrize("dim", [0, 17])
+def test_an_impossible_length_is_refused(run_folder, tmp_path, dim):
+    with pytest.raises(ConfigError, match=f"dim: got {dim}, expected 1 to 16"):
+        export(run_folder, tmp_path / "model", dim=dim)
+
+
+def test_a_full_disk_leaves_the_model_that_is_there(run_folder, tmp_path, monkeypatch):
+    first, _ = export(run_folder, tmp_path / "model")
+
+    def full(path, *_):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exporter.canary, "write_canaries", full)
+    with pytest.raises(DataError, match="cannot be written \\(No space left on device\\); free some space"):
+        export(run_folder, tmp_path / "model", dim=8)
+    assert Artifact.load(tmp_path / "model") == first
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_truncation_keeps_what_a_best_rank_keeps():
+    """Embeddings that lie in a plane lose nothing in two dimensions."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=30, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    student = StudentModel(BertModel(config, add_pooling_layer=False), 6, "last").eval()
+    plane = torch.linalg.qr(torch.randn(6, 2)).Q
+    with torch.no_grad():
+        student.head.weight.copy_(plane @ plane.T @ student.head.weight)
+        student.head.bias.copy_(plane @ plane.T @ student.head.bias)
+    ids = [[2, token, 3] for token in range(5, 25)]
+    before = student_embeddings(student, ids)
+    truncate(student, before, 2)
+    after = student_embeddings(student, ids)
+    assert after.shape == (20, 2)
+    np.testing.assert_allclose(after @ after.T, before @ before.T, atol=1e-5)

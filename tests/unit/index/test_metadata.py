@@ -26,6 +26,19 @@ def test_what_is_written_is_read():
     assert metadata_from(mapping(METADATA)) == METADATA
 
 
+def test_vectors_of_a_space_may_be_several_models():
+    shared = replace(METADATA, space="5" * 64)
+    assert shared.holds("5" * 64)
+    assert not shared.holds(METADATA.fingerprint)
+    assert METADATA.holds(METADATA.fingerprint)
+
+
+def test_an_index_from_before_spaces_has_its_own():
+    entry = METADATA.to_meta()["ce2de"]
+    del entry["space"]
+    assert metadata_from({"_meta": {"ce2de": entry}}) == METADATA
+
+
 @pytest.mark.parametrize("plain", [{}, {"_meta": {}}, {"_meta": {"owner": "search team"}}])
 def test_an_index_without_the_entry_has_no_metadata(plain):
     assert metadata_from(plain) is None

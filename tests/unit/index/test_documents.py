@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ce2de_os.reindex.source import document_text
+from ce2de_os.index.documents import document_text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,186 @@
+"""Where ``ce2de distill`` takes queries, candidates and documents from: files or a cluster."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ce2de_os.errors import DataError
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+    from ce2de_os.config import Settings
+    from ce2de_os.distill.candidates import Retrieve
+    from ce2de_os.distill.examples import Collected
+    from ce2de_os.distill.materials import Phase
+    from ce2de_os.distill.queries import QuerySet
+    from ce2de_os.records import Query
+
+TEXTS_FILE = "texts.jsonl.gz"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The options of the command that name queries, candidates and documents."""
+
+    settings: Settings
+    cross_encoders: tuple[str, ...]
+    queries: Path | None
+    query_log: Path | None
+    log_field: str | None
+    query_field: str | None
+    max_queries: int
+    index: str | None
+    text_fields: str
+    corpus: Path | None
+    depth: int
+    dense_candidates: bool
+    candidates: Path | None
+    scores: tuple[Path, ...]
+
+    def __post_init__(self) -> None:
+        if sum(place is not None for place in (self.queries, self.query_log, self.query_field)) > 1:
+            raise click.UsageError("give one of --queries, --query-log and --query-field")
+        if self.index is not None and self.corpus is not None:
+            raise click.UsageError("give either --index or --corpus")
+        if self.given and self.index is None and self.corpus is None:
+            raise click.UsageError("queries need documents to rank: give --index NAME or --corpus FILE")
+        if self.given and not (self.cross_encoders or self.scores):
+            raise click.UsageError("queries need a teacher of rankings: give --cross-encoder or --scores")
+        if not self.given and (self.scores or self.candidates):
+            raise click.UsageError("--scores and --candidates need the queries' texts: give --queries")
+
+    @property
+    def given(self) -> bool:
+        """Whether there are queries, so that rankings can be learnt."""
+        return any(place is not None for place in (self.queries, self.query_log, self.query_field))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The documents' fields."""
+        return tuple(field.strip() for field in self.text_fields.split(",") if field.strip())
+
+    @cached_property
+    def client(self) -> OpenSearch:
+        """The cluster."""
+        from ce2de_os.index.client import connect
+
+        return connect(self.settings.opensearch)
+
+    @cached_property
+    def documents(self) -> dict[str, str]:
+        """The texts of a corpus file by id."""
+        from ce2de_os.records import read_documents
+
+        corpus = read_documents(Path(str(self.corpus)))
+        return {doc.doc_id: f"{doc.title}. {doc.text}".removeprefix(". ") for doc in corpus}
+
+    def collected(self) -> Collected:
+        """The sources in the form that the recipe's steps take."""
+        from ce2de_os.distill.examples import Collected
+
+        return Collected(self._queries, self._searches, self._fetch)
+
+    def texts(self, run: Path, phase: Phase) -> list[Path]:
+        """The documents themselves as training texts, where no other texts are given."""
+        if self.corpus is not None:
+            return [self.corpus]
+        if self.index is None:
+            return []
+        path = run / TEXTS_FILE
+        if not path.is_file():
+            self._write_texts(path, phase)
+        return [path]
+
+    def _write_texts(self, path: Path, phase: Phase) -> None:
+        from ce2de_os.index.documents import field_texts
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{path.name}.partial")
+        count = 0
+        with gzip.open(partial, "wt", encoding="utf-8", compresslevel=4) as file:
+            for count, (_, text) in enumerate(
+                field_texts(self.client, str(self.index), self.fields), start=1
+            ):
+                file.write(json.dumps({"text": text.encode("utf-8", "replace").decode()}) + "\n")
+                phase("documents", count, count + 1)
+        if not count:
+            raise DataError(f"'{self.index}': no document has text in {self.text_fields}; see --text-fields")
+        partial.replace(path)
+        phase("documents", count, count)
+
+    def _queries(self) -> QuerySet:
+        from ce2de_os.distill import queries
+
+        if self.queries is not None:
+            return queries.queries_from_file(self.queries, self.max_queries)
+        if self.query_log is not None:
+            return queries.queries_from_log(self.query_log, self.log_field, self.max_queries)
+        return queries.queries_from_documents(self._field_values(), self.max_queries)
+
+    def _field_values(self) -> Iterator[tuple[str, str]]:
+        from ce2de_os.index.documents import field_texts
+        from ce2de_os.records import json_lines
+
+        if self.index is not None:
+            yield from field_texts(self.client, self.index, [str(self.query_field)])
+            return
+        for place, row in json_lines(Path(str(self.corpus))):
+            if not isinstance(row.get("_id"), str):
+                raise DataError(f"{place}: missing '_id', or it is not a string")
+            yield row["_id"], str(row.get(str(self.query_field)) or "")
+
+    def _searches(self) -> Mapping[str, Retrieve]:
+        if self.candidates is not None:
+            return {f"import {self.candidates}": self._imported}
+        return dict(self._live_searches() if self.index is not None else self._local_searches())
+
+    def _imported(self, asked: Sequence[Query], top_k: int) -> Any:  # noqa: ANN401 - runs
+        from ce2de_os.distill.candidates import imported
+
+        known: Any = self.documents if self.corpus is not None else _Everything()
+        return imported(Path(str(self.candidates)), asked, known)(asked, top_k)
+
+    def _live_searches(self) -> Iterator[tuple[str, Retrieve]]:
+        from ce2de_os.encoder import OnnxEncoder
+        from ce2de_os.search.retrieve import Bm25Retriever, DenseRetriever
+
+        index = str(self.index)
+        bm25 = Bm25Retriever(self.client, index, self.fields)
+        yield f"BM25 {index} {','.join(self.fields)}", bm25
+        if self.dense_candidates:
+            encoder = OnnxEncoder(self.settings.artifact, threads=self.settings.threads)
+            yield f"dense {index} {encoder.fingerprint}", DenseRetriever(self.client, index, encoder)
+
+    def _local_searches(self) -> Iterator[tuple[str, Retrieve]]:
+        from ce2de_os.distill.local_retrieve import bm25_retriever, dense_retriever
+        from ce2de_os.encoder import OnnxEncoder
+
+        ids, texts = list(self.documents), list(self.documents.values())
+        yield f"BM25 {self.corpus}", bm25_retriever(ids, texts)
+        if self.dense_candidates:
+            encoder = OnnxEncoder(self.settings.artifact, threads=self.settings.threads)
+            vectors = encoder.encode_documents(texts)
+            yield f"dense {encoder.fingerprint}", dense_retriever(ids, vectors, encoder.encode_queries)
+
+    def _fetch(self, doc_ids: Sequence[str]) -> Mapping[str, str]:
+        if self.corpus is not None:
+            return {doc_id: self.documents[doc_id] for doc_id in doc_ids if doc_id in self.documents}
+        from ce2de_os.index.documents import documents
+
+        return documents(self.client, str(self.index), doc_ids, self.fields)
+
+
+class _Everything:
+    """Contains every id: which documents an index has is only known when their texts are fetched."""
+
+    def __contains__(self, doc_id: object) -> bool:
+        return True

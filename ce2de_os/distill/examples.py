@@ -1,0 +1,111 @@
+"""The first three steps of a recipe: queries, candidates, and what cross-encoders say of them.
+
+Each step leaves a file in the run's folder; a step whose file is there is not done again, and one that was
+interrupted goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ce2de_os.distill.candidates import DEPTH, Retrieve, find_candidates
+from ce2de_os.distill.cross_encoder import load_cross_encoder
+from ce2de_os.distill.materials import Examples, Phase
+from ce2de_os.distill.queries import QuerySet, queries_from_file, write_queries
+from ce2de_os.distill.score_file import only_known, read_scores
+from ce2de_os.distill.scores import merge_scores, score_candidates
+
+QUERIES_FILE, CANDIDATES_FILE, SCORES_FILE = "queries.jsonl", "candidates.jsonl.gz", "scores.jsonl.gz"
+
+Fetch = Callable[[Sequence[str]], Mapping[str, str]]
+"""The texts of documents by id; those that do not exist are absent."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Where queries, candidates and documents come from.
+
+    Attributes:
+        queries: makes the queries; called only if the run has none yet.
+        searches: what finds candidates, by names that tell index, fields and model.
+        fetch: the documents' texts.
+    """
+
+    queries: Callable[[], QuerySet]
+    searches: Callable[[], Mapping[str, Retrieve]]
+    fetch: Fetch
+
+
+def prepare_queries(collected: Collected, run: Path, phase: Phase) -> QuerySet:
+    """The run's queries, made if they are not there yet."""
+    path = run / QUERIES_FILE
+    phase("queries", 0, 1)
+    if not path.is_file():
+        write_queries(path, collected.queries())
+    found = queries_from_file(path)
+    phase("queries", len(found.queries), len(found.queries))
+    return found
+
+
+def prepare_candidates(
+    collected: Collected, queries: QuerySet, run: Path, phase: Phase, depth: int = DEPTH
+) -> Path:
+    """The file with each query's candidates, found if it is not there yet; raises like `find_candidates`."""
+    path = run / CANDIDATES_FILE
+    find_candidates(
+        queries, collected.searches(), path, depth=depth,
+        progress=lambda done, total: phase("candidates", done, total),
+    )  # fmt: skip
+    return path
+
+
+def prepare_scores(
+    collected: Collected,
+    queries: QuerySet,
+    candidates: Path,
+    teachers: Sequence[str],
+    run: Path,
+    phase: Phase,
+) -> Path:
+    """The file with the cross-encoders' logits of the candidates; those of several are merged.
+
+    Raises like `score_candidates` and `merge_scores`.
+    """
+    texts = {query.query_id: query.text for query in queries.queries}
+    documents = _candidate_texts(collected, candidates)
+    parts = []
+    for number, name in enumerate(teachers, start=1):
+        path = run / (SCORES_FILE if len(teachers) == 1 else f"scores-{number}.jsonl.gz")
+        score_candidates(
+            load_cross_encoder(name), texts, documents, candidates, path, drop_unknown=True,
+            progress=lambda done, total: phase("scores", done, total),
+        )  # fmt: skip
+        parts.append(path)
+    return merged(parts, run)
+
+
+def merged(parts: Sequence[Path], run: Path) -> Path:
+    """One score file of one or several; raises like `merge_scores`."""
+    if len(parts) == 1:
+        return parts[0]
+    merge_scores(parts, run / SCORES_FILE)
+    return run / SCORES_FILE
+
+
+def read_examples(collected: Collected, queries: QuerySet, scores: Path) -> Examples:
+    """Queries, documents and scores in memory.
+
+    Raises:
+        DataError: the scores cannot be read, or name queries or documents that are not there.
+    """
+    texts = {query.query_id: query.text for query in queries.queries}
+    documents = _candidate_texts(collected, scores)
+    found = only_known(list(read_scores(scores)), scores, texts, documents, drop_unknown=False)
+    return Examples(texts, documents, dict(found), queries.sources)
+
+
+def _candidate_texts(collected: Collected, scores: Path) -> Mapping[str, str]:
+    ids = dict.fromkeys(doc.doc_id for _, ranking in read_scores(scores) for doc in ranking)
+    return collected.fetch(list(ids))

@@ -1,0 +1,394 @@
+"""A run's report: what was made, from what, how well it finds, how fast it is, and how to make it again.
+
+Everything is read from the files of the run folder and of the model folder; a part whose file is not there is
+left out, and a sentence says what writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ce2de_os.artifact import HASHED_FILES, Artifact
+from ce2de_os.distill.evaluate import EVALUATION_FILE, MAIN_METRIC, Evaluation
+from ce2de_os.distill.report_page import (
+    Block,
+    Cell,
+    Code,
+    Missing,
+    Section,
+    Table,
+    Text,
+    Tiles,
+    to_html,
+    to_markdown,
+)
+from ce2de_os.distill.report_plots import Plot, Point, frontier_plot, probe_plot, training_plot
+from ce2de_os.distill.report_quality import quality_section
+from ce2de_os.distill.speed import SPEED_FILE, Speed
+from ce2de_os.errors import DataError
+
+HTML_FILE, MARKDOWN_FILE = "report.html", "report.md"
+RECIPE_FILE, PARITY_FILE, PROBE_FILE = "recipe.json", "parity.json", "probe.json"
+SOURCES_SHOWN = 15
+BUSY = 0.1
+"""Share of the time without a core from which on a speed measurement is called rough."""
+
+_NOT_SETTINGS = frozenset({
+    "texts", "dev_overlap", "curve", "versions", "machine", "command", "passages", "passage_tokens",
+    "tokens_seen", "steps", "final_loss", "preparation_minutes", "training_minutes",
+})  # fmt: skip
+_FLAGS = ("teacher", "layers", "loss", "readout", "unique_tokens", "lr", "seed")
+"""Settings that ``ce2de distill`` takes as flags of the same name."""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What a run folder and its model folder hold; ``None`` for what is not there."""
+
+    name: str
+    recipe: dict[str, Any] | None
+    parity: dict[str, Any] | None
+    evaluation: Evaluation | None
+    probe: dict[str, Any] | None
+    speed: Speed | None
+    artifact: Artifact | None
+
+    @classmethod
+    def read(cls, run: Path, model: Path | None = None) -> RunFiles:
+        """Read both folders; ``model`` ``None`` means that there is no exported model.
+
+        Raises:
+            DataError: ``run`` is no folder, or a file is damaged.
+            ArtifactError: the model folder cannot be used.
+        """
+        if not run.is_dir():
+            raise DataError(f"{run}: no such folder; expected one written by 'ce2de distill'")
+        evaluation, speed = run / EVALUATION_FILE, run / SPEED_FILE
+        artifact = Artifact.load(model) if model is not None else None
+        return cls(
+            run.resolve().name,
+            _read_json(run / RECIPE_FILE),
+            _read_json(run / PARITY_FILE),
+            Evaluation.load(evaluation) if evaluation.is_file() else None,
+            _read_json(run / PROBE_FILE),
+            Speed.load(speed) if speed.is_file() else None,
+            artifact,
+        )
+
+
+def write_report(run: Path, model: Path | None = None, others: Sequence[Path] = ()) -> tuple[Path, Path]:
+    """Write ``report.html`` and ``report.md`` with its plots into ``run``; returns both paths.
+
+    Args:
+        run: a run folder; any of its files may be missing.
+        model: the folder that ``ce2de export`` wrote; ``None`` if there is none yet.
+        others: further run folders to be shown beside this one in quality and speed.
+
+    Raises:
+        DataError: a folder does not exist, or a file is damaged.
+        ArtifactError: the model folder cannot be used.
+    """
+    files = RunFiles.read(run, model)
+    try:
+        sections = _sections(files, [RunFiles.read(other) for other in others])
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DataError(
+            f"{run}: a file does not hold what this version writes ({error!r}); make it again"
+        ) from error
+    title, subtitle = f"Distillation report: {files.name}", _subtitle(files)
+    for section in sections:
+        for block in section.blocks:
+            if isinstance(block, Plot):
+                _write(run / f"{block.name}.png", block.png)
+    _write(run / HTML_FILE, to_html(title, subtitle, sections).encode())
+    _write(run / MARKDOWN_FILE, to_markdown(title, subtitle, sections).encode())
+    return run / HTML_FILE, run / MARKDOWN_FILE
+
+
+def _sections(files: RunFiles, others: Sequence[RunFiles]) -> list[Section]:
+    recipe = files.recipe
+    tiles = _tiles(files)
+    return [
+        Section("", [Tiles(tiles)] if tiles else []),
+        quality_section(files.evaluation),
+        Section("Quality against speed", _frontier(files, others)),
+        Section("Speed", _speed(files.speed)),
+        Section("Training", _training(recipe)),
+        Section("Layer probe", _probe(files)),
+        Section("Texts", _texts(recipe)),
+        Section("Settings", _settings(recipe)),
+        Section("Model", _model(files)),
+        Section("Make it again", _again(files)),
+    ]
+
+
+def _subtitle(files: RunFiles) -> str:
+    recipe = files.recipe or {}
+    made = f"A student of {recipe['teacher']}" if "teacher" in recipe else "A student"
+    layers = ", ".join(map(str, recipe.get("layers") or []))
+    when = f"; measured on {files.speed.machine.date}" if files.speed else ""
+    return f"{made}{f', started from its layers {layers}' if layers else ''}{when}."
+
+
+def _tiles(files: RunFiles) -> list[tuple[str, str]]:
+    tiles = []
+    if files.evaluation is not None and (kept := files.evaluation.kept()) is not None:
+        count = len(files.evaluation.collections)
+        on = f"mean of {count} collections" if count > 1 else files.evaluation.collections[0].collection
+        tiles.append((f"{kept:.1%}", f"of the DE's {MAIN_METRIC} kept ({on})"))
+    if files.speed is not None:
+        tiles.append((f"{files.speed.ratio:.1f} x", "as many documents a second as the DE on one core"))
+    if files.artifact is not None:
+        tiles.append((_megabytes(files.artifact), f"on disk, dimension {files.artifact.dim}"))
+    if files.recipe is not None and "tokens_seen" in files.recipe:
+        minutes = files.recipe.get("training_minutes")
+        label = "tokens trained on" + (f" in {minutes:g} min" if minutes is not None else "")
+        tiles.append((_count(files.recipe["tokens_seen"]), label))
+    return tiles
+
+
+def _frontier(files: RunFiles, others: Sequence[RunFiles]) -> list[Block]:
+    points = [
+        Point(one.name, one.speed.ratio, kept)
+        for one in (files, *others)
+        if one.speed is not None and one.evaluation is not None
+        and (kept := one.evaluation.kept()) is not None
+    ]  # fmt: skip
+    if not points:
+        return [_missing("It needs both a quality and a speed measurement", "ce2de distill", "makes them.")]
+    blocks: list[Block] = [frontier_plot(points, MAIN_METRIC)]
+    if len(points) > 1:
+        rows = [[Cell(p.label), Cell(f"{p.ratio:.1f} x"), Cell(f"{p.kept:.1%}")] for p in points]
+        strong = frozenset({0}) if points[0].label == files.name else frozenset()
+        blocks.append(Table(["run", "speed", f"{MAIN_METRIC} kept"], rows, strong=strong))
+    return [
+        *blocks,
+        Text("Up and to the right is better. Each run is compared with the DE in its own rounds."),
+    ]
+
+
+def _speed(speed: Speed | None) -> list[Block]:
+    if speed is None:
+        return [_missing("Not measured in this run", "ce2de distill", "measures it.")]
+    rows = [
+        [
+            Cell(side.name), Cell(f"{side.docs_per_s:,.1f}", f"[{side.slowest:,.1f}, {side.fastest:,.1f}]"),
+            Cell(f"{side.tokens_per_s:,.0f}"),
+        ]
+        for side in (speed.student, speed.teacher)
+    ]  # fmt: skip
+    machine = speed.machine
+    flags = f" with {', '.join(machine.flags)}" if machine.flags else ""
+    versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
+    starts = [1, *(longest + 1 for longest, _ in speed.histogram)]
+    lengths = [
+        [Cell(f"{low} to {longest}"), Cell(f"{count:,}"), Cell(f"{count / speed.texts:.0%}")]
+        for low, (longest, count) in zip(starts, speed.histogram, strict=False)
+    ]
+    disturbed = Text(
+        f"The machine was busy: the encoders waited for the core {speed.waited:.0%} of the time, so these "
+        "figures are rough. Measure again on an idle machine."
+    )
+    return [
+        *([disturbed] if speed.waited > BUSY else []),
+        Table(["encoder", "documents/s", "tokens/s"], rows, strong=frozenset({0})),
+        Text(
+            f"The student is {speed.ratio:.2f} [{speed.ratio_low:.2f}, {speed.ratio_high:.2f}] times as "
+            f"fast. Both encoded the same {speed.texts:,} documents ({speed.tokens / speed.texts:.0f} tokens "
+            "on average) in turn on one core, tokenizing included, in batches of "
+            f"{speed.batch_tokens} tokens; "
+            f"medians of {speed.rounds} rounds after one to warm up, in brackets the slowest and the fastest."
+        ),
+        Text(f"{machine.cpu}{flags}; {machine.cores} cores, {machine.date}; {versions}."),
+        Table(["tokens in a document", "documents", "share"], lengths),
+    ]
+
+
+def _training(recipe: Mapping[str, Any] | None) -> list[Block]:
+    if recipe is None:
+        return [_missing("There is no finished training in this folder", "ce2de distill", "writes one.")]
+    curve = [tuple(point) for point in recipe.get("curve") or []]
+    loss = [(point[0], point[1]) for point in curve if point[1] is not None]
+    dev = [(point[0], point[2]) for point in curve if len(point) > 2 and point[2] is not None]
+    dev = dev or [(tokens, value) for tokens, value in recipe.get("dev_overlap") or []]
+    blocks: list[Block] = []
+    if loss or dev:
+        blocks.append(training_plot(loss, dev, "held-out neighbours shared"))
+    facts = [
+        (label, _value(recipe[key]))
+        for key, label in (
+            ("tokens_seen", "tokens trained on"), ("steps", "steps"), ("final_loss", "final loss"),
+            ("preparation_minutes", "minutes of preparation"), ("training_minutes", "minutes of training"),
+        )
+        if key in recipe
+    ]  # fmt: skip
+    if dev:
+        facts.append(("held-out neighbours shared, at the end", f"{dev[-1][1]:.1%}"))
+        blocks.append(Text(
+            "Held-out neighbours shared: of the ten texts nearest to a held-out text by the teacher, "
+            "the share that are also its ten nearest by the student."
+        ))  # fmt: skip
+    return [*blocks, Table(["", ""], [[Cell(a), Cell(b)] for a, b in facts])]
+
+
+def _probe(files: RunFiles) -> list[Block]:
+    if files.probe is None:
+        return [_missing("Not probed in this run", "ce2de probe", "shows what each layer is good for.")]
+    metric, found = files.probe["chosen_by"], []
+    for model in files.probe["models"]:
+        curve = next(
+            one for one in model["curves"]
+            if all(one[key] == value for key, value in model["best"].items())
+        )  # fmt: skip
+        by_collection = [
+            [layer[metric]["mean"] for layer in layers] for layers in curve["collections"].values()
+        ]
+        means = [sum(values) / len(values) for values in zip(*by_collection, strict=True)]
+        found.append((f"{model['role']}: {model['name']}", means, model["best"]))
+    depth = max(len(means) for _, means, _ in found)
+    header = ["model", *(str(layer) for layer in range(depth))]
+    rows = [
+        [Cell(name), *(Cell(f"{value:.3f}") for value in means), *[Cell("")] * (depth - len(means))]
+        for name, means, _ in found
+    ]
+    names = ", ".join(str(collection["name"]) for collection in files.probe["collections"])
+    reading = "; ".join(f"{name}: read {_reading(best)}" for name, _, best in found)
+    return [
+        probe_plot([(name, means) for name, means, _ in found], metric),
+        Table(header, rows),
+        Text(f"{metric} of a search with each layer (0: embeddings), mean over {names}. {reading}."),
+    ]
+
+
+def _reading(best: Mapping[str, Any]) -> str:
+    return f"{best['input']}, pooled by {best['pooling']}{', centred' if best['centred'] else ''}"
+
+
+def _texts(recipe: Mapping[str, Any] | None) -> list[Block]:
+    if recipe is None or not recipe.get("texts"):
+        return [_missing("No record of the texts", "ce2de distill", "writes it.")]
+    counts: dict[str, int] = dict(recipe["texts"])
+    total = sum(counts.values())
+    order = sorted(counts, key=lambda name: (-counts[name], name))
+    rows = [
+        [Cell(n), Cell(f"{counts[n]:,}"), Cell(f"{counts[n] / total:.1%}")] for n in order[:SOURCES_SHOWN]
+    ]
+    rest = [counts[name] for name in order[SOURCES_SHOWN:]]
+    if rest:
+        name = f"{len(rest)} more sources"
+        rows.append([Cell(name), Cell(f"{sum(rest):,}"), Cell(f"{sum(rest) / total:.1%}")])
+    tokens = f", {recipe['passage_tokens']:,} tokens" if "passage_tokens" in recipe else ""
+    sources = f"{len(counts)} sources" if len(counts) > 1 else "1 source"
+    return [Text(f"{total:,} passages from {sources}{tokens}."), Table(["source", "passages", "share"], rows)]
+
+
+def _settings(recipe: Mapping[str, Any] | None) -> list[Block]:
+    if recipe is None:
+        return [_missing("No recipe", "ce2de distill", "writes it.")]
+    rows = [
+        [Cell(key.replace("_", " ")), Cell(_value(value))]
+        for key, value in recipe.items()
+        if key not in _NOT_SETTINGS
+    ]
+    return [Table(["setting", "value"], rows, numbers=False)]
+
+
+def _model(files: RunFiles) -> list[Block]:
+    artifact, parity = files.artifact, files.parity
+    if artifact is None:
+        return [_missing("Not exported yet", "ce2de export RUN --out MODEL", "writes the model folder.")]
+    parity = parity or artifact.recipe.get("parity")
+    rows = [
+        ("name", artifact.name), ("fingerprint", artifact.fingerprint), ("size", _megabytes(artifact)),
+        ("dimension", str(artifact.dim)), ("longest text", f"{artifact.max_length} tokens"),
+        ("pooling", artifact.pooling),
+    ]  # fmt: skip
+    if parity:
+        rows.append((
+            "int8 against fp32",
+            f"cosine {parity['mean_cosine']:.4f} on average, {parity['worst_cosine']:.4f} at worst, "
+            f"over {parity['texts']:,} texts",
+        ))  # fmt: skip
+    return [Table(["", ""], [[Cell(a), Cell(b)] for a, b in rows], numbers=False)]
+
+
+def _again(files: RunFiles) -> list[Block]:
+    recipe = files.recipe
+    if recipe is None:
+        return [_missing("No recipe, so no command", "ce2de distill", "writes it.")]
+    lines = [recipe["command"]] if recipe.get("command") else [_command(recipe)]
+    lines.append(f"ce2de export RUN --out {shlex.quote(files.artifact.name if files.artifact else 'MODEL')}")
+    versions = ", ".join(f"{name} {number}" for name, number in (recipe.get("versions") or {}).items())
+    note = (
+        "TEXTS are the files of the sources above, RUN is a new folder. " if not recipe.get("command") else ""
+    )
+    made = f"Made with {versions}" if versions else "Made"
+    where = f" on {recipe['machine']}" if recipe.get("machine") else ""
+    return [Code("\n".join(lines)), Text(f"{note}{made}{where}.")]
+
+
+def _command(recipe: Mapping[str, Any]) -> str:
+    """The command that repeats the run, by its tokens instead of its minutes, so that speed plays no part."""
+    words = ["ce2de distill --texts TEXTS --out RUN"]
+    for key in _FLAGS:
+        if recipe.get(key) is not None:
+            value = recipe[key]
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words.append(f"--{key.replace('_', '-')} {shlex.quote(text)}")
+    if "tokens_seen" in recipe:
+        words.append(f"--tokens {recipe['tokens_seen']}")
+    return " \\\n  ".join(words)
+
+
+def _missing(before: str, command: str, after: str) -> Missing:
+    return Missing(f"{before};", command, after)
+
+
+def _megabytes(artifact: Artifact) -> str:
+    return f"{sum((artifact.folder / name).stat().st_size for name in HASHED_FILES) / 1e6:.1f} MB"
+
+
+def _count(number: float) -> str:
+    return f"{number / 1e6:.1f}M" if number >= 1e6 else f"{number:,}"
+
+
+def _value(value: Any) -> str:  # noqa: ANN401 - whatever the recipe holds
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:g}"
+        case list() | tuple():
+            return ", ".join(map(_value, value))
+        case dict():
+            return ", ".join(f"{key} {_value(one)}" for key, one in value.items())
+        case _:
+            return str(value)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """A JSON object, ``None`` if there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); make it again") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path}: got {type(found).__name__}, expected an object; make it again")
+    return found
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)

@@ -1,0 +1,47 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, BinaryIO, TextIO, cast
+
+from ce2de_os.errors import DataError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[TextIO]:
+    """A UTF-8 text file that is written beside ``path`` and takes its name at the end; gzip if named ``.gz``.
+
+    An error or Ctrl-C leaves ``path`` as it was. Equal texts give equal bytes: gzip's header has no time.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    beside = path.with_name(f"{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            beside.open("wb") as raw,
+            _packed(path, raw) as binary,
+            io.TextIOWrapper(binary, encoding="utf-8", newline="\n") as text,
+        ):
+            yield text
+        beside.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):
+            beside.unlink()  # is there only after an error
+
+
+@contextmanager
+def _packed(path: Path, raw: BinaryIO) -> Iterator[IO[bytes]]:
+    if path.suffix != ".gz":
+        yield raw
+        return
+    with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
+        yield cast("IO[bytes]", packed)

@@ -1,0 +1,38 @@
+"""Shorter embeddings from a finished student: principal axes instead of the first coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ce2de_os.arrays import Embeddings
+from ce2de_os.errors import ConfigError
+from ce2de_os.student import StudentModel
+
+
+def truncate(student: StudentModel, embeddings: Embeddings, dim: int) -> None:
+    """Make ``student`` give embeddings of length ``dim``, in place.
+
+    Its head is rotated onto the principal axes of ``embeddings`` ``(N, D)``, its own of sample texts, and the
+    first ``dim`` axes are kept. Of all linear maps to ``dim`` numbers this one keeps inner products best
+    (Eckart and Young, 1936), without training for it as Matryoshka embeddings are (arXiv 2205.13147). The
+    rotation is part of the head, so it costs nothing.
+
+    Raises:
+        ConfigError: ``dim`` is not between 1 and ``D``, or there are fewer texts than ``dim``.
+    """
+    if not 1 <= dim <= student.dim:
+        raise ConfigError(
+            f"dim: got {dim}, expected 1 to {student.dim}, the length of the student's embeddings"
+        )
+    if len(embeddings) < dim:
+        raise ConfigError(
+            f"dim: {dim} axes cannot be measured on {len(embeddings)} sample texts; distil with more texts"
+        )
+    # Not centred: what must survive is the inner product, not the variance.
+    axes = torch.from_numpy(np.linalg.svd(embeddings, full_matrices=False)[2][:dim])
+    head = torch.nn.Linear(student.head.in_features, dim)
+    with torch.no_grad():
+        head.weight.copy_(axes @ student.head.weight)
+        head.bias.copy_(axes @ student.head.bias)
+    student.head, student.dim = head, dim

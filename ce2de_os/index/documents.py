@@ -1,0 +1,112 @@
+"""Documents of an index and the text in them, for whoever embeds, scores or trains on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from opensearchpy import OpenSearch
+from opensearchpy.helpers import scan
+
+from ce2de_os.index.admin import patiently
+from ce2de_os.index.client import backend_errors
+
+_PAGE = 500  # documents in one answer
+_KEEP_ALIVE = "10m"  # how long a reader may be busy with one page
+
+
+def document_text(source: Mapping[str, Any], text_fields: Sequence[str]) -> str:
+    """The text that is embedded: the values of ``text_fields``, one to a line; ``""`` if there is none.
+
+    Numbers count as their digits, lists as their elements; null and missing values, and objects, as nothing.
+    """
+    parts = (_text_of(value) for field in text_fields for value in _values_at(source, field))
+    return "\n".join(part for part in parts if part.strip())
+
+
+def _values_at(node: Any, path: str) -> list[Any]:  # noqa: ANN401 - any JSON value
+    """All values at a dotted path, whether the document nests objects or spells the dots out."""
+    if isinstance(node, list):
+        return [value for element in node for value in _values_at(element, path)]
+    if not isinstance(node, Mapping):
+        return []
+    found = [node[path]] if path in node else []
+    for key, value in node.items():
+        if path.startswith(f"{key}."):
+            found += _values_at(value, path[len(key) + 1 :])
+    return found
+
+
+def _text_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return " ".join(part for part in map(_text_of, value) if part)
+    if isinstance(value, bool) or value is None or isinstance(value, Mapping):
+        return ""
+    return str(value)
+
+
+def documents(
+    client: OpenSearch, index: str, doc_ids: Sequence[str], text_fields: Sequence[str]
+) -> dict[str, str]:
+    """The texts of documents by id; those that are deleted, or have no text in these fields, are absent.
+
+    A search, not ``_mget``: that one finds neither documents with a routing of their own nor any behind an
+    alias over several indices. So a document counts from the next refresh on.
+
+    Raises:
+        BackendError: OpenSearch does not answer or refuses.
+    """
+    found: dict[str, str] = {}
+    wanted = list(dict.fromkeys(doc_ids))
+    for start in range(0, len(wanted), _PAGE):
+        ids = wanted[start : start + _PAGE]
+        hits = patiently(partial(_by_id, client, index, ids, text_fields))
+        texts = {hit["_id"]: document_text(hit.get("_source", {}), text_fields) for hit in hits}
+        found |= {doc_id: texts[doc_id] for doc_id in ids if texts.get(doc_id)}
+    return found
+
+
+def stream_sources(
+    client: OpenSearch, index: str, fields: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Stream the ``doc_id`` of every document with its ``_source``, cut down to ``fields``, in no order.
+
+    It reads the index as it is at the first call (a scroll), whatever is written meanwhile.
+
+    Raises:
+        IndexSchemaError: there is no such index.
+        BackendError: OpenSearch does not answer or refuses; begin again.
+    """
+    body = {"query": {"match_all": {}}, "_source": list(fields)}
+    with backend_errors(f"read '{index}'"):
+        hits = scan(
+            client, query=body, index=index, size=_PAGE, scroll=_KEEP_ALIVE,
+            allow_partial_search_results=False,
+        )  # fmt: skip
+        for hit in hits:
+            yield hit["_id"], hit.get("_source") or {}
+
+
+def field_texts(client: OpenSearch, index: str, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Stream the ``doc_id`` and the text in ``fields`` of every document that has one.
+
+    Order and errors are those of `stream_sources`.
+    """
+    for doc_id, source in stream_sources(client, index, fields):
+        text = document_text(source, fields)
+        if text:
+            yield doc_id, text
+
+
+def _by_id(
+    client: OpenSearch, index: str, ids: Sequence[str], text_fields: Sequence[str]
+) -> list[dict[str, Any]]:
+    # Behind an alias two indices may hold the same id.
+    body = {"query": {"ids": {"values": list(ids)}}, "size": 2 * len(ids), "_source": list(text_fields)}
+    with backend_errors(f"fetch documents of '{index}'"):
+        answer = client.search(index=index, body=body, params={"allow_partial_search_results": "false"})
+    hits: list[dict[str, Any]] = answer["hits"]["hits"]
+    return hits

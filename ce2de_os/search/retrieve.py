@@ -1,0 +1,116 @@
+"""Many questions at once, for training: the ids of the best documents, by words or by vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import ConfigError
+from ce2de_os.index.admin import patiently
+from ce2de_os.index.client import backend_errors
+from ce2de_os.records import Query, ScoredDoc
+from ce2de_os.search import answers, queries
+from ce2de_os.search.queries import Body
+from ce2de_os.search.searcher import QueryEncoder
+from ce2de_os.search.target import embedded_in, read_target
+
+_REQUEST = 32  # searches in one `_msearch`: a live cluster has others to serve
+_MOST = 10_000  # OpenSearch's `index.max_result_window`
+
+
+class Bm25Retriever:
+    """Finds documents by their words, in any of some text fields.
+
+    Args:
+        client: the connection to OpenSearch.
+        index: an index or an alias.
+        fields: the fields to search; ``None``: those that were embedded, else every text field.
+
+    Raises:
+        IndexSchemaError: there is no such index, or it has no text field.
+        BackendError: OpenSearch does not answer or refuses.
+    """
+
+    def __init__(self, client: OpenSearch, index: str, fields: Sequence[str] | None = None) -> None:
+        self._client = client
+        self._index = index
+        self.fields = tuple(fields or read_target(client, index).text_fields)
+
+    def __call__(self, asked: Sequence[Query], top_k: int) -> dict[str, list[ScoredDoc]]:
+        """The best ``top_k`` documents of each query, best first; an empty list where nothing matches.
+
+        Raises:
+            ConfigError: ``top_k`` is not between 1 and 10,000.
+            BackendError: OpenSearch refuses one of the searches, or does not answer for two minutes.
+        """
+        bodies = [
+            queries.lexical_query(queries.clip(query.text, len(self.fields)), self.fields, [])
+            for query in asked
+        ]
+        return _retrieve(self._client, self._index, asked, bodies, top_k)
+
+
+class DenseRetriever:
+    """Finds documents by the vectors that an index carries.
+
+    Args:
+        client: the connection to OpenSearch.
+        index: an index or an alias that ``ce2de reindex`` has filled.
+        encoder: the model whose vectors the index carries.
+
+    Raises:
+        IndexSchemaError: there is no such index, or it has no vectors.
+        ArtifactMismatchError: its vectors are another model's.
+        BackendError: OpenSearch does not answer or refuses.
+    """
+
+    def __init__(self, client: OpenSearch, index: str, encoder: QueryEncoder) -> None:
+        self._client = client
+        self._index = index
+        self._encoder = encoder
+        self.vector_field = embedded_in(read_target(client, index), encoder.space).vector_field
+
+    def __call__(self, asked: Sequence[Query], top_k: int) -> dict[str, list[ScoredDoc]]:
+        """The nearest ``top_k`` documents of each query, nearest first; raises like `Bm25Retriever`."""
+        vectors = self._encoder.encode_queries([query.text for query in asked])
+        bodies = [queries.dense_query(vector.tolist(), self.vector_field, top_k, []) for vector in vectors]
+        return _retrieve(self._client, self._index, asked, bodies, top_k)
+
+
+def _retrieve(
+    client: OpenSearch, index: str, asked: Sequence[Query], bodies: Sequence[Body], top_k: int
+) -> dict[str, list[ScoredDoc]]:
+    if not 1 <= top_k <= _MOST:
+        raise ConfigError(f"depth: got {top_k}, expected 1 to {_MOST:,}, the most OpenSearch gives at once")
+    runs: dict[str, list[ScoredDoc]] = {}
+    for start in range(0, len(asked), _REQUEST):
+        chunk = bodies[start : start + _REQUEST]
+        rankings = patiently(partial(_msearch, client, index, chunk, top_k))
+        for query, ranking in zip(asked[start:], rankings, strict=False):
+            runs[query.query_id] = ranking
+    return runs
+
+
+def _msearch(client: OpenSearch, index: str, bodies: Sequence[Body], top_k: int) -> list[list[ScoredDoc]]:
+    # A shard that does not answer is an error: half a ranking would teach the wrong thing without a word.
+    header = {"index": index, "allow_partial_search_results": False}
+    lines = [
+        line
+        for body in bodies
+        for line in (header, {"query": body, "size": top_k, "_source": False, "track_total_hits": False})
+    ]
+    with backend_errors(f"search {index}"):
+        responses = client.msearch(body=lines)["responses"]
+        for answer in responses:
+            answers.check(answer)
+    return [_ranking(answer) for answer in responses]
+
+
+def _ranking(answer: answers.Answer) -> list[ScoredDoc]:
+    """The documents, best first, equal ones by id; behind an alias an id of two indices counts once."""
+    best: dict[str, float] = {}
+    for found in answers.found_in([answer]):
+        best.setdefault(found.doc_id, found.score)
+    return [ScoredDoc(*pair) for pair in sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))]
