@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--name", help="The model's name for people.  [default: the run's name]")
 @click.option(
     "--pairs", type=click.Path(path_type=Path), metavar="FILE",
-    help='Only for a cross-encoder: JSON lines {"query": …, "positive": …, "negatives": […]} of your domain to '
+    help='For a cross-encoder: JSON lines {"query": …, "positive": …, "negatives": […]} of your domain, to '
     "check it on.  [default: those held out when it was trained, else built-in ones]",
 )  # fmt: skip
 @click.option(
@@ -43,8 +43,8 @@ def command(
 ) -> None:  # fmt: skip
     """Export RUN as a quantized ONNX model: a student as an encoder, a cross-encoder as a reranker.
 
-    RUN is a folder written by 'ce2de distill' or 'ce2de train teacher', or any cross-encoder in Hugging Face's
-    format: a folder or a hub id with a sequence-classification model of one output.
+    RUN is a folder written by 'ce2de distill' or 'ce2de train teacher', or any cross-encoder: a folder or a
+    hub id with a sequence-classification model of one output.
 
     The int8 model is compared with RUN's float32 one on texts that the training has not seen, and refused if
     it differs too much: an encoder by the cosine of the embeddings, a reranker by the order of the pairs.

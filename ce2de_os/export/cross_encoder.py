@@ -35,7 +35,7 @@ QUERIES = (
     "scurvy symptoms",
     "railway along the river",
 )
-"""Questions that some of the canary texts answer; with all of them they are the sample where there is none."""
+"""Questions that some of the canary texts answer: with the texts they are the sample where there is none."""
 
 _MOST_PAIRS = 2000
 _SCALE_PAIRS = 200
@@ -47,11 +47,25 @@ Group = tuple[str, Sequence[str]]
 class LoadedCrossEncoder(Protocol):
     """What the export needs to know of a cross-encoder, as ``ce2de_os.distill.cross_encoder`` loads it."""
 
-    name: str
-    model: Any
-    tokenizer: Any
-    max_length: int
-    digest: str
+    @property
+    def name(self) -> str:
+        """As the user gave it."""
+
+    @property
+    def model(self) -> Any:  # noqa: ANN401 - transformers has no types
+        """The sequence-classification model."""
+
+    @property
+    def tokenizer(self) -> Any:  # noqa: ANN401
+        """Its fast tokenizer."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens read of a pair."""
+
+    @property
+    def digest(self) -> str:
+        """Names the weights."""
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, list[int]]]:
         """Token ids of each pair."""
@@ -208,8 +222,7 @@ def _check(
 ) -> LogitParity:
     """Write the canaries, with the exported graph's own logits, and measure the parity."""
     canaries = [(QUERIES[row % len(QUERIES)], text) for row, text in enumerate(TEXTS)]
-    # A graph is needed to score the canaries, and canaries to load it as an artifact: the float32 model's come
-    # first, and nothing is checked against them.
+    # A folder with canaries is needed to compute the canaries: the float32 model's logits stand in for them.
     _write_canaries(folder, canaries, encoder.logits(canaries))
     Artifact.create(folder, **settings)
     reranker = OnnxReranker(folder, threads=threads, check=False)

@@ -1,4 +1,4 @@
-"""A cross-encoder exported as a reranker: the same logits as PyTorch, the same order in int8, and the folder."""
+"""A cross-encoder exported as a reranker: PyTorch's logits, their order in int8, and the folder."""
 
 from __future__ import annotations
 
@@ -177,10 +177,10 @@ def test_parity_of_ties_is_that_of_scipy():
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
     (tmp_path / "old").mkdir()
-    with pytest.raises(DataError, match=r"out: cannot be written \(No space left on device\); free"):
-        with new_folder(tmp_path / "out") as folder:
-            (folder / "model.onnx").touch()
-            raise OSError(errno.ENOSPC, "No space left on device")
+    message = r"out: cannot be written \(No space left on device\); free"
+    with pytest.raises(DataError, match=message), new_folder(tmp_path / "out") as folder:
+        (folder / "model.onnx").touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
