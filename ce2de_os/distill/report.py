@@ -142,7 +142,9 @@ def _tiles(files: RunFiles) -> list[tuple[str, str]]:
         on = f"mean of {count} collections" if count > 1 else files.evaluation.collections[0].collection
         tiles.append((f"{kept:.1%}", f"of the DE's {MAIN_METRIC} kept ({on})"))
     if files.speed is not None:
-        tiles.append((f"{files.speed.ratio:.1f} x", "as many documents a second as the DE on one core"))
+        rough = " (rough: the machine was busy)" if files.speed.waited > BUSY else ""
+        label = f"as many documents a second as the DE on one core{rough}"
+        tiles.append((f"{files.speed.ratio:.1f} x", label))
     if files.artifact is not None:
         tiles.append((_megabytes(files.artifact), f"on disk, dimension {files.artifact.dim}"))
     if files.recipe is not None and "tokens_seen" in files.recipe:
@@ -189,6 +191,7 @@ def _speed(speed: Speed | None) -> list[Block]:
     lengths = [
         [Cell(f"{low} to {longest}"), Cell(f"{count:,}"), Cell(f"{count / speed.texts:.0%}")]
         for low, (longest, count) in zip(starts, speed.histogram, strict=False)
+        if count
     ]
     disturbed = Text(
         f"The machine was busy: the encoders waited for the core {speed.waited:.0%} of the time, so these "
