@@ -39,8 +39,8 @@ BUSY = 0.1
 """Share of the time without a core from which on a speed measurement is called rough."""
 
 _NOT_SETTINGS = frozenset({
-    "texts", "dev", "dev_metric", "curve", "space", "versions", "machine", "command", "passages", "passage_tokens",
-    "tokens_seen", "steps", "final_loss", "preparation_minutes", "training_minutes",
+    "texts", "dev", "dev_metric", "curve", "space", "versions", "machine", "command", "passages",
+    "passage_tokens", "tokens_seen", "steps", "final_loss", "preparation_minutes", "training_minutes",
 })  # fmt: skip
 _FLAGS = ("teacher", "init", "layers", "losses", "readout", "unique_tokens", "lr", "seed")
 """Settings that ``ce2de distill`` takes as flags of the same name."""
