@@ -67,12 +67,12 @@ class ConsoleProgress:
         """Show the step ``name`` at share ``done``, with a note in words."""
         if self._live:
             if name not in self._tasks:
-                self._tasks[name] = self._bar.add_task(_TITLES[name], total=1.0, note="")
+                self._tasks[name] = self._bar.add_task(_TITLES.get(name, name), total=1.0, note="")
             self._bar.update(self._tasks[name], completed=done, note=note)
         elif done in (0, 1) or time.monotonic() - self._printed > LINE_SECONDS:
             self._printed = time.monotonic()
             self._console.print(
-                f"{_TITLES[name]}: {done:.0%} {note}".rstrip(), highlight=False, soft_wrap=True
+                f"{_TITLES.get(name, name)}: {done:.0%} {note}".rstrip(), highlight=False, soft_wrap=True
             )
 
 
