@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULTS = DistillConfig()
 STEPS = ("queries", "candidates", "scores", "student", "export", "evaluate", "report")
+SPEED_TEXTS = 200
 PATH = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -165,7 +168,7 @@ class _Run:
         if self._wanted("export"):
             self._export()
         if self._wanted("evaluate") and collections:
-            self._evaluate(collections)
+            self._evaluate(collections, cache)
         if self._wanted("report"):
             self._report()
         return self.facts
@@ -202,7 +205,8 @@ class _Run:
         collection = load_collection(dev) if dev else None
         self.facts["recipe"] = distill(
             texts, self.config, self.out, cache=cache, examples=examples, dev=collection,
-            phase=self.progress.phase, report=self.progress.training,
+            command=shlex.join(["ce2de", *sys.argv[1:]]), phase=self.progress.phase,
+            report=self.progress.training,
         )  # fmt: skip
 
     def _export(self) -> None:
@@ -214,15 +218,56 @@ class _Run:
         self.facts |= {"model": str(artifact.folder), "fingerprint": artifact.fingerprint}
         self.facts["mean_cosine"] = parity.mean_cosine
 
-    def _evaluate(self, collections: Sequence[Path]) -> None:
-        raise NotImplementedError(collections)
+    def _evaluate(self, collections: Sequence[Path], cache: Path | None) -> None:
+        from ce2de_os.distill import evaluate, peers
+        from ce2de_os.distill.cross_encoder import load_cross_encoder
+        from ce2de_os.distill.teacher import load_teacher
+        from ce2de_os.encoder import OnnxEncoder
+        from ce2de_os.evaluation import load_collection
+
+        loaded = [load_collection(folder) for folder in collections]
+        teacher, cache = load_teacher(self.config.teacher), cache or self.out / "teacher"
+        phase = self.progress.phase
+        systems = evaluate.Systems(
+            peers.teacher_peer(teacher),
+            peers.student_peer(OnnxEncoder(self.out / "model", threads=self.config.threads or 1)),
+            static=peers.static_table(teacher, cache),
+            cross_encoder=load_cross_encoder(self.config.cross_encoder)
+            if self.config.cross_encoder
+            else None,
+        )
+        found = evaluate.evaluate(loaded, systems, cache=cache, phase=phase)
+        found.save(self.out / evaluate.EVALUATION_FILE)
+        kept = found.kept()
+        if kept is not None:
+            self.facts["kept"] = round(kept, 4)
+
+    def _measure_speed(self) -> None:
+        from ce2de_os.distill import folder, peers, speed
+        from ce2de_os.distill.teacher import load_teacher
+        from ce2de_os.encoder import OnnxEncoder
+
+        sample = json.loads((self.out / folder.SAMPLE_FILE).read_text(encoding="utf-8"))[:SPEED_TEXTS]
+        encoder, teacher = OnnxEncoder(self.out / "model"), load_teacher(self.config.teacher)
+        found = speed.measure_speed(
+            sample, peers.student_peer(encoder), peers.teacher_peer(teacher, precision="fp32"),
+            [len(ids) for ids in encoder.token_ids(sample)],
+            done=lambda done, total: self.progress.phase("speed", done, total),
+        )  # fmt: skip
+        found.save(self.out / speed.SPEED_FILE)
 
     def _report(self) -> None:
-        raise NotImplementedError
+        from ce2de_os.distill.report import write_report
+        from ce2de_os.distill.speed import SPEED_FILE
+
+        if not (self.out / SPEED_FILE).exists():
+            self._measure_speed()
+        page, _ = write_report(self.out, self.out / "model")
+        self.facts["report"] = str(page)
 
 
 def _print(facts: dict[str, Any]) -> None:
-    for name in ("queries", "student", "model", "fingerprint", "report"):
+    for name in ("queries", "student", "model", "fingerprint", "kept", "report"):
         if name in facts:
             click.echo(f"{name + ':':13}{facts[name]}")
 

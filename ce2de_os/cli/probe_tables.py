@@ -42,6 +42,7 @@ def layers_table(found: Probe, collection: str) -> Table:
     """A collection's metrics layer by layer, each model in its best reading, and whether the two differ."""
     facts = next(c for c in found.collections if c.name == collection)
     title = Text(f"{collection}: {len(facts.documents):,} documents, {len(facts.queries):,} queries")
+    title.append(f"\nat most {found.max_tokens} tokens of a text", style="not bold")
     for model in found.models:
         title.append(f"\n{model.role} = {model.name} (text {model.best.reading})", style="not bold")
     table = _table(title)

@@ -9,6 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from ce2de_os.distill.probe import CHOSEN_BY, METRICS, Probe, ProbedModel
@@ -74,6 +75,7 @@ def _figure(probe: Probe) -> Figure:
 
 
 def _panel(axes: Axes, probe: Probe, collection: str, metric: str) -> None:
+    peaks = []
     for model in probe.models:
         curve, style = model.best, _STYLES[model.role]
         values = curve.values(metric, collection)
@@ -82,17 +84,23 @@ def _panel(axes: Axes, probe: Probe, collection: str, metric: str) -> None:
         low, high = zip(*intervals, strict=True)
         axes.fill_between(layers, low, high, color=style["color"], alpha=0.13, linewidth=0)
         axes.plot(layers, values, linewidth=2.2, markersize=5, label=_label(model), **style)
+        peaks.append((values[best], best, style["color"]))
+    peaks.sort(reverse=True)
+    for order, (value, layer, color) in enumerate(peaks):
         axes.plot(
-            best, values[best], marker="o", markersize=13, markeredgewidth=2,
-            markerfacecolor="none", markeredgecolor=style["color"],
+            layer, value, marker="o", markersize=13, markeredgewidth=2, markerfacecolor="none",
+            markeredgecolor=color,
         )  # fmt: skip
+        # Two peaks side by side: the number of the lower one stands below it.
+        below = order > 0 and abs(layer - peaks[0][1]) <= 1
         axes.annotate(
-            f"{values[best]:.2f}", (best, values[best]), xytext=(0, 11), textcoords="offset points",
-            ha="center", color=style["color"], fontweight="bold",
+            f"{value:.2f}", (layer, value), xytext=(0, -22 if below else 11), textcoords="offset points",
+            ha="center", color=color, fontweight="bold",
+            path_effects=[withStroke(linewidth=3, foreground="white")],
         )  # fmt: skip
     axes.set_ylim(0, axes.get_ylim()[1] * 1.12)
     axes.margins(x=0.06)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.tick_params(length=0)
 

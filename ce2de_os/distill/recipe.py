@@ -55,6 +55,7 @@ def distill(
     cache: Path | None = None,
     examples: Examples | None = None,
     dev: Collection | None = None,
+    command: str = "",
     phase: Phase,
     report: Report,
 ) -> dict[str, Any]:
@@ -71,6 +72,7 @@ def distill(
         examples: queries with scored candidates, for the ranking losses; ``None`` where none is asked for.
         dev: judged collection whose nDCG@10 picks the best checkpoint; ``None`` means that the share of
             nearest neighbours in common with the teacher does, on texts held out.
+        command: the command line that made it, for the record.
         phase: receives the progress of the preparation.
         report: receives the progress of the training.
 
@@ -102,6 +104,7 @@ def distill(
     recipe["dev_metric"] = (
         f"nDCG@10 on {dev.name}" if dev else "nearest neighbours in common with the teacher"
     )
+    recipe["command"] = command
     recipe["space"] = source.teacher.space if config.shares_space else None
     sample = [passage.text for passage in passages[data.trained :]]
     if examples is not None:

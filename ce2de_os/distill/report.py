@@ -39,10 +39,10 @@ BUSY = 0.1
 """Share of the time without a core from which on a speed measurement is called rough."""
 
 _NOT_SETTINGS = frozenset({
-    "texts", "dev_overlap", "curve", "versions", "machine", "command", "passages", "passage_tokens",
-    "tokens_seen", "steps", "final_loss", "preparation_minutes", "training_minutes",
+    "texts", "dev", "dev_metric", "curve", "space", "versions", "machine", "command", "passages",
+    "passage_tokens", "tokens_seen", "steps", "final_loss", "preparation_minutes", "training_minutes",
 })  # fmt: skip
-_FLAGS = ("teacher", "layers", "loss", "readout", "unique_tokens", "lr", "seed")
+_FLAGS = ("teacher", "init", "layers", "losses", "readout", "unique_tokens", "lr", "seed")
 """Settings that ``ce2de distill`` takes as flags of the same name."""
 
 
@@ -142,7 +142,9 @@ def _tiles(files: RunFiles) -> list[tuple[str, str]]:
         on = f"mean of {count} collections" if count > 1 else files.evaluation.collections[0].collection
         tiles.append((f"{kept:.1%}", f"of the DE's {MAIN_METRIC} kept ({on})"))
     if files.speed is not None:
-        tiles.append((f"{files.speed.ratio:.1f} x", "as many documents a second as the DE on one core"))
+        rough = " (rough: the machine was busy)" if files.speed.waited > BUSY else ""
+        label = f"as many documents a second as the DE on one core{rough}"
+        tiles.append((f"{files.speed.ratio:.1f} x", label))
     if files.artifact is not None:
         tiles.append((_megabytes(files.artifact), f"on disk, dimension {files.artifact.dim}"))
     if files.recipe is not None and "tokens_seen" in files.recipe:
@@ -189,6 +191,7 @@ def _speed(speed: Speed | None) -> list[Block]:
     lengths = [
         [Cell(f"{low} to {longest}"), Cell(f"{count:,}"), Cell(f"{count / speed.texts:.0%}")]
         for low, (longest, count) in zip(starts, speed.histogram, strict=False)
+        if count
     ]
     disturbed = Text(
         f"The machine was busy: the encoders waited for the core {speed.waited:.0%} of the time, so these "
@@ -212,13 +215,11 @@ def _speed(speed: Speed | None) -> list[Block]:
 def _training(recipe: Mapping[str, Any] | None) -> list[Block]:
     if recipe is None:
         return [_missing("There is no finished training in this folder", "ce2de distill", "writes one.")]
-    curve = [tuple(point) for point in recipe.get("curve") or []]
-    loss = [(point[0], point[1]) for point in curve if point[1] is not None]
-    dev = [(point[0], point[2]) for point in curve if len(point) > 2 and point[2] is not None]
-    dev = dev or [(tokens, value) for tokens, value in recipe.get("dev_overlap") or []]
+    loss = [tuple(point) for point in recipe.get("curve") or []]
+    dev, metric = [tuple(point) for point in recipe.get("dev") or []], recipe.get("dev_metric", "dev metric")
     blocks: list[Block] = []
     if loss or dev:
-        blocks.append(training_plot(loss, dev, "held-out neighbours shared"))
+        blocks.append(training_plot(loss, dev, metric))
     facts = [
         (label, _value(recipe[key]))
         for key, label in (
@@ -228,11 +229,7 @@ def _training(recipe: Mapping[str, Any] | None) -> list[Block]:
         if key in recipe
     ]  # fmt: skip
     if dev:
-        facts.append(("held-out neighbours shared, at the end", f"{dev[-1][1]:.1%}"))
-        blocks.append(Text(
-            "Held-out neighbours shared: of the ten texts nearest to a held-out text by the teacher, "
-            "the share that are also its ten nearest by the student."
-        ))  # fmt: skip
+        facts.append((f"{metric}, best", f"{max(value for _, value in dev):.4f}"))
     return [*blocks, Table(["", ""], [[Cell(a), Cell(b)] for a, b in facts])]
 
 
@@ -321,8 +318,7 @@ def _again(files: RunFiles) -> list[Block]:
     recipe = files.recipe
     if recipe is None:
         return [_missing("No recipe, so no command", "ce2de distill", "writes it.")]
-    lines = [recipe["command"]] if recipe.get("command") else [_command(recipe)]
-    lines.append(f"ce2de export RUN --out {shlex.quote(files.artifact.name if files.artifact else 'MODEL')}")
+    lines = [recipe.get("command") or _command(recipe)]
     versions = ", ".join(f"{name} {number}" for name, number in (recipe.get("versions") or {}).items())
     note = (
         "TEXTS are the files of the sources above, RUN is a new folder. " if not recipe.get("command") else ""
@@ -338,11 +334,19 @@ def _command(recipe: Mapping[str, Any]) -> str:
     for key in _FLAGS:
         if recipe.get(key) is not None:
             value = recipe[key]
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            text = _flag(value)
             words.append(f"--{key.replace('_', '-')} {shlex.quote(text)}")
     if "tokens_seen" in recipe:
         words.append(f"--tokens {recipe['tokens_seen']}")
     return " \\\n  ".join(words)
+
+
+def _flag(value: Any) -> str:  # noqa: ANN401 - whatever the recipe holds
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={weight:g}" for name, weight in value.items())
+    if isinstance(value, list):
+        return ",".join("new" if part is None else str(part) for part in value)
+    return str(value)
 
 
 def _missing(before: str, command: str, after: str) -> Missing:

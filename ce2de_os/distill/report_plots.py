@@ -73,12 +73,13 @@ def training_plot(loss: Series, dev: Series, dev_label: str) -> Plot:
     panels = [(series, label) for series, label in ((loss, "loss"), (dev, dev_label)) if series]
     with matplotlib.rc_context(_STYLE):
         canvas, axes = _canvas([1.7] * len(panels))
+        end = max(x for series, _ in panels for x, _ in series)
         for ax, (series, label) in zip(axes, panels, strict=True):
             x, y = zip(*series, strict=True)
             color = STUDENT_COLOR if label == dev_label else TEACHER_COLOR
             ax.plot(x, y, color=color, linewidth=1.6, marker="o" if len(x) < 40 else "", markersize=3)
             ax.set_title(label)
-            ax.set_xlim(left=0)
+            ax.set_xlim(0, end * 1.03)
             ax.xaxis.set_major_formatter(FuncFormatter(_short))
             if label == dev_label:
                 ax.yaxis.set_major_formatter(FuncFormatter(_percent))

@@ -39,7 +39,7 @@ def quality_section(evaluation: Evaluation | None) -> Section:
         rows = [_cells(one) for one in result.systems]
         strong = frozenset(row for row, one in enumerate(result.systems) if one.system == STUDENT)
         section.blocks.append(Table(_HEADER, rows, strong=strong, title=_title(result)))
-    section.blocks.append(Text(how_to_read(evaluation)))
+    section.blocks.extend([Text(how_to_read(evaluation)), Text(what_the_systems_are(evaluation))])
     return section
 
 
@@ -59,16 +59,25 @@ def verdict(evaluation: Evaluation) -> str:
 
 
 def how_to_read(evaluation: Evaluation) -> str:
-    """What columns and systems mean, from the evaluation's own settings."""
+    """What the columns mean."""
     settings = evaluation.settings
-    parts = [
+    test = (
+        f" p is of a {settings['test']}; correction: {settings['correction']}." if "test" in settings else ""
+    )
+    return (
         "In brackets: 95% bootstrap intervals over queries. Kept is the share of the DE's mean, for a hybrid "
         "that of the hybrid of the DE; its interval resamples the same queries in both. A difference that is "
-        "not significant is not thereby shown to be nil: the interval says how large it may be.",
-        f"p is of a {settings['test']}; correction: {settings['correction']}." if "test" in settings else "",
+        f"not significant is not thereby shown to be nil: the interval says how large it may be.{test}"
+    )
+
+
+def what_the_systems_are(evaluation: Evaluation) -> str:
+    """What the rows mean, from the evaluation's own settings."""
+    settings = evaluation.settings
+    parts = [
         f"DE: {settings['teacher']}. Student: {settings['student']}." if "teacher" in settings else "",
         "Asymmetric: the student's queries over the DE's documents. Static table: a vector for each token, "
-        "without context (ICLR 2017's SIF weights).",
+        "without context (SIF, ICLR 2017).",
         f"BM25: {settings['bm25']}. BM25 + …: {settings['hybrid']}." if "bm25" in settings else "",
     ]
     if settings.get("rerank_depth"):

@@ -5,20 +5,25 @@ from __future__ import annotations
 import io
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 from scipy import stats
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from ce2de_os.distill import evaluate as module
+from ce2de_os.distill.cross_encoder import CrossEncoder
 from ce2de_os.distill.evaluate import Evaluation, Systems, evaluate, rerank
 from ce2de_os.distill.peers import Peer, StaticTable
 from ce2de_os.distill.report_quality import evaluation_table
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation import Collection, holm, ratio_interval
 from ce2de_os.records import ScoredDoc
+from tests.unit.distill.tiny import WORDS as TOKENS
+from tests.unit.distill.tiny import save_tiny_cross_encoder
 
 WORDS = ("apple", "pear", "plum", "fig")
 DOCUMENTS = ["apple apple", "pear", "plum", "fig apple"]
@@ -115,6 +120,22 @@ def test_rerank_keeps_the_logits_of_a_named_scorer(collection, tmp_path):
     first.digest = second.digest = "weights"
     assert rerank(collection, runs, first, 5, tmp_path) == rerank(collection, runs, second, 5, tmp_path)
     assert second.read == []
+
+
+def test_rerank_with_a_cross_encoder_gives_its_logits(collection, tmp_path):
+    folder = save_tiny_cross_encoder(tmp_path / "ce")
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    scorer = CrossEncoder("tiny", model, tokenizer, 32, "weights", torch.device("cpu"), "fp32")
+    texts = [" ".join(TOKENS[:4]), " ".join(TOKENS[9:30])]
+    tiny = replace(collection, documents=[*texts, "", ""], queries=[TOKENS[5]] * 3)
+    runs = {q: [ScoredDoc("d0", 2.0), ScoredDoc("d1", 1.0)] for q in tiny.query_ids}
+    first, second = scorer.logits([(TOKENS[5], text) for text in texts]).tolist()
+    assert first != second
+    found = rerank(tiny, runs, scorer, 2, tmp_path / "cache")["q1"]
+    best = [("d0", first), ("d1", second)] if first > second else [("d1", second), ("d0", first)]
+    assert [doc.doc_id for doc in found] == [doc_id for doc_id, _ in best]
+    assert [doc.score for doc in found] == pytest.approx([logit for _, logit in best], abs=1e-5)
 
 
 def test_rerank_of_nothing(collection):

