@@ -17,7 +17,7 @@ from ce2de_os.runtime import CHARS_PER_TOKEN, load_session, load_tokenizer, read
 CANARY_MAX_SHIFT = 0.25
 """Most that a canary's logit may differ from the stored one, as a share of the stored ones' deviation."""
 
-BATCH_TOKENS = 1024
+BATCH_TOKENS = 512
 """Tokens in one run of the graph, padding included."""
 
 

@@ -24,7 +24,11 @@ DEFAULTS = TeacherConfig()
 
 @click.group("train", short_help="Train a cross-encoder for your domain.")
 def command() -> None:
-    """Train a model that has to be there before a student can be distilled."""
+    """Train a model that has to be there before a student can be distilled.
+
+    \b
+    ce2de train teacher --index articles --query-field title --passage-field body --out runs/teacher
+    """
 
 
 @command.command("teacher")

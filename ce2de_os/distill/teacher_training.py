@@ -24,7 +24,6 @@ import torch
 from accelerate import PartialState
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import Dataset
 from transformers import (
     AutoModelForSequenceClassification,
     PrinterCallback,
@@ -35,7 +34,6 @@ from transformers import (
 
 from ce2de_os.distill.cross_encoder import CrossEncoder, Pair
 from ce2de_os.distill.models import (
-    LENGTH_STEP,
     LOAD_ERRORS,
     best_device,
     first_line,
@@ -55,6 +53,7 @@ from ce2de_os.distill.pairs import (
 )
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.teacher_config import TeacherConfig
+from ce2de_os.distill.teacher_groups import QueryGroups, collate
 from ce2de_os.distill.teacher_progress import ProgressKeeper, TeacherProgress, TeacherReport, last_checkpoint
 from ce2de_os.errors import ConfigError, DataError
 
@@ -67,8 +66,6 @@ DEV_NEGATIVES = 9  # with the positive ten passages: the rank counted by MRR@10 
 FEWEST_PAIRS = 10
 _PASS_TOKENS = {"cpu": 8192, "cuda": 16384}  # of pairs that are held in memory for one backward pass
 _CHUNK_PAIRS = 8  # padded together on a CPU, where padding costs more than small products do
-_SORT_PASSES = 32  # passes whose queries are sorted by length together
-_CHARS_PER_TOKEN = 5
 _ENDLESS_STEPS = 10_000_000
 
 Phase = Callable[[str, int, int], None]
@@ -203,47 +200,6 @@ def dev_mrr(encoder: CrossEncoder, groups: Sequence[Sequence[Pair]]) -> float:
     return float(np.mean([reciprocal_rank(part) for part in np.split(logits, ends)]))
 
 
-class QueryGroups(Dataset[list[Pair]]):
-    """An endless reading of the training pairs as groups of one positive and ``N`` negative pairs.
-
-    Item ``i`` depends on seed and data only, so that a run can go on in the middle. Each pass over the data
-    has its own order, with queries of similar length together, and its own negatives.
-    """
-
-    def __init__(
-        self, pairs: Sequence[TrainingPair], config: TeacherConfig, per_pass: int, size: int
-    ) -> None:
-        self._pairs, self._config, self._size = pairs, config, size
-        self._per_pass = min(per_pass, len(pairs))
-        self._per_epoch = len(pairs) // self._per_pass * self._per_pass
-        self._epoch, self._order = -1, np.zeros(0, dtype=np.int64)
-        longest = [max((pair.positive, *pair.negatives), key=len) for pair in pairs]
-        self._lengths = np.array(
-            [len(pair.query) + len(text) for pair, text in zip(pairs, longest, strict=True)]
-        )
-        np.minimum(self._lengths, config.max_length * _CHARS_PER_TOKEN, out=self._lengths)
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, item: int) -> list[Pair]:
-        epoch, place = divmod(item, self._per_epoch)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, self._shuffled(epoch)
-        pair = self._pairs[self._order[place]]
-        rng = random.Random(f"{self._config.seed} {item}")  # noqa: S311
-        negatives = draw_negatives(pair, self._pairs, self._config.negatives, rng)
-        return [(pair.query, text) for text in (pair.positive, *negatives)]
-
-    def _shuffled(self, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        rng = np.random.default_rng((self._config.seed, epoch))
-        order = rng.permutation(len(self._pairs))[: self._per_epoch]
-        for start in range(0, len(order), _SORT_PASSES * self._per_pass):
-            part = order[start : start + _SORT_PASSES * self._per_pass]
-            part[:] = part[np.argsort(self._lengths[part], kind="stable")]
-        return rng.permutation(order.reshape(-1, self._per_pass)).ravel()
-
-
 class _TeacherTrainer(Trainer):  # type: ignore[misc]
     """The Trainer with a ranking loss and a learning rate that follows the budget."""
 
@@ -308,26 +264,6 @@ def _trainer(
         width, config, keeper, model=encoder.model, args=arguments, train_dataset=groups,
         data_collator=partial(collate, encoder, chunk),
     )  # fmt: skip
-
-
-def collate(encoder: CrossEncoder, chunk: int | None, groups: Sequence[Sequence[Pair]]) -> dict[str, Any]:
-    """Token ids of all pairs, sorted by length, in padded chunks of ``chunk`` pairs (``None``: in one).
-
-    ``places`` are the rows in the order of ``groups``: ``concatenation[places]`` undoes the sorting.
-    """
-    encoded = encoder.encode_pairs([pair for group in groups for pair in group])
-    order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]["input_ids"]))
-    size = chunk or len(order)
-    chunks = [
-        dict(
-            encoder.tokenizer.pad(
-                [encoded[row] for row in order[start : start + size]],
-                padding=True, pad_to_multiple_of=LENGTH_STEP, return_tensors="pt",
-            )
-        )
-        for start in range(0, len(order), size)
-    ]  # fmt: skip
-    return {"chunks": chunks, "places": torch.tensor(np.argsort(order))}
 
 
 def _dev_groups(

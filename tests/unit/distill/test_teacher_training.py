@@ -16,11 +16,10 @@ from ce2de_os.distill import teacher_progress, teacher_training
 from ce2de_os.distill.cross_encoder import load_cross_encoder
 from ce2de_os.distill.pairs import PairCounts, TrainingPair
 from ce2de_os.distill.teacher_config import TeacherConfig
+from ce2de_os.distill.teacher_groups import QueryGroups, collate
 from ce2de_os.distill.teacher_progress import TeacherProgress, last_checkpoint, rate
 from ce2de_os.distill.teacher_training import (
-    QueryGroups,
     bce_loss,
-    collate,
     load_base,
     reciprocal_rank,
     softmax_loss,
@@ -132,7 +131,7 @@ def test_collating_sorts_and_remembers_the_order(config):
 
 @pytest.mark.parametrize("loss", ["softmax", "bce"])
 def test_training_learns_and_writes_a_cross_encoder(config, tmp_path, loss, capfd):
-    config = replace(config, steps=20, lr=5e-3)
+    config = replace(config, steps=40)
     seen = []
     facts = run(
         replace(config, loss=loss), tmp_path / "teacher", report=lambda progress, done: seen.append(done)
@@ -142,7 +141,7 @@ def test_training_learns_and_writes_a_cross_encoder(config, tmp_path, loss, capf
         "read": 120, "empty": 0, "repeated": 0, "used": 120, "trained": 108, "held_out": 12,
     }  # fmt: skip
     assert json.loads((tmp_path / "teacher" / "teacher.json").read_text()) == facts
-    assert seen == [step / 20 for step in range(21)]
+    assert seen == [step / 40 for step in range(41)]
     assert capfd.readouterr().out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["teacher"]
     teacher = load_cross_encoder(str(tmp_path / "teacher"), precision="fp32")

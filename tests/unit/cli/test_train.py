@@ -1,0 +1,48 @@
+"""``ce2de train teacher`` from the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from ce2de_os.cli import cli
+from tests.unit.distill.tiny import WORDS, save_tiny_teacher
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli, ["train", "teacher", *map(str, arguments)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "either --pairs FILE or --index NAME"),
+        (("--pairs", "p.jsonl", "--index", "i"), "either --pairs FILE or --index NAME"),
+        (("--index", "i", "--query-field", "title"), "--index needs --query-field and --passage-field"),
+        (("--pairs", "p.jsonl", "--query-field", "title"), "go with --index"),
+    ],
+)
+def test_one_source_of_pairs(tmp_path, arguments, message):
+    result = invoke("--out", tmp_path / "t", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "t").exists()
+
+
+def test_pairs_of_a_file(tmp_path):
+    (tmp_path / "base").mkdir()
+    base = save_tiny_teacher(tmp_path / "base")
+    rows = [{"query": word, "positive": f"{word} {WORDS[-row]}"} for row, word in enumerate(WORDS[:30])]
+    rows += [rows[0], {"query": "bab", "positive": " "}]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    result = invoke(
+        "--pairs", tmp_path / "p.jsonl", "--out", tmp_path / "t", "--base", base, "--steps", 1,
+        "--negatives", 2, "--max-length", 16, "--threads", 1, "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    counts = {"read": 32, "empty": 1, "repeated": 1, "used": 30, "trained": 27, "held_out": 3}
+    assert facts["counts"] == counts
+    assert (tmp_path / "t" / "teacher.json").exists()
