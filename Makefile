@@ -40,10 +40,9 @@ unit: .venv-dev/.stamp ## The tests that need no server (seconds)
 tests: .venv-dev/.stamp ## All tests: unit, integration, acceptance
 	$(DEV)/python -m pytest tests --durations=10
 
-student: .venv-dev/.stamp ## Train and export the packaged student again (up to 90 minutes on two cores)
+student: .venv-dev/.stamp ## Train, export and report on the packaged student again (up to 90 minutes on two cores)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)
 	$(DEV)/ce2de distill --texts $(TEXTS)/*.txt.gz --out $(STUDENT)
-	$(DEV)/ce2de export $(STUDENT) --out $(STUDENT)_en
 
 constraints: .venv-tools/.stamp ## Resolve every version anew into constraints.txt
 	@echo "# The versions that the tests run with (Linux x86-64, Python $(MIN_PYTHON)). Rebuild: make constraints" > $@.new
