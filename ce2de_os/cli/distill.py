@@ -78,7 +78,7 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 @_option("--queries", "Queries to learn rankings of: .txt, .tsv or .jsonl.", type=PATH)
 @_option("--query-log", "A log of queries instead: the most frequent ones are taken.", type=PATH)
 @_option("--log-field", "With --query-log: the key of its JSON lines that holds the query.")
-@_option("--query-field", "A field of the documents instead, such as title.")
+@_option("--query-field", "A field of the documents instead, such as title; it is left out of their text.")
 @_option("--max-queries", "Most queries to take.", type=int, default=20_000)
 @_option("--index", "Documents: an index or an alias of your cluster.")
 @_option("--text-fields", "With --index: the documents' fields, separated by commas.", default="title,text")

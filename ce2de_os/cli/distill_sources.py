@@ -65,8 +65,12 @@ class Sources:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The documents' fields."""
-        return tuple(field.strip() for field in self.text_fields.split(",") if field.strip())
+        """The documents' fields, without the one that queries are taken from.
+
+        A document that holds its query word for word would teach to look for nothing else.
+        """
+        named = [field.strip() for field in self.text_fields.split(",") if field.strip()]
+        return tuple(field for field in named if field != self.query_field) or tuple(named)
 
     @cached_property
     def client(self) -> OpenSearch:
@@ -81,6 +85,8 @@ class Sources:
         from ce2de_os.records import read_documents
 
         corpus = read_documents(Path(str(self.corpus)))
+        if self.query_field == "title":
+            return {doc.doc_id: doc.text for doc in corpus}
         return {doc.doc_id: f"{doc.title}. {doc.text}".removeprefix(". ") for doc in corpus}
 
     def collected(self) -> Collected:

@@ -21,6 +21,7 @@ from ce2de_os.distill.models import (
     load_tokenizer,
     locate,
     longest_input,
+    read_tokens,
     weights_digest,
 )
 from ce2de_os.distill.precision import autocast, resolve
@@ -69,8 +70,10 @@ class CrossEncoder:
         )  # fmt: skip
         return [{name: encoded[name][row] for name in encoded} for row in range(len(pairs))]
 
-    def logits(self, pairs: Sequence[Pair], batch_tokens: int = 8192) -> NDArray[np.float32]:
+    def logits(self, pairs: Sequence[Pair], batch_tokens: int | None = None) -> NDArray[np.float32]:
         """The relevance of each pair, ``(B,)`` float32 in the order given, unbounded, higher is better.
+
+        ``batch_tokens`` is the size of a forward pass; ``None`` means what suits the device.
 
         Raises:
             DataError: the model gives numbers that are not finite.
@@ -80,7 +83,7 @@ class CrossEncoder:
         logits = np.empty(len(pairs), dtype=np.float32)
         self.model.eval()
         with torch.inference_mode(), autocast(self.precision, self.device.type):
-            for batch in token_batches(lengths, batch_tokens):
+            for batch in token_batches(lengths, batch_tokens or read_tokens(self.device)):
                 inputs = self.tokenizer.pad(
                     [encoded[row] for row in batch], padding=True, pad_to_multiple_of=LENGTH_STEP,
                     return_tensors="pt",

@@ -23,6 +23,7 @@ from ce2de_os.distill.models import (
     first_line,
     load_tokenizer,
     locate,
+    read_tokens,
     weights_digest,
 )
 from ce2de_os.distill.precision import autocast
@@ -30,7 +31,6 @@ from ce2de_os.errors import ConfigError
 from ce2de_os.student import Ids, embed_sorted, mean_pool
 
 SHARD_TEXTS = 8192
-ENCODE_TOKENS = 8192
 
 
 @dataclass(frozen=True)
@@ -101,15 +101,16 @@ def embed_ids(
     embed: Callable[[Tensor, Tensor], Tensor],
     ids: Ids,
     precision: str,
-    batch_tokens: int = ENCODE_TOKENS,
+    batch_tokens: int | None = None,
     device: torch.device | None = None,
 ) -> NDArray[np.float32]:
     """Embeddings ``(len(ids), D)`` in the order given, computed in length-sorted batches.
 
-    ``device`` is where the model lies; ``None`` means the CPU.
+    ``device`` is where the model lies; ``None`` means the CPU. ``batch_tokens`` is the size of a forward
+    pass; ``None`` means what suits the device.
     """
     with autocast(precision, "cpu" if device is None else device.type):
-        return embed_sorted(embed, ids, batch_tokens, device)
+        return embed_sorted(embed, ids, batch_tokens or read_tokens(device), device)
 
 
 def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> Iterator[NDArray[np.float16]]:

@@ -194,8 +194,7 @@ def reciprocal_rank(logits: np.ndarray[Any, Any]) -> float:
 
 def dev_mrr(encoder: CrossEncoder, groups: Sequence[Sequence[Pair]]) -> float:
     """MRR@10 of the first pair of each group among the others of its group."""
-    batch_tokens = _PASS_TOKENS[encoder.device.type] // 4
-    logits = encoder.logits([pair for group in groups for pair in group], batch_tokens)
+    logits = encoder.logits([pair for group in groups for pair in group])
     ends = np.cumsum([len(group) for group in groups])[:-1]
     return float(np.mean([reciprocal_rank(part) for part in np.split(logits, ends)]))
 

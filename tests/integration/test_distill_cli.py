@@ -41,8 +41,8 @@ def distill(client, endpoints, index_name, models, tmp_path):
         flags = (
             "--url", endpoints.opensearch_url, "--index", index_name, "--text-fields", "title,body",
             "--query-field", "title", "--cross-encoder", cross_encoder, "--teacher", teacher,
-            "--layers", "0,2", "--depth", 8, "--max-queries", 30, "--tokens", 4000, "--unique-tokens", 3000, "--threads", 1,
-            "--out", tmp_path / "run", *arguments,
+            "--layers", "0,2", "--depth", 8, "--max-queries", 30, "--tokens", 4000,
+            "--unique-tokens", 3000, "--threads", 1, "--out", tmp_path / "run", *arguments,
         )  # fmt: skip
         result = CliRunner().invoke(cli, ["distill", *map(str, flags)])
         if isinstance(result.exception, Ce2deError):
