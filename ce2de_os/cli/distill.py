@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +23,9 @@ from ce2de_os.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from ce2de_os.config import Settings
-    from ce2de_os.distill.console import ConsoleProgress
-    from ce2de_os.distill.materials import Examples
 
 DEFAULTS = DistillConfig()
 STEPS = ("queries", "candidates", "scores", "student", "export", "evaluate", "report")
-SPEED_TEXTS = 200
 PATH = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -111,6 +106,7 @@ def command(
                          --cross-encoder ID_OR_FOLDER --out runs/mine
     The paper's DE-2:  ce2de distill … --init ce --layers 0,new --readout last --losses contrastive,kl
     One step:          ce2de distill … --until scores
+    Several GPUs:      accelerate launch --num_processes 2 -m ce2de_os distill …
 
     The steps: queries, candidates (BM25, hard negatives), scores (cross-encoder), student (training), export
     (int8 model in OUT/model), evaluate (on --evaluate), report (OUT/report.html and report.md).
@@ -122,148 +118,20 @@ def command(
         losses=parse_losses(losses or ("l2=1,kl=0.2" if sources.given else "l2")), **options,
     )  # fmt: skip
     try:
+        from ce2de_os.cli.distill_run import Run
         from ce2de_os.distill.console import ConsoleProgress
+        from ce2de_os.distill.processes import is_main
     except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("distill", error.name) from error
-    with ConsoleProgress() as progress:
-        facts = _Run(config, sources, out, until, progress).go([*texts, *more_texts], cache, dev, evaluate)
+        raise MissingExtraError.for_extra("distill,export", error.name) from error
+    with ConsoleProgress(quiet=not is_main()) as progress:
+        run = Run(config, sources, out, cache or out / "teacher", progress, last=STEPS.index(until))
+        facts = run.go([*texts, *more_texts], dev, evaluate)
+    if not is_main():
+        return
     if as_json:
         click.echo(json.dumps(facts))
     else:
         _print(facts)
-
-
-class _Run:
-    """One call of the command: the steps from the first to the last that is wanted."""
-
-    def __init__(
-        self,
-        config: DistillConfig,
-        sources: Sources,
-        out: Path,
-        until: str,
-        progress: ConsoleProgress,
-    ) -> None:
-        self.config, self.sources, self.out, self.progress = config, sources, out, progress
-        self.last = STEPS.index(until)
-        self.facts: dict[str, Any] = {"run": str(out)}
-
-    def go(
-        self, texts: Sequence[Path], cache: Path | None, dev: Path | None, collections: Sequence[Path]
-    ) -> dict[str, Any]:
-        """Do the steps, skipping what is done; returns what there is to tell."""
-        from ce2de_os.distill.folder import RECIPE_FILE
-
-        finished = (self.out / RECIPE_FILE).exists()
-        examples = None
-        if self.sources.given and not finished:
-            examples = self._examples()
-        if not self._wanted("student"):
-            return self.facts
-        if not finished:
-            if self.config.reads_texts and not texts:
-                texts = self.sources.texts(self.out, self.progress.phase)
-            self._train(texts, cache, dev, examples)
-        self.facts["student"] = str(self.out)
-        if self._wanted("export"):
-            self._export()
-        if self._wanted("evaluate") and collections:
-            self._evaluate(collections, cache)
-        if self._wanted("report"):
-            self._report()
-        return self.facts
-
-    def _wanted(self, step: str) -> bool:
-        return STEPS.index(step) <= self.last
-
-    def _examples(self) -> Examples | None:
-        from ce2de_os.distill import examples
-
-        phase = self.progress.phase
-        collected = self.sources.collected()
-        queries = examples.prepare_queries(collected, self.out, phase)
-        self.facts["queries"] = len(queries.queries)
-        if not self._wanted("candidates"):
-            return None
-        if self.sources.scores:
-            scores = examples.merged(self.sources.scores, self.out)
-        else:
-            depth = self.sources.depth
-            candidates = examples.prepare_candidates(collected, queries, self.out, phase, depth)
-            if not self._wanted("scores"):
-                return None
-            teachers = self.sources.cross_encoders
-            scores = examples.prepare_scores(collected, queries, candidates, teachers, self.out, phase)
-        return examples.read_examples(collected, queries, scores) if self._wanted("student") else None
-
-    def _train(
-        self, texts: Sequence[Path], cache: Path | None, dev: Path | None, examples: Examples | None
-    ) -> None:
-        from ce2de_os.distill.recipe import distill
-        from ce2de_os.evaluation import load_collection
-
-        collection = load_collection(dev) if dev else None
-        self.facts["recipe"] = distill(
-            texts, self.config, self.out, cache=cache, examples=examples, dev=collection,
-            command=shlex.join(["ce2de", *sys.argv[1:]]), phase=self.progress.phase,
-            report=self.progress.training,
-        )  # fmt: skip
-
-    def _export(self) -> None:
-        from ce2de_os.export.exporter import export
-
-        self.progress.phase("export", 0, 1)
-        artifact, parity = export(self.out, self.out / "model", name=self.out.name)
-        self.progress.phase("export", 1, 1)
-        self.facts |= {"model": str(artifact.folder), "fingerprint": artifact.fingerprint}
-        self.facts["mean_cosine"] = parity.mean_cosine
-
-    def _evaluate(self, collections: Sequence[Path], cache: Path | None) -> None:
-        from ce2de_os.distill import evaluate, peers
-        from ce2de_os.distill.cross_encoder import load_cross_encoder
-        from ce2de_os.distill.teacher import load_teacher
-        from ce2de_os.encoder import OnnxEncoder
-        from ce2de_os.evaluation import load_collection
-
-        loaded = [load_collection(folder) for folder in collections]
-        teacher, cache = load_teacher(self.config.teacher), cache or self.out / "teacher"
-        phase = self.progress.phase
-        systems = evaluate.Systems(
-            peers.teacher_peer(teacher),
-            peers.student_peer(OnnxEncoder(self.out / "model", threads=self.config.threads or 1)),
-            static=peers.static_table(teacher, cache),
-            cross_encoder=load_cross_encoder(self.config.cross_encoder)
-            if self.config.cross_encoder
-            else None,
-        )
-        found = evaluate.evaluate(loaded, systems, cache=cache, phase=phase)
-        found.save(self.out / evaluate.EVALUATION_FILE)
-        kept = found.kept()
-        if kept is not None:
-            self.facts["kept"] = round(kept, 4)
-
-    def _measure_speed(self) -> None:
-        from ce2de_os.distill import folder, peers, speed
-        from ce2de_os.distill.teacher import load_teacher
-        from ce2de_os.encoder import OnnxEncoder
-
-        sample = json.loads((self.out / folder.SAMPLE_FILE).read_text(encoding="utf-8"))[:SPEED_TEXTS]
-        encoder, teacher = OnnxEncoder(self.out / "model"), load_teacher(self.config.teacher)
-        found = speed.measure_speed(
-            sample, peers.student_peer(encoder), peers.teacher_peer(teacher, precision="fp32"),
-            [len(ids) for ids in encoder.token_ids(sample)],
-            done=lambda done, total: self.progress.phase("speed", done, total),
-        )  # fmt: skip
-        found.save(self.out / speed.SPEED_FILE)
-
-    def _report(self) -> None:
-        from ce2de_os.distill.report import write_report
-        from ce2de_os.distill.speed import SPEED_FILE
-
-        if not (self.out / SPEED_FILE).exists():
-            self._measure_speed()
-        page, _ = write_report(self.out, self.out / "model")
-        self.facts["report"] = str(page)
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -28,22 +28,24 @@ _TITLES = {
     "export": "Exporting",
     "evaluate": "Comparing",
     "speed": "Timing",
+    "probe": "Probing layers",
 }
 
 
 class ConsoleProgress:
     """Shows the phases of a distillation; a context manager."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
         console = Console(file=stream or sys.stderr)
         self._console = console
         self._live = console.is_terminal
         title, share, note = "{task.description:<18}", "{task.percentage:>4.0f}%", "{task.fields[note]}"
         clocks = TimeElapsedColumn(), TimeRemainingColumn()
         columns = TextColumn(title), BarColumn(), TextColumn(share), *clocks, TextColumn(note)
-        self._bar = Bar(*columns, console=console, disable=not self._live)
+        self._bar = Bar(*columns, console=console, disable=quiet or not self._live)
         self._tasks: dict[str, TaskID] = {}
         self._printed = 0.0
+        self._quiet = quiet
 
     def __enter__(self) -> ConsoleProgress:
         self._bar.start()
@@ -65,6 +67,8 @@ class ConsoleProgress:
 
     def show(self, name: str, done: float, note: str) -> None:
         """Show the step ``name`` at share ``done``, with a note in words."""
+        if self._quiet:
+            return
         if self._live:
             if name not in self._tasks:
                 self._tasks[name] = self._bar.add_task(_TITLES.get(name, name), total=1.0, note="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections import Counter
@@ -33,9 +34,10 @@ from ce2de_os.distill.materials import (
 )
 from ce2de_os.distill.models import load_tokenizer
 from ce2de_os.distill.precision import resolve
+from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
 from ce2de_os.distill.teacher import Teacher, load_teacher
 from ce2de_os.distill.texts import Passage
-from ce2de_os.distill.trainer import Measure, Progress, Report, train
+from ce2de_os.distill.trainer import FREE_SETTINGS, Measure, Progress, Report, train
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation import Collection
 from ce2de_os.student import StudentModel
@@ -89,8 +91,9 @@ def distill(
     source = _source(config)
     precision = resolve(config.precision, source.teacher.device.type)
     student = _student(source, config)
-    passages = read_passages(texts, config, phase) if config.reads_texts else []
-    data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
+    with main_first():
+        passages = read_passages(texts, config, phase) if config.reads_texts else []
+        data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
     if examples is not None:
         data = replace(data, ranking=tokenized(examples, source.fast, config))
     out.mkdir(parents=True, exist_ok=True)
@@ -109,9 +112,30 @@ def distill(
     sample = [passage.text for passage in passages[data.trained :]]
     if examples is not None:
         sample += list(examples.documents.values())
-    write_student(out, student, source.tokenizer, config.max_length, sample[:SAMPLE_TEXTS], recipe)
-    (out / CHECKPOINT_FILE).unlink(missing_ok=True)
+    if is_main():
+        write_student(out, student.cpu(), source.tokenizer, config.max_length, sample[:SAMPLE_TEXTS], recipe)
+        (out / CHECKPOINT_FILE).unlink(missing_ok=True)
+    wait_for_everyone()
     return recipe
+
+
+def is_finished(out: Path, config: DistillConfig) -> bool:
+    """Whether ``out`` holds a finished student made with these settings; budget and cores may differ.
+
+    Raises:
+        DataError: it holds one made with others.
+    """
+    if not (out / RECIPE_FILE).exists():
+        return False
+    recipe = json.loads((out / RECIPE_FILE).read_text(encoding="utf-8"))
+    settings = {key: value for key, value in config.plain().items() if key not in FREE_SETTINGS}
+    other = next((key for key, value in settings.items() if recipe.get(key) != value), None)
+    if other is not None:
+        raise DataError(
+            f"{out}: holds a finished student with {other} {recipe.get(other)}, not {settings[other]}; "
+            "choose another --out"
+        )
+    return True
 
 
 class _Source(NamedTuple):

@@ -36,7 +36,7 @@ CHECKPOINT_SECONDS = 30.0
 DEV_CHECKS = 8  # measurements of the dev metric in one run, evenly spread
 CURVE_POINTS = 100
 HEAD_RATE = 2.0  # the head learns faster than the body: it is linear and well started
-_FREE_SETTINGS = ("minutes", "tokens", "threads", "precision", "lr")  # may change between two sittings
+FREE_SETTINGS = ("minutes", "tokens", "threads", "precision", "lr")  # may change between two sittings
 
 Measure = Callable[[StudentModel], float | None]
 """The dev metric, higher is better; ``None`` where there is nothing to measure on."""
@@ -290,7 +290,7 @@ def _optimizer(student: StudentModel, config: DistillConfig) -> torch.optim.Opti
 
 def _run_key(config: DistillConfig, data: TrainingSet) -> dict[str, Any]:
     """What must be equal for a checkpoint to fit; budget and learning rate may change between sittings."""
-    key = {name: value for name, value in config.plain().items() if name not in _FREE_SETTINGS}
+    key = {name: value for name, value in config.plain().items() if name not in FREE_SETTINGS}
     queries = len(data.ranking.queries) if data.ranking is not None else 0
     first = list(data.ids[0]) if len(data.ids) else []
     return key | {"texts": len(data.ids), "first": first, "queries": queries}

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from ce2de_os.cli import cli
 from ce2de_os.distill.score_file import read_scores
 from ce2de_os.errors import Ce2deError
+from ce2de_os.student import StudentModel
 from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder, save_tiny_teacher, write_texts
+
+ROOT = Path(__file__).parents[3]
 
 
 def invoke(*arguments):
@@ -129,6 +137,81 @@ def test_scores_of_others_are_merged(tmp_path, teacher_folder, corpus):
     # Both teachers agree up to a factor, which standardising removes: (n - 3.5) / std of 0..7.
     std = (sum((n - 3.5) ** 2 for n in range(8)) / 8) ** 0.5
     assert [doc.score for doc in merged["q1"]] == pytest.approx([(n - 3.5) / std for n in range(8)])
+
+
+def test_a_finished_student_goes_on_to_the_next_step_but_not_with_other_settings(tmp_path, teacher_folder):
+    texts, run = write_texts(tmp_path / "a.txt"), tmp_path / "run"
+    base = (
+        "distill", "--texts", texts, "--out", run, "--teacher", teacher_folder, "--layers", "0,2",
+        "--unique-tokens", 5000, "--threads", 1,
+    )  # fmt: skip
+    ok(*base, "--tokens", 3000, "--until", "student")
+    weights = (run / "model.safetensors").read_bytes()
+    ok(*base, "--tokens", 3000, "--until", "export")
+    assert (run / "model.safetensors").read_bytes() == weights
+    with pytest.raises(
+        Ce2deError, match=r"finished student with readout all, not last; choose another --out"
+    ):
+        invoke(*base, "--readout", "last")
+
+
+def test_report_of_a_run_with_a_cross_encoder(tmp_path, teacher_folder, cross_encoder, corpus):
+    """Comparison, layer probe, timing and page at the end of a run."""
+    collection, run = tmp_path / "judged", tmp_path / "run"
+    collection.mkdir()
+    rows = [json.loads(line) for line in corpus.read_text().splitlines()]
+    (collection / "corpus.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    queries = [{"_id": f"q{n}", "text": row["title"]} for n, row in enumerate(rows[:10])]
+    (collection / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)))
+    judged = [f"q{n}\t{row['_id']}\t1" for n, row in enumerate(rows[:10])]
+    (collection / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\n" + "\n".join(judged))
+    result = ok(
+        "distill", "--texts", write_texts(tmp_path / "a.txt"), "--out", run, "--teacher", teacher_folder,
+        "--layers", "0,2", "--unique-tokens", 5000, "--tokens", 3000, "--threads", 1,
+        "--cross-encoder", cross_encoder, "--dev", collection, "--evaluate", collection, "--json",
+    )  # fmt: skip
+    facts = json.loads(result.stdout)
+    assert facts["recipe"]["dev_metric"] == "nDCG@10 on judged"
+    assert facts["report"] == str(run / "report.html")
+    systems = {
+        row["system"]
+        for row in json.loads((run / "evaluation.json").read_text())["collections"][0]["systems"]
+    }
+    assert {"BM25", "DE", "student int8", "student fp32", "static table"} <= systems
+    assert any("CE re-ranks" in system for system in systems)
+    page = (run / "report.html").read_text()
+    assert facts["fingerprint"] in page
+    assert "Not probed" not in page
+
+
+def test_two_processes_train_one_student(tmp_path, teacher_folder):
+    """What several GPUs do, on two CPU processes: the student of one that takes both batches a step."""
+    texts = write_texts(tmp_path / "a.txt")
+    options = [
+        "distill", "--texts", texts, "--teacher", teacher_folder, "--layers", "0,2", "--unique-tokens",
+        8000, "--tokens", 6000, "--threads", 1, "--until", "student", "--cache", tmp_path / "teacher",
+    ]  # fmt: skip
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "-m",
+        "ce2de_os",
+    ]
+    done = subprocess.run(
+        [*launch, *map(str, options), "--out", str(tmp_path / "two")], capture_output=True, text=True, cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    ok(*options, "--accumulate", 2, "--out", tmp_path / "one")
+    two, one = (json.loads((tmp_path / name / "recipe.json").read_text()) for name in ("two", "one"))
+    assert (two["steps"], two["tokens_seen"]) == (one["steps"], one["tokens_seen"])
+    left, right = (StudentModel.load(tmp_path / name) for name in ("two", "one"))
+    for mine, other in zip(left.parameters(), right.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from ce2de_os.distill.bodies import as_bert
+from ce2de_os.distill.cross_encoder import load_cross_encoder
 from ce2de_os.distill.init import cut_student, ridge, solve_head
 from ce2de_os.distill.teacher import embed_ids
 from ce2de_os.errors import ConfigError
+from tests.unit.distill.tiny import save_tiny_cross_encoder
 
 
 def test_ridge_without_penalty_is_least_squares():
@@ -40,6 +42,35 @@ def test_layers_are_copied_in_the_order_given(teacher):
         assert mine.output.dense.weight is not expected
     assert student.body.config.num_hidden_layers == 2
     assert teacher.model.config.num_hidden_layers == 3
+
+
+def test_de_2_ce_begins_with_the_cross_encoders_own_layer(tmp_path):
+    """The paper's student: on a text alone its first layer gives what the cross-encoder's gives."""
+    crossed = load_cross_encoder(str(save_tiny_cross_encoder(tmp_path / "ce")), precision="fp32")
+    torch.manual_seed(3)
+    student = cut_student(as_bert(crossed.body, "ce"), (0, None), dim=32)
+    encoded = crossed.tokenizer(
+        ["bab beg bip", "a text that is not known bon bab", "bun"], padding=True, return_tensors="pt"
+    )
+    ids, mask = encoded["input_ids"], encoded["attention_mask"]
+    with torch.no_grad():
+        theirs = crossed.body(**encoded, output_hidden_states=True).hidden_states
+        embedded = student.body.embeddings(input_ids=ids)
+        hidden = student.body.get_extended_attention_mask(mask, ids.shape)
+        first = student.body.encoder.layer[0](embedded, attention_mask=hidden)[0]
+    torch.testing.assert_close(embedded, theirs[0], atol=1e-6, rtol=1e-5)
+    real = mask.bool()
+    torch.testing.assert_close(first[real], theirs[1][real], atol=1e-5, rtol=1e-4)
+    # The second layer is new: like none of the cross-encoder's.
+    second = student.body.encoder.layer[1].output.dense.weight
+    assert all(not torch.allclose(second, layer.output.dense.weight) for layer in crossed.body.encoder.layer)
+
+
+def test_nothing_is_copied_to_a_random_student(teacher):
+    source = as_bert(teacher.model, "tiny")
+    student = cut_student(source, (None, None), dim=32, copy_embeddings=False)
+    words = student.body.embeddings.word_embeddings.weight
+    assert not torch.allclose(words, source.embeddings.word_embeddings.weight)
 
 
 def test_a_layer_that_does_not_exist_is_named(teacher):

@@ -1,0 +1,167 @@
+"""The steps of ``ce2de distill``, from the first to the last that is wanted; what is done is skipped."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ce2de_os.distill import evaluate, examples, peers, probe, speed
+from ce2de_os.distill.cross_encoder import load_cross_encoder
+from ce2de_os.distill.folder import SAMPLE_FILE
+from ce2de_os.distill.layers import load_ce_layers, load_de_layers
+from ce2de_os.distill.probe_plot import draw
+from ce2de_os.distill.processes import is_main, main_first
+from ce2de_os.distill.recipe import distill, is_finished
+from ce2de_os.distill.report import PROBE_FILE, write_report
+from ce2de_os.distill.teacher import load_teacher
+from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.evaluation import Collection, load_collection
+from ce2de_os.export.exporter import export
+
+if TYPE_CHECKING:
+    from ce2de_os.cli.distill_sources import Sources
+    from ce2de_os.distill.config import DistillConfig
+    from ce2de_os.distill.console import ConsoleProgress
+    from ce2de_os.distill.materials import Examples
+
+QUERIES, CANDIDATES, SCORES, STUDENT, EXPORT, EVALUATE, REPORT = range(7)
+SPEED_TEXTS = 200
+PROBE_DOCUMENTS = 2000  # of a collection: every layer of two models reads them
+
+
+class Run:
+    """One call of the command.
+
+    Args:
+        config: how the student is made.
+        sources: where queries, candidates and documents come from.
+        out: the run's folder.
+        cache: folder for embeddings and logits.
+        progress: where to show how far it is.
+        last: the step to stop after.
+    """
+
+    def __init__(
+        self,
+        config: DistillConfig,
+        sources: Sources,
+        out: Path,
+        cache: Path,
+        progress: ConsoleProgress,
+        last: int = REPORT,
+    ) -> None:
+        self.config, self.sources, self.out, self.cache = config, sources, out, cache
+        self.progress, self.last = progress, last
+        self.facts: dict[str, Any] = {"run": str(out)}
+
+    def go(self, texts: Sequence[Path], dev: Path | None, collections: Sequence[Path]) -> dict[str, Any]:
+        """Do the steps; returns what there is to tell."""
+        loaded = [load_collection(folder) for folder in collections]
+        if not is_finished(self.out, self.config):
+            with main_first():
+                found = self._examples() if self.sources.given else None
+            if self.last < STUDENT:
+                return self.facts
+            self._train(texts, load_collection(dev) if dev else None, found)
+        self.facts["student"] = str(self.out)
+        if not is_main():
+            return self.facts
+        if self.last >= EXPORT:
+            self._export()
+        if self.last >= EVALUATE and loaded:
+            self._evaluate(loaded)
+            self._probe(loaded)
+        if self.last >= REPORT:
+            self._report()
+        return self.facts
+
+    def _examples(self) -> Examples | None:
+        phase, collected = self.progress.phase, self.sources.collected()
+        queries = examples.prepare_queries(collected, self.out, phase)
+        self.facts["queries"] = len(queries.queries)
+        if self.last < CANDIDATES:
+            return None
+        if self.sources.scores:
+            scores = examples.merged(self.sources.scores, self.out)
+        else:
+            depth = self.sources.depth
+            candidates = examples.prepare_candidates(collected, queries, self.out, phase, depth)
+            if self.last < SCORES:
+                return None
+            teachers = self.sources.cross_encoders
+            scores = examples.prepare_scores(collected, queries, candidates, teachers, self.out, phase)
+        return examples.read_examples(collected, queries, scores) if self.last >= STUDENT else None
+
+    def _train(self, texts: Sequence[Path], dev: Collection | None, found: Examples | None) -> None:
+        if self.config.reads_texts and not texts:
+            with main_first():
+                texts = self.sources.texts(self.out, self.progress.phase)
+        self.facts["recipe"] = distill(
+            texts, self.config, self.out, cache=self.cache, examples=found, dev=dev,
+            command=shlex.join(["ce2de", *sys.argv[1:]]), phase=self.progress.phase,
+            report=self.progress.training,
+        )  # fmt: skip
+
+    def _export(self) -> None:
+        self.progress.phase("export", 0, 1)
+        artifact, parity = export(self.out, self.out / "model", name=self.out.name)
+        self.progress.phase("export", 1, 1)
+        self.facts |= {"model": str(artifact.folder), "fingerprint": artifact.fingerprint}
+        self.facts["mean_cosine"] = parity.mean_cosine
+
+    def _evaluate(self, collections: Sequence[Collection]) -> None:
+        teacher, encoder = load_teacher(self.config.teacher), self._encoder(self.config.threads or 1)
+        name = self.config.cross_encoder
+        systems = evaluate.Systems(
+            peers.teacher_peer(teacher),
+            peers.student_peer(encoder),
+            peers.float_student_peer(self.out, encoder.artifact),
+            peers.static_table(teacher, self.cache),
+            load_cross_encoder(name) if name else None,
+        )
+        found = evaluate.evaluate(collections, systems, cache=self.cache, phase=self.progress.phase)
+        found.save(self.out / evaluate.EVALUATION_FILE)
+        kept = found.kept()
+        if kept is not None:
+            self.facts["kept"] = round(kept, 4)
+
+    def _probe(self, collections: Sequence[Collection]) -> None:
+        """Where the cross-encoder's retrieval signal lies, beside the teacher's."""
+        if self.config.cross_encoder is None or (self.out / PROBE_FILE).exists():
+            return
+        models = [load_ce_layers(self.config.cross_encoder), load_de_layers(self.config.teacher)]
+        parts = [probe.limit_documents(collection, PROBE_DOCUMENTS) for collection in collections]
+        readings = [probe.Reading("pair", "mean", False)]
+        total, read = probe.texts_to_read(models, parts, readings), 0
+
+        def report(more: int) -> None:
+            nonlocal read
+            read += more
+            self.progress.phase("probe", read, total)
+
+        found = probe.probe(models, parts, readings, cache=self.cache, report=report)
+        draw(found, self.out)
+        (self.out / PROBE_FILE).write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+
+    def _report(self) -> None:
+        if not (self.out / speed.SPEED_FILE).exists():
+            self._measure_speed()
+        page, _ = write_report(self.out, self.out / "model")
+        self.facts["report"] = str(page)
+
+    def _measure_speed(self) -> None:
+        sample = json.loads((self.out / SAMPLE_FILE).read_text(encoding="utf-8"))[:SPEED_TEXTS]
+        encoder, teacher = self._encoder(1), load_teacher(self.config.teacher)
+        found = speed.measure_speed(
+            sample, peers.student_peer(encoder), peers.teacher_peer(teacher, precision="fp32"),
+            [len(ids) for ids in encoder.token_ids(sample)],
+            done=lambda done, total: self.progress.phase("speed", done, total),
+        )  # fmt: skip
+        found.save(self.out / speed.SPEED_FILE)
+
+    def _encoder(self, threads: int) -> OnnxEncoder:
+        return OnnxEncoder(self.out / "model", threads=threads)
