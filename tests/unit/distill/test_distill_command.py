@@ -202,8 +202,8 @@ def test_two_processes_train_one_student(tmp_path, teacher_folder):
         "ce2de_os",
     ]
     done = subprocess.run(
-        [*launch, *map(str, options), "--out", str(tmp_path / "two")], capture_output=True, text=True, cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240,
+        [*launch, *map(str, options), "--out", str(tmp_path / "two")], capture_output=True, text=True,
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     ok(*options, "--accumulate", 2, "--out", tmp_path / "one")
