@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ce2de_os.distill.examples import Collected
     from ce2de_os.distill.materials import Phase
     from ce2de_os.distill.queries import QuerySet
-    from ce2de_os.records import Query
 
 TEXTS_FILE = "texts.jsonl.gz"
 
@@ -144,16 +143,13 @@ class Sources:
                 raise DataError(f"{place}: missing '_id', or it is not a string")
             yield row["_id"], str(row.get(str(self.query_field)) or "")
 
-    def _searches(self) -> Mapping[str, Retrieve]:
+    def _searches(self, asked: QuerySet) -> Mapping[str, Retrieve]:
         if self.candidates is not None:
-            return {f"import {self.candidates}": self._imported}
+            from ce2de_os.distill.candidates import imported
+
+            known: Container[str] = self.documents if self.corpus is not None else _Everything()
+            return {f"import {self.candidates}": imported(self.candidates, asked.queries, known)}
         return dict(self._live_searches() if self.index is not None else self._local_searches())
-
-    def _imported(self, asked: Sequence[Query], top_k: int) -> Any:  # noqa: ANN401 - runs
-        from ce2de_os.distill.candidates import imported
-
-        known: Any = self.documents if self.corpus is not None else _Everything()
-        return imported(Path(str(self.candidates)), asked, known)(asked, top_k)
 
     def _live_searches(self) -> Iterator[tuple[str, Retrieve]]:
         from ce2de_os.encoder import OnnxEncoder

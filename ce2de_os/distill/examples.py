@@ -6,6 +6,7 @@ interrupted goes on.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from ce2de_os.distill.materials import Examples, Phase
 from ce2de_os.distill.queries import QuerySet, queries_from_file, write_queries
 from ce2de_os.distill.score_file import only_known, read_scores
 from ce2de_os.distill.scores import merge_scores, score_candidates
+
+logger = logging.getLogger(__name__)
 
 QUERIES_FILE, CANDIDATES_FILE, SCORES_FILE = "queries.jsonl", "candidates.jsonl.gz", "scores.jsonl.gz"
 
@@ -29,12 +32,12 @@ class Collected:
 
     Attributes:
         queries: makes the queries; called only if the run has none yet.
-        searches: what finds candidates, by names that tell index, fields and model.
+        searches: what finds candidates for these queries, by names that tell index, fields and model.
         fetch: the documents' texts.
     """
 
     queries: Callable[[], QuerySet]
-    searches: Callable[[], Mapping[str, Retrieve]]
+    searches: Callable[[QuerySet], Mapping[str, Retrieve]]
     fetch: Fetch
 
 
@@ -55,7 +58,7 @@ def prepare_candidates(
     """The file with each query's candidates, found if it is not there yet; raises like `find_candidates`."""
     path = run / CANDIDATES_FILE
     find_candidates(
-        queries, collected.searches(), path, depth=depth,
+        queries, collected.searches(queries), path, depth=depth,
         progress=lambda done, total: phase("candidates", done, total),
     )  # fmt: skip
     return path
@@ -78,10 +81,15 @@ def prepare_scores(
     parts = []
     for number, name in enumerate(teachers, start=1):
         path = run / (SCORES_FILE if len(teachers) == 1 else f"scores-{number}.jsonl.gz")
-        score_candidates(
+        report = score_candidates(
             load_cross_encoder(name), texts, documents, candidates, path, drop_unknown=True,
             progress=lambda done, total: phase("scores", done, total),
         )  # fmt: skip
+        if report.dropped:
+            logger.warning(
+                "%d candidates are left out: their documents are not there, or have no text",
+                report.dropped, extra={"action": "score_candidates"},
+            )  # fmt: skip
         parts.append(path)
     return merged(parts, run)
 

@@ -214,6 +214,25 @@ def test_two_processes_train_one_student(tmp_path, teacher_folder):
         torch.testing.assert_close(mine, other, atol=1e-4, rtol=1e-3)
 
 
+def test_candidates_found_elsewhere_are_scored(tmp_path, teacher_folder, cross_encoder, corpus):
+    queries, found = tmp_path / "queries.tsv", tmp_path / "run.trec"
+    queries.write_text("q1\tbab beg\nq2\tbip bon\n")
+    found.write_text(
+        "".join(f"q{q} Q0 d{10 * q + rank} {rank} {9 - rank} x\n" for q in (1, 2) for rank in (1, 2, 3))
+    )
+    base = (
+        "distill", "--corpus", corpus, "--queries", queries, "--candidates", found,
+        "--cross-encoder", cross_encoder, "--teacher", teacher_folder, "--out", tmp_path / "run",
+        "--until", "scores",
+    )  # fmt: skip
+    ok(*base)
+    scores = dict(read_scores(tmp_path / "run" / "scores.jsonl.gz"))
+    assert [doc.doc_id for doc in scores["q2"]] == ["d21", "d22", "d23"]
+    found.write_text("q1 Q0 d5000 1 9 x\n")
+    with pytest.raises(Ce2deError, match=r"d5000.* not in this collection"):
+        invoke(*base[:-4], "--out", tmp_path / "other", "--until", "scores")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
