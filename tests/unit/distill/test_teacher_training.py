@@ -131,7 +131,7 @@ def test_collating_sorts_and_remembers_the_order(config):
 
 @pytest.mark.parametrize("loss", ["softmax", "bce"])
 def test_training_learns_and_writes_a_cross_encoder(config, tmp_path, loss, capfd):
-    config = replace(config, steps=40)
+    config = replace(config, steps=60, lr=1e-3)
     seen = []
     facts = run(
         replace(config, loss=loss), tmp_path / "teacher", report=lambda progress, done: seen.append(done)
@@ -141,7 +141,7 @@ def test_training_learns_and_writes_a_cross_encoder(config, tmp_path, loss, capf
         "read": 120, "empty": 0, "repeated": 0, "used": 120, "trained": 108, "held_out": 12,
     }  # fmt: skip
     assert json.loads((tmp_path / "teacher" / "teacher.json").read_text()) == facts
-    assert seen == [step / 40 for step in range(41)]
+    assert seen == [step / 60 for step in range(61)]
     assert capfd.readouterr().out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["teacher"]
     teacher = load_cross_encoder(str(tmp_path / "teacher"), precision="fp32")

@@ -160,24 +160,26 @@ def test_a_killed_run_goes_on_to_the_same_student(teacher, data, tmp_path, monke
 
 
 def test_accumulated_batches_make_the_step_of_their_mean(teacher, data, tmp_path):
-    """Two batches a step is one step on the mean of their losses: the first weights after it are equal."""
+    """Two batches a step are one step on the mean of their losses."""
     config = replace(CONFIG, accumulate=2, tokens=1, warmup=0.0)
-    accumulated = fresh(teacher)
+    accumulated, expected = fresh(teacher), fresh(teacher)
     run(accumulated, data, config, tmp_path / "c.pt")
-    expected = fresh(teacher)
-    groups = trainer._optimizer(expected, config)
-    for group in groups.param_groups:
+    optimizer = trainer._optimizer(expected, config)
+    for group in optimizer.param_groups:
         group["lr"] = group["peak"]
     for batch in islice(batches(data, config, 0), 2):
         targets = torch.from_numpy(data.targets[batch.texts].astype(np.float32))
         embeddings = expected(*pad([data.ids[row] for row in batch.texts]))
-        (
-            torch.linalg.vector_norm(embeddings - torch.nn.functional.normalize(targets, dim=1), dim=1).mean()
-            / 2
-        ).backward()
+        distances = torch.linalg.vector_norm(
+            embeddings - torch.nn.functional.normalize(targets, dim=1), dim=1
+        )
+        (distances.mean() / 2).backward()
     torch.nn.utils.clip_grad_norm_(expected.parameters(), 1.0)
-    groups.step()
-    assert_equal(accumulated, expected)
+    optimizer.step()
+    for mine, other in zip(accumulated.parameters(), expected.parameters(), strict=True):
+        # Adam's first step goes by the gradient's sign, which rounding decides where the gradient is nothing.
+        clear = other.grad.abs() > 1e-5
+        torch.testing.assert_close(mine[clear], other[clear], atol=1e-5, rtol=1e-4)
 
 
 def test_the_best_weights_are_kept(teacher, data, tmp_path):
