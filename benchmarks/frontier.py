@@ -1,0 +1,100 @@
+"""Quality against speed: students of several depths beside the full-depth model, as a table and a plot.
+
+    python -m benchmarks.encode --data DATA --artifact runs/a/model --artifact runs/b/model --json speed.json
+    python -m benchmarks.student_quality --data DATA --artifact runs/a/model --json a.json
+    python -m benchmarks.frontier --speed speed.json --quality a.json b.json --out frontier
+
+It only joins what the two others measured; a quality file belongs to the model of its own name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+FULL = "6 layers, ORT int8"
+COLORS = {"cranfield": "#0072b2", "cisi": "#d55e00", "debian": "#009e73"}  # told apart without red and green
+MARKERS = {"cranfield": "o", "cisi": "s", "debian": "^"}
+
+
+class Point(NamedTuple):
+    """A model: its speed as a multiple of the 12-layer PyTorch model's, and the share of quality it keeps."""
+
+    name: str
+    ratio: float
+    kept: dict[str, float]
+
+
+def points(speed: dict[str, Any], quality: Sequence[Path]) -> list[Point]:
+    """The students of the quality files and the full-depth model, fastest last."""
+    encoders = speed["encoders"]
+    found, collections = [], []
+    for path in quality:
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        ratio = next(row["ratio"]["median"] for name, row in encoders.items() if name == f"{path.stem}, int8")
+        collections = [row["collection"] for row in rows]
+        found.append(Point(path.stem, ratio, {row["collection"]: row["kept"] for row in rows}))
+    found.append(Point(FULL, encoders[FULL]["ratio"]["median"], dict.fromkeys(collections, 1.0)))
+    return sorted(found, key=lambda point: point.ratio)
+
+
+def table(found: Sequence[Point]) -> str:
+    """A Markdown table."""
+    names = list(found[0].kept)
+    lines = [
+        f"| model | times the 12-layer PyTorch model | {' | '.join(names)} |",
+        "|---|--:|" + "--:|" * len(names),
+    ]
+    for point in found:
+        kept = " | ".join(f"{point.kept[name]:.0%}" for name in names)
+        lines.append(f"| {point.name} | {point.ratio:.1f}x | {kept} |")
+    return "\n".join(lines)
+
+
+def draw(found: Sequence[Point], out: Path) -> None:
+    """Write ``out.png`` and ``out.svg``."""
+    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for name in found[0].kept:
+        axes.plot(
+            [point.ratio for point in found], [100 * point.kept[name] for point in found],
+            color=COLORS.get(name), marker=MARKERS.get(name, "o"), label=name,
+        )  # fmt: skip
+    for point in found:
+        top = 100 * max(point.kept.values())
+        axes.annotate(
+            point.name, (point.ratio, top), (0, 7), textcoords="offset points", ha="center", fontsize=8
+        )
+    axes.axvline(12, color="#999999", linestyle=":", linewidth=1)
+    axes.set_xlabel("documents a second, as a multiple of a 12-layer model's in PyTorch")
+    axes.set_ylabel("kept of the 6-layer model's quality, %")
+    axes.set_title("What depth costs and what it is worth", loc="left")
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    for kind in ("png", "svg"):
+        figure.savefig(out.with_suffix(f".{kind}"), dpi=150)
+
+
+def main() -> None:
+    """Join, print and draw."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--speed", type=Path, required=True, help="what benchmarks.encode wrote")
+    parser.add_argument("--quality", type=Path, nargs="+", required=True, help="student_quality's files")
+    parser.add_argument("--out", type=Path, required=True, help="files to write, without their ending")
+    args = parser.parse_args()
+    found = points(json.loads(args.speed.read_text(encoding="utf-8")), args.quality)
+    print(table(found))
+    draw(found, args.out)
+
+
+if __name__ == "__main__":
+    main()
