@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-FULL = "6 layers, ORT int8"
+FULL = "6 layers, ONNX Runtime int8"
 COLORS = {"cranfield": "#0072b2", "cisi": "#d55e00", "debian": "#009e73"}  # told apart without red and green
 MARKERS = {"cranfield": "o", "cisi": "s", "debian": "^"}
 
@@ -37,7 +37,11 @@ def points(speed: dict[str, Any], quality: Sequence[Path]) -> list[Point]:
     found, collections = [], []
     for path in quality:
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        ratio = next(row["ratio"]["median"] for name, row in encoders.items() if name == f"{path.stem}, int8")
+        ratio = next(
+            row["ratio"]["median"]
+            for name, row in encoders.items()
+            if name == f"{path.stem}, int8 (OnnxEncoder)"
+        )
         collections = [row["collection"] for row in rows]
         found.append(Point(path.stem, ratio, {row["collection"]: row["kept"] for row in rows}))
     found.append(Point(FULL, encoders[FULL]["ratio"]["median"], dict.fromkeys(collections, 1.0)))
