@@ -28,6 +28,10 @@ class HashEncoder:
     dim: int = 16
     name: str = "hash"
 
+    @property
+    def space(self) -> str:
+        return self.fingerprint
+
     def encode_documents(self, texts: Sequence[str]) -> Embeddings:
         digests = [hashlib.md5(text.encode("utf-8", "replace")).digest() for text in texts]
         rows = np.array([list(digest) for digest in digests], dtype=np.float32).reshape(len(texts), self.dim)
