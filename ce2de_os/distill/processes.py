@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from accelerate import PartialState
+from accelerate.state import AcceleratorState
 
 
 def is_main() -> bool:
@@ -19,6 +21,16 @@ def main_first() -> Iterator[None]:
     """The main process does the block first; the others then find its files."""
     with _state().main_process_first():
         yield
+
+
+def set_mixed_precision(precision: str) -> None:
+    """Let the next training begin in ``precision`` (``"bf16"`` or ``"fp32"``), whatever the last one had.
+
+    transformers and accelerate keep the format of a process's first training in the environment and in a
+    global state, and would carry it over in silence.
+    """
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if precision == "bf16" else "no"
+    AcceleratorState._reset_state()
 
 
 def wait_for_everyone() -> None:

@@ -52,6 +52,7 @@ from ce2de_os.distill.pairs import (
     write_pairs,
 )
 from ce2de_os.distill.precision import resolve
+from ce2de_os.distill.processes import set_mixed_precision
 from ce2de_os.distill.teacher_config import TeacherConfig
 from ce2de_os.distill.teacher_groups import QueryGroups, collate
 from ce2de_os.distill.teacher_progress import ProgressKeeper, TeacherProgress, TeacherReport, last_checkpoint
@@ -247,6 +248,7 @@ def _trainer(
     per_pass = min(fitting, -(-config.batch_queries // devices))
     accumulate = max(1, round(config.batch_queries / (per_pass * devices)))
     steps = config.steps or _ENDLESS_STEPS
+    set_mixed_precision(encoder.precision)
     arguments = TrainingArguments(
         output_dir=str(work), max_steps=steps, per_device_train_batch_size=per_pass,
         gradient_accumulation_steps=accumulate, learning_rate=config.lr, weight_decay=0.01, max_grad_norm=1.0,

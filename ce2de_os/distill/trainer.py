@@ -26,6 +26,7 @@ from ce2de_os.distill.batches import Batch, TrainingSet, batches
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.losses import ranking_loss, text_loss
 from ce2de_os.distill.precision import autocast
+from ce2de_os.distill.processes import set_mixed_precision
 from ce2de_os.distill.ranking import RankingBatch, RankingSet
 from ce2de_os.errors import DataError
 from ce2de_os.student import Ids, StudentModel, pad, padded_length
@@ -141,6 +142,7 @@ class _Run:
     ) -> None:
         self.student, self.data, self.config = student, data, config
         self.precision, self.checkpoint, self.best = precision, checkpoint, checkpoint.with_name("best.pt")
+        set_mixed_precision("fp32")  # what runs in `precision` is said where it runs
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.device = self.accelerator.device
         self.model, self.optimizer = self.accelerator.prepare(student, _optimizer(student, config))
