@@ -161,7 +161,9 @@ def _check(texts: Sequence[Path], config: DistillConfig, out: Path, examples: Ex
             f"{out}: holds a finished student; export it with 'ce2de export', or choose another --out"
         )
     if config.reads_texts and not texts:
-        raise DataError(f"losses {losses}: one of them compares embeddings of texts; pass --texts")
+        raise DataError(
+            f"losses {losses}: one of them compares embeddings of texts; pass --texts, --corpus or --index"
+        )
     if config.ranks and examples is None:
         raise DataError(
             f"losses {losses}: one of them ranks candidates; pass --cross-encoder with --queries, or --scores"
