@@ -44,7 +44,7 @@ def points(speed: dict[str, Any], quality: Sequence[Path]) -> list[Point]:
         )
         collections = [row["collection"] for row in rows]
         found.append(Point(path.stem, ratio, {row["collection"]: row["kept"] for row in rows}))
-    found.append(Point(FULL, encoders[FULL]["ratio"]["median"], dict.fromkeys(collections, 1.0)))
+    found.append(Point("6 layers", encoders[FULL]["ratio"]["median"], dict.fromkeys(collections, 1.0)))
     return sorted(found, key=lambda point: point.ratio)
 
 
