@@ -74,7 +74,7 @@ def load_collection(folder: Path) -> Collection:
     qrels: dict[str, dict[str, int]] = defaultdict(dict)
     for qrel in read_qrels(qrels_file):
         qrels[qrel.query_id][qrel.doc_id] = qrel.relevance
-    documents = {doc.doc_id: f"{doc.title}. {doc.text}".removeprefix(". ") for doc in read_documents(corpus)}
+    documents = {doc.doc_id: doc.whole for doc in read_documents(corpus)}
     unknown = next((doc for judged in qrels.values() for doc in judged if doc not in documents), None)
     if unknown is not None:
         raise DataError(f"{qrels_file}: judges document '{unknown}', which is not in {corpus.name}")

@@ -24,6 +24,11 @@ class Document(NamedTuple):
     title: str
     text: str
 
+    @property
+    def whole(self) -> str:
+        """Title and text, joined by ``". "``; the text alone where there is no title."""
+        return f"{self.title}. {self.text}".removeprefix(". ")
+
 
 class Query(NamedTuple):
     """A query of a collection."""

@@ -145,7 +145,7 @@ class Run:
 
         found = probe.probe(models, parts, readings, cache=self.cache, report=report)
         draw(found, self.out)
-        (self.out / PROBE_FILE).write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
+        found.save(self.out / PROBE_FILE)
 
     def _report(self) -> None:
         if not (self.out / speed.SPEED_FILE).exists():

@@ -86,7 +86,7 @@ class Sources:
         corpus = read_documents(Path(str(self.corpus)))
         if self.query_field == "title":
             return {doc.doc_id: doc.text for doc in corpus}
-        return {doc.doc_id: f"{doc.title}. {doc.text}".removeprefix(". ") for doc in corpus}
+        return {doc.doc_id: doc.whole for doc in corpus}
 
     def collected(self) -> Collected:
         """The sources in the form that the recipe's steps take."""

@@ -104,9 +104,7 @@ def command(
         found = probing.probe(models, collections, readings, max_tokens, cache, report)
     if out:
         out.mkdir(parents=True, exist_ok=True)
-        partial = out / ".probe.json.partial"
-        partial.write_text(json.dumps(found.to_json(), indent=1) + "\n", encoding="utf-8")
-        partial.replace(out / "probe.json")
+        found.save(out / "probe.json")
         draw(found, out)
         click.echo(f"written: {out}/probe.json, probe.png, probe.svg", err=True)
     if as_json:

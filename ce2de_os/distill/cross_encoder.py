@@ -13,7 +13,6 @@ from transformers import AutoModelForSequenceClassification
 
 from ce2de_os.arrays import token_batches
 from ce2de_os.distill.models import (
-    LENGTH_STEP,
     LOAD_ERRORS,
     best_device,
     first_line,
@@ -26,6 +25,7 @@ from ce2de_os.distill.models import (
 )
 from ce2de_os.distill.precision import autocast, resolve
 from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.student import LENGTH_STEP, padded_length
 
 MAX_LENGTH = 256
 
@@ -79,7 +79,7 @@ class CrossEncoder:
             DataError: the model gives numbers that are not finite.
         """
         encoded = self.encode_pairs(pairs)
-        lengths = [-(-len(row["input_ids"]) // LENGTH_STEP) * LENGTH_STEP for row in encoded]
+        lengths = [padded_length(len(row["input_ids"])) for row in encoded]
         logits = np.empty(len(pairs), dtype=np.float32)
         self.model.eval()
         with torch.inference_mode(), autocast(self.precision, self.device.type):

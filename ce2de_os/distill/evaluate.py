@@ -27,6 +27,7 @@ from ce2de_os.distill.peers import (
     bm25_runs,
     kept_rows,
 )
+from ce2de_os.distill.writing import replacing
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation import (
     Collection,
@@ -144,9 +145,8 @@ class Evaluation:
     def save(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
-        unfinished = path.with_suffix(".partial")
-        unfinished.write_text(text + "\n", encoding="utf-8")
-        unfinished.replace(path)
+        with replacing(path) as file:
+            file.write(text + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Evaluation:

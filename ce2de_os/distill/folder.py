@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ce2de_os.distill.models import bare_tokenizer
 from ce2de_os.student import HEAD_FOLDER, TOKENIZER_FILE, StudentModel
 
 RECIPE_FILE, SAMPLE_FILE = "recipe.json", "sample.json"
@@ -31,10 +32,7 @@ def write_student(
     student.save(folder)
     tokenizer.model_max_length = max_length
     tokenizer.save_pretrained(folder)
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    backend.save(str(folder / TOKENIZER_FILE))
+    bare_tokenizer(tokenizer).save(str(folder / TOKENIZER_FILE))
     if student.readout == "last" and not student.pooled:
         _write_plain(folder, student, max_length)
     else:

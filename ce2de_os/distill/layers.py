@@ -21,7 +21,6 @@ from transformers import AutoModel
 from ce2de_os.arrays import token_batches
 from ce2de_os.distill.cross_encoder import load_cross_encoder
 from ce2de_os.distill.models import (
-    LENGTH_STEP,
     LOAD_ERRORS,
     best_device,
     first_line,
@@ -33,6 +32,7 @@ from ce2de_os.distill.models import (
 )
 from ce2de_os.distill.precision import autocast, resolve
 from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.student import LENGTH_STEP, padded_length
 
 POOLINGS = ("mean", "cls")
 """``mean`` of the text's own tokens, or the state of the first token, [CLS] or <s>."""
@@ -202,7 +202,7 @@ def _encode(model: LayeredModel, texts: Sequence[str], paired: bool, max_tokens:
 
 
 def _embed(model: LayeredModel, rows: list[Row], done: Callable[[int], None]) -> LayerEmbeddings:
-    lengths = [-(-len(row["input_ids"]) // LENGTH_STEP) * LENGTH_STEP for row in rows]
+    lengths = [padded_length(len(row["input_ids"])) for row in rows]
     parts, order = [], []
     with torch.inference_mode(), autocast(model.precision, model.device.type):
         for batch in token_batches(lengths, _BATCH_TOKENS):

@@ -8,17 +8,16 @@ from importlib.util import find_spec
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ce2de_os.distill.config import DEFAULT_TEACHER
 from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.student import LENGTH_STEP
 
 LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError)
 """What transformers raises for a name, a folder or a file that is no model."""
-
-LENGTH_STEP = 8
-"""Inputs are padded to a multiple of this: PyTorch builds its CPU kernels anew for every shape."""
 
 
 def locate(name: str) -> str:
@@ -88,6 +87,14 @@ def weights_digest(model: torch.nn.Module) -> str:
 def best_device() -> torch.device:
     """The GPU if PyTorch sees one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def bare_tokenizer(tokenizer: Any) -> Tokenizer:  # noqa: ANN401 - transformers has no types
+    """A copy of what transformers' fast tokenizer wraps, without truncation or padding."""
+    bare = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    bare.no_truncation()
+    bare.no_padding()
+    return bare
 
 
 def read_tokens(device: torch.device | None) -> int:

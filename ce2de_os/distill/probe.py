@@ -7,6 +7,7 @@ What the paper leaves open is an option here, see `Reading`.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from ce2de_os.arrays import l2_normalize
 from ce2de_os.distill.layers import POOLINGS, LayeredModel, embed_layers
+from ce2de_os.distill.writing import replacing
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import (
     Collection,
@@ -107,6 +109,11 @@ class Probe:
         if len(curves) < 2 or layer >= min(map(len, curves)):
             return None
         return paired_t_test(*(curve[layer][CHOSEN_BY] for curve in curves))
+
+    def save(self, path: Path) -> None:
+        """Write `to_json` as a file, whole or not at all."""
+        with replacing(path) as file:
+            file.write(json.dumps(self.to_json(), indent=1) + "\n")
 
     def to_json(self) -> dict[str, Any]:
         """Everything that was measured, with 95% bootstrap intervals over queries."""

@@ -32,7 +32,7 @@ from ce2de_os.distill.materials import (
     token_ids,
     tokenized,
 )
-from ce2de_os.distill.models import load_tokenizer
+from ce2de_os.distill.models import bare_tokenizer, load_tokenizer
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
 from ce2de_os.distill.teacher import Teacher, load_teacher
@@ -139,19 +139,12 @@ def is_finished(out: Path, config: DistillConfig) -> bool:
 
 
 class _Source(NamedTuple):
-    """Where the student's layers and its tokenizer come from, and the encoder whose embeddings it learns."""
+    """Where the student's layers and its tokenizer (wrapped and bare) come from, and its teacher."""
 
     body: BertModel
     tokenizer: Any
+    fast: Tokenizer
     teacher: Teacher
-
-    @property
-    def fast(self) -> Tokenizer:
-        """The tokenizer itself, without transformers' wrapping, truncation or padding."""
-        fast = Tokenizer.from_str(self.tokenizer.backend_tokenizer.to_str())
-        fast.no_truncation()
-        fast.no_padding()
-        return fast
 
 
 def _check(texts: Sequence[Path], config: DistillConfig, out: Path, examples: Examples | None) -> None:
@@ -174,9 +167,11 @@ def _source(config: DistillConfig) -> _Source:
     teacher = load_teacher(config.teacher)
     if config.init == "ce" and config.cross_encoder:
         crossed = load_cross_encoder(config.cross_encoder)
-        return _Source(as_bert(crossed.body, crossed.name), crossed.tokenizer, teacher)
-    tokenizer = load_tokenizer(teacher.name, teacher.model.config.vocab_size)
-    return _Source(as_bert(teacher.model, teacher.name), tokenizer, teacher)
+        body, tokenizer = as_bert(crossed.body, crossed.name), crossed.tokenizer
+    else:
+        body = as_bert(teacher.model, teacher.name)
+        tokenizer = load_tokenizer(teacher.name, teacher.model.config.vocab_size)
+    return _Source(body, tokenizer, bare_tokenizer(tokenizer), teacher)
 
 
 def _student(source: _Source, config: DistillConfig) -> StudentModel:

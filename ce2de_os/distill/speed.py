@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from ce2de_os.distill.peers import Peer
+from ce2de_os.distill.writing import replacing
 from ce2de_os.encoder import BATCH_TOKENS
 from ce2de_os.errors import ConfigError, DataError
 
@@ -95,9 +96,8 @@ class Speed:
 
     def save(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+        with replacing(path) as file:
+            file.write(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Speed:

@@ -19,6 +19,7 @@ from transformers import AutoModel
 from ce2de_os.distill.config import DEFAULT_TEACHER
 from ce2de_os.distill.models import (
     LOAD_ERRORS,
+    bare_tokenizer,
     best_device,
     first_line,
     load_tokenizer,
@@ -91,10 +92,8 @@ def load_teacher(name: str) -> Teacher:
         ) from error
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # it reads the first token only, and is random where the checkpoint has none
-    backend = Tokenizer.from_str(load_tokenizer(name, model.config.vocab_size).backend_tokenizer.to_str())
-    backend.no_truncation()
-    backend.no_padding()
-    return Teacher(name, model.eval().to(best_device()), backend, _pooling(place), weights_digest(model))
+    tokenizer = bare_tokenizer(load_tokenizer(name, model.config.vocab_size))
+    return Teacher(name, model.eval().to(best_device()), tokenizer, _pooling(place), weights_digest(model))
 
 
 def embed_ids(

@@ -11,9 +11,9 @@ import torch
 from torch.utils.data import Dataset
 
 from ce2de_os.distill.cross_encoder import CrossEncoder, Pair
-from ce2de_os.distill.models import LENGTH_STEP
 from ce2de_os.distill.pairs import TrainingPair, draw_negatives
 from ce2de_os.distill.teacher_config import TeacherConfig
+from ce2de_os.student import LENGTH_STEP
 
 _SORT_PASSES = 32  # passes whose queries are sorted by length together
 _CHARS_PER_TOKEN = 5

@@ -56,6 +56,7 @@ from ce2de_os.distill.processes import set_mixed_precision
 from ce2de_os.distill.teacher_config import TeacherConfig
 from ce2de_os.distill.teacher_groups import QueryGroups, collate
 from ce2de_os.distill.teacher_progress import ProgressKeeper, TeacherProgress, TeacherReport, last_checkpoint
+from ce2de_os.distill.writing import replacing
 from ce2de_os.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -295,9 +296,8 @@ def _check_run(work: Path, config: TeacherConfig, pairs: Sequence[TrainingPair],
             f"{work}: a run with other settings or pairs was started here; "
             "repeat it with the same ones to go on, delete the folder, or choose another --out"
         )
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps(key), encoding="utf-8")
-    beside.replace(path)
+    with replacing(path) as file:
+        file.write(json.dumps(key))
 
 
 def _facts(
