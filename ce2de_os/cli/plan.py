@@ -1,0 +1,104 @@
+"""``ce2de plan``: what a reindex would take, and whether it fits."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ce2de_os.cli.durations import DURATION
+from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.config import Settings
+
+COMPRESSION_LEVELS = ("1x", "2x", "4x", "8x", "16x", "32x")
+
+
+@click.command(short_help="Tell what a reindex would take, and whether it fits.")
+@click.argument("source")
+@click.option("--text-fields", required=True, help="Fields to embed, separated by commas, in this order.")
+@click.option(
+    "--mode",
+    type=click.Choice(["auto", "copy", "in_place"]),
+    default="auto",
+    show_default=True,
+    help="New index and alias swap, or a vector field in the same index; auto looks which is possible.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["lucene", "faiss"]),
+    default="lucene",
+    show_default=True,
+    help="k-NN engine; faiss needs its native library on every data node.",
+)
+@click.option(
+    "--compression-level",
+    type=click.Choice(COMPRESSION_LEVELS),
+    default="1x",
+    show_default=True,
+    help="How much smaller than floats the vectors are kept in memory.",
+)
+@click.option(
+    "--m", type=click.IntRange(2, 100), default=16, show_default=True, help="Links of a vector in the graph."
+)
+@click.option(
+    "--within", type=DURATION, help="Time in which it should be done, such as 4h: how many workers?"
+)
+@click.option("--workers", type=click.IntRange(1), help="Workers there will be, one core each: how long?")
+@click.option(
+    "--sample",
+    type=click.IntRange(1, 10_000),
+    default=500,
+    show_default=True,
+    help="Documents to draw at random for tokens and speed.",
+)
+@connection_options
+@json_option
+def command(
+    source: str,
+    text_fields: str,
+    mode: str,
+    engine: str,
+    compression_level: str,
+    m: int,
+    within: float | None,
+    workers: int | None,
+    sample: int,
+    settings: Settings,
+    as_json: bool,
+) -> None:
+    """Tell what embedding SOURCE would take: documents, tokens, memory, disk, shards, time.
+
+    SOURCE is an index, an alias, a data stream or a wildcard. Nothing is written to the cluster. Exit code 1
+    means that it will not fit, and each reason comes with its cure. Sizes are decimal gigabytes.
+
+    \b
+    How many workers?    ce2de plan articles --text-fields title,body --within 4h
+    How long?            ce2de plan articles --text-fields title,body --workers 8
+    Less memory:         ce2de plan articles --text-fields title,body --engine faiss --compression-level 16x
+    For a program:       ce2de plan articles --text-fields title,body --json
+    """
+    from ce2de_os.encoder import OnnxEncoder
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex.plan import PlanRequest, plan
+
+    request = PlanRequest(
+        source=source,
+        text_fields=tuple(field.strip() for field in text_fields.split(",") if field.strip()),
+        mode=mode,
+        engine=engine,
+        compression=int(compression_level[:-1]),
+        m=m,
+        within_s=within,
+        workers=workers,
+        sample=sample,
+    )
+    # One core, whatever a worker here is allowed: the rate is that of one worker.
+    found = plan(connect(settings.opensearch), request, OnnxEncoder(settings.artifact, threads=1))
+    if as_json:
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    else:
+        from ce2de_os.cli.plan_tables import show
+
+        show(found)
+    if not found.fits:
+        raise SystemExit(1)
