@@ -6,7 +6,7 @@ import json
 
 import click
 
-from ce2de_os.cli.durations import DURATION
+from ce2de_os.cli.durations import duration_s
 from ce2de_os.cli.options import connection_options, json_option
 from ce2de_os.config import Settings
 
@@ -41,7 +41,10 @@ COMPRESSION_LEVELS = ("1x", "2x", "4x", "8x", "16x", "32x")
     "--m", type=click.IntRange(2, 100), default=16, show_default=True, help="Links of a vector in the graph."
 )
 @click.option(
-    "--within", type=DURATION, help="Time in which it should be done, such as 4h: how many workers?"
+    "--within",
+    metavar="TIME",
+    callback=duration_s,
+    help="Time in which it should be done, such as 4h: how many workers?",
 )
 @click.option("--workers", type=click.IntRange(1), help="Workers there will be, one core each: how long?")
 @click.option(

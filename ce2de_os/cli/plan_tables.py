@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ce2de_os.reindex.verdict import Finding, duration, gigabytes
+from ce2de_os.reindex.verdict import Finding, counted, duration, gigabytes
 
 if TYPE_CHECKING:
     from ce2de_os.reindex.plan import Plan
@@ -53,10 +53,10 @@ def fact_rows(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _source(plan: Plan) -> str:
     store = sum(index.store_bytes for index in plan.indices)
-    shards = sum(index.shards for index in plan.indices)
+    primaries = counted(sum(index.shards for index in plan.indices), "primary shard")
     names = plan.indices[0].name if len(plan.indices) == 1 else f"{len(plan.indices)} indices"
     return (
-        f"{names}: {plan.documents:,} documents, {shards} primary shard{'' if shards == 1 else 's'}, {gigabytes(store)}; "
+        f"{names}: {plan.documents:,} documents, {primaries}, {gigabytes(store)}; "
         f"{plan.sample.text_share:.1%} have text to embed"
     )
 
@@ -78,7 +78,7 @@ def _time(plan: Plan) -> str:
         told = ", ".join(f"{number}: {duration(time.seconds / number)}" for number in _WORKERS)
         told = f"workers {told}"
     else:
-        told = f"{time.workers} worker{'' if time.workers == 1 else 's'}: {duration(time.seconds)}"
+        told = f"{counted(time.workers, 'worker')}: {duration(time.seconds)}"
     return (
         f"{told} (encoding alone, {time.docs_per_s:,.0f} docs/s measured on one core here; "
         "how fast the cluster writes was not measured)"
@@ -115,9 +115,10 @@ def _rooms(rooms: dict[str, float]) -> str:
 def _shards(plan: Plan) -> str:
     shards = plan.shards
     advice = f"{shards.fewest}" if shards.most <= shards.fewest else f"{shards.fewest} to {shards.most}"
+    slices = counted(shards.slices, "slice")
     return (
         f"{shards.shards}, at most {gigabytes(shards.largest_shard_bytes)} and {shards.most_documents:,} "
-        f"documents each at the end; advised: {advice} (10-50 GB each); {shards.slices} slices for workers"
+        f"documents each at the end; advised: {advice} (10-50 GB each); {slices} for workers"
     )
 
 
@@ -165,7 +166,7 @@ def _memory_table(plan: Plan) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Vectors in memory", title_justify="left")
     for name in ("engine", "level", "stored as"):
         table.add_column(name, no_wrap=True)
-    for name in ("bytes/vector", "one copy", "with replicas", "on disk"):
+    for name in ("bytes/vector", "1 copy, GB", "all copies, GB", "disk, GB"):
         table.add_column(name, justify="right", no_wrap=True)
     chosen = (plan.request.engine, f"{plan.request.compression}x")
     for row in plan.memory_table:
@@ -174,9 +175,9 @@ def _memory_table(plan: Plan) -> Table:
             row.compression_level,
             row.stored_as,
             f"{row.bytes_per_vector:,.1f}",
-            gigabytes(row.primaries_bytes),
-            gigabytes(row.total_bytes),
-            gigabytes(row.disk_bytes),
+            gigabytes(row.primaries_bytes).removesuffix(" GB"),
+            gigabytes(row.total_bytes).removesuffix(" GB"),
+            gigabytes(row.disk_bytes).removesuffix(" GB"),
             style="bold" if (row.engine, row.compression_level) == chosen else "",
         )
     return table

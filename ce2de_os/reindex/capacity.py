@@ -27,9 +27,11 @@ COMPRESSION_SINCE: Mapping[str, Mapping[int, tuple[int, int]]] = {
 
 SMALLEST_SHARD_BYTES, LARGEST_SHARD_BYTES = 10 * GB, 50 * GB
 LUCENE_MAX_DOCUMENTS = 2**31 - 129  # in one shard: Lucene's own limit
-MERGE_HEADROOM = 0.2
-"""Share of an index that merging needs on top: while one runs, the old and the new segment both exist, and a
-fifth of a segment may be deleted documents before Lucene merges it (``merge.policy.deletes_pct_allowed``)."""
+DELETED_SHARE = 0.2
+"""Share of a shard that may be deleted documents before Lucene merges them away (``deletes_pct_allowed``)."""
+
+LARGEST_MERGE_BYTES = 5 * 2**30
+"""A merge writes a segment of at most this size before the old ones go (``max_merged_segment``)."""
 
 SOURCE_BYTES_PER_NUMBER = 6.1
 """Disk for one number of a vector that stays in ``_source``: six decimals and a comma, compressed.
@@ -161,10 +163,15 @@ def shard_load(
         in_place: whether the documents stay where they are; else a second copy of them is written.
 
     """
-    added = vectors * vector_bytes
-    final = store_bytes + added
-    new = (added if in_place else final) + MERGE_HEADROOM * final
-    return ShardLoad(index, shards, copies, documents, final / shards, new / shards, vectors / shards)
+    added = vectors * vector_bytes / shards
+    final = store_bytes / shards + added
+    new = (added if in_place else final) + merge_headroom(final)
+    return ShardLoad(index, shards, copies, documents, final, new, vectors / shards)
+
+
+def merge_headroom(shard_bytes: float) -> float:
+    """Bytes that merging takes for a while on top of a shard of this size."""
+    return max(DELETED_SHARE * shard_bytes, min(shard_bytes, LARGEST_MERGE_BYTES))
 
 
 def unplaced(sizes: Iterable[float], rooms: Iterable[float]) -> int:

@@ -164,7 +164,7 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
     Raises:
         IndexSchemaError: there is no such index.
         ConfigError: an index is closed, or the engine has no such compression.
-        DataError: a text field is in no index, or there are no documents.
+        DataError: a text field is in no index, there are no documents, or an index keeps no ``_source``.
         BackendError: OpenSearch does not answer, or does not let the source be read.
     """
     indices = survey.source_indices(client, request.source)
@@ -307,14 +307,15 @@ def _disk(mode: str, indices: Sequence[SourceIndex], loads: Sequence[ShardLoad],
         (load.shard_bytes * load.shards - index.store_bytes) * load.copies
         for load, index in zip(loads, indices, strict=True)
     )
-    documents = sum(index.store_bytes * load.copies for load, index in zip(loads, indices, strict=True))
     marks = cluster.watermarks
     watermark = marks["high"] or marks["flood_stage"]
     rooms = {
         node.name: capacity.room(node.disk_bytes, node.disk_free_bytes, watermark) for node in cluster.nodes
     }
     sizes = tuple(load.new_bytes for load in loads for _ in range(load.shards * load.copies))
-    documents = 0.0 if mode == IN_PLACE else float(documents)
+    documents = 0.0
+    if mode == COPY:
+        documents += sum(index.store_bytes * load.copies for load, index in zip(loads, indices, strict=True))
     return Disk(
         documents_bytes=documents,
         vectors_bytes=vectors,

@@ -42,7 +42,7 @@ class SourceIndex:
         knn: whether ``index.knn`` is on, so that it can take a vector field.
         derived_source: whether vectors are left out of ``_source`` here; ``None``: the version's default.
         blocks: names of the write blocks that are set on it.
-        left_out: fields that ``_source`` does not keep, or ``("*",)`` if there is no ``_source``.
+        left_out: fields that ``_source`` does not keep.
         fields: every field with its type.
     """
 
@@ -121,6 +121,7 @@ def source_indices(client: OpenSearch, source: str) -> tuple[SourceIndex, ...]:
     Raises:
         IndexSchemaError: there is none.
         ConfigError: one of them is closed.
+        DataError: one of them keeps no ``_source``.
     """
     try:
         with backend_errors(f"look up '{source}'"):
@@ -129,12 +130,7 @@ def source_indices(client: OpenSearch, source: str) -> tuple[SourceIndex, ...]:
         raise IndexSchemaError(f"{error}; see the names there are with GET _cat/indices") from error
     if not found:
         raise IndexSchemaError(f"'{source}' matches no index; see the names there are with GET _cat/indices")
-    closed = [name for name, body in found.items() if body["settings"].get("index.verified_before_close")]
-    if closed:
-        raise ConfigError(
-            f"'{', '.join(sorted(closed))}' is closed, so nothing can be read from it; "
-            f"open it with POST {closed[0]}/_open, or name other indices"
-        )
+    _check_readable(found)
     with backend_errors(f"read the size of '{source}'"):
         stats = client.indices.stats(index=source, metric="store")["indices"]
     return tuple(_source_index(client, name, found[name], stats.get(name, {})) for name in sorted(found))
@@ -197,6 +193,22 @@ def look_at_cluster(client: OpenSearch) -> Cluster:
     )
 
 
+def _check_readable(found: Mapping[str, Any]) -> None:
+    closed = [name for name, body in found.items() if body["settings"].get("index.verified_before_close")]
+    if closed:
+        raise ConfigError(
+            f"'{', '.join(sorted(closed))}' is closed, so nothing can be read from it; "
+            f"open it with POST {closed[0]}/_open, or name other indices"
+        )
+    sources = {name: body.get("mappings", {}).get("_source", {}) for name, body in found.items()}
+    without = [name for name, source in sources.items() if source.get("enabled") is False]
+    if without:
+        raise DataError(
+            f"'{', '.join(sorted(without))}' keeps no _source, so its text cannot be read; "
+            "load it again from its origin with _source enabled"
+        )
+
+
 def _source_index(
     client: OpenSearch, name: str, body: Mapping[str, Any], stats: Mapping[str, Any]
 ) -> SourceIndex:
@@ -219,8 +231,6 @@ def _source_index(
 
 
 def _left_out(source: Mapping[str, Any]) -> tuple[str, ...]:
-    if source.get("enabled") is False:
-        return ("*",)
     outside = [f"all but {name}" for name in source.get("includes", ())]
     return (*source.get("excludes", ()), *outside)
 

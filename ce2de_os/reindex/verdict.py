@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,11 +59,7 @@ def _way(plan: Plan) -> Iterator[Finding]:
 
 
 def _text(plan: Plan) -> Iterator[Finding]:
-    if any(index.left_out == ("*",) for index in plan.indices):
-        yield Finding(
-            "the source keeps no _source, so its text cannot be read", "load it again with _source on"
-        )
-    elif not plan.sample.with_text:
+    if not plan.sample.with_text:
         fields = ", ".join(plan.request.text_fields)
         yield Finding(
             f"none of {plan.sample.documents} documents drawn has text in {fields}",
@@ -78,7 +74,7 @@ def _disk(plan: Plan) -> Iterator[Finding]:
     until = f"below the disk watermark {disk.watermark}" if disk.watermark else "free"
     yield Finding(
         f"disk: {gigabytes(disk.needed_bytes)} needed, {gigabytes(sum(disk.rooms.values()))} {until} "
-        f"on {len(disk.rooms)} data nodes; {disk.unplaced} of {_copies(plan)} shard copies find no room",
+        f"on {_nodes(disk.rooms)}; {_homeless(plan, disk.unplaced)}",
         "add data nodes or disk, delete old indices, lower the replicas"
         + ("" if plan.mode == "in_place" else ", or plan fewer indices at a time"),
     )
@@ -96,7 +92,8 @@ def _memory(plan: Plan) -> Iterator[Finding]:
     if memory.unplaced:
         yield Finding(
             f"k-NN memory: {gigabytes(memory.needed_bytes)} needed, {gigabytes(sum(memory.rooms.values()))} "
-            f"below knn.memory.circuit_breaker.limit ({memory.limit}) on {len(memory.rooms)} data nodes",
+            f"below knn.memory.circuit_breaker.limit ({memory.limit}) on {_nodes(memory.rooms)}; "
+            f"{_homeless(plan, memory.unplaced)}",
             f"{_smaller(plan)}raise the limit, add memory or data nodes, or use --engine lucene",
         )
 
@@ -161,7 +158,7 @@ def _time(plan: Plan) -> Iterator[Finding]:
     if time.seconds > time.within_s * (1 + 1e-9):
         wanted = capacity.workers_for(plan.vectors, time.docs_per_s, time.within_s)
         yield Finding(
-            f"{_count(time.workers, 'worker')} would take {duration(time.seconds)}, "
+            f"{counted(time.workers, 'worker')} would take {duration(time.seconds)}, "
             f"wanted within {duration(time.within_s)}",
             f"start {wanted} workers, or give it more time",
         )
@@ -177,7 +174,7 @@ def _fields(plan: Plan) -> Iterator[Finding]:
 
 def _left_out(plan: Plan) -> Iterator[Finding]:
     for index in plan.indices:
-        if index.left_out not in ((), ("*",)):
+        if index.left_out:
             yield Finding(
                 f"{index.name} leaves fields out of _source: {', '.join(index.left_out)}",
                 "they are lost when a document is written again; load it again from its origin to keep them",
@@ -198,7 +195,7 @@ def _low_watermark(plan: Plan) -> Iterator[Finding]:
 
 def _file_cache(plan: Plan) -> Iterator[Finding]:
     memory = plan.memory
-    if memory.limit is None and memory.unplaced:
+    if memory.limit is None and memory.rooms and memory.needed_bytes > sum(memory.rooms.values()):
         yield Finding(
             f"{gigabytes(memory.needed_bytes)} of vectors and graph, but only "
             f"{gigabytes(sum(memory.rooms.values()))} of memory outside the heaps",
@@ -224,8 +221,8 @@ def _shard_sizes(plan: Plan) -> Iterator[Finding]:
 def _slices(plan: Plan) -> Iterator[Finding]:
     if plan.time.workers > plan.shards.slices:
         yield Finding(
-            f"{plan.time.workers} workers, but only {plan.shards.slices} slices to work on",
-            f"more than {plan.shards.slices} workers will not make it faster",
+            f"{plan.time.workers} workers, but only {counted(plan.shards.slices, 'slice')} to work on",
+            f"more than {counted(plan.shards.slices, 'worker')} will not make it faster",
         )
 
 
@@ -234,7 +231,7 @@ def _replicas(plan: Plan) -> Iterator[Finding]:
     wanted = max(index.replicas for index in plan.indices)
     if nodes is not None and wanted + 1 > nodes:
         yield Finding(
-            f"{_count(wanted, 'replica')} wanted, but {_count(nodes, 'data node')}: the rest stay unassigned",
+            f"{counted(wanted, 'replica')}, but {counted(nodes, 'data node')}: the rest stay unassigned",
             "memory and disk are planned for the copies that find a node",
         )
 
@@ -256,11 +253,12 @@ def _unseen(plan: Plan) -> Iterator[Finding]:
 
 
 def gigabytes(number: float) -> str:
-    """Bytes as decimal gigabytes; three digits where there are less than ten."""
+    """Bytes as decimal gigabytes: three decimals below one, one below a thousand, else none."""
     value = number / GB
     if 0 < value < 0.001:
         return "<0.001 GB"
-    return f"{value:,.3g} GB" if value < 10 else f"{value:,.0f} GB" if value >= 1000 else f"{value:,.1f} GB"
+    decimals = 3 if value < 1 else 1 if value < 1000 else 0
+    return f"{value:,.{decimals}f} GB"
 
 
 def duration(seconds: float) -> str:
@@ -275,7 +273,8 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-def _count(number: int, thing: str) -> str:
+def counted(number: int, thing: str) -> str:
+    """``1 worker``, ``2 workers``."""
     return f"{number} {thing}" + ("" if number == 1 else "s")
 
 
@@ -283,5 +282,10 @@ def _range(fewest: int, most: int) -> str:
     return f"{fewest} shards" if most <= fewest else f"{fewest} to {most} shards"
 
 
-def _copies(plan: Plan) -> int:
-    return sum(load.shards * load.copies for load in plan.loads)
+def _nodes(rooms: Mapping[str, float]) -> str:
+    return counted(len(rooms), "data node")
+
+
+def _homeless(plan: Plan, unplaced: int) -> str:
+    copies = sum(load.shards * load.copies for load in plan.loads)
+    return f"{unplaced} of {copies} shard copies find no room"
