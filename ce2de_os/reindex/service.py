@@ -16,6 +16,7 @@ from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, target_body
+from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import (
     DONE,
     FAILED,
@@ -115,7 +116,9 @@ def start(client: OpenSearch, request: JobRequest, artifact: Artifact, queue: Ta
     ledger = Ledger(client)
     ledger.create()
     job = _enter(client, ledger, request, source, target, metadata)
-    admin.create(client, job.target, target_body(source.settings, source.mappings, metadata, request.engine))
+    field = VectorField(artifact.dim, VECTOR_FIELD, request.engine)
+    body = target_body(source.settings, source.mappings, metadata, field, f"{field.name}_hash")
+    admin.create(client, job.target, body)
     ledger.add_slices(job)
     return _resume(ledger, job, queue)
 
