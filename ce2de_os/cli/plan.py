@@ -8,9 +8,8 @@ import click
 
 from ce2de_os.cli.durations import duration_s
 from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.cli.vector_options import FieldFactory, vector_options
 from ce2de_os.config import Settings
-
-COMPRESSION_LEVELS = ("1x", "2x", "4x", "8x", "16x", "32x")
 
 
 @click.command(short_help="Tell what a reindex would take, and whether it fits.")
@@ -18,28 +17,13 @@ COMPRESSION_LEVELS = ("1x", "2x", "4x", "8x", "16x", "32x")
 @click.option("--text-fields", required=True, help="Fields to embed, separated by commas, in this order.")
 @click.option(
     "--mode",
+    "way",  # the vector field has a mode too
     type=click.Choice(["auto", "copy", "in_place"]),
     default="auto",
     show_default=True,
     help="New index and alias swap, or a vector field in the same index; auto looks which is possible.",
 )
-@click.option(
-    "--engine",
-    type=click.Choice(["lucene", "faiss"]),
-    default="lucene",
-    show_default=True,
-    help="k-NN engine; faiss needs its native library on every data node.",
-)
-@click.option(
-    "--compression-level",
-    type=click.Choice(COMPRESSION_LEVELS),
-    default="1x",
-    show_default=True,
-    help="How much smaller than floats the vectors are kept in memory.",
-)
-@click.option(
-    "--m", type=click.IntRange(2, 100), default=16, show_default=True, help="Links of a vector in the graph."
-)
+@vector_options
 @click.option(
     "--within",
     metavar="TIME",
@@ -59,10 +43,8 @@ COMPRESSION_LEVELS = ("1x", "2x", "4x", "8x", "16x", "32x")
 def command(
     source: str,
     text_fields: str,
-    mode: str,
-    engine: str,
-    compression_level: str,
-    m: int,
+    way: str,
+    vector_field: FieldFactory,
     within: float | None,
     workers: int | None,
     sample: int,
@@ -84,19 +66,18 @@ def command(
     from ce2de_os.index.client import connect
     from ce2de_os.reindex.plan import PlanRequest, plan
 
+    # One core, whatever a worker here is allowed: the rate is that of one worker.
+    encoder = OnnxEncoder(settings.artifact, threads=1)
     request = PlanRequest(
         source=source,
         text_fields=tuple(field.strip() for field in text_fields.split(",") if field.strip()),
-        mode=mode,
-        engine=engine,
-        compression=int(compression_level[:-1]),
-        m=m,
+        field=vector_field(dim=encoder.dim),
+        mode=way,
         within_s=within,
         workers=workers,
         sample=sample,
     )
-    # One core, whatever a worker here is allowed: the rate is that of one worker.
-    found = plan(connect(settings.opensearch), request, OnnxEncoder(settings.artifact, threads=1))
+    found = plan(connect(settings.opensearch), request, encoder)
     if as_json:
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     else:

@@ -86,10 +86,10 @@ def _time(plan: Plan) -> str:
 
 
 def _memory(plan: Plan) -> str:
-    memory, request = plan.memory, plan.request
+    memory, field = plan.memory, plan.request.field
     limit = f"below the k-NN breaker ({memory.limit})" if memory.limit else "outside the heaps"
     return (
-        f"{gigabytes(memory.needed_bytes)} for {request.engine} {request.compression}x, m {request.m}, "
+        f"{gigabytes(memory.needed_bytes)} for {field.engine} {memory.option}, m {field.m}, "
         f"replicas included; {_rooms(memory.rooms)} {limit}"
     )
 
@@ -164,21 +164,21 @@ def _indices_table(plan: Plan) -> Table:
 
 def _memory_table(plan: Plan) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Vectors in memory", title_justify="left")
-    for name in ("engine", "level", "stored as"):
+    for name in ("engine", "option", "stored as"):
         table.add_column(name, no_wrap=True)
     for name in ("bytes/vector", "1 copy, GB", "all copies, GB", "disk, GB"):
         table.add_column(name, justify="right", no_wrap=True)
-    chosen = (plan.request.engine, f"{plan.request.compression}x")
+    chosen = (plan.request.field.engine, plan.memory.option)
     for row in plan.memory_table:
         table.add_row(
             row.engine,
-            row.compression_level,
+            row.option,
             row.stored_as,
             f"{row.bytes_per_vector:,.1f}",
             gigabytes(row.primaries_bytes).removesuffix(" GB"),
             gigabytes(row.total_bytes).removesuffix(" GB"),
             gigabytes(row.disk_bytes).removesuffix(" GB"),
-            style="bold" if (row.engine, row.compression_level) == chosen else "",
+            style="bold" if (row.engine, row.option) == chosen else "",
         )
     return table
 

@@ -1,9 +1,9 @@
 """What a reindex costs in memory, disk, shards and time: arithmetic on plain numbers, no server.
 
-Bytes per vector follow OpenSearch's published formula for HNSW graphs, with ``d`` dimensions, ``m`` links and
-a compression level ``c`` (1 float, 2 fp16, 4 byte, 8 and 16 four and two bits, 32 binary)::
+Bytes of memory per vector follow OpenSearch's published formula for HNSW graphs, with ``d`` dimensions of
+``b`` bytes (float 4, fp16 2, byte 1, binary 1/8) and ``m`` links::
 
-    1.1 * (4 * d / c + 8 * m)
+    1.1 * (b * d + 8 * m)
 """
 
 from __future__ import annotations
@@ -11,19 +11,50 @@ from __future__ import annotations
 import heapq
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-GB = 10**9
-ENGINES = ("lucene", "faiss")
-STORED_AS = {1: "float", 2: "fp16", 4: "byte", 8: "4 bit", 16: "2 bit", 32: "binary"}
-"""How a vector's elements are kept in memory at each compression level."""
+from ce2de_os.errors import ConfigError
+from ce2de_os.index.vector_field import VectorField
 
-COMPRESSION_SINCE: Mapping[str, Mapping[int, tuple[int, int]]] = {
-    "lucene": {1: (2, 2), 4: (2, 17), 32: (3, 6)},
-    "faiss": {1: (2, 2), 2: (2, 17), 8: (2, 17), 16: (2, 17), 32: (2, 17)},
-}
-"""The compression levels of each engine with the first OpenSearch version that takes them."""
+GB = 10**9
+
+
+@dataclass(frozen=True)
+class Storage:
+    """One way to keep vectors.
+
+    Attributes:
+        engine: k-NN engine.
+        option: the ``compression_level``, or ``byte`` for that ``data_type``.
+        stored_as: how an element is kept in memory.
+        element_bytes: memory for one element.
+        full_bytes: disk for one element besides the graph file: what merging and rescoring read. Lucene's
+            graph of uncompressed elements has no copy of its own, so there it is 0.
+        since: the first OpenSearch version that has it.
+    """
+
+    engine: str
+    option: str
+    stored_as: str
+    element_bytes: float
+    full_bytes: float
+    since: tuple[int, int]
+
+
+BYTE = "byte"
+STORAGES = (
+    Storage("lucene", "1x", "float", 4, 0, (2, 2)),
+    Storage("lucene", "4x", "7 bit", 1, 4, (2, 17)),
+    Storage("lucene", "32x", "binary", 1 / 8, 4, (3, 6)),
+    Storage("lucene", BYTE, "byte", 1, 0, (2, 9)),
+    Storage("faiss", "1x", "float", 4, 4, (2, 2)),
+    Storage("faiss", "2x", "fp16", 2, 4, (2, 17)),
+    Storage("faiss", "8x", "4 bit", 1 / 2, 4, (2, 17)),
+    Storage("faiss", "16x", "2 bit", 1 / 4, 4, (2, 17)),
+    Storage("faiss", "32x", "binary", 1 / 8, 4, (2, 17)),
+    Storage("faiss", BYTE, "byte", 1, 1, (2, 17)),
+)
 
 SMALLEST_SHARD_BYTES, LARGEST_SHARD_BYTES = 10 * GB, 50 * GB
 LUCENE_MAX_DOCUMENTS = 2**31 - 129  # in one shard: Lucene's own limit
@@ -33,10 +64,10 @@ DELETED_SHARE = 0.2
 LARGEST_MERGE_BYTES = 5 * 2**30
 """A merge writes a segment of at most this size before the old ones go (``max_merged_segment``)."""
 
-SOURCE_BYTES_PER_NUMBER = 6.1
-"""Disk for one number of a vector that stays in ``_source``: six decimals and a comma, compressed.
+SOURCE_BYTES_PER_FLOAT, SOURCE_BYTES_PER_BYTE = 6.1, 1.7
+"""Disk for one number of a vector in ``_source``, compressed JSON: six decimals, or a whole number.
 
-Measured on 20,000 random vectors of 384 dimensions in OpenSearch 3.6: 6.03 with the default codec."""
+Measured on random vectors of 384 dimensions in OpenSearch 3.6 with the default codec: 6.03 and 1.69."""
 
 _OVERHEAD = 1.1  # of the published formula
 _UNITS = {"b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40, "pb": 2**50}
@@ -48,7 +79,7 @@ class MemoryRow:
 
     Attributes:
         engine: k-NN engine.
-        compression_level: ``1x`` to ``32x``.
+        option: the ``compression_level``, or ``byte`` for that ``data_type``.
         stored_as: how an element is kept in memory.
         bytes_per_vector: by the published formula.
         primaries_bytes: one copy of every vector.
@@ -57,7 +88,7 @@ class MemoryRow:
     """
 
     engine: str
-    compression_level: str
+    option: str
     stored_as: str
     bytes_per_vector: float
     primaries_bytes: float
@@ -82,26 +113,47 @@ class ShardLoad:
     vectors: float
 
 
-def levels(engine: str, version: tuple[int, int]) -> tuple[int, ...]:
-    """The compression levels that an engine takes on an OpenSearch version, smallest first."""
-    return tuple(level for level, since in COMPRESSION_SINCE[engine].items() if version >= since)
+def storages(version: tuple[int, int]) -> tuple[Storage, ...]:
+    """The ways that an OpenSearch version has."""
+    return tuple(storage for storage in STORAGES if version >= storage.since)
 
 
-def memory_per_vector(dim: int, m: int, level: int) -> float:
+def storage_of(field: VectorField, version: tuple[int, int]) -> Storage:
+    """How a field's vectors are kept.
+
+    Raises:
+        ConfigError: the version does not have it.
+    """
+    on_disk = "4x" if field.engine == "lucene" and version < (3, 6) else "32x"
+    option = field.compression_level or (on_disk if field.mode == "on_disk" else "1x")
+    if field.encoder == "fp16":
+        option = "2x"
+    if field.data_type == BYTE:
+        option = BYTE
+    there = [storage for storage in storages(version) if storage.engine == field.engine]
+    found = next((storage for storage in there if storage.option == option), None)
+    if found is None:
+        raise ConfigError(
+            f"{field.engine} has no {option} in OpenSearch {version[0]}.{version[1]}, it has "
+            f"{', '.join(storage.option for storage in there)}; choose one of them or another --engine"
+        )
+    return found
+
+
+def memory_per_vector(dim: int, m: int, storage: Storage) -> float:
     """Bytes of memory for one vector and its links, by the published formula."""
-    return _OVERHEAD * (4 * dim / level + 8 * m)
+    return _OVERHEAD * (storage.element_bytes * dim + 8 * m)
 
 
-def disk_per_vector(dim: int, m: int, engine: str, level: int, *, derived_source: bool) -> float:
+def disk_per_vector(dim: int, m: int, storage: Storage, *, derived_source: bool) -> float:
     """Bytes of disk for one vector in one copy of its shard.
 
-    The full floats are always kept for merging and rescoring. A graph file as large as the memory that it
-    takes comes on top, except for uncompressed Lucene, whose graph refers to those floats. Unless
-    ``derived_source``, the vector stands in ``_source`` once more, as text.
+    A graph file as large as the memory that it takes, the full elements, and unless ``derived_source`` the
+    vector once more as text in ``_source``.
     """
-    graph = memory_per_vector(dim, m, level)
-    floats = 0.0 if engine == "lucene" and level == 1 else 4.0 * dim
-    return graph + floats + (0.0 if derived_source else SOURCE_BYTES_PER_NUMBER * dim)
+    number = SOURCE_BYTES_PER_BYTE if storage.option == BYTE else SOURCE_BYTES_PER_FLOAT
+    text = 0.0 if derived_source else number * dim
+    return memory_per_vector(dim, m, storage) + storage.full_bytes * dim + text
 
 
 def memory_table(
@@ -116,21 +168,19 @@ def memory_table(
     primaries = sum(number for number, _ in vectors)
     total = sum(number * copies for number, copies in vectors)
     rows = []
-    for engine in ENGINES:
-        for level in levels(engine, version):
-            memory = memory_per_vector(dim, m, level)
-            disk = disk_per_vector(dim, m, engine, level, derived_source=derived_source)
-            rows.append(
-                MemoryRow(
-                    engine=engine,
-                    compression_level=f"{level}x",
-                    stored_as=STORED_AS[level],
-                    bytes_per_vector=memory,
-                    primaries_bytes=memory * primaries,
-                    total_bytes=memory * total,
-                    disk_bytes=disk * total,
-                )
+    for storage in storages(version):
+        memory = memory_per_vector(dim, m, storage)
+        rows.append(
+            MemoryRow(
+                engine=storage.engine,
+                option=storage.option,
+                stored_as=storage.stored_as,
+                bytes_per_vector=memory,
+                primaries_bytes=memory * primaries,
+                total_bytes=memory * total,
+                disk_bytes=disk_per_vector(dim, m, storage, derived_source=derived_source) * total,
             )
+        )
     return tuple(rows)
 
 

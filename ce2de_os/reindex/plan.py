@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.errors import DataError
+from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex import capacity, sample, survey, verdict
 from ce2de_os.reindex.capacity import MemoryRow, ShardLoad
 from ce2de_os.reindex.job import MAX_SLICES, SLICE_OPERATIONS
@@ -34,9 +35,7 @@ class PlanRequest:
         source: an index, an alias, a data stream or a wildcard.
         text_fields: fields whose text is embedded, by dotted path.
         mode: ``copy``, ``in_place``, or ``auto`` to choose by looking.
-        engine: k-NN engine, ``lucene`` or ``faiss``.
-        compression: compression level, 1 for none.
-        m: links of a vector in the HNSW graph.
+        field: the field that takes the vectors.
         within_s: time in which the job is wanted; ``None``: no wish.
         workers: how many workers there will be; ``None``: as many as ``within_s`` needs, else one.
         sample: how many documents to draw.
@@ -44,10 +43,8 @@ class PlanRequest:
 
     source: str
     text_fields: tuple[str, ...]
+    field: VectorField
     mode: str = AUTO
-    engine: str = "lucene"
-    compression: int = 1
-    m: int = 16
     within_s: float | None = None
     workers: int | None = None
     sample: int = 500
@@ -83,13 +80,14 @@ class Disk:
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory for the chosen engine and compression.
+    """Memory for the chosen engine and ``option``, a compression level or ``byte``.
 
     ``rooms`` says how much each data node can still take: for faiss below the k-NN breaker's ``limit``, for
     Lucene, which has no such limit (``None``), in the system's file cache. ``unplaced`` is the number of
     shard copies whose vectors find no room, ``None`` if the nodes could not be seen.
     """
 
+    option: str
     needed_bytes: float
     limit: str | None
     rooms: dict[str, float]
@@ -163,7 +161,7 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
 
     Raises:
         IndexSchemaError: there is no such index.
-        ConfigError: an index is closed, or the engine has no such compression.
+        ConfigError: an index is closed, or the cluster's version has no such vector field.
         DataError: a text field is in no index, there are no documents, or an index keeps no ``_source``.
         BackendError: OpenSearch does not answer, or does not let the source be read.
     """
@@ -173,7 +171,7 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
     if not documents:
         raise DataError(f"'{request.source}' holds no documents; index some first, or name another index")
     cluster = survey.look_at_cluster(client)
-    check_compression(request, cluster)
+    request.field.validate(cluster.release)
     texts = sample.draw(client, request.source, request.text_fields, min(request.sample, documents))
     drawn = sample.measure(encoder, texts)
     return compose(request, _model(encoder), indices, missing, cluster, drawn)
@@ -189,7 +187,7 @@ def compose(
 ) -> Plan:
     """Add up what was seen and measured, and judge it; no server is asked."""
     mode, mode_reason = choose_mode(request.mode, indices)
-    loads = tuple(_load(index, request, mode, model.dim, drawn.text_share, cluster) for index in indices)
+    loads = tuple(_load(index, request.field, mode, drawn.text_share, cluster) for index in indices)
     documents = sum(index.documents for index in indices)
     vectors = documents * drawn.text_share
     found = Plan(
@@ -203,8 +201,8 @@ def compose(
         vectors=vectors,
         tokens=vectors * drawn.mean_encoded_tokens,
         sample=drawn,
-        memory_table=_memory_table(request, mode, model.dim, indices, loads, cluster),
-        memory=_memory(request, model.dim, loads, cluster),
+        memory_table=_memory_table(request.field, mode, indices, loads, cluster),
+        memory=_memory(request.field, loads, cluster),
         disk=_disk(mode, indices, loads, cluster),
         shards=_shards(loads),
         time=_time(request, vectors, drawn),
@@ -227,24 +225,6 @@ def choose_mode(wanted: str, indices: Sequence[SourceIndex]) -> tuple[str, str]:
     return COPY, f"index.knn is off{which} and cannot be switched on later: new index and alias swap"
 
 
-def check_compression(request: PlanRequest, cluster: Cluster) -> None:
-    """Refuse a compression that the engine does not have in the cluster's version.
-
-    Raises:
-        ConfigError: it has not.
-    """
-    allowed = capacity.levels(request.engine, cluster.release)
-    if request.compression not in allowed:
-        told = "; ".join(
-            f"{engine} has {', '.join(f'{level}x' for level in capacity.levels(engine, cluster.release))}"
-            for engine in capacity.ENGINES
-        )
-        raise ConfigError(
-            f"{request.engine} has no compression {request.compression}x in OpenSearch {cluster.version}: "
-            f"{told}; choose another --compression-level or --engine"
-        )
-
-
 def _derived_source(index: SourceIndex, mode: str, cluster: Cluster) -> bool:
     """Whether vectors will be left out of ``_source``; an older index has no such setting and keeps them."""
     if mode == IN_PLACE:
@@ -253,8 +233,9 @@ def _derived_source(index: SourceIndex, mode: str, cluster: Cluster) -> bool:
 
 
 def _load(
-    index: SourceIndex, request: PlanRequest, mode: str, dim: int, text_share: float, cluster: Cluster
+    index: SourceIndex, field: VectorField, mode: str, text_share: float, cluster: Cluster
 ) -> ShardLoad:
+    storage = capacity.storage_of(field, cluster.release)
     derived = _derived_source(index, mode, cluster)
     return capacity.shard_load(
         index.name,
@@ -263,31 +244,29 @@ def _load(
         index.documents,
         store_bytes=index.store_bytes,
         vectors=index.documents * text_share,
-        vector_bytes=capacity.disk_per_vector(
-            dim, request.m, request.engine, request.compression, derived_source=derived
-        ),
+        vector_bytes=capacity.disk_per_vector(field.dim, field.m, storage, derived_source=derived),
         in_place=mode == IN_PLACE,
     )
 
 
 def _memory_table(
-    request: PlanRequest,
+    field: VectorField,
     mode: str,
-    dim: int,
     indices: Sequence[SourceIndex],
     loads: Sequence[ShardLoad],
     cluster: Cluster,
 ) -> tuple[MemoryRow, ...]:
     vectors = [(load.vectors * load.shards, load.copies) for load in loads]
     derived = all(_derived_source(index, mode, cluster) for index in indices)
-    return capacity.memory_table(dim, request.m, vectors, cluster.release, derived_source=derived)
+    return capacity.memory_table(field.dim, field.m, vectors, cluster.release, derived_source=derived)
 
 
-def _memory(request: PlanRequest, dim: int, loads: Sequence[ShardLoad], cluster: Cluster) -> Memory:
-    per_vector = capacity.memory_per_vector(dim, request.m, request.compression)
+def _memory(field: VectorField, loads: Sequence[ShardLoad], cluster: Cluster) -> Memory:
+    storage = capacity.storage_of(field, cluster.release)
+    per_vector = capacity.memory_per_vector(field.dim, field.m, storage)
     enabled = cluster.settings["knn.memory.circuit_breaker.enabled"] == "true"
     limit = cluster.settings["knn.memory.circuit_breaker.limit"]
-    applies = request.engine == "faiss" and enabled
+    applies = field.engine == "faiss" and enabled
     rooms = {
         node.name: capacity.breaker_limit(
             limit if applies else "100%", node.memory_bytes, node.heap_bytes
@@ -299,7 +278,7 @@ def _memory(request: PlanRequest, dim: int, loads: Sequence[ShardLoad], cluster:
         per_vector * load.vectors for load in loads for _ in range(load.shards * load.copies)
     )  # fmt: skip
     left = capacity.unplaced(sizes, rooms.values()) if rooms else None
-    return Memory(sum(sizes), limit if applies else None, rooms, left)
+    return Memory(storage.option, sum(sizes), limit if applies else None, rooms, left)
 
 
 def _disk(mode: str, indices: Sequence[SourceIndex], loads: Sequence[ShardLoad], cluster: Cluster) -> Disk:

@@ -99,18 +99,19 @@ def _memory(plan: Plan) -> Iterator[Finding]:
 
 
 def _smaller(plan: Plan) -> str:
-    """The weakest compression of the same engine whose vectors would fit, as a cure."""
-    for row in plan.memory_table:
-        level = int(row.compression_level[:-1])
-        if row.engine != plan.request.engine or level <= plan.request.compression:
-            continue
-        sizes = (
+    """The largest storage of the same engine that would fit instead, as a cure."""
+    rows = [row for row in plan.memory_table if row.engine == plan.request.field.engine]
+    for row in sorted(rows, key=lambda row: row.total_bytes, reverse=True):
+        sizes = [
             row.bytes_per_vector * load.vectors
             for load in plan.loads
             for _ in range(load.shards * load.copies)
-        )
-        if not capacity.unplaced(sizes, plan.memory.rooms.values()):
-            return f"--compression-level {level}x takes {gigabytes(row.total_bytes)} and fits; or "
+        ]
+        if row.total_bytes < plan.memory.needed_bytes and not capacity.unplaced(
+            sizes, plan.memory.rooms.values()
+        ):
+            flag = "--data-type" if row.option == capacity.BYTE else "--compression-level"
+            return f"{flag} {row.option} takes {gigabytes(row.total_bytes)} and fits; or "
     return ""
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.capacity import GB
 from ce2de_os.reindex.plan import Model, Plan, PlanRequest, compose
 from ce2de_os.reindex.sample import Sample
 from ce2de_os.reindex.survey import DEFAULTS, Cluster, DataNode, SourceIndex
 
+FAISS = VectorField(384, engine="faiss")
 MODEL = Model("tiny", "a" * 64, dim=384, max_length=256)
 
 
@@ -75,11 +77,12 @@ def planned(
     around: Cluster | None = None,
     drawn: Sample | None = None,
     missing: tuple[str, ...] = (),
+    field: VectorField | None = None,
     **request: Any,
 ) -> Plan:
-    """The plan for these indices, by default one `index` in a `cluster`."""
+    """The plan for these indices, by default one `index` in a `cluster`, with Lucene uncompressed."""
     return compose(
-        PlanRequest("articles", ("title", "body"), **request),
+        PlanRequest("articles", ("title", "body"), field or VectorField(384), **request),
         MODEL,
         indices or (index(),),
         missing,

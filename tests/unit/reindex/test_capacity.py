@@ -4,67 +4,118 @@ from __future__ import annotations
 
 import pytest
 
+from ce2de_os.errors import ConfigError
+from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex import capacity
-from ce2de_os.reindex.capacity import GB
+from ce2de_os.reindex.capacity import GB, STORAGES
+
+
+def storage(engine, option):
+    (found,) = (known for known in STORAGES if (known.engine, known.option) == (engine, option))
+    return found
 
 
 @pytest.mark.parametrize(
-    ("dim", "m", "level", "expected"),
+    ("engine", "option", "expected"),
     [
-        (384, 16, 1, 1.1 * (1536 + 128)),  # float: 1.1 * (4d + 8m)
-        (384, 16, 2, 1.1 * (768 + 128)),  # fp16: 1.1 * (2d + 8m)
-        (384, 16, 4, 1.1 * (384 + 128)),  # byte: 1.1 * (d + 8m)
-        (384, 16, 8, 1.1 * (192 + 128)),
-        (384, 16, 16, 1.1 * (96 + 128)),
-        (384, 16, 32, 1.1 * (48 + 128)),  # binary: 1.1 * (d / 8 + 8m)
-        (256, 16, 1, 1267.2),  # the example in OpenSearch's documentation: 1,267.2 bytes
+        ("lucene", "1x", 1.1 * (1536 + 128)),  # float: 1.1 * (4d + 8m)
+        ("faiss", "2x", 1.1 * (768 + 128)),  # fp16: 1.1 * (2d + 8m)
+        ("lucene", "byte", 1.1 * (384 + 128)),  # byte: 1.1 * (d + 8m)
+        ("lucene", "4x", 1.1 * (384 + 128)),
+        ("faiss", "8x", 1.1 * (192 + 128)),
+        ("faiss", "16x", 1.1 * (96 + 128)),
+        ("faiss", "32x", 1.1 * (48 + 128)),  # binary: 1.1 * (d / 8 + 8m)
     ],
 )
-def test_memory_per_vector(dim, m, level, expected):
-    assert capacity.memory_per_vector(dim, m, level) == pytest.approx(expected)
+def test_memory_per_vector(engine, option, expected):
+    assert capacity.memory_per_vector(384, 16, storage(engine, option)) == pytest.approx(expected)
 
 
-def test_each_engine_has_the_compressions_of_its_version():
-    assert capacity.levels("lucene", (3, 6)) == (1, 4, 32)
-    assert capacity.levels("lucene", (2, 19)) == (1, 4)
-    assert capacity.levels("faiss", (2, 19)) == (1, 2, 8, 16, 32)
-    assert capacity.levels("faiss", (2, 16)) == (1,)
+def test_the_example_of_opensearch_s_documentation():
+    # A million vectors of 256 dimensions, m 16: about 1.267 GB.
+    assert 10**6 * capacity.memory_per_vector(256, 16, storage("faiss", "1x")) == pytest.approx(
+        1.267 * GB, 1e-3
+    )
 
 
 @pytest.mark.parametrize(
-    ("engine", "level", "derived", "expected"),
+    ("version", "lucene", "faiss"),
     [
-        ("lucene", 1, True, 1830.4),  # 1.1 * (1536 + 128); the graph refers to the floats
-        ("lucene", 4, True, 1536 + 563.2),  # floats for merging, and the graph over bytes
-        ("faiss", 1, True, 1536 + 1830.4),  # floats, and the graph file with its own floats
-        ("faiss", 32, True, 1536 + 193.6),
-        ("lucene", 1, False, 1830.4 + 6.1 * 384),  # and once more as text in _source
+        ((3, 6), ["1x", "4x", "32x", "byte"], ["1x", "2x", "8x", "16x", "32x", "byte"]),
+        ((2, 19), ["1x", "4x", "byte"], ["1x", "2x", "8x", "16x", "32x", "byte"]),
+        ((2, 16), ["1x", "byte"], ["1x"]),
     ],
 )
-def test_disk_per_vector(engine, level, derived, expected):
-    found = capacity.disk_per_vector(384, 16, engine, level, derived_source=derived)
+def test_each_engine_has_the_storages_of_its_version(version, lucene, faiss):
+    found = capacity.storages(version)
+    assert [known.option for known in found if known.engine == "lucene"] == lucene
+    assert [known.option for known in found if known.engine == "faiss"] == faiss
+
+
+@pytest.mark.parametrize(
+    ("values", "version", "option"),
+    [
+        ({}, (3, 6), "1x"),
+        ({"compression_level": "4x"}, (3, 6), "4x"),
+        ({"mode": "on_disk"}, (3, 6), "32x"),
+        ({"mode": "on_disk"}, (2, 19), "4x"),
+        ({"mode": "on_disk", "engine": "faiss"}, (2, 19), "32x"),
+        ({"mode": "on_disk", "engine": "faiss", "compression_level": "8x"}, (2, 19), "8x"),
+        ({"encoder": "fp16", "engine": "faiss"}, (3, 6), "2x"),
+        ({"data_type": "byte"}, (3, 6), "byte"),
+    ],
+)
+def test_the_storage_of_a_field(values, version, option):
+    assert capacity.storage_of(VectorField(384, **values), version).option == option
+
+
+def test_a_storage_that_the_version_lacks():
+    field = VectorField(384, compression_level="32x")
+    with pytest.raises(ConfigError, match=r"lucene has no 32x in OpenSearch 2\.19, it has 1x, 4x, byte"):
+        capacity.storage_of(field, (2, 19))
+
+
+@pytest.mark.parametrize(
+    ("engine", "option", "derived", "expected"),
+    [
+        ("lucene", "1x", True, 1830.4),  # 1.1 * (1536 + 128); the graph refers to the floats
+        ("lucene", "4x", True, 1536 + 563.2),  # floats for merging, and the graph over bytes
+        ("lucene", "byte", True, 563.2),
+        ("faiss", "1x", True, 1536 + 1830.4),  # floats, and the graph file with its own floats
+        ("faiss", "32x", True, 1536 + 193.6),
+        ("faiss", "byte", True, 384 + 563.2),
+        ("lucene", "1x", False, 1830.4 + 6.1 * 384),  # and once more as text in _source
+        ("lucene", "byte", False, 563.2 + 1.7 * 384),
+    ],
+)
+def test_disk_per_vector(engine, option, derived, expected):
+    found = capacity.disk_per_vector(384, 16, storage(engine, option), derived_source=derived)
     assert found == pytest.approx(expected)
 
 
 def test_the_estimates_are_above_what_was_measured_but_not_far():
     # 20,000 random vectors of 384 dimensions in OpenSearch 3.6, Lucene, m 16, one segment: bytes a vector.
-    measured = {(1, True): 1613.7, (1, False): 3931.1, (4, True): 2001.7, (32, True): 1677.8}
-    for (level, derived), size in measured.items():
-        estimate = capacity.disk_per_vector(384, 16, "lucene", level, derived_source=derived)
-        assert size < estimate < 1.15 * size
+    measured = {
+        ("1x", True): 1613.7,
+        ("1x", False): 3931.1,
+        ("4x", True): 2001.7,
+        ("32x", True): 1677.8,
+        ("byte", True): 461.7,
+        ("byte", False): 1111.2,
+    }
+    for (option, derived), size in measured.items():
+        estimate = capacity.disk_per_vector(384, 16, storage("lucene", option), derived_source=derived)
+        assert size < estimate < 1.3 * size
 
 
 def test_the_memory_table_counts_every_index_with_its_copies():
     # 1000 vectors in two copies and 500 in one: 1500 in one copy each, 2500 in all.
     rows = capacity.memory_table(384, 16, [(1000, 2), (500, 1)], (3, 6), derived_source=True)
-    assert [(row.engine, row.compression_level) for row in rows] == [
-        *(("lucene", level) for level in ("1x", "4x", "32x")),
-        *(("faiss", level) for level in ("1x", "2x", "8x", "16x", "32x")),
-    ]
+    assert [row.option for row in rows] == [storage.option for storage in STORAGES]
     assert rows[0].primaries_bytes == pytest.approx(1500 * 1830.4)
     assert rows[0].total_bytes == pytest.approx(2500 * 1830.4)
-    assert rows[4].stored_as == "fp16"
-    assert rows[4].disk_bytes == pytest.approx(2500 * (1536 + 985.6))
+    assert rows[5].stored_as == "fp16"
+    assert rows[5].disk_bytes == pytest.approx(2500 * (1536 + 985.6))
 
 
 @pytest.mark.parametrize(

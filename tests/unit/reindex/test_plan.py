@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from ce2de_os.errors import ConfigError
 from ce2de_os.reindex.capacity import GB
-from ce2de_os.reindex.plan import PlanRequest, check_compression, choose_mode
-from tests.unit.reindex.planned import cluster, index, node, planned, sample
+from ce2de_os.reindex.plan import choose_mode
+from tests.unit.reindex.planned import FAISS, cluster, index, node, planned, sample
 
 
 def test_the_way_is_chosen_by_looking():
@@ -95,14 +95,14 @@ def test_how_many_workers_for_a_time():
 
 def test_a_node_s_breaker_is_half_of_the_memory_outside_the_heap_less_what_is_used():
     around = cluster(node(0, knn_used_bytes=10 * GB), node(1))
-    plan = planned(around=around, engine="faiss", compression=32)
+    plan = planned(around=around, field=replace(FAISS, compression_level="32x"))
     assert plan.memory.limit == "50%"
     assert plan.memory.rooms == {"node-0": 40 * GB, "node-1": 50 * GB}
 
 
 def test_without_a_breaker_faiss_has_all_the_memory_outside_the_heap():
     around = cluster(node(0), settings={"knn.memory.circuit_breaker.enabled": "false"})
-    plan = planned(around=around, engine="faiss")
+    plan = planned(around=around, field=FAISS)
     assert plan.memory.limit is None
     assert plan.memory.rooms == {"node-0": 100 * GB}
 
@@ -123,14 +123,14 @@ def test_a_billion_documents_in_200_shards_on_paper():
     """10^9 documents of 1 kB, 200 shards, one replica, 40 nodes with 132 GB of memory and 1 TB of disk."""
     around = cluster(*(node(number) for number in range(40)))
     many = index(documents=10**9, store_bytes=1000 * GB, shards=200)
-    plan = planned(many, around=around, engine="faiss", compression=16, within_s=7 * 86400)
+    plan = planned(many, around=around, field=replace(FAISS, compression_level="16x"), within_s=7 * 86400)
 
     # Memory: 1.1 * (4 * 384 / 16 + 8 * 16) = 246.4 bytes; 10^9 of them in two copies: 492.8 GB.
     assert plan.memory.needed_bytes == pytest.approx(492.8 * GB)
     # Each of 400 copies holds 5 million vectors: 1.232 GB; a node's breaker is at 50 GB: 40 fit on it.
     assert plan.memory.unplaced == 0
     # The same uncompressed: 3660.8 GB, 9.152 GB a copy, five on each of 40 nodes: 200 of 400 find no room.
-    plain = planned(many, around=around, engine="faiss")
+    plain = planned(many, around=around, field=FAISS)
     assert plain.memory.needed_bytes == pytest.approx(3660.8 * GB)
     assert plain.memory.unplaced == 200
 
@@ -160,11 +160,4 @@ def test_json_says_everything_but_the_fields():
     assert found["fits"] is True
     assert "fields" not in found["indices"][0]
     assert found["memory"]["rooms"]["node-0"] == 100 * GB
-    assert len(found["memory_table"]) == 8
-
-
-def test_a_compression_that_the_engine_lacks():
-    request = PlanRequest("articles", ("title",), engine="lucene", compression=8)
-    with pytest.raises(ConfigError, match=r"no compression 8x in OpenSearch 3\.6\.0: lucene has 1x, 4x, 32x"):
-        check_compression(request, cluster())
-    check_compression(PlanRequest("articles", ("title",), engine="faiss", compression=8), cluster())
+    assert len(found["memory_table"]) == 10

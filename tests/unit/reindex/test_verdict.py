@@ -6,7 +6,7 @@ import pytest
 
 from ce2de_os.reindex.capacity import GB
 from ce2de_os.reindex.verdict import counted, duration, gigabytes
-from tests.unit.reindex.planned import cluster, index, node, planned, sample
+from tests.unit.reindex.planned import FAISS, cluster, index, node, planned, sample
 
 SMALL = {"documents": 1000, "store_bytes": GB // 1000, "shards": 1, "replicas": 0}
 
@@ -38,29 +38,29 @@ def test_no_text_in_the_sample():
 def test_a_disk_that_is_too_small():
     # 679.296 GB needed, see test_plan; two nodes may take 250 GB each: 7 of 10 copies of 33.96 GB.
     around = cluster(*(node(number, disk_free_bytes=350 * GB) for number in range(2)))
-    told = refused(planned(around=around, compression=32))
+    told = refused(planned(around=around))
     assert "below the disk watermark 90% on 2 data nodes" in told
     assert "add data nodes" in told
 
 
 def test_a_breaker_that_is_too_low_names_the_compression_that_fits():
     # 366 GB needed, 4 * 50 GB allowed; 2x needs 2 * 98.56 GB, in copies of 9.856: five on a node.
-    told = refused(planned(engine="faiss"))
+    told = refused(planned(field=FAISS))
     assert "k-NN memory: 366.1 GB needed, 200.0 GB below knn.memory.circuit_breaker.limit (50%)" in told
     assert "--compression-level 2x takes 197.1 GB and fits" in told
 
 
 def test_no_compression_of_that_engine_fits():
     around = cluster(settings={"knn.memory.circuit_breaker.limit": "1kb"})
-    told = refused(planned(engine="faiss", around=around))
+    told = refused(planned(field=FAISS, around=around))
     assert "--compression-level" not in told
     assert "--engine lucene" in told
 
 
 def test_a_triggered_breaker():
     around = cluster(settings={"knn.circuit_breaker.triggered": "true"})
-    assert "triggered" in refused(planned(index(**SMALL), around=around, engine="faiss"))
-    assert planned(index(**SMALL), around=around, engine="lucene").fits
+    assert "triggered" in refused(planned(index(**SMALL), around=around, field=FAISS))
+    assert planned(index(**SMALL), around=around).fits
 
 
 def test_no_k_nn_plugin():
