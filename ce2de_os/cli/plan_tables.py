@@ -166,7 +166,7 @@ def _memory_table(plan: Plan) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="Vectors in memory", title_justify="left")
     for name in ("engine", "option", "stored as"):
         table.add_column(name, no_wrap=True)
-    for name in ("bytes/vector", "1 copy, GB", "all copies, GB", "disk, GB"):
+    for name in ("bytes/vector", "1 copy, GB", "all, GB", "disk, GB"):
         table.add_column(name, justify="right", no_wrap=True)
     chosen = (plan.request.field.engine, plan.memory.option)
     for row in plan.memory_table:

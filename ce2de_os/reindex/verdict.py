@@ -211,7 +211,7 @@ def _shard_sizes(plan: Plan) -> Iterator[Finding]:
             f"the largest shard would be {gigabytes(shards.largest_shard_bytes)}, 10-50 GB is advised",
             f"split the source first (POST INDEX/_split): {_range(shards.fewest, shards.most)} in all",
         )
-    elif shards.shards > shards.most and shards.shards > len(plan.indices):
+    elif shards.shards > shards.most and shards.primaries_bytes > capacity.SMALLEST_SHARD_BYTES:
         mean = shards.primaries_bytes / shards.shards
         yield Finding(
             f"{shards.shards} shards of {gigabytes(mean)} are small, 10-50 GB is advised",
@@ -280,7 +280,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def _range(fewest: int, most: int) -> str:
-    return f"{fewest} shards" if most <= fewest else f"{fewest} to {most} shards"
+    return counted(fewest, "shard") if most <= fewest else f"{fewest} to {most} shards"
 
 
 def _nodes(rooms: Mapping[str, float]) -> str:
