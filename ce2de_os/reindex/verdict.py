@@ -178,7 +178,8 @@ def _left_out(plan: Plan) -> Iterator[Finding]:
         if index.left_out:
             yield Finding(
                 f"{index.name} leaves fields out of _source: {', '.join(index.left_out)}",
-                "they are lost when a document is written again; load it again from its origin to keep them",
+                "they are lost when a document is written again; load it again from its origin to keep "
+                "them, or start with --accept-excluded-fields",
             )
 
 
