@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ce2de_os.errors import ConfigError
-from ce2de_os.index.metadata import IndexMetadata, metadata_from
+from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, render, target_body
 from ce2de_os.index.vector_field import VectorField
 
@@ -45,7 +45,7 @@ def test_target_carries_settings_analyzers_and_mappings_over() -> None:
     assert set(body["mappings"]["properties"]) == {"title", "vec", "vec_hash"}
     assert body["mappings"]["properties"]["vec"]["dimension"] == 8
     assert body["mappings"]["_meta"]["owner"] == "me"
-    assert metadata_from(body["mappings"]) == METADATA
+    assert fields_from(body["mappings"]) == (METADATA,)
     json.dumps(body)
 
 
