@@ -100,8 +100,14 @@ def checkpoints(client: OpenSearch, name: str) -> dict[int, int]:
 def alias_targets(client: OpenSearch, alias: str) -> list[str]:
     """The indexes an alias points to; empty if there is no such alias."""
     with backend_errors(f"look up alias '{alias}'"):
-        answer = client.indices.get_alias(name=alias, params={"ignore": [404]})
-    return sorted(name for name, body in answer.items() if isinstance(body, dict) and "aliases" in body)
+        # GET _alias/NAME would need the right to see every index of the cluster.
+        answer = client.indices.get(index=alias, params={"ignore": [404]})
+    return sorted(name for name, body in answer.items() if alias in _aliases(body))
+
+
+def _aliases(body: Any) -> Mapping[str, Any]:  # noqa: ANN401 - an error's answer has other values
+    found: Mapping[str, Any] = body.get("aliases", {}) if isinstance(body, dict) else {}
+    return found
 
 
 def move_alias(client: OpenSearch, alias: str, target: str) -> list[str]:
