@@ -33,12 +33,16 @@ _TLS_CURES = {
     "CERTIFICATE_REQUIRED": "the cluster wants a client certificate: --client-cert and --client-key",
     "KEY_VALUES_MISMATCH": _CLIENT,
     "PEM lib": _CLIENT,
-    "UNKNOWN_CA": _CLIENT,
+    "ALERT_UNKNOWN_CA": _CLIENT,
+    "ALERT_CERTIFICATE_UNKNOWN": _CLIENT,
+    "ALERT_BAD_CERTIFICATE": _CLIENT,
 }
 _ACCESS_CURES = {
     401: "check CE2DE_OPENSEARCH_USERNAME and CE2DE_OPENSEARCH_PASSWORD, or the client certificate",
     403: "give this user the role in the README's 'Rights', with your own index names",
 }
+
+_SIGNATURE = "check the AWS credentials, CE2DE_OPENSEARCH_AWS_REGION, …_AWS_SERVICE and this machine's clock"
 
 
 def connect(settings: OpenSearchSettings) -> OpenSearch:
@@ -111,7 +115,7 @@ def _from_status(action: str, error: TransportError) -> BackendError:
         return BackendUnavailableError(message)
     if status in (400, 404, 409):
         return IndexSchemaError(message)
-    cure = _ACCESS_CURES.get(status)
+    cure = _SIGNATURE if status == 403 and "signature" in message.lower() else _ACCESS_CURES.get(status)
     return BackendError(f"{message}; {cure}" if cure else message)
 
 

@@ -274,7 +274,7 @@ def test_a_worker_refuses_pickled_messages(secured: SecuredServers, shell: Shell
     trace = tmp_path / "unpickled"
     headers = {"task": "ce2de.embed_slice", "id": "1", "lang": "py"}
     with Connection(secured.broker_url) as connection, connection.Producer(serializer="pickle") as producer:
-        producer.publish(((Harmful(trace),), {}, {}), routing_key="ce2de", headers=headers, exchange="ce2de")
+        producer.publish(((Harmful(trace),), {}, {}), routing_key="ce2de", headers=headers)
     shell.start_worker()
     deadline = time.monotonic() + 60
     while "Refusing to deserialize" not in shell.log.read_text() and time.monotonic() < deadline:
