@@ -19,6 +19,8 @@ from tests.integration.certificates import Authority
 
 VERSION, HEAP = "2.19.1", "768m"
 PLUGIN = "opensearch-security"
+# Half the time to start, because Java does not optimise what a short test runs a few times.
+_QUICK_START = "-XX:TieredStopAtLevel=1"
 
 # A client certificate names its user by its common name; whoever has none is asked for a password.
 _AUTHENTICATION = """\
@@ -102,7 +104,8 @@ class SecuredServers:
         for name in ("config", "data", "logs", "tmp"):
             self._make_folder(home / name)
         self._configure(home, folder / "plugins" / PLUGIN / "config", roles, mapping)
-        command = opensearch_server.command(runtime, lock, folder, home, HEAP)
+        program, *options = opensearch_server.command(runtime, lock, folder, home, HEAP)
+        command = [program, _QUICK_START, *options]
         self.state = replace(self.state, opensearch=self._start("opensearch", command))
         self.state.save(self.home / "state.json")
         log = self.home / "opensearch.log"
