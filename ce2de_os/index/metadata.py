@@ -1,12 +1,13 @@
 """What an index says of its own vectors: the ``ce2de`` entry in its mapping's ``_meta``.
 
 The reindex writes it and the searcher reads it, both through `IndexMetadata`, so that a query never meets
-vectors of another model.
+vectors of another model. An index may carry several models' vectors, each in a field of its own: the old one
+answers while the new one is being filled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -23,16 +24,18 @@ Mappings = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class IndexMetadata:
-    """The model whose vectors an index carries.
+    """One vector field of an index and the model whose vectors it carries.
 
     Attributes:
-        vector_field: the ``knn_vector`` field.
+        vector_field: the ``knn_vector`` field, or the nested field that holds one for each passage.
         text_fields: the fields that were embedded, in the order in which they were joined.
         fingerprint: the model's fingerprint, 64 hexadecimal digits.
         dim: length of one vector.
         model: the model's name, for people.
         source: the index that the documents came from.
         space: the vector space, which several models may share; ``None``: the model has its own.
+        passages: whether a document has one vector for each passage, in a nested field.
+        ready: whether every document has been embedded; searches leave a field alone until then.
     """
 
     vector_field: str
@@ -42,33 +45,44 @@ class IndexMetadata:
     model: str
     source: str
     space: str | None = None
+    passages: bool = False
+    ready: bool = True
 
     def holds(self, space: str) -> bool:
         """Whether vectors of the space can be compared with the index's; an own space is the fingerprint."""
         return (self.space or self.fingerprint) == space
 
-    def to_meta(self) -> dict[str, Any]:
-        """The entry for a mapping's ``_meta``."""
-        return {META_KEY: {**asdict(self), "text_fields": list(self.text_fields)}}
+    def to_meta(self, others: Iterable[IndexMetadata] = ()) -> dict[str, Any]:
+        """The entry for a mapping's ``_meta``, with the ``others`` that the index carries already."""
+        entries = {entry.vector_field: entry for entry in (*others, self)}
+        described = {
+            name: {**asdict(entry), "text_fields": list(entry.text_fields)} for name, entry in entries.items()
+        }
+        return {META_KEY: {"fields": described}}
 
 
-def metadata_from(mapping: Mapping[str, Any]) -> IndexMetadata | None:
-    """Read one index's mapping; ``None`` where it carries none of our vectors.
+_OPTIONAL = {field.name for field in fields(IndexMetadata) if field.name in ("space", "passages", "ready")}
+
+
+def fields_from(mapping: Mapping[str, Any]) -> tuple[IndexMetadata, ...]:
+    """The vector fields that one index's mapping tells of, in the order of their making.
 
     Raises:
-        IndexSchemaError: the entry is there, but a key of it is missing.
+        IndexSchemaError: an entry is there, but a key of it is missing.
     """
-    entry = mapping.get("_meta", {}).get(META_KEY)
-    if entry is None:
-        return None
+    entry = mapping.get("_meta", {}).get(META_KEY, {})
+    return tuple(_from_entry(values) for values in entry.get("fields", {}).values())
+
+
+def _from_entry(entry: Mapping[str, Any]) -> IndexMetadata:
     names = [field.name for field in fields(IndexMetadata)]
-    missing = [name for name in names if name not in entry and name != "space"]
+    missing = [name for name in names if name not in entry and name not in _OPTIONAL]
     if missing:
         raise IndexSchemaError(
             f"the mapping's _meta.{META_KEY} lacks {', '.join(missing)}; "
             "make the index again with: ce2de reindex start"
         )
-    values = {name: entry.get(name) for name in names}
+    values = {name: entry[name] for name in names if name in entry}
     return IndexMetadata(**{**values, "text_fields": tuple(entry["text_fields"])})
 
 
@@ -90,46 +104,44 @@ def read_mappings(client: OpenSearch, index: str) -> dict[str, Mapping[str, Any]
     return {name: body["mappings"] for name, body in sorted(answer.items())}
 
 
-def read_metadata(client: OpenSearch, index: str) -> IndexMetadata:
-    """The metadata of ``index``; behind an alias over several indices all must agree.
+def common_fields(index: str, mappings: Mappings) -> tuple[IndexMetadata, ...]:
+    """The vector fields that every index behind ``index`` has in common, ready to be searched.
+
+    Empty: none of them carries a vector that may be searched.
 
     Raises:
-        IndexSchemaError: there is no such index, it carries no vectors of ours, or its indices disagree.
-        BackendError: OpenSearch does not answer or refuses.
+        IndexSchemaError: some of them carry such vectors, and no field is the same in all.
     """
-    metadata = common_metadata(index, read_mappings(client, index))
-    if metadata is None:
-        raise IndexSchemaError(
-            f"{index}: no vectors of ce2de in it; make them with: ce2de reindex start {index} --text-fields …"
-        )
-    return metadata
+    ready = {
+        name: [entry for entry in fields_from(mapping) if entry.ready] for name, mapping in mappings.items()
+    }
+    (first_name, first), *others = ready.items()
+    common = [entry for entry in first if all(_has(there, entry) for _, there in others)]
+    if common or not any(ready.values()):
+        return tuple(common)
+    name, there = next((name, there) for name, there in others if not _same(there, first))
+    raise IndexSchemaError(
+        f"{index}: {first_name} has {_told(first)}, but {name} has {_told(there)}; "
+        "embed both with the same model, or search one of them"
+    )
 
 
-def common_metadata(index: str, mappings: Mappings) -> IndexMetadata | None:
-    """What the indices behind ``index`` agree on, apart from their source; ``None``: they carry no vectors.
-
-    Raises:
-        IndexSchemaError: two of them differ, or only some of them carry vectors.
-    """
-    entries = {name: metadata_from(mapping) for name, mapping in mappings.items()}
-    (first_name, first), *others = entries.items()
-    for name, entry in others:
-        if _space(entry) != _space(first):
-            raise IndexSchemaError(
-                f"{index}: {first_name} has {_told(first)}, but {name} has {_told(entry)}; "
-                "embed both with the same model, or search one of them"
-            )
-    return first
+def _has(entries: Iterable[IndexMetadata], wanted: IndexMetadata) -> bool:
+    return any(_identity(entry) == _identity(wanted) for entry in entries)
 
 
-def _space(metadata: IndexMetadata | None) -> tuple[object, ...] | None:
-    if metadata is None:
-        return None
-    return metadata.vector_field, metadata.text_fields, metadata.fingerprint, metadata.dim
+def _same(entries: Iterable[IndexMetadata], others: Iterable[IndexMetadata]) -> bool:
+    return {_identity(entry) for entry in entries} == {_identity(entry) for entry in others}
 
 
-def _told(metadata: IndexMetadata | None) -> str:
-    if metadata is None:
-        return "no vectors"
-    joined = ", ".join(metadata.text_fields)
-    return f"vectors of {metadata.model} ({metadata.fingerprint[:12]}, {joined}) in {metadata.vector_field}"
+def _identity(entry: IndexMetadata) -> tuple[object, ...]:
+    return entry.vector_field, entry.text_fields, entry.fingerprint, entry.dim, entry.passages
+
+
+def _told(entries: Iterable[IndexMetadata]) -> str:
+    told = [
+        f"vectors of {entry.model} ({entry.fingerprint[:12]}, {', '.join(entry.text_fields)}) "
+        f"in {entry.vector_field}"
+        for entry in entries
+    ]
+    return " and ".join(told) or "no vectors"

@@ -14,8 +14,9 @@ from ce2de_os.artifact import Artifact
 from ce2de_os.errors import ArtifactMismatchError, ConfigError, DataError, JobError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
-from ce2de_os.index.metadata import IndexMetadata, metadata_from
+from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, target_body
+from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import (
     DONE,
     FAILED,
@@ -115,7 +116,9 @@ def start(client: OpenSearch, request: JobRequest, artifact: Artifact, queue: Ta
     ledger = Ledger(client)
     ledger.create()
     job = _enter(client, ledger, request, source, target, metadata)
-    admin.create(client, job.target, target_body(source.settings, source.mappings, metadata, request.engine))
+    field = VectorField(artifact.dim, VECTOR_FIELD, request.engine)
+    body = target_body(source.settings, source.mappings, metadata, field, f"{field.name}_hash")
+    admin.create(client, job.target, body)
     ledger.add_slices(job)
     return _resume(ledger, job, queue)
 
@@ -188,10 +191,10 @@ def after_error(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, 
 
 def _find_source(client: OpenSearch, request: JobRequest, artifact: Artifact) -> IndexInfo:
     info = admin.describe(client, request.source)
-    metadata = metadata_from(info.mappings)
-    if metadata is not None and metadata.fingerprint == artifact.fingerprint:
-        # The alias that was named as the source has moved to the target already: go on with the real source.
-        return admin.describe(client, metadata.source)
+    for metadata in fields_from(info.mappings):
+        if metadata.fingerprint == artifact.fingerprint:
+            # The alias named as the source has moved to the target already: go on with the real source.
+            return admin.describe(client, metadata.source)
     return info
 
 
@@ -222,7 +225,7 @@ def _check_alias(client: OpenSearch, request: JobRequest) -> None:
 def _check_target(client: OpenSearch, target: str, wanted: IndexMetadata) -> None:
     if not admin.exists(client, target):
         return
-    found = metadata_from(admin.describe(client, target).mappings)
+    found = next(iter(fields_from(admin.describe(client, target).mappings)), None)
     cure = "choose another --target, or delete that index"
     if found is None:
         raise ConfigError(f"target '{target}' exists and was not made by ce2de; {cure}")

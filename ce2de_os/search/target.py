@@ -12,7 +12,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import ArtifactMismatchError, BackendError, BackendUnavailableError, IndexSchemaError
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
-from ce2de_os.index.metadata import IndexMetadata, Mappings, common_metadata, read_mappings
+from ce2de_os.index.metadata import IndexMetadata, Mappings, common_fields, read_mappings
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Target:
         shards: the number of shards of the index that has most.
         text_fields: the fields for BM25: those that were embedded, else every text field.
         vector_fields: every ``knn_vector`` field, to be left out of results.
-        metadata: whose vectors the index carries; ``None``: none, so that only BM25 works.
+        embedded: the vector fields and whose vectors they carry; empty: only BM25 works.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Target:
     shards: int
     text_fields: tuple[str, ...]
     vector_fields: tuple[str, ...]
-    metadata: IndexMetadata | None
+    embedded: tuple[IndexMetadata, ...]
 
 
 def read_target(client: OpenSearch, name: str) -> Target:
@@ -49,16 +49,16 @@ def read_target(client: OpenSearch, name: str) -> Target:
         BackendError: OpenSearch does not answer or refuses.
     """
     mappings = read_mappings(client, name)
-    metadata = common_metadata(name, mappings)
-    texts = metadata.text_fields if metadata else _fields(mappings, "text")
+    embedded = common_fields(name, mappings)
+    texts = embedded[-1].text_fields if embedded else _fields(mappings, "text")
     if not texts:
         raise IndexSchemaError(f"{name}: its mapping has no text field to search in")
     vectors = _fields(mappings, "knn_vector")
-    return Target(name, frozenset(mappings), _shards(client, name), texts, vectors, metadata)
+    return Target(name, frozenset(mappings), _shards(client, name), texts, vectors, embedded)
 
 
 def embedded_in(target: Target, space: str) -> IndexMetadata:
-    """The metadata of a target's vectors, if they lie in this vector space.
+    """The newest of a target's vector fields whose vectors lie in this space.
 
     They may be another model's: a student answers queries over documents that its teacher embedded.
 
@@ -66,20 +66,22 @@ def embedded_in(target: Target, space: str) -> IndexMetadata:
         IndexSchemaError: there are no vectors.
         ArtifactMismatchError: they lie in another space.
     """
-    metadata = target.metadata
-    if metadata is None:
+    if not target.embedded:
         raise IndexSchemaError(
             f"{target.name}: no vectors of ce2de in it; make them with: "
             f"ce2de reindex start {target.name} --text-fields {','.join(target.text_fields[:2])}, "
             "or search with mode 'bm25'"
         )
-    if not metadata.holds(space):
+    fitting = [metadata for metadata in target.embedded if metadata.holds(space)]
+    if not fitting:
+        models = ", ".join(f"{other.model} ({other.fingerprint[:12]})" for other in target.embedded)
         raise ArtifactMismatchError(
-            f"{target.name}: the index has vectors of {metadata.model} ({metadata.fingerprint[:12]}), "
-            f"and this model's cannot be compared with them; pass the index's model in "
-            f"--artifact or CE2DE_ARTIFACT, or embed again with: ce2de reindex start {metadata.source}"
+            f"{target.name}: the index has vectors of {models}, "
+            "and this model's cannot be compared with them; pass the index's model in "
+            "--artifact or CE2DE_ARTIFACT, or embed again with: "
+            f"ce2de reindex start {target.embedded[-1].source}"
         )
-    return metadata
+    return fitting[-1]
 
 
 def neural_search_version(client: OpenSearch) -> Version | None:

@@ -124,9 +124,10 @@ class SecuredServers:
         (security / "internal_users.yml").write_text("_meta: {type: internalusers, config_version: 2}\n")
         for file in (self.node.certificate, self.node.key, self.authority.certificate):
             shutil.copy(file, config)
-        basic = opensearch_server.settings(home, self.state.opensearch_port, self.state.transport_port)
-        lines = [f"{name}: {json.dumps(value)}\n" for name, value in self._security_settings().items()]
-        (config / "opensearch.yml").write_text(basic + "".join(lines))
+        ports = self.state.opensearch_port, self.state.transport_port
+        (config / "opensearch.yml").write_text(
+            opensearch_server.settings(home, *ports, self._security_settings())
+        )
         (config / "log4j2.properties").write_text(opensearch_server.log_settings())
         for path in config.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)

@@ -12,7 +12,7 @@ from opensearchpy import OpenSearch, helpers
 
 from ce2de_os.arrays import l2_normalize
 from ce2de_os.errors import ArtifactMismatchError, ConfigError, IndexSchemaError
-from ce2de_os.index.metadata import IndexMetadata, read_metadata
+from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.records import Leg
 from ce2de_os.search.searcher import HybridSearcher
 from ce2de_os.search.target import neural_search_version
@@ -332,8 +332,6 @@ class TestBadInput:
         for mode in ("hybrid", "dense"):
             with pytest.raises(IndexSchemaError, match="make them with: ce2de reindex start"):
                 searcher.search("copy", mode=mode)
-        with pytest.raises(IndexSchemaError, match="no vectors of ce2de"):
-            read_metadata(client, index)
 
     def test_an_index_without_text(self, client, index_name):
         client.indices.create(index=index_name, body={"mappings": {"properties": {"n": {"type": "long"}}}})

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ce2de_os.errors import IndexSchemaError
-from ce2de_os.index.metadata import IndexMetadata, common_metadata, metadata_from
+from ce2de_os.index.metadata import IndexMetadata, common_fields, fields_from
 
 METADATA = IndexMetadata(
     vector_field="ce2de_vector",
@@ -15,15 +15,26 @@ METADATA = IndexMetadata(
     model="student_en",
     source="articles",
 )
+SECOND = replace(METADATA, vector_field="v2", fingerprint="2" * 64)
 
 
-def mapping(metadata):
-    return {"_meta": metadata.to_meta()}
+def mapping(metadata, *others):
+    return {"_meta": metadata.to_meta(others)}
 
 
 def test_what_is_written_is_read():
-    assert mapping(METADATA)["_meta"]["ce2de"]["text_fields"] == ["title", "body"]  # JSON knows no tuples
-    assert metadata_from(mapping(METADATA)) == METADATA
+    entry = mapping(METADATA)["_meta"]["ce2de"]["fields"]["ce2de_vector"]
+    assert entry["text_fields"] == ["title", "body"]  # JSON knows no tuples
+    assert fields_from(mapping(METADATA)) == (METADATA,)
+
+
+def test_an_index_may_carry_the_vectors_of_two_models():
+    assert fields_from(mapping(SECOND, METADATA)) == (METADATA, SECOND)
+
+
+def test_the_same_field_is_described_once():
+    changed = replace(METADATA, ready=False)
+    assert fields_from(mapping(changed, METADATA)) == (changed,)
 
 
 def test_vectors_of_a_space_may_be_several_models():
@@ -33,26 +44,32 @@ def test_vectors_of_a_space_may_be_several_models():
     assert METADATA.holds(METADATA.fingerprint)
 
 
-def test_an_index_from_before_spaces_has_its_own():
-    entry = METADATA.to_meta()["ce2de"]
-    del entry["space"]
-    assert metadata_from({"_meta": {"ce2de": entry}}) == METADATA
-
-
 @pytest.mark.parametrize("plain", [{}, {"_meta": {}}, {"_meta": {"owner": "search team"}}])
-def test_an_index_without_the_entry_has_no_metadata(plain):
-    assert metadata_from(plain) is None
-    assert common_metadata("articles", {"articles": plain}) is None
+def test_an_index_without_the_entry_has_no_vectors(plain):
+    assert fields_from(plain) == ()
+    assert common_fields("articles", {"articles": plain}) == ()
 
 
 def test_a_damaged_entry_is_named():
+    entry = {"vector_field": "v", "dim": 3, "model": "m", "source": "s"}
     with pytest.raises(IndexSchemaError, match=r"_meta\.ce2de lacks text_fields, fingerprint"):
-        metadata_from({"_meta": {"ce2de": {"vector_field": "v", "dim": 3, "model": "m", "source": "s"}}})
+        fields_from({"_meta": {"ce2de": {"fields": {"v": entry}}}})
 
 
 def test_the_indices_of_an_alias_may_have_different_sources():
     other = replace(METADATA, source="archive")
-    assert common_metadata("all", {"a": mapping(METADATA), "b": mapping(other)}) == METADATA
+    assert common_fields("all", {"a": mapping(METADATA), "b": mapping(other)}) == (METADATA,)
+
+
+def test_a_field_that_is_still_being_filled_is_not_searched():
+    loading = replace(SECOND, ready=False)
+    assert common_fields("a", {"a": mapping(loading, METADATA)}) == (METADATA,)
+    assert common_fields("a", {"a": mapping(loading)}) == ()
+
+
+def test_indices_are_searched_by_the_field_that_all_have():
+    mappings = {"a": mapping(SECOND, METADATA), "b": mapping(SECOND)}
+    assert common_fields("all", mappings) == (SECOND,)
 
 
 @pytest.mark.parametrize(
@@ -65,5 +82,5 @@ def test_the_indices_of_an_alias_may_have_different_sources():
 )
 def test_the_indices_of_an_alias_must_agree(other, told):
     with pytest.raises(IndexSchemaError) as raised:
-        common_metadata("all", {"a": mapping(METADATA), "b": other})
+        common_fields("all", {"a": mapping(METADATA), "b": other})
     assert told in str(raised.value)
