@@ -42,7 +42,7 @@ _TLS_CURES = {
     "ALERT_CERTIFICATE_UNKNOWN": _CLIENT,
     "ALERT_BAD_CERTIFICATE": _CLIENT,
 }
-_ACCESS_CURES = {
+_ACCESS_CURES: dict[int | str, str] = {
     401: "check CE2DE_OPENSEARCH_USERNAME and CE2DE_OPENSEARCH_PASSWORD, or the client certificate",
     403: "give this user the role in the README's 'Rights', with your own index names",
 }
