@@ -21,6 +21,7 @@ from ce2de_os.index.bulk import WriteAction, write_documents
 from ce2de_os.index.client import connect
 
 KEY_ID, SECRET, TOKEN, REGION = "AKIDEXAMPLE", "a secret/with+signs", "a session's token", "eu-central-1"
+ANSWER = b'{"took": 1, "items": [{"index": {"status": 201}}]}'
 REFUSAL = b'{"message":"The request signature we calculated does not match the signature you provided."}'
 
 
@@ -41,7 +42,7 @@ class Door(BaseHTTPRequestHandler):
         trusted = self.signature(body) == self.field("Signature")
         self.server.received.append((self.command, self.path if trusted else "refused"))
         self.send_response(200 if trusted else 403)
-        answer = b'{"items": [{"index": {"status": 201}}]}' if trusted else REFUSAL
+        answer = ANSWER if trusted else REFUSAL
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()

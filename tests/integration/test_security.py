@@ -285,7 +285,7 @@ def test_a_worker_refuses_pickled_messages(secured: SecuredServers, shell: Shell
 
 def scroll(client: OpenSearch) -> None:
     found = client.search(index=SOURCE, scroll="1m", size=1)
-    client.scroll(scroll_id=found["_scroll_id"])
+    client.scroll(scroll_id=found["_scroll_id"], scroll="1m")
     client.clear_scroll(scroll_id=found["_scroll_id"])
 
 
