@@ -246,7 +246,7 @@ def test_every_failed_access_is_one_line_that_names_the_cure(
     ]
     for change, failure, cure in cases:
         changed = {f"{prefix}{name}": value for name, value in change.items()}
-        assert_one_line_error(shell.ce2de("reindex", "status", **changed), failure, cure)
+        assert_one_line_error(shell.ce2de("reindex", "list", **changed), failure, cure)
     lesser = {f"{prefix}USERNAME": BARELY, f"{prefix}PASSWORD": passwords[BARELY]}
     refused = shell.ce2de(*START, "--alias", f"{SOURCE}-search", **lesser)
     assert_one_line_error(refused, "no permissions for [indices:admin/create]", "README")
@@ -301,6 +301,7 @@ REQUESTS: dict[str, Callable[[OpenSearch], Any]] = {
     "the cluster's settings": lambda c: c.cluster.get_settings(include_defaults=True),
     "plugins": lambda c: c.nodes.info(metric="plugins"),
     "memory and disk": lambda c: c.nodes.stats(),
+    "memory for vectors": lambda c: c.transport.perform_request("GET", "/_plugins/_knn/stats"),
     "disk by node": lambda c: c.cat.allocation(format="json"),
     "the source's shards": lambda c: c.indices.stats(index=SOURCE, level="shards"),
     "the target's size": lambda c: c.indices.stats(index=f"{SOURCE}-x"),
