@@ -219,7 +219,8 @@ class _SliceRun:
         )
         self._done += len(page.documents)
         self._advance(page.documents[-1].seq_no, len(page.documents), counts, _refusals(report.refused))
-        logger.debug("Page written", extra=_keys("page_written", self._stored) | vars(page.embedded.counts))
+        keys = _keys("page_written", self._stored) | {"documents": len(page.documents)}
+        logger.debug("Page written", extra=keys | {"written": report.written, "rejected": report.rejected})
 
     def _advance(self, cursor: int, documents: int, counts: Counts, error: str | None) -> None:
         record = self._stored.slice
