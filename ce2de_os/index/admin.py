@@ -60,6 +60,14 @@ def _info(name: str, body: Mapping[str, Any]) -> IndexInfo:
     return IndexInfo(name, settings["uuid"], settings, body.get("mappings", {}))
 
 
+def version(client: OpenSearch) -> tuple[int, int]:
+    """The cluster's version, ``(3, 6)``; that of the node that answers."""
+    with backend_errors("read the cluster's version"):
+        number = client.info()["version"]["number"]
+    major, minor = number.split(".")[:2]
+    return int(major), int(minor)
+
+
 def cluster_time(client: OpenSearch) -> float:
     """The cluster's clock: seconds since the epoch, in whole seconds."""
     with backend_errors("read the cluster's clock"):

@@ -57,7 +57,7 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     check_alias(client, request, mode)
     field = field_name(sources, mode, model)
     vector = request.vector(name=field, dim=model.dim, passages=request.text.passages is not None)
-    vector.validate()
+    vector.validate(admin.version(client))
     targets = [
         source.name if mode == "in_place" else target_name(source, request, sources, model)
         for source in sources
