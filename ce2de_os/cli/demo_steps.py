@@ -23,7 +23,8 @@ from ce2de_os.records import Document, Hit, read_documents
 from ce2de_os.reindex import service
 from ce2de_os.reindex.job import DONE
 from ce2de_os.reindex.service import JobStatus
-from ce2de_os.search.searcher import HybridSearcher, Mode
+from ce2de_os.search.question import Mode
+from ce2de_os.search.searcher import HybridSearcher
 from workers.queue import CeleryQueue
 
 TEXT_FIELDS = ("title", "body")
@@ -65,7 +66,7 @@ class Answer:
     """What each mode found for a question, best first."""
 
     question: str
-    hits: dict[str, list[Hit]]
+    hits: dict[str, Sequence[Hit]]
 
 
 def plan(corpus: Path | None, questions: Sequence[str]) -> Plan:
@@ -138,7 +139,10 @@ def ask(client: OpenSearch, plan: Plan, settings: Settings) -> list[Answer]:
     """Ask every question in every mode."""
     searcher = HybridSearcher(client, plan.alias, OnnxEncoder(settings.artifact))
     return [
-        Answer(question, {mode: searcher.search(question, top_k=TOP_K, mode=mode) for mode in MODES})
+        Answer(
+            question,
+            {mode: searcher.search(question, top_k=TOP_K, mode=mode, explain=True) for mode in MODES},
+        )
         for question in plan.questions
     ]
 

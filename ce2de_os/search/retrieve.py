@@ -13,8 +13,8 @@ from ce2de_os.index.client import backend_errors
 from ce2de_os.records import Query, ScoredDoc
 from ce2de_os.search import answers, queries
 from ce2de_os.search.queries import Body
-from ce2de_os.search.searcher import QueryEncoder
 from ce2de_os.search.target import embedded_in, read_target
+from ce2de_os.search.vectors import QueryEncoder
 
 _REQUEST = 32  # searches in one `_msearch`: a live cluster has others to serve
 _MOST = 10_000  # OpenSearch's `index.max_result_window`
