@@ -196,7 +196,7 @@ def _tell(answers: Mapping[Mode, SearchResult], explain: bool) -> None:
 
 
 def _as_json(text: str, answers: Mapping[Mode, SearchResult]) -> dict[str, Any]:
-    """One mode: ``{"query", "mode", "hits", ...}``; several: ``{"query", "modes": {mode: {"hits", ...}}}``."""
+    """One mode: ``{"query", "mode", "hits", ...}``; several: ``{"query", "modes": {mode: {...}}}``."""
     rows = {mode: result.to_json() for mode, result in answers.items()}
     if len(rows) > 1:
         return {"query": text, "modes": rows}
