@@ -110,8 +110,8 @@ class Question:
         """The weights of the lexical and the dense leg; ``None``: ranks are summed up unweighted."""
         if self.dense_weight is None and self.fusion == "rrf":
             return None
-        dense = DENSE_WEIGHT if self.dense_weight is None else self.dense_weight
-        return (1 - dense, dense)
+        dense = float(DENSE_WEIGHT if self.dense_weight is None else self.dense_weight)
+        return (1 - dense, dense)  # floats: OpenSearch fails on whole numbers
 
     @property
     def sorts(self) -> bool:

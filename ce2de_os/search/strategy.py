@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Literal
 
 from ce2de_os.errors import ConfigError
@@ -101,7 +100,7 @@ def _technique(question: Question) -> Body:
 
 
 def _bound(bound: LowerBound | None) -> Body:
-    return asdict(bound) if bound else {"mode": "ignore"}
+    return {"mode": bound.mode, "min_score": float(bound.min_score)} if bound else {"mode": "ignore"}
 
 
 def _client(asked: Strategy | None) -> Strategy:

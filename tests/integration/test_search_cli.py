@@ -45,7 +45,7 @@ def test_json_for_programs(search):
 
     assert (answer["query"], answer["mode"]) == ("folder", "bm25")
     (hit,) = answer["hits"]
-    assert set(hit) == {"doc_id", "score", "rank", "source", "bm25", "dense"}
+    assert set(hit) >= {"doc_id", "score", "rank", "source", "bm25", "dense", "index_name"}
     assert hit["bm25"] == {"score": hit["score"], "rank": 1}
     assert hit["dense"] is None
 
