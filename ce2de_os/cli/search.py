@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,7 @@ from ce2de_os.cli.options import connection_options, json_option
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
-    from ce2de_os.search.question import Mode, Options
+    from ce2de_os.search.question import Mode
     from ce2de_os.search.result import SearchResult
     from ce2de_os.search.searcher import HybridSearcher
     from ce2de_os.search.strategy import Strategy
@@ -143,8 +143,8 @@ def command(
     """
     searcher = _searcher(settings, index, strategy, reranker, with_encoder=set(modes) != {"bm25"})
     text = " ".join(question)
-    asked = cast("Options", {**options, "fields": options["fields"] or None, "explain": True})
-    answers = {mode: searcher.search(text, **{**asked, "mode": mode}) for mode in modes}
+    options |= {"fields": options["fields"] or None, "explain": True}
+    answers = {mode: searcher.search(text, mode=mode, **options) for mode in modes}
     if as_json:
         click.echo(json.dumps(_as_json(text, answers), ensure_ascii=False, indent=2))
     elif not any(answers.values()):

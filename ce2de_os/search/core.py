@@ -8,7 +8,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
 
-from ce2de_os.errors import ArtifactMismatchError, ConfigError, IndexSchemaError
+from opensearchpy.exceptions import ConnectionTimeout
+
+from ce2de_os.errors import ArtifactMismatchError, BackendUnavailableError, ConfigError, IndexSchemaError
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.search import answers, queries
@@ -167,7 +169,15 @@ class SearchCore:
         timeouts = [plan.question.timeout_ms for plan in plans if plan.question.timeout_ms is not None]
         if timeouts:
             arguments["params"] = {"request_timeout": (max(timeouts) + _GRACE_MS) / 1000}
-        responses = (yield Call(action, "msearch", arguments))["responses"]
+        try:
+            responses = (yield Call(action, "msearch", arguments))["responses"]
+        except BackendUnavailableError as error:
+            if timeouts and isinstance(error.__cause__, ConnectionTimeout):
+                waited = max(timeouts) + _GRACE_MS
+                raise BackendUnavailableError(
+                    f"{action}: no answer within {waited} ms; raise timeout_ms, or ask for less"
+                ) from error
+            raise
         with backend_errors(action):
             for answer in responses:
                 answers.check(answer)
