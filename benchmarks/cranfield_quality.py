@@ -28,6 +28,7 @@ from ce2de_os.index.client import connect
 from ce2de_os.index.documents import document_text
 from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.index.templates import target_body
+from ce2de_os.index.vector_field import VectorField
 from ce2de_os.records import Hit, Query, read_documents, read_qrels, read_queries
 
 FIELDS = ("title", "text")
@@ -119,7 +120,7 @@ def _indexed(client: OpenSearch, corpus: Path, encoder: OnnxEncoder) -> Iterator
     )
     text = {"properties": {field: {"type": "text", "analyzer": "english"} for field in FIELDS}}
     client.indices.delete(index=index, params={"ignore": [404]})
-    client.indices.create(index=index, body=target_body({}, text, metadata, "lucene"))
+    client.indices.create(index=index, body=target_body({}, text, metadata, VectorField(encoder.dim), "hash"))
     try:
         pairs = zip(sources.items(), embeddings.tolist(), strict=True)
         actions = (

@@ -24,8 +24,11 @@ from ce2de_os.cli.worker_processes import worker_processes
 from ce2de_os.config import Settings
 from ce2de_os.index.client import connect
 from ce2de_os.records import read_documents
-from ce2de_os.reindex import service
 from ce2de_os.reindex.job import DONE, FAILED
+from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.spec import TextSpec
+from ce2de_os.reindex.start import start
+from ce2de_os.reindex.status import status
 from workers.queue import CeleryQueue
 
 SOURCE = "bench-reindex"
@@ -71,12 +74,12 @@ def _load(client: OpenSearch, data: Path, limit: int | None) -> int:
 
 
 def _measure(client: OpenSearch, settings: Settings, workers: int) -> dict[str, Any]:
-    request = service.JobRequest(
-        SOURCE, ("title", "text"), f"{SOURCE}-{workers}", f"{SOURCE}-target-{workers}"
+    request = JobRequest(
+        SOURCE, TextSpec(("title", "text")), f"{SOURCE}-{workers}", f"{SOURCE}-target-{workers}"
     )
     started = time.monotonic()
-    job = service.start(client, request, Artifact.load(settings.artifact), CeleryQueue(settings.broker_url))
-    while (found := service.status(client, job.job_id)).job.state not in (DONE, FAILED):
+    job = start(client, request, Artifact.load(settings.artifact), CeleryQueue(settings.broker_url))
+    while (found := status(client, job.job_id)).job.state not in (DONE, FAILED):
         time.sleep(0.2)
     seconds = time.monotonic() - started
     if found.job.state == FAILED:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from ce2de_os.arrays import Embeddings, cosine, pad_ids, token_batches
 from ce2de_os.artifact import Artifact
@@ -52,7 +54,13 @@ class OnnxEncoder:
         self._max_chars = self.artifact.max_length * CHARS_PER_TOKEN
         self._tokenizer = load_tokenizer(self.artifact.tokenizer_path, self.artifact.max_length)
         self._session = load_session(self.artifact.model_path, threads)
+        self._tokens_read = 0
         self._check_canaries()
+
+    @property
+    def tokens_read(self) -> int:
+        """Tokens encoded so far, special ones included; approximate if threads share the encoder."""
+        return self._tokens_read
 
     @property
     def fingerprint(self) -> str:
@@ -89,7 +97,32 @@ class OnnxEncoder:
         embeddings = np.empty((len(ids), self.dim), dtype=np.float32)
         for batch in token_batches([len(row) for row in ids], self._batch_tokens):
             embeddings[batch] = self._run([ids[position] for position in batch])
+        self._tokens_read += sum(map(len, ids))
         return embeddings
+
+    def split(self, text: str, length: int, stride: int) -> list[tuple[int, int]]:
+        """Cut a text into passages of ``length`` tokens that begin ``stride`` tokens apart.
+
+        Returns:
+            Each passage's first character and the one after its last; the last passage ends with the text.
+
+        Raises:
+            ConfigError: the model cannot read so long a passage at once.
+        """
+        longest = self.artifact.max_length - self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        if length > longest:
+            raise ConfigError(f"passages of {length} tokens: this model reads at most {longest} at once")
+        offsets = self._whole_tokenizer.encode(readable(text), add_special_tokens=False).offsets
+        starts = range(0, max(1, len(offsets) - length + stride), stride)
+        pieces = [offsets[start : start + length] for start in starts]
+        return [(piece[0][0], piece[-1][1]) for piece in pieces if piece] or [(0, len(text))]
+
+    @cached_property
+    def _whole_tokenizer(self) -> Tokenizer:
+        """The tokenizer without its limit."""
+        tokenizer = load_tokenizer(self.artifact.tokenizer_path, self.artifact.max_length)
+        tokenizer.no_truncation()
+        return tokenizer
 
     def _encode(self, texts: Sequence[str], prefix: str) -> Embeddings:
         embeddings = np.empty((len(texts), self.dim), dtype=np.float32)

@@ -14,7 +14,8 @@
     ├── BrokerUnavailableError      Redis does not answer
     ├── JobError                    a reindex job is not in the state that the command needs
     └── BackendError                raised only inside ``ce2de_os.index.client``
-        ├── BackendUnavailableError retryable: connection, timeout, 429, 503
+        ├── BackendUnavailableError retryable: connection, timeout, 503
+        │   └── BackendBusyError    retryable and told to slow down: 429, or read-only
         ├── IndexSchemaError        a mapping or dimension conflict: a person must act
         └── BulkWriteError          a whole bulk request was refused
 
@@ -83,6 +84,10 @@ class BackendError(Ce2deError):
 
 class BackendUnavailableError(BackendError):
     """OpenSearch does not answer; trying again later may help."""
+
+
+class BackendBusyError(BackendUnavailableError):
+    """OpenSearch is too busy or read-only; trying again later, and more slowly, may help."""
 
 
 class IndexSchemaError(BackendError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from functools import cache
+from pathlib import Path
 
 from opensearchpy import OpenSearch
 
@@ -33,4 +34,25 @@ def encoder_fingerprint() -> str:
 
 def owner() -> str:
     """Who holds a lease: this process."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    return f"{_host()}:{os.getpid()}"
+
+
+def is_gone(owner: str) -> bool:
+    """Whether the process that holds a lease is known to be dead; of other hosts nothing is known."""
+    host, _, pid = owner.rpartition(":")
+    if host != _host():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+@cache
+def _host() -> str:
+    """This machine or container; containers of one machine have names of their own."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{socket.gethostname()}:{boot.read_text().strip()[:8] if boot.exists() else ''}"

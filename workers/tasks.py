@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ce2de_os.errors import BackendUnavailableError, Ce2deError
-from ce2de_os.reindex import service
+from ce2de_os.reindex.embedding import check_fingerprint
 from ce2de_os.reindex.finish import finish
-from ce2de_os.reindex.pipeline import check_fingerprint, run_slice
+from ce2de_os.reindex.pipeline import run_slice
+from ce2de_os.reindex.queue import after_error, after_slice
 from workers import resources
 from workers.app import app
 from workers.queue import CeleryQueue
@@ -28,13 +29,15 @@ def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
     client = resources.client()
     try:
         check_fingerprint(job_id, fingerprint, resources.encoder())
-        more = run_slice(client, resources.encoder(), job_id, number, resources.owner(), BUDGET_S)
+        more = run_slice(
+            client, resources.encoder(), job_id, number, resources.owner(), BUDGET_S, resources.is_gone
+        )
     except BackendUnavailableError:
         raise
     except Ce2deError as error:
-        service.after_error(client, CeleryQueue(), job_id, number, str(error))
+        after_error(client, CeleryQueue(), job_id, number, str(error))
         raise
-    service.after_slice(client, CeleryQueue(), job_id, number, more)
+    after_slice(client, CeleryQueue(), job_id, number, more)
 
 
 @app.task(name="ce2de.finish_job", **_OPTIONS)

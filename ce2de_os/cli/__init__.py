@@ -23,6 +23,7 @@ COMMANDS = {
     "train": ("ce2de_os.cli.train", "Train a cross-encoder for your domain, to distil from."),
     "distill": ("ce2de_os.cli.distill", "Train a two-layer student from an encoder and plain texts."),
     "export": ("ce2de_os.cli.export", "Turn a student into a quantized ONNX model folder."),
+    "plan": ("ce2de_os.cli.plan", "Tell what a reindex would take: memory, disk, time; and whether it fits."),
     "reindex": ("ce2de_os.cli.reindex", "Embed an index's documents and move its alias."),
     "search": ("ce2de_os.cli.search", "Ask an index by BM25, vectors, or both."),
 }
@@ -57,6 +58,7 @@ def cli(verbose: bool) -> None:
 
     \b
     Try it on this machine:      ce2de demo
+    See what it would take:      ce2de plan articles --text-fields title,body
     Embed an existing index:     ce2de reindex start articles --text-fields title,body --alias articles-search
     Ask it:                      ce2de search articles-search "how do I …"
 

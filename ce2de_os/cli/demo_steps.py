@@ -20,9 +20,11 @@ from ce2de_os.index import admin
 from ce2de_os.index.bulk import WriteAction, write_documents
 from ce2de_os.index.client import backend_errors
 from ce2de_os.records import Document, Hit, read_documents
-from ce2de_os.reindex import service
 from ce2de_os.reindex.job import DONE
-from ce2de_os.reindex.service import JobStatus
+from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.spec import TextSpec
+from ce2de_os.reindex.start import start
+from ce2de_os.reindex.status import JobStatus
 from ce2de_os.search.question import Mode
 from ce2de_os.search.searcher import HybridSearcher
 from workers.queue import CeleryQueue
@@ -127,8 +129,8 @@ def reindex(client: OpenSearch, plan: Plan, settings: Settings) -> JobStatus:
         JobError: the job did not end well.
     """
     queue = CeleryQueue(settings.broker_url)
-    request = service.JobRequest(plan.source, TEXT_FIELDS, plan.alias)
-    job = service.start(client, request, Artifact.load(settings.artifact), queue)
+    request = JobRequest(plan.source, TextSpec(TEXT_FIELDS), plan.alias)
+    job = start(client, request, Artifact.load(settings.artifact), queue)
     found = follow(client, queue, job.job_id)
     if found.job.state != DONE:
         raise JobError(f"job '{job.job_id}' is {found.job.state}: {found.job.error or 'interrupted'}")

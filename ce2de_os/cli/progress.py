@@ -12,13 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ce2de_os.errors import BackendUnavailableError, BrokerUnavailableError
-from ce2de_os.reindex import service
-from ce2de_os.reindex.job import DONE, FAILED
+from ce2de_os.reindex.job import DONE, FINISHING, READY, RUNNING
+from ce2de_os.reindex.queue import nudge
+from ce2de_os.reindex.status import JobStatus, status
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
-    from ce2de_os.reindex.service import JobStatus, TaskQueue
+    from ce2de_os.reindex.queue import TaskQueue
+    from ce2de_os.reindex.status import JobStatus
 
 POLL_S = 0.5
 NUDGE_S = 30.0  # without progress for so long, messages may have been lost: send them again
@@ -28,7 +30,7 @@ LINE_S = 5.0  # between lines where there is no terminal
 
 def follow(client: OpenSearch, queue: TaskQueue, job_id: str) -> JobStatus:
     """Show a job's progress until it ends; Ctrl-C detaches and leaves it running."""
-    found = service.status(client, job_id)
+    found = status(client, job_id)
     try:
         with _progress() as progress:
             bar = progress.add_task("embedding", total=found.job.documents, rate="")
@@ -38,7 +40,7 @@ def follow(client: OpenSearch, queue: TaskQueue, job_id: str) -> JobStatus:
     except KeyboardInterrupt:
         click.echo(
             f"\nDetached; the workers go on. Look again: ce2de reindex status {job_id}; "
-            "to follow again, start the same job.",
+            f"follow again: ce2de reindex watch {job_id}",
             err=True,
         )
     return found
@@ -47,21 +49,47 @@ def follow(client: OpenSearch, queue: TaskQueue, job_id: str) -> JobStatus:
 def status_lines(found: JobStatus) -> Iterator[str]:
     """A job's status in a few lines for people."""
     job, counts = found.job, found.counts
-    rate = f", {found.docs_per_s:,.0f} docs/s" if found.docs_per_s else ""
-    yield f"{job.job_id}: {job.state}; {counts.documents:,} of {job.documents:,} documents{rate}"
-    yield f"  {job.source} → {job.target}, alias {job.alias}, model {job.fingerprint[:12]}"
-    yield f"  {counts.embedded:,} embedded, {counts.without_text:,} without text, {counts.refused:,} refused"
+    yield f"{job.job_id}: {job.state}; {counts.documents:,} of {job.documents:,} documents{_speed(found)}"
+    way = "in place" if job.mode == "in_place" else f"→ {', '.join(job.targets)}"
+    yield f"  {job.source} {way}, alias {job.alias or 'none'}, model {job.fingerprint[:12]}"
+    yield (
+        f"  {counts.embedded:,} embedded, {counts.reused + counts.unchanged:,} known already, "
+        f"{counts.without_text:,} without text, {found.dead_letters:,} refused"
+    )
     slices = ", ".join(f"{number} {state}" for state, number in sorted(found.slices.items()))
-    yield f"  slices: {slices}; workers busy: {found.workers}"
+    slowest = f"; slowest: slice {found.slowest[0]}, {found.slowest[1]:,} to go" if found.slowest else ""
+    yield f"  slices: {slices}; workers busy: {found.workers}{slowest}"
+    if found.lag:
+        yield f"  {found.lag:,} operations of live writes to catch up with"
+    if job.docs_per_s is not None:
+        yield f"  throttled to {job.docs_per_s:g} docs/s"
     if job.report is not None and job.report.get("min_cosine") is not None:
         yield (
             f"  verified: {job.report['target_documents']:,} documents in the target, "
-            f"cosine ≥ {job.report['min_cosine']:.4f} for {job.report['sampled']} vectors encoded again"
+            f"least cosine {job.report['min_cosine']:.4f}"
         )
+    if job.state == READY:
+        yield f"  ready; move the alias with: ce2de reindex cutover {job.job_id}"
+    if found.dead_letters:
+        yield f"  see what was refused: ce2de reindex dlq list {job.job_id}"
     if job.error:
         yield f"  failed: {job.error}"
     for error in found.errors:
         yield f"  {error}"
+
+
+def _speed(found: JobStatus) -> str:
+    rate = f", {found.docs_per_s:,.0f} docs/s" if found.docs_per_s else ""
+    return f"{rate}, about {duration(found.eta_s)} left" if found.eta_s else rate
+
+
+def duration(seconds: float) -> str:
+    """``"2h 5m"``, ``"3m 20s"``, ``"40s"``."""
+    hours, rest = divmod(round(seconds), 3600)
+    minutes, left = divmod(rest, 60)
+    if hours:
+        return f"{hours}h {minutes}m"
+    return f"{minutes}m {left}s" if minutes else f"{left}s"
 
 
 def _progress() -> Progress:
@@ -79,7 +107,9 @@ def _progress() -> Progress:
 def _completed(found: JobStatus) -> int:
     # A document that was changed meanwhile counts twice; the bar must not run over.
     return (
-        found.job.documents if found.job.state == DONE else min(found.counts.documents, found.job.documents)
+        found.job.documents
+        if found.job.state in (DONE, READY)
+        else min(found.counts.documents, found.job.documents)
     )
 
 
@@ -94,7 +124,7 @@ def _poll(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[JobStat
             time.sleep(POLL_S)
             continue
         yield found
-        if found.job.state in (DONE, FAILED):
+        if found.job.state not in (RUNNING, FINISHING):
             return
         for error in set(found.errors) - told:
             click.echo(error, err=True)
@@ -116,7 +146,7 @@ def _poll(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[JobStat
 
 def _try_status(client: OpenSearch, job_id: str) -> JobStatus | None:
     try:
-        return service.status(client, job_id)
+        return status(client, job_id)
     except BackendUnavailableError as error:
         click.echo(f"{error}; waiting", err=True)
         return None
@@ -124,6 +154,6 @@ def _try_status(client: OpenSearch, job_id: str) -> JobStatus | None:
 
 def _try_nudge(client: OpenSearch, queue: TaskQueue, job_id: str) -> None:
     try:
-        service.nudge(client, queue, job_id)
+        nudge(client, queue, job_id)
     except (BackendUnavailableError, BrokerUnavailableError) as error:
         click.echo(f"{error}; waiting", err=True)

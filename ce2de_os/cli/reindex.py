@@ -1,130 +1,179 @@
-"""``ce2de reindex``: start, watch and look up jobs."""
+"""``ce2de reindex``: start, watch, steer, verify and cut over jobs."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ce2de_os.cli import dlq, reindex_control
 from ce2de_os.cli.options import broker_option, connection_options, json_option
+from ce2de_os.cli.reindex_output import show, task_queue
+from ce2de_os.cli.vector_options import vector_options
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
-    from ce2de_os.reindex.service import JobStatus
-    from workers.queue import CeleryQueue
+    from ce2de_os.reindex.request import VectorOptions
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Embed an existing index's documents into a new index and move an alias to it.
+    """Embed an existing index's documents and let an alias, or a new field, answer with vectors.
 
-    The source index is never written to. Workers do the work; start some with
+    Workers do the work; start some with
 
     \b
         celery -A workers.app worker
+
+    \b
+    The way of a job:  start → watch → (verify → cutover) → done; rollback goes back, clean tidies up.
+    On the way:        pause, resume, throttle, cancel; dlq shows documents that OpenSearch refused.
     """
 
 
 @command.command()
 @click.argument("source")
-@click.option("--text-fields", required=True, help="Fields to embed, separated by commas, in this order.")
-@click.option("--alias", required=True, help="Moves to the new index at the end; let applications search it.")
+@click.option("--text-fields", help="Fields to embed, separated by commas, in this order.")
+@click.option("--template", help="The text with fields in braces instead: '{title}. {body}'.")
+@click.option(
+    "--passages",
+    metavar="LENGTH:STRIDE",
+    help="Long documents: a vector for each LENGTH tokens, a new one every STRIDE tokens, such as 180:90.",
+)
+@click.option("--alias", help="Moves to the new index at the end; let applications search it.")
 @click.option("--target", help="Name of the new index. (default: SOURCE-ce2de-FINGERPRINT)")
 @click.option(
-    "--engine",
-    type=click.Choice(["lucene", "faiss"]),
-    default="lucene",
+    "--mode",
+    "way",
+    type=click.Choice(["auto", "copy", "in-place"]),
+    default="auto",
     show_default=True,
-    help="k-NN engine; faiss needs its native library on every data node.",
+    help="copy: new indices and the alias. in-place: a second vector field in the index, which must have "
+    "index.knn already. auto: in-place wherever that is possible and no --target is named.",
 )
-@click.option("--detach", is_flag=True, help="Return at once; follow with 'ce2de reindex status JOB'.")
+@vector_options
+@click.option("--pipeline", help="Ingest pipeline to run on what is written. (default: none)")
+@click.option("--docs-per-second", type=float, help="Most documents a second, over all workers.")
+@click.option("--hold", is_flag=True, help="Do not move the alias at the end; wait for 'cutover'.")
+@click.option("--accept-refused", is_flag=True, help="Move the alias although documents were refused.")
+@click.option(
+    "--accept-excluded-fields",
+    is_flag=True,
+    help="Go on although the source's _source leaves out fields, which the copy will lack.",
+)
+@click.option("--detach", is_flag=True, help="Return at once; follow with 'ce2de reindex watch JOB'.")
 @broker_option
 @connection_options
 @json_option
 def start(
     source: str,
-    text_fields: str,
-    alias: str,
-    target: str | None,
-    engine: str,
+    text_fields: str | None,
+    template: str | None,
+    passages: str | None,
+    vector_field: VectorOptions,
+    way: str,
+    docs_per_second: float | None,
+    accept_excluded_fields: bool,
     detach: bool,
     broker_url: str | None,
     settings: Settings,
     as_json: bool,
+    **chosen: Any,  # noqa: ANN401 - alias, target, pipeline, hold, accept_refused
 ) -> None:
     """Start embedding SOURCE, or resume the same job where it stopped.
 
-    Ctrl-C detaches; the workers go on. A finished job that is started again catches up with documents written
-    since.
+    SOURCE is an index, an alias, a data stream or a pattern; each of its indices gets its own target, and the
+    alias points to all of them. The source is never written to, except in place. Ctrl-C detaches; the
+    workers go on. A finished job that is started again catches up with documents written since.
 
     \b
         ce2de reindex start articles --text-fields title,body --alias articles-search
+        ce2de reindex start 'logs-*' --template '{service}: {message}' --alias logs-search --hold
     """
     from ce2de_os.artifact import Artifact
     from ce2de_os.cli.progress import follow
     from ce2de_os.index.client import connect
-    from ce2de_os.reindex import service
+    from ce2de_os.reindex.request import JobRequest
+    from ce2de_os.reindex.spec import text_spec
+    from ce2de_os.reindex.start import start as start_job
+    from ce2de_os.reindex.status import status as read_status
 
     artifact = Artifact.load(settings.artifact)
-    queue = _queue(broker_url or settings.broker_url)
+    queue = task_queue(broker_url or settings.broker_url)
     client = connect(settings.opensearch)
-    fields = tuple(field.strip() for field in text_fields.split(",") if field.strip())
-    request = service.JobRequest(source, fields, alias, target, engine)
-    job = service.start(client, request, artifact, queue)
-    click.echo(f"Job {job.job_id}: {job.source} → {job.target}, {job.documents} documents", err=True)
-    found = service.status(client, job.job_id) if detach else follow(client, queue, job.job_id)
-    _show(found, as_json)
+    request = JobRequest(
+        source,
+        text_spec(text_fields, template, passages),
+        mode="in_place" if way == "in-place" else way,  # type: ignore[arg-type]  # click checked it
+        vector=vector_field,
+        docs_per_s=docs_per_second,
+        accept_excluded=accept_excluded_fields,
+        **chosen,
+    )
+    job = start_job(client, request, artifact, queue)
+    told = "in place" if job.mode == "in_place" else f"→ {', '.join(job.targets)}"
+    click.echo(f"Job {job.job_id}: {job.source} {told}, {job.documents} documents", err=True)
+    show(read_status(client, job.job_id) if detach else follow(client, queue, job.job_id), as_json)
 
 
 @command.command()
-@click.argument("job_id", metavar="[JOB]", required=False)
+@click.argument("job_id", metavar="JOB")
+@broker_option
 @connection_options
 @json_option
-def status(job_id: str | None, settings: Settings, as_json: bool) -> None:
-    """Show where JOB stands, or list all jobs.
+def watch(job_id: str, broker_url: str | None, settings: Settings, as_json: bool) -> None:
+    """Follow JOB until it ends; Ctrl-C stops watching, not the job.
 
     \b
-        ce2de reindex status
+        ce2de reindex watch articles-1a2b3c4d
+    """
+    from ce2de_os.cli.progress import follow
+    from ce2de_os.index.client import connect
+
+    queue = task_queue(broker_url or settings.broker_url)
+    show(follow(connect(settings.opensearch), queue, job_id), as_json)
+
+
+@command.command()
+@click.argument("job_id", metavar="JOB")
+@connection_options
+@json_option
+def status(job_id: str, settings: Settings, as_json: bool) -> None:
+    """Show where JOB stands: rate, time left, the slowest slice, lag behind live writes, last errors.
+
+    \b
         ce2de reindex status articles-1a2b3c4d --json
     """
     from ce2de_os.index.client import connect
-    from ce2de_os.reindex import service
+    from ce2de_os.reindex.status import status as read_status
+
+    show(read_status(connect(settings.opensearch), job_id), as_json)
+
+
+@command.command("list")
+@connection_options
+@json_option
+def list_jobs(settings: Settings, as_json: bool) -> None:
+    """List all jobs, the newest first.
+
+    \b
+        ce2de reindex list
+    """
+    from ce2de_os.index.client import connect
     from ce2de_os.reindex.ledger import Ledger
 
-    client = connect(settings.opensearch)
-    if job_id is not None:
-        _show(service.status(client, job_id), as_json)
-        return
-    jobs = Ledger(client).jobs()
+    jobs = Ledger(connect(settings.opensearch)).jobs()
     if as_json:
-        click.echo(
-            json.dumps([{"job_id": job.job_id, "state": job.state, "alias": job.alias} for job in jobs])
-        )
+        keys = ("job_id", "state", "source", "alias", "targets", "mode", "documents", "created_at_s")
+        click.echo(json.dumps([{key: getattr(job, key) for key in keys} for job in jobs]))
     elif not jobs:
         click.echo("No jobs yet; begin with: ce2de reindex start --help", err=True)
     for job in [] if as_json else jobs:
-        click.echo(f"{job.job_id}  {job.state}  {job.source} → {job.target} ({job.alias})")
+        click.echo(
+            f"{job.job_id}  {job.state}  {job.source} → {', '.join(job.targets)} ({job.alias or 'no alias'})"
+        )
 
 
-def _queue(broker_url: str) -> CeleryQueue:
-    from ce2de_os.errors import MissingExtraError
-
-    try:
-        from workers.queue import CeleryQueue
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("worker", error.name) from error
-    queue = CeleryQueue(broker_url)
-    queue.check()
-    return queue
-
-
-def _show(found: JobStatus, as_json: bool) -> None:
-    from ce2de_os.cli.progress import status_lines
-
-    if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2))
-    else:
-        click.echo("\n".join(status_lines(found)))
-    if found.job.state == "failed":
-        raise SystemExit(1)
+reindex_control.add_to(command)
+command.add_command(dlq.command, "dlq")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import BackendUnavailableError, ConfigError
+from ce2de_os.errors import BackendUnavailableError, ConfigError, IndexSchemaError
 from ce2de_os.index.client import backend_errors
 
 T = TypeVar("T")
@@ -37,9 +37,42 @@ def describe(client: OpenSearch, name: str) -> IndexInfo:
     if len(found) != 1:
         names = ", ".join(sorted(found)) or "none"
         raise ConfigError(f"'{name}' stands for {len(found)} indexes ({names}); name one index")
-    ((physical, body),) = found.items()
+    return _info(*next(iter(found.items())))
+
+
+def describe_all(client: OpenSearch, name: str) -> list[IndexInfo]:
+    """Look up every open index behind a name, an alias, a data stream or a pattern, in the names' order.
+
+    Raises:
+        IndexSchemaError: there is none.
+    """
+    with backend_errors(f"look up index '{name}'"):
+        found = client.indices.get(
+            index=name, params={"flat_settings": "true", "expand_wildcards": "open,hidden"}
+        )
+    if not found:
+        raise IndexSchemaError(f"'{name}': no open index has this name; see GET _cat/indices")
+    return [_info(physical, body) for physical, body in sorted(found.items())]
+
+
+def _info(name: str, body: Mapping[str, Any]) -> IndexInfo:
     settings = {key.removeprefix("index."): value for key, value in body["settings"].items()}
-    return IndexInfo(physical, settings["uuid"], settings, body.get("mappings", {}))
+    return IndexInfo(name, settings["uuid"], settings, body.get("mappings", {}))
+
+
+def version(client: OpenSearch) -> tuple[int, int]:
+    """The cluster's version, ``(3, 6)``; that of the node that answers."""
+    with backend_errors("read the cluster's version"):
+        number = client.info()["version"]["number"]
+    major, minor = number.split(".")[:2]
+    return int(major), int(minor)
+
+
+def cluster_time(client: OpenSearch) -> float:
+    """The cluster's clock: seconds since the epoch, in whole seconds."""
+    with backend_errors("read the cluster's clock"):
+        answer = client.cat.health(params={"format": "json", "h": "epoch"})
+    return float(answer[0]["epoch"])
 
 
 def exists(client: OpenSearch, name: str) -> bool:
@@ -104,16 +137,52 @@ def alias_targets(client: OpenSearch, alias: str) -> list[str]:
     return sorted(name for name, body in answer.items() if isinstance(body, dict) and "aliases" in body)
 
 
-def move_alias(client: OpenSearch, alias: str, target: str) -> list[str]:
-    """Point ``alias`` to ``target`` alone, in one atomic request; returns what it pointed to before."""
+def aliases_of(client: OpenSearch, name: str) -> list[str]:
+    """The aliases that point to an index."""
+    with backend_errors(f"look up the aliases of '{name}'"):
+        answer = client.indices.get_alias(index=name)
+    return sorted(alias for body in answer.values() for alias in body.get("aliases", {}))
+
+
+def alias_definitions(client: OpenSearch, alias: str) -> dict[str, dict[str, Any]]:
+    """How each index is in an alias: filter, routing, ``is_write_index``; empty if there is no such alias."""
+    with backend_errors(f"look up alias '{alias}'"):
+        answer = client.indices.get_alias(name=alias, params={"ignore": [404]})
+    return {
+        name: body["aliases"][alias]
+        for name, body in answer.items()
+        if isinstance(body, dict) and "aliases" in body
+    }
+
+
+def move_alias(client: OpenSearch, alias: str, targets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Point ``alias`` to ``targets`` alone, each with its definition, in one atomic request."""
     previous = alias_targets(client, alias)
     actions: list[dict[str, Any]] = [
-        {"remove": {"index": name, "alias": alias}} for name in previous if name != target
+        {"remove": {"index": name, "alias": alias}} for name in previous if name not in targets
     ]
-    actions.append({"add": {"index": target, "alias": alias}})
-    with backend_errors(f"move alias '{alias}' to '{target}'"):
+    for name, definition in targets.items():
+        actions.append({"add": {"index": name, "alias": alias, **_as_action(definition)}})
+    with backend_errors(f"move alias '{alias}' to '{', '.join(targets)}'"):
         client.indices.update_aliases(body={"actions": actions})
-    return previous
+
+
+def _as_action(definition: Mapping[str, Any]) -> dict[str, Any]:
+    known = ("filter", "index_routing", "search_routing", "is_write_index", "is_hidden")
+    return {key: definition[key] for key in known if key in definition}
+
+
+def put_meta(client: OpenSearch, name: str, meta: Mapping[str, Any], properties: Mapping[str, Any]) -> None:
+    """Add fields to an index's mapping and replace its ``_meta``."""
+    with backend_errors(f"change the mapping of '{name}'"):
+        client.indices.put_mapping(index=name, body={"_meta": dict(meta), "properties": dict(properties)})
+
+
+def deletions(client: OpenSearch, name: str) -> int:
+    """Documents deleted from an index since its primaries started; a restart begins anew."""
+    with backend_errors(f"read statistics of '{name}'"):
+        stats = client.indices.stats(index=name, metric="indexing")
+    return int(stats["_all"]["primaries"]["indexing"]["delete_total"])
 
 
 def field_paths(mappings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from types import TracebackType
 from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import BackendUnavailableError, BulkWriteError
-from ce2de_os.index.client import RETRYABLE_STATUS, backend_errors, reason
+from ce2de_os.errors import BackendBusyError, BackendUnavailableError, BulkWriteError
+from ce2de_os.index.client import BLOCKED, RETRYABLE_STATUS, backend_errors, reason
+from ce2de_os.index.pace import MOST_IN_FLIGHT, BulkPace
 
-BULK_BYTES = 8 * 1024 * 1024
-"""A request is sent when it has grown to this size; one larger document goes alone."""
+PATIENCE_S = 60.0
+"""How long the cluster may take no document at all before the writer gives up."""
 
-_CONFLICT = 409
-_MAX_PAUSES = 10
+_SMALLEST_SHARE_BYTES = 256 * 1024  # below this, a second request costs more than it saves
+_BUSY, _CONFLICT, _MISSING = 429, 409, 404
+_NO_DOCUMENTS_FAULT = {"security_exception", "index_not_found_exception"}
 
 
 class WriteAction(NamedTuple):
@@ -29,20 +35,54 @@ class WriteAction(NamedTuple):
     source: dict[str, Any]
 
 
-class Refusal(NamedTuple):
-    """A document that OpenSearch did not take, and why."""
+class UpdateAction(NamedTuple):
+    """Fields to set in a document that is still as it was read, at ``seq_no`` and ``primary_term``."""
 
     doc_id: str
+    seq_no: int
+    primary_term: int
+    routing: str | None
+    fields: dict[str, Any]
+
+
+class DeleteAction(NamedTuple):
+    """A document to delete if it is still as it was read, at ``seq_no`` and ``primary_term``."""
+
+    doc_id: str
+    routing: str | None
+    seq_no: int
+    primary_term: int
+
+
+Action = WriteAction | UpdateAction | DeleteAction
+
+
+class Refusal(NamedTuple):
+    """A document that OpenSearch did not take: HTTP ``status``, its error type ``kind``, and why."""
+
+    doc_id: str
+    status: int
+    kind: str
     reason: str
 
 
 @dataclass
 class BulkReport:
-    """What became of the documents of one or more bulk requests."""
+    """What became of the documents of one or more bulk requests.
+
+    Attributes:
+        written: documents that were written, updated or deleted.
+        already_newer: documents that were changed, or deleted, by somebody else in the meantime.
+        refused: documents that OpenSearch does not take.
+        rejected: how often a document was answered with 429 and sent again.
+        paused_s: seconds spent waiting for a busy cluster.
+    """
 
     written: int = 0
     already_newer: int = 0
     refused: list[Refusal] = field(default_factory=list)
+    rejected: int = 0
+    paused_s: float = 0.0
 
 
 class _Entry(NamedTuple):
@@ -50,79 +90,173 @@ class _Entry(NamedTuple):
     payload: bytes
 
 
-def write_documents(client: OpenSearch, index: str, actions: Iterable[WriteAction]) -> BulkReport:
-    """Write documents with ``version_type: external_gte``: of two writes the newer source version stays.
+class _Answer(NamedTuple):
+    """The results of one request: an item for each entry, and how long OpenSearch worked on it."""
 
-    Any document may therefore be written twice and in any order. Ingest pipelines do not run: the source's
-    documents have been through them. Items refused with 429 are sent again after a pause.
+    entries: list[_Entry]
+    items: list[dict[str, Any]]
+    took_s: float
 
-    Raises:
-        BackendUnavailableError: OpenSearch does not answer, or stays too busy.
-        BulkWriteError: the request as a whole was refused.
+
+class BulkWriter:
+    """Writes at the pace that the cluster bears, and remembers that pace from call to call.
+
+    `write` returns when every document has an answer. It is thereby the brake of whatever feeds it: on a busy
+    cluster the pauses and the small requests make the call long; a caller that hands over its next page only
+    after the last call has returned, through a bounded queue, cannot read or encode faster than is written.
+    Memory holds one round of requests (at most 32 MB) beside the caller's page.
+
+    One `write` at a time; the writer's own threads share the client's connections. ``pipeline`` is an ingest
+    pipeline to run on documents that are written; ``None``: none, not even the index's default one.
     """
-    report = BulkReport()
-    for request in _requests(actions):
-        _send(client, index, request, report)
-    return report
+
+    def __init__(self, client: OpenSearch, pace: BulkPace | None = None, pipeline: str | None = None) -> None:
+        self._client, self.pace = client, pace or BulkPace()
+        self._params = {
+            "pipeline": pipeline or "_none",
+            "filter_path": "took,items.*.status,items.*.error",
+        }
+        self._pool = ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="bulk")
+
+    def __enter__(self) -> BulkWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the writer's threads."""
+        self._pool.shutdown()
+
+    def write(self, index: str, actions: Iterable[Action]) -> BulkReport:
+        """Carry out ``actions``, in any order: no two of one call may concern the same document.
+
+        A `WriteAction` has ``version_type: external_gte``: of two writes the newer source version stays, so
+        any document may be written twice. An `UpdateAction` or `DeleteAction` whose document has changed does
+        nothing and counts as ``already_newer``. What a busy or read-only cluster rejects is sent again.
+
+        Raises:
+            BackendUnavailableError: OpenSearch does not answer, or takes no document for a minute; what was
+                written stays, and the whole call may be repeated.
+            BulkWriteError: the cause is not in a document: no permission, no such index, a broken answer.
+        """
+        report = BulkReport()
+        fresh = map(_serialize, actions)
+        waiting: list[_Entry] = []
+        progress_s = time.monotonic()
+        while self._fill(waiting, fresh):
+            self._wait(report)
+            requests = list(islice(_share(waiting, self.pace), self.pace.in_flight))
+            answers = list(self._pool.map(partial(self._send, index), requests))
+            sent = sum(map(len, requests))
+            again = [entry for answer in answers for entry in _enter(index, answer, report)]
+            waiting = again + waiting[sent:]
+            if again:
+                self.pace.rejected()
+            else:
+                self.pace.accepted(max(answer.took_s for answer in answers))
+            if len(again) < sent:
+                progress_s = time.monotonic()
+            elif time.monotonic() - progress_s > PATIENCE_S:
+                raise BackendUnavailableError(
+                    f"write to '{index}': the cluster is too busy or read-only, it took no document for "
+                    f"{PATIENCE_S:.0f} s; see GET _cat/thread_pool/write and GET _cluster/settings"
+                )
+        return report
+
+    def _wait(self, report: BulkReport) -> None:
+        if self.pace.pause_s:
+            time.sleep(self.pace.pause_s)
+            report.paused_s += self.pace.pause_s
+
+    def _fill(self, waiting: list[_Entry], fresh: Iterator[_Entry]) -> int:
+        """Add to ``waiting`` as much as one round may send; its length is returned."""
+        size, room = sum(map(_size, waiting)), self.pace.request_bytes * self.pace.in_flight
+        while size < room and (entry := next(fresh, None)):
+            waiting.append(entry)
+            size += _size(entry)
+        return len(waiting)
+
+    def _send(self, index: str, entries: list[_Entry]) -> _Answer:
+        body = b"".join(entry.payload for entry in entries)
+        try:
+            with backend_errors(f"write to '{index}'"):
+                answer = self._client.bulk(index=index, body=body, params=self._params)
+        except BackendBusyError:
+            return _Answer(entries, [{"status": _BUSY}] * len(entries), 0.0)
+        items = [item for result in answer.get("items", []) for item in result.values()]
+        if len(items) != len(entries):
+            raise BulkWriteError(f"write to '{index}': {len(items)} results for {len(entries)} documents")
+        return _Answer(entries, items, answer["took"] / 1000)
 
 
-def _requests(actions: Iterable[WriteAction]) -> Iterator[list[_Entry]]:
-    request: list[_Entry] = []
-    size = 0
-    for action in actions:
-        entry = _serialize(action)
-        if request and size + len(entry.payload) > BULK_BYTES:
-            yield request
-            request, size = [], 0
-        request.append(entry)
-        size += len(entry.payload)
-    if request:
-        yield request
+def write_documents(client: OpenSearch, index: str, actions: Iterable[Action]) -> BulkReport:
+    """Write once, with a pace of this call's own; semantics and errors are those of `BulkWriter.write`."""
+    with BulkWriter(client) as writer:
+        return writer.write(index, actions)
 
 
-def _serialize(action: WriteAction) -> _Entry:
-    header: dict[str, Any] = {"_id": action.doc_id, "version": action.version, "version_type": "external_gte"}
+def _serialize(action: Action) -> _Entry:
+    verb, header, body = _parts(action)
+    header["_id"] = action.doc_id
     if action.routing is not None:
         header["routing"] = action.routing
     # ASCII JSON carries lone surrogates as escapes, just as the source delivered them.
-    lines = (json.dumps({"index": header}), json.dumps(action.source, separators=(",", ":")), "")
-    return _Entry(action.doc_id, "\n".join(lines).encode("ascii"))
+    lines = [json.dumps({verb: header})]
+    if body is not None:
+        lines.append(json.dumps(body, separators=(",", ":")))
+    return _Entry(action.doc_id, "\n".join([*lines, ""]).encode("ascii"))
 
 
-def _send(client: OpenSearch, index: str, entries: list[_Entry], report: BulkReport) -> None:
-    pause = 0.5
-    for _ in range(_MAX_PAUSES):
-        entries = _send_once(client, index, entries, report)
-        if not entries:
-            return
-        time.sleep(pause)
-        pause = min(pause * 2, 8.0)
-    raise BackendUnavailableError(
-        f"write to '{index}': the cluster is too busy (429 for {len(entries)} documents)"
-    )
+def _parts(action: Action) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
+    """The action's name in the bulk API, the beginning of its header, and its body."""
+    if isinstance(action, WriteAction):
+        return "index", {"version": action.version, "version_type": "external_gte"}, action.source
+    unchanged = {"if_seq_no": action.seq_no, "if_primary_term": action.primary_term}
+    if isinstance(action, UpdateAction):
+        return "update", unchanged, {"doc": action.fields}
+    return "delete", unchanged, None
 
 
-def _send_once(client: OpenSearch, index: str, entries: list[_Entry], report: BulkReport) -> list[_Entry]:
-    """Send one request, enter the results in ``report`` and return the entries to send again."""
-    body = b"".join(entry.payload for entry in entries)
-    with backend_errors(f"write to '{index}'"):
-        answer = client.bulk(
-            index=index,
-            body=body,
-            params={"pipeline": "_none", "filter_path": "items.*.status,items.*.error"},
-        )
-    items = [item["index"] for item in answer.get("items", [])]
-    if len(items) != len(entries):
-        raise BulkWriteError(f"write to '{index}': {len(items)} results for {len(entries)} documents")
-    again = []
-    for entry, item in zip(entries, items, strict=True):
-        status = item["status"]
-        if status in RETRYABLE_STATUS:
-            again.append(entry)
-        elif status == _CONFLICT:
+def _size(entry: _Entry) -> int:
+    return len(entry.payload)
+
+
+def _share(entries: list[_Entry], pace: BulkPace) -> Iterator[list[_Entry]]:
+    """Cut ``entries`` into requests of even size, so that as many as the pace allows go out together."""
+    even = -(-sum(map(_size, entries)) // pace.in_flight) + max(map(_size, entries))
+    share = min(pace.request_bytes, max(_SMALLEST_SHARE_BYTES, even))
+    request: list[_Entry] = []
+    size = 0
+    for entry in entries:
+        if request and size + _size(entry) > share:
+            yield request
+            request, size = [], 0
+        request.append(entry)
+        size += _size(entry)
+    yield request
+
+
+def _enter(index: str, answer: _Answer, report: BulkReport) -> Iterator[_Entry]:
+    """Enter the results of one request in ``report`` and yield the entries to send again."""
+    for entry, item in zip(answer.entries, answer.items, strict=True):
+        status, kind = item["status"], _kind(item)
+        if status in RETRYABLE_STATUS or kind == BLOCKED:
+            report.rejected += status == _BUSY
+            yield entry
+        elif kind in _NO_DOCUMENTS_FAULT:
+            raise BulkWriteError(f"write to '{index}': {reason(item)} (HTTP {status})")
+        elif status in (_CONFLICT, _MISSING):  # 404: an update or a delete came after somebody's delete
             report.already_newer += 1
         elif status >= 400:
-            report.refused.append(Refusal(entry.doc_id, reason(item)))
+            report.refused.append(Refusal(entry.doc_id, status, kind, reason(item)))
         else:
             report.written += 1
-    return again
+
+
+def _kind(item: dict[str, Any]) -> str:
+    """OpenSearch's error type; ``""`` where there is no error."""
+    error = item.get("error")
+    return str(error.get("type", "")) if isinstance(error, dict) else str(error or "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -11,9 +12,12 @@ from opensearchpy.exceptions import ConnectionError as OpenSearchConnectionError
 from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
 
 from ce2de_os.config import OpenSearchSettings, mask_url
-from ce2de_os.errors import BackendError, BackendUnavailableError, IndexSchemaError
+from ce2de_os.errors import BackendBusyError, BackendError, BackendUnavailableError, IndexSchemaError
 
 RETRYABLE_STATUS = frozenset({408, 429, 502, 503, 504})
+BLOCKED = "cluster_block_exception"
+"""Error type of what is read-only: by an operator, or because a disk is nearly full."""
+
 _REASON_CHARS = 300
 
 
@@ -32,7 +36,8 @@ def backend_errors(action: str) -> Iterator[None]:
     """Turn opensearch-py's errors into ours; ``action`` starts the message ("search articles").
 
     Raises:
-        BackendUnavailableError: no answer, or 408, 429, 502, 503, 504.
+        BackendBusyError: 429, or what is to be written is read-only.
+        BackendUnavailableError: no answer, or 408, 502, 503, 504.
         IndexSchemaError: 400, 404 or 409: the request does not fit the index.
         BackendError: anything else that OpenSearch refuses.
     """
@@ -56,6 +61,8 @@ def backend_errors(action: str) -> Iterator[None]:
 def _from_status(action: str, error: TransportError) -> BackendError:
     status = error.status_code
     message = f"{action}: {reason(error.info) or _first_line(error.error)} (HTTP {status})"
+    if status == HTTPStatus.TOO_MANY_REQUESTS or BLOCKED in str(error.error):
+        return BackendBusyError(message)
     if status in RETRYABLE_STATUS:
         return BackendUnavailableError(message)
     if status in (400, 404, 409):

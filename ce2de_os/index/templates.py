@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.metadata import IndexMetadata
+
+if TYPE_CHECKING:
+    from ce2de_os.index.vector_field import VectorField  # which renders its own templates through `render`
 
 # Settings that belong to one physical index and cannot, or must not, be copied to another.
 _PRIVATE_SETTINGS = (
@@ -63,24 +66,31 @@ def target_body(
     source_settings: Mapping[str, Any],
     source_mappings: Mapping[str, Any],
     metadata: IndexMetadata,
-    engine: str,
+    vector_field: VectorField,
+    hash_field: str,
 ) -> dict[str, Any]:
-    """The body that creates a target: the source's settings, analyzers and mappings plus the vector field.
+    """The body that creates a target: the source's settings, analyzers and mappings plus the new fields.
 
     Args:
         source_settings: ``index`` settings of the source, flat (``"number_of_shards": "1"``).
         source_mappings: the source's mapping.
         metadata: what the target's ``_meta`` will say.
-        engine: k-NN engine, ``lucene`` or ``faiss``.
+        vector_field: the field for the vectors.
+        hash_field: the field for the hash of what was embedded.
 
     """
-    holes = {"vector_field": metadata.vector_field, "dim": metadata.dim, "engine": engine}
-    body = render("vector_index", holes)
+    body = render("vector_index", {"properties": vector_properties(vector_field, hash_field)})
     carried = {f"index.{key}": value for key, value in source_settings.items() if _carries_over(key)}
     mappings = {**source_mappings}
     mappings["properties"] = {**source_mappings.get("properties", {}), **body["mappings"]["properties"]}
     mappings["_meta"] = {**source_mappings.get("_meta", {}), **metadata.to_meta()}
     return {"settings": {**carried, **body["settings"]}, "mappings": mappings}
+
+
+def vector_properties(vector_field: VectorField, hash_field: str) -> dict[str, Any]:
+    """The mappings of the two new fields by name; ``hash_field`` is only ever read from ``_source``."""
+    holes = {"vector_field": vector_field.name, "vector": vector_field.mapping(), "hash_field": hash_field}
+    return render("vector_properties", holes)
 
 
 def held_back_settings(source_settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,13 @@ rootLogger.appenderRef.file.ref = file
 """
 
 
-def settings(home: Path, http_port: int, transport_port: int) -> str:
-    """The text of ``opensearch.yml``. Values are JSON, which YAML includes, so no path needs escaping."""
+def settings(
+    home: Path, http_port: int, transport_port: int, node_settings: Mapping[str, Any] | None = None
+) -> str:
+    """The text of ``opensearch.yml``. Values are JSON, which YAML includes, so no path needs escaping.
+
+    ``node_settings`` are added to ours: ``{"thread_pool.write.queue_size": 1}``.
+    """
     values = {
         "cluster.name": "ce2de-local",
         "node.name": "local",
@@ -41,6 +47,7 @@ def settings(home: Path, http_port: int, transport_port: int) -> str:
         "path.logs": str(home / "logs"),
         # A developer's disk is often nearly full; the watermarks would make every index read-only.
         "cluster.routing.allocation.disk.threshold_enabled": False,
+        **(node_settings or {}),
     }
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ce2de_os.config import LocalSettings, Settings
 from ce2de_os.errors import ConfigError, LocalServerError
@@ -57,13 +59,20 @@ class LocalServers:
     """The servers of the instance in ``home``; ``None``: as in ``settings`` (by default the checkout's own).
 
     The servers outlive this object and this process. Several processes may use one instance; those that
-    start and stop wait for each other.
+    start and stop wait for each other. ``node_settings`` go into ``opensearch.yml`` whenever this object
+    starts OpenSearch.
     """
 
-    def __init__(self, home: Path | None = None, settings: LocalSettings | None = None) -> None:
+    def __init__(
+        self,
+        home: Path | None = None,
+        settings: LocalSettings | None = None,
+        node_settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.settings = settings or Settings.from_env().local
         chosen = home or self.settings.home or state.default_home(self.settings.cache, Path.cwd())
         self.home = chosen.absolute()
+        self.node_settings = node_settings
 
     def up(
         self, progress: Progress | None = None, version: str | None = None, heap: str | None = None
@@ -195,7 +204,8 @@ class LocalServers:
         report(f"Starting OpenSearch {lock.version}", 0, 0)
         home = self._opensearch_home(known)
         _make_folders(home, ["config", "data", "logs", "tmp"], account)
-        config = opensearch_server.settings(home, known.opensearch_port, known.transport_port)
+        ports = known.opensearch_port, known.transport_port
+        config = opensearch_server.settings(home, *ports, self.node_settings)
         _write(home / "config" / "opensearch.yml", config)
         _write(home / "config" / "log4j2.properties", opensearch_server.log_settings())
         args = opensearch_server.command(runtime, lock, folder, home, known.heap)

@@ -1,18 +1,20 @@
-"""The end of a job: catch up with late writes, restore settings, verify, move the alias."""
+"""The end of a job: catch up with late writes and deletes, restore settings, verify, move the alias."""
 
 from __future__ import annotations
 
 import logging
-import time
 
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendUnavailableError, Ce2deError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
-from ce2de_os.reindex.job import DONE, FAILED, FINISHING, RUNNING, WAITING, Job
+from ce2de_os.reindex.cutover import switch
+from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
+from ce2de_os.reindex.job import DONE, FAILED, FINISHING, READY, RUNNING, WAITING, Job, Slice
 from ce2de_os.reindex.ledger import Ledger, StoredJob
-from ce2de_os.reindex.pipeline import DocumentEncoder, check_fingerprint, run_slice
+from ce2de_os.reindex.pipeline import run_slice
+from ce2de_os.reindex.reconcile import reconcile
 from ce2de_os.reindex.verify import VerifyReport, verify
 
 logger = logging.getLogger(__name__)
@@ -37,7 +39,7 @@ def finish(client: OpenSearch, encoder: DocumentEncoder, job_id: str, owner: str
     if claimed is None:
         return
     try:
-        _finish(client, encoder, ledger, claimed, owner)
+        _Finish(client, encoder, ledger, claimed, owner).run()
     except BackendUnavailableError:
         raise
     except Ce2deError as error:
@@ -45,61 +47,125 @@ def finish(client: OpenSearch, encoder: DocumentEncoder, job_id: str, owner: str
         raise
 
 
+def behind(client: OpenSearch, ledger: Ledger, job: Job) -> dict[int, int]:
+    """The open-ended slices that have not seen all of their shard, with how many operations they lack."""
+    checkpoints = [patiently(lambda: admin.checkpoints(client, part.source)) for part in job.parts]  # noqa: B023
+    lacking = {
+        record.number: checkpoints[record.range.part][record.range.shard] - record.cursor
+        for record in patiently(lambda: ledger.slices(job))
+        if record.range.upto is None
+    }
+    return {number: operations for number, operations in lacking.items() if operations > 0}
+
+
+def reopen(ledger: Ledger, record: Slice) -> None:
+    """Let a finished slice be taken again."""
+    if record.state == DONE:
+        stored = ledger.slice(record.job_id, record.number)
+        ledger.change_slice(stored, state=WAITING, deaths=0)
+
+
 def _claim(ledger: Ledger, stored: StoredJob, owner: str) -> StoredJob | None:
     job = stored.job
     # A worker may take up its own attempt again: OpenSearch may have gone away in the midst of it.
-    held = job.state == FINISHING and job.owner != owner and job.lease_until_s > time.time()
+    held = job.state == FINISHING and job.owner != owner and job.lease_until_s > ledger.now()
     if job.state not in (RUNNING, FINISHING) or held:
         return None
-    return ledger.change_job(stored, state=FINISHING, owner=owner, lease_until_s=time.time() + FINISH_LEASE_S)
-
-
-def _finish(
-    client: OpenSearch, encoder: DocumentEncoder, ledger: Ledger, stored: StoredJob, owner: str
-) -> None:
-    job = stored.job
-    patiently(lambda: admin.put_settings(client, job.target, job.restore))
-    report = VerifyReport()
-    for _ in range(CATCH_UP_ROUNDS):
-        _catch_up(client, encoder, ledger, job, owner)
-        patiently(lambda: admin.refresh(client, job.target))
-        report = patiently(lambda: verify(client, encoder, job))
-        if not report.problems or not _behind(client, ledger, job):
-            break  # another round would find the same
-    if report.problems:
-        ledger.change_job(
-            stored, state=FAILED, owner=None, report=report.to_source(), error="; ".join(report.problems)
-        )
-        return
-    previous = patiently(lambda: admin.move_alias(client, job.alias, job.target))
-    logger.info("Alias moved", extra={"action": "cutover", "job": job.job_id, "target": job.target})
-    ledger.change_job(
-        stored,
-        state=DONE,
-        owner=None,
-        finished_at_s=time.time(),
-        previous=tuple(previous),
-        report=report.to_source(),
-        error=None,
+    return ledger.change_job(
+        stored, state=FINISHING, owner=owner, lease_until_s=ledger.now() + FINISH_LEASE_S
     )
 
 
-def _behind(client: OpenSearch, ledger: Ledger, job: Job) -> list[int]:
-    """Numbers of the open-ended slices whose shard has operations beyond their cursor."""
-    checkpoints = patiently(lambda: admin.checkpoints(client, job.source))
-    return [
-        record.number
-        for record in patiently(lambda: ledger.slices(job))
-        if record.range.upto is None and record.cursor < checkpoints[record.range.shard]
-    ]
+class _Finish:
+    def __init__(
+        self, client: OpenSearch, encoder: DocumentEncoder, ledger: Ledger, stored: StoredJob, owner: str
+    ) -> None:
+        self._client, self._encoder, self._ledger = client, encoder, ledger
+        self._stored, self._owner = stored, owner
+        self._job = stored.job
+        self._deletions: dict[str, int] = {}
+
+    def run(self) -> None:
+        if self._job.mode == "copy":
+            for part in self._job.parts:
+                patiently(lambda: admin.put_settings(self._client, part.target, part.restore))  # noqa: B023
+        report = VerifyReport()
+        for _ in range(CATCH_UP_ROUNDS):
+            if not self._renew():
+                return  # paused, cancelled, or somebody else's by now
+            report = self._round()
+            if not report.problems or not self._lag():
+                break  # another round would find the same
+        if report.problems:
+            self._end(FAILED, report, error="; ".join(report.problems))
+        elif self._job.hold:
+            self._end(READY, report)
+        elif self._renew():
+            previous = patiently(lambda: switch(self._client, self._job))
+            self._catch_up()  # what was written to the sources until the alias moved
+            self._end(DONE, report, previous=previous)
+
+    def _round(self) -> VerifyReport:
+        self._catch_up()
+        for target in self._job.targets:
+            patiently(lambda: admin.refresh(self._client, target))  # noqa: B023
+        self._reconcile()
+        return patiently(
+            lambda: verify(self._client, self._encoder, self._job, self._lag, self._job.accept_refused)
+        )
+
+    def _lag(self) -> int:
+        return sum(behind(self._client, self._ledger, self._job).values())
+
+    def _catch_up(self) -> None:
+        records = {record.number: record for record in patiently(lambda: self._ledger.slices(self._job))}
+        for number in behind(self._client, self._ledger, self._job):
+            reopen(self._ledger, records[number])
+            run_slice(self._client, self._encoder, self._job.job_id, number, self._owner, _NO_LIMIT_S)
+
+    def _reconcile(self) -> None:
+        """Remove what was deleted from the sources, if anything was since the last look."""
+        if self._job.mode == "in_place":
+            return
+        for part in self._job.parts:
+            if reconcile_if_needed(self._client, part.source, part.target, self._deletions):
+                deleted = reconcile(self._client, part)
+                patiently(lambda: admin.refresh(self._client, part.target))  # noqa: B023
+                logger.info(
+                    "Removed documents that are gone from the source",
+                    extra={"action": "reconcile", "job": self._job.job_id, "deleted": deleted},
+                )
+
+    def _renew(self) -> bool:
+        """Keep the lease; whether it is still this worker's."""
+        changed = patiently(
+            lambda: self._ledger.change_job(self._stored, lease_until_s=self._ledger.now() + FINISH_LEASE_S)
+        )
+        if changed is not None:
+            self._stored = changed
+        return changed is not None
+
+    def _end(self, state: str, report: VerifyReport, error: str | None = None, **changes: object) -> None:
+        self._ledger.change_job(
+            self._stored,
+            state=state,
+            owner=None,
+            finished_at_s=self._ledger.now(),
+            report=report.to_source(),
+            error=error,
+            **changes,
+        )
 
 
-def _catch_up(client: OpenSearch, encoder: DocumentEncoder, ledger: Ledger, job: Job, owner: str) -> None:
-    for number in _behind(client, ledger, job):
-        stored = ledger.slice(job.job_id, number)
-        if stored.slice.state == DONE:
-            ledger.change_slice(stored, state=WAITING, attempts=0)
-        run_slice(client, encoder, job.job_id, number, owner, _NO_LIMIT_S)
+def reconcile_if_needed(client: OpenSearch, source: str, target: str, seen: dict[str, int]) -> bool:
+    """Whether ids must be compared: something was deleted since ``seen``, or the counts differ."""
+    deletions = patiently(lambda: admin.deletions(client, source))
+    moved = seen.get(source) != deletions
+    seen[source] = deletions
+    if moved and deletions:
+        return True
+    patiently(lambda: admin.refresh(client, source))
+    return patiently(lambda: admin.count(client, target)) > patiently(lambda: admin.count(client, source))
 
 
 def _fail(ledger: Ledger, job_id: str, error: str) -> None:

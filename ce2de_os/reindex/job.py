@@ -1,25 +1,66 @@
-"""The records of a reindex: a job and its slices."""
+"""The records of a reindex: a job, its parts and its slices."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-RUNNING, FINISHING, DONE, FAILED, WAITING = "running", "finishing", "done", "failed", "waiting"
+from ce2de_os.index.vector_field import VectorField
+from ce2de_os.reindex.spec import TextSpec
+
+RUNNING, PAUSED, FINISHING, READY = "running", "paused", "finishing", "ready"
+DONE, FAILED, CANCELLED, ROLLED_BACK = "done", "failed", "cancelled", "rolled_back"
+WAITING = "waiting"  # a slice that nobody works on
+
+Mode = Literal["copy", "in_place"]
 
 SLICE_OPERATIONS = 1000
 """Least number of ``_seq_no`` in a slice; fewer would only cost messages."""
 
 MAX_SLICES = 256
-"""Most slices of a job whose index has fewer shards than that, so that the ledger stays small."""
+"""Most slices of a job whose indices have fewer shards than that, so that the ledger stays small."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One physical index of a job's source and what it becomes.
+
+    Attributes:
+        source: the index that is read.
+        source_uuid: tells a source that was deleted and created again.
+        target: the index that is written; the source itself when the job works in place.
+        documents: in the source when the job was created.
+        snapshot: each shard's global checkpoint at that time; empty if the target existed before. A document
+            beyond it may be in the target already, so its vector is looked for there first.
+        restore: settings that the target gets back after the load.
+        dropped: fields of another model's vectors, which are not copied.
+    """
+
+    source: str
+    source_uuid: str
+    target: str
+    documents: int
+    snapshot: tuple[int, ...] = ()
+    restore: Mapping[str, Any] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+
+    @classmethod
+    def from_source(cls, source: Mapping[str, Any]) -> Self:
+        """Build a part from its entry in the job's ledger document."""
+        values = {key: source[key] for key in cls.__dataclass_fields__ if key in source}
+        for name in ("snapshot", "dropped"):
+            values[name] = tuple(values.get(name, ()))
+        return cls(**values)
 
 
 @dataclass(frozen=True)
 class Range:
     """Operations of one shard: ``after < _seq_no <= upto``; ``upto`` ``None`` means "and whatever comes"."""
 
+    part: int
     shard: int
     after: int
     upto: int | None
@@ -27,15 +68,24 @@ class Range:
 
 @dataclass(frozen=True)
 class Job:
-    """A reindex of ``source`` into ``target``; ``alias`` moves to ``target`` at the end.
+    """A reindex of ``source``; at its end ``alias`` moves to the targets.
 
     Attributes:
-        state: ``running``, ``finishing`` (verifying and moving the alias), ``done`` or ``failed``.
-        source_uuid: tells a source that was deleted and created again.
-        documents: in the source when the job was created.
+        source: what was asked for: an index, an alias, a data stream or a pattern.
+        mode: ``copy`` fills new indices; ``in_place`` adds a vector field to the source's own.
+        parts: the physical indices.
+        alias: moves to the targets; ``None`` for none, which only ``in_place`` allows.
+        text: what is embedded.
+        vector: the field for the vectors.
+        fingerprint: the model's; also ``model``, its name, and ``space``.
         ranges: the slices, by number.
-        restore: settings that the target gets back after the load.
-        lease_until_s: until when ``owner`` finishes the job, seconds since the epoch.
+        hold: whether the alias waits for ``ce2de reindex cutover`` when all is verified.
+        accept_refused: whether the alias may move although documents were refused.
+        pipeline: ingest pipeline that runs on what is written; ``None``: none does.
+        docs_per_s: most documents a second, over all workers; ``None``: as many as the cluster takes.
+        state: ``running``, ``paused``, ``finishing`` (verifying), ``ready`` (verified, the alias not moved),
+            ``done``, ``failed``, ``cancelled`` or ``rolled_back``.
+        owner: who finishes the job, until ``lease_until_s`` of the cluster's clock.
         previous: where the alias pointed before it moved.
         report: what the verification found, ``None`` before it.
         error: why the job failed, ``None`` if it did not.
@@ -43,16 +93,20 @@ class Job:
 
     job_id: str
     source: str
-    source_uuid: str
-    target: str
-    alias: str
-    text_fields: tuple[str, ...]
-    vector_field: str
+    mode: Mode
+    parts: tuple[Part, ...]
+    alias: str | None
+    text: TextSpec
+    vector: VectorField
     fingerprint: str
-    documents: int
+    model: str
+    space: str
     ranges: tuple[Range, ...]
-    restore: Mapping[str, Any]
     created_at_s: float
+    hold: bool = False
+    accept_refused: bool = False
+    pipeline: str | None = None
+    docs_per_s: float | None = None
     state: str = RUNNING
     owner: str | None = None
     lease_until_s: float = 0.0
@@ -61,29 +115,69 @@ class Job:
     report: Mapping[str, Any] | None = None
     error: str | None = None
 
+    @property
+    def documents(self) -> int:
+        """In the source when the job was created."""
+        return sum(part.documents for part in self.parts)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The indices that are written."""
+        return tuple(part.target for part in self.parts)
+
+    @property
+    def target(self) -> str:
+        """The targets as one name, which OpenSearch takes too: separated by commas."""
+        return ",".join(self.targets)
+
+    @property
+    def hash_field(self) -> str:
+        """The field that names each document's embedded text."""
+        return f"{self.vector.name}_hash"
+
     @classmethod
     def from_source(cls, source: Mapping[str, Any]) -> Self:
         """Build a job from its ledger document."""
         values = {key: source[key] for key in cls.__dataclass_fields__ if key in source}
-        values["text_fields"] = tuple(source["text_fields"])
+        values["parts"] = tuple(Part.from_source(entry) for entry in source["parts"])
+        values["ranges"] = tuple(Range(*entry) for entry in source["ranges"])
+        values["text"] = TextSpec.from_source(source["text"])
+        values["vector"] = VectorField.from_source(source["vector"])
         values["previous"] = tuple(source.get("previous", ()))
-        values["ranges"] = tuple(Range(**entry) for entry in source["ranges"])
         return cls(**values)
 
     def to_source(self) -> dict[str, Any]:
         """The ledger document."""
-        return {"kind": "job", **asdict(self)}
+        ranges = [[bounds.part, bounds.shard, bounds.after, bounds.upto] for bounds in self.ranges]
+        vector, text = self.vector.to_source(), self.text.to_source()
+        return {"kind": "job", **asdict(self), "ranges": ranges, "vector": vector, "text": text}
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Sums over the pages of a slice; a document that changes meanwhile counts each time it is written."""
+    """Sums over the pages of a slice; a document that changes meanwhile counts each time it is read.
+
+    Attributes:
+        documents: read.
+        embedded: texts that the model encoded; ``tokens`` in them, special ones included.
+        reused: documents whose vector was known from an equal text.
+        unchanged: documents that carried the right vector already.
+        without_text: documents that have no text and get no vector.
+        already_newer: writes that found a newer version in the target.
+        refused: documents set aside in the dead-letter index.
+        rejected: writes that OpenSearch was too busy for (429) and that were sent again.
+        read_s: seconds spent reading; ``encode_s`` and ``write_s`` likewise. They overlap.
+    """
 
     documents: int = 0
     embedded: int = 0
+    tokens: int = 0
+    reused: int = 0
+    unchanged: int = 0
     without_text: int = 0
     already_newer: int = 0
     refused: int = 0
+    rejected: int = 0
     read_s: float = 0.0
     encode_s: float = 0.0
     write_s: float = 0.0
@@ -100,8 +194,11 @@ class Slice:
         state: ``waiting``, ``running`` (somebody has the lease), ``done`` or ``failed``.
         cursor: the last ``_seq_no`` that is written.
         owner: who has the lease.
-        lease_until_s: until when, seconds since the epoch; later anybody may take the slice over.
-        attempts: times it was taken since its cursor last moved.
+        lease_until_s: until when, by the cluster's clock; later anybody may take the slice over.
+        deaths: workers that died on it since its cursor last moved.
+        page_limit: most documents in a page while somebody dies of them; ``None``: no limit.
+        careful: documents left to go with that limit.
+        docs_per_s: of the newest pages.
         last_error: the newest error or refusal.
     """
 
@@ -112,7 +209,10 @@ class Slice:
     state: str = WAITING
     owner: str | None = None
     lease_until_s: float = 0.0
-    attempts: int = 0
+    deaths: int = 0
+    page_limit: int | None = None
+    careful: int = 0
+    docs_per_s: float = 0.0
     counts: Counts = field(default_factory=Counts)
     last_error: str | None = None
 
@@ -129,23 +229,29 @@ class Slice:
         return {"kind": "slice", **asdict(self)}
 
 
-def job_id_for(source: str, target: str, alias: str, text_fields: tuple[str, ...]) -> str:
+def job_id_for(source: str, *identity: object) -> str:
     """A name that the same job always gets: starting it again finds and resumes it."""
-    identity = "\n".join((source, target, alias, *text_fields))
-    return f"{source}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256("\n".join((source, *map(repr, identity))).encode()).hexdigest()
+    name = re.sub(r"[^a-z0-9_.-]+", "", source.lower()).strip(".-") or "job"
+    return f"{name}-{digest[:8]}"
 
 
-def cut(checkpoints: Mapping[int, int]) -> tuple[Range, ...]:
+def cut(checkpoints: Sequence[Mapping[int, int]]) -> tuple[Range, ...]:
     """Cut every shard's operations into slices of equal size; each shard's last slice has an open end.
 
-    ``checkpoints`` maps a shard to its global checkpoint, -1 for an empty shard.
+    ``checkpoints`` maps, for each part, a shard to its global checkpoint, -1 for an empty shard.
     """
-    per_shard = max(1, MAX_SLICES // max(1, len(checkpoints)))
+    shards = [
+        (part, shard, checkpoint)
+        for part, found in enumerate(checkpoints)
+        for shard, checkpoint in sorted(found.items())
+    ]
+    per_shard = max(1, MAX_SLICES // max(1, len(shards)))
     ranges = []
-    for shard, checkpoint in sorted(checkpoints.items()):
+    for part, shard, checkpoint in shards:
         operations = checkpoint + 1
         parts = max(1, min(per_shard, operations // SLICE_OPERATIONS))
-        bounds = [operations * part // parts - 1 for part in range(parts)]
+        bounds = [operations * number // parts - 1 for number in range(parts)]
         for after, upto in zip(bounds, [*bounds[1:], None], strict=True):
-            ranges.append(Range(shard, after, upto))
+            ranges.append(Range(part, shard, after, upto))
     return tuple(ranges)

@@ -1,13 +1,13 @@
 """The ledger: jobs and slices as documents of one OpenSearch index.
 
 A document is changed only if nobody changed it since it was read (``if_seq_no``/``if_primary_term``), so two
-workers can never both hold a lease.
+workers can never both hold a lease. Leases are timed by the cluster's clock: workers' clocks may disagree.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,9 +21,16 @@ from ce2de_os.reindex.job import DONE, FAILED, RUNNING, WAITING, Job, Slice
 
 LEDGER_INDEX = "ce2de-ledger"
 LEASE_S = 30.0
-MAX_ATTEMPTS = 3
+POISON_DEATHS = 3
+"""Workers that a single document may kill before it is set aside."""
+
+CAREFUL_PAGE = 16
+CAREFUL_DOCUMENTS = 2048
+"""After a worker's death so many documents go in small pages: more than it can have had in hand."""
+
 _BATCH = 1000
 _CONFLICT = 409
+_CLOCK_S = 60.0  # so long the offset to the cluster's clock is trusted
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,18 @@ class Ledger:
 
     def __init__(self, client: OpenSearch) -> None:
         self._client = client
+        self._offset_s, self._asked_at_s = 0.0, -_CLOCK_S
+
+    def now(self) -> float:
+        """Seconds since the epoch by the cluster's clock, to a second or so."""
+        if time.monotonic() - self._asked_at_s >= _CLOCK_S:
+            self._offset_s = admin.cluster_time(self._client) - time.monotonic()
+            self._asked_at_s = time.monotonic()
+        return time.monotonic() + self._offset_s
+
+    def lease_end(self) -> float:
+        """When a lease that is taken or renewed now runs out."""
+        return self.now() + LEASE_S
 
     def create(self) -> None:
         """Create the ledger's index if it does not exist."""
@@ -84,7 +103,7 @@ class Ledger:
         """
         found = self.find_job(job_id)
         if found is None:
-            raise JobError(f"no job '{job_id}' in this cluster; 'ce2de reindex status' lists all")
+            raise JobError(f"no job '{job_id}' in this cluster; 'ce2de reindex list' shows all")
         return found
 
     def find_job(self, job_id: str) -> StoredJob | None:
@@ -141,24 +160,32 @@ class Ledger:
         written = self._put(_slice_key(record.job_id, record.number), record.to_source(), _condition(stored))
         return StoredSlice(written.seq_no, written.primary_term, record) if written else None
 
-    def claim(self, job_id: str, number: int, owner: str) -> StoredSlice | None:
+    def claimable(self, record: Slice, is_gone: Callable[[str], bool] | None = None) -> bool:
+        """Whether a slice has work left and nobody holds its lease."""
+        if record.state != RUNNING:
+            return record.state == WAITING
+        gone = record.owner is None or (is_gone is not None and is_gone(record.owner))
+        return gone or record.lease_until_s < self.now()
+
+    def orphans(self, records: Iterable[Slice]) -> list[Slice]:
+        """Slices whose worker let the lease run out."""
+        return [record for record in records if record.state == RUNNING and self.claimable(record)]
+
+    def claim(
+        self, stored: StoredSlice, owner: str, is_gone: Callable[[str], bool] | None = None
+    ) -> StoredSlice | None:
         """Take a slice's lease; ``None`` if there is nothing to do or somebody else is at it.
 
-        A slice that was taken `MAX_ATTEMPTS` times without moving its cursor is set aside as failed.
+        A slice whose worker died goes on in small pages, so that the document that killed it is found.
         """
-        stored = self.slice(job_id, number)
-        if not claimable(stored.slice):
+        record = stored.slice
+        mine = record.state == RUNNING and record.owner == owner  # it was interrupted, not killed
+        if not mine and not self.claimable(record, is_gone):
             return None
-        if stored.slice.attempts >= MAX_ATTEMPTS:
-            error = stored.slice.last_error or "its worker died each time"
-            self.change_slice(
-                stored, state=FAILED, owner=None, last_error=f"gave up after {MAX_ATTEMPTS} tries: {error}"
-            )
-            return None
-        attempts = stored.slice.attempts + 1
-        return self.change_slice(
-            stored, state=RUNNING, owner=owner, lease_until_s=lease_end(), attempts=attempts
-        )
+        changes: dict[str, Any] = {"state": RUNNING, "owner": owner, "lease_until_s": self.lease_end()}
+        if record.state == RUNNING and not mine:
+            changes |= after_death(record)
+        return self.change_slice(stored, **changes)
 
     def reset(self, job: Job) -> None:
         """Let failed slices and open-ended finished ones be taken again."""
@@ -166,7 +193,7 @@ class Ledger:
             reopen = record.state == FAILED or (record.state == DONE and record.range.upto is None)
             if reopen:
                 stored = self.slice(job.job_id, record.number)
-                self.change_slice(stored, state=WAITING, attempts=0, last_error=None, owner=None)
+                self.change_slice(stored, state=WAITING, deaths=0, last_error=None, owner=None)
 
     def forget(self, job: Job) -> None:
         """Remove a job and its slices."""
@@ -188,19 +215,15 @@ class Ledger:
         return Stored(answer["_seq_no"], answer["_primary_term"])
 
 
-def claimable(record: Slice) -> bool:
-    """Whether a slice has work left and nobody holds its lease."""
-    return record.state == WAITING or (record.state == RUNNING and record.lease_until_s < time.time())
+def after_death(record: Slice) -> dict[str, Any]:
+    """What changes in a slice whose worker died: one death more, and smaller pages for a while."""
+    page_limit = CAREFUL_PAGE if record.page_limit is None else 1
+    return {"deaths": record.deaths + 1, "page_limit": page_limit, "careful": CAREFUL_DOCUMENTS}
 
 
-def orphans(records: Iterable[Slice]) -> list[Slice]:
-    """Slices whose worker let the lease run out."""
-    return [record for record in records if record.state == RUNNING and claimable(record)]
-
-
-def lease_end() -> float:
-    """When a lease that is taken or renewed now runs out, in seconds since the epoch."""
-    return time.time() + LEASE_S
+def is_poisoned(record: Slice) -> bool:
+    """Whether the document after the cursor has killed as many workers as it may."""
+    return record.page_limit == 1 and record.deaths >= POISON_DEATHS
 
 
 def _job_key(job_id: str) -> str:

@@ -2,28 +2,31 @@
 
 The next page is read and the last one written while the present one is encoded. The cursor follows the
 writing, so a worker that dies at any moment loses nothing: its pages are written again, and the target keeps
-the newest version of each document.
+the newest version of each document. A slow writer holds up the encoder, and that the reader: at most one page
+waits at each step.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from opensearchpy import OpenSearch
 
-from ce2de_os.arrays import Embeddings
-from ce2de_os.errors import ArtifactMismatchError, BackendUnavailableError, Ce2deError
+from ce2de_os.errors import BackendUnavailableError, Ce2deError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
-from ce2de_os.index.bulk import BulkReport, WriteAction, write_documents
-from ce2de_os.index.documents import document_text
+from ce2de_os.index.bulk import BulkWriter, Refusal
+from ce2de_os.reindex import dead_letters
+from ce2de_os.reindex.dead_letters import DeadLetter
+from ce2de_os.reindex.embedding import DocumentEncoder, Embedded, check_fingerprint, embed
 from ce2de_os.reindex.job import DONE, FAILED, WAITING, Counts, Job
-from ce2de_os.reindex.ledger import Ledger, StoredSlice, lease_end
+from ce2de_os.reindex.ledger import Ledger, StoredSlice, is_poisoned
+from ce2de_os.reindex.orders import Orders
 from ce2de_os.reindex.source import SourceDocument, read_page
 
 logger = logging.getLogger(__name__)
@@ -35,16 +38,10 @@ PAGE_S = 2.0
 PAGE_BYTES = 4 * 1024 * 1024
 """Pages of an index with large documents shrink to about this much text."""
 
+HELD_S = 6.0
+"""A lease that its owner has not renewed for so long is waited for; a living worker renews it sooner."""
 
-class DocumentEncoder(Protocol):
-    """What the pipeline needs of an encoder; `ce2de_os.OnnxEncoder` is one."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Name of the vector space."""
-
-    def encode_documents(self, texts: list[str]) -> Embeddings:
-        """Encode texts to ``(B, D)`` float32."""
+IsGone = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -52,31 +49,25 @@ class Page:
     """Documents of a slice, encoded, with what it cost."""
 
     documents: list[SourceDocument]
-    actions: list[WriteAction]
-    counts: Counts
+    embedded: Embedded
 
 
 class LeaseLostError(Exception):
     """Somebody else took the slice over; what this worker wrote stays valid."""
 
 
-def check_fingerprint(job_id: str, wanted: str, encoder: DocumentEncoder) -> None:
-    """Refuse to mix two models' vectors.
-
-    Raises:
-        ArtifactMismatchError: the encoder is not the model that the job was started with.
-    """
-    if encoder.fingerprint != wanted:
-        raise ArtifactMismatchError(
-            f"job '{job_id}' was started with model {wanted[:12]}, this worker has "
-            f"{encoder.fingerprint[:12]}; set CE2DE_ARTIFACT to the job's model and restart the worker"
-        )
-
-
 def run_slice(
-    client: OpenSearch, encoder: DocumentEncoder, job_id: str, number: int, owner: str, budget_s: float
+    client: OpenSearch,
+    encoder: DocumentEncoder,
+    job_id: str,
+    number: int,
+    owner: str,
+    budget_s: float,
+    is_gone: IsGone | None = None,
 ) -> bool:
     """Work on a slice for about ``budget_s`` seconds; returns whether this worker has more to do on it.
+
+    ``is_gone`` tells whether an owner of a lease is known to be dead; ``None``: nobody is.
 
     Raises:
         ArtifactMismatchError: the encoder is not the job's.
@@ -86,7 +77,9 @@ def run_slice(
     ledger = Ledger(client)
     job = patiently(lambda: ledger.job(job_id)).job
     check_fingerprint(job_id, job.fingerprint, encoder)
-    stored = patiently(lambda: ledger.claim(job_id, number, owner))
+    if Orders(ledger, job).stop():
+        return False
+    stored = _claim(ledger, job_id, number, owner, is_gone)
     if stored is None:
         return False
     try:
@@ -101,6 +94,27 @@ def run_slice(
         raise
 
 
+def _claim(
+    ledger: Ledger, job_id: str, number: int, owner: str, is_gone: IsGone | None
+) -> StoredSlice | None:
+    """Take the lease, if need be after waiting for one that its owner does not renew any more.
+
+    The message may be the last that speaks of this slice: without waiting, a slice whose worker has died
+    could be forgotten.
+    """
+    held, since = -1, time.monotonic()
+    while True:
+        stored = patiently(lambda: ledger.slice(job_id, number))
+        claimed = patiently(lambda: ledger.claim(stored, owner, is_gone))  # noqa: B023 - called at once
+        if claimed is not None or stored.slice.state in (DONE, FAILED):
+            return claimed
+        if stored.slice.state == WAITING or held not in (-1, stored.seq_no):
+            return None  # somebody was faster, or renews the lease
+        held = stored.seq_no
+        left_s = stored.slice.lease_until_s - ledger.now()
+        time.sleep(max(0.2, min(left_s + 1, HELD_S if time.monotonic() - since < HELD_S else left_s + 1)))
+
+
 def _record_failure(ledger: Ledger, job_id: str, number: int, owner: str, error: str) -> None:
     stored = ledger.slice(job_id, number)
     if stored.slice.owner == owner:
@@ -113,26 +127,32 @@ class _SliceRun:
     ) -> None:
         self._client, self._encoder, self._ledger = client, encoder, ledger
         self._job, self._stored = job, stored
+        self._part = job.parts[stored.slice.range.part]
+        self._orders = Orders(ledger, job)
+        self._writer = BulkWriter(client, pipeline=job.pipeline)
         self._page_documents = FIRST_PAGE
+        self._started_s, self._done = time.monotonic(), 0
 
     def run(self, budget_s: float) -> bool:
         upto = self._upper_bound()
         deadline = time.monotonic() + budget_s
-        with ThreadPoolExecutor(2) as pool:
+        if is_poisoned(self._stored.slice):
+            self._set_killer_aside(upto)
+        with ThreadPoolExecutor(2) as pool, self._writer:
             complete = self._pages(pool, upto, deadline)
         if complete:
-            self._change(state=DONE, owner=None, cursor=upto)
+            self._change(state=DONE, owner=None, cursor=upto, docs_per_s=0.0)
         else:
             self._change(state=WAITING, owner=None)
-        return not complete
+        return not complete and not self._orders.stop()
 
     def _upper_bound(self) -> int:
         """The last ``_seq_no`` of this run, read before the refresh so that all up to it are visible."""
         bounds = self._stored.slice.range
         if bounds.upto is not None:
             return bounds.upto
-        checkpoint = patiently(lambda: admin.checkpoints(self._client, self._job.source))[bounds.shard]
-        patiently(lambda: admin.refresh(self._client, self._job.source))
+        checkpoint = patiently(lambda: admin.checkpoints(self._client, self._part.source))[bounds.shard]
+        patiently(lambda: admin.refresh(self._client, self._part.source))
         return max(checkpoint, self._stored.slice.cursor)
 
     def _pages(self, pool: ThreadPoolExecutor, upto: int, deadline: float) -> bool:
@@ -142,66 +162,99 @@ class _SliceRun:
         while True:
             documents, read_s, size = reading.result()
             last_page = len(documents) < size
-            in_time = time.monotonic() < deadline
+            in_time = time.monotonic() < deadline and not self._orders.stop()
+            if self._stored.slice.page_limit == 1 and writing is not None:
+                writing.result()  # alone in hand, so that the ledger tells exactly who kills
             if documents and not last_page and in_time:
                 reading = pool.submit(self._read, documents[-1].seq_no, upto)
             page = self._encode(documents, read_s)
             if writing is not None:
                 writing.result()
             writing = pool.submit(self._write, page) if documents else None
+            self._orders.wait(self._done, self._started_s)
             if last_page or not in_time:
                 if writing is not None:
                     writing.result()
                 return last_page
 
     def _read(self, after: int, upto: int) -> tuple[list[SourceDocument], float, int]:
-        started, size = time.monotonic(), self._page_documents
+        started, size = time.monotonic(), self._page_size()
         shard = self._stored.slice.range.shard
-        documents = patiently(lambda: read_page(self._client, self._job.source, shard, after, upto, size))
+        documents = patiently(lambda: read_page(self._client, self._part.source, shard, after, upto, size))
         return documents, time.monotonic() - started, size
+
+    def _page_size(self) -> int:
+        rate = self._orders.docs_per_s()
+        limits = [self._page_documents, self._stored.slice.page_limit or LARGEST_PAGE]
+        if rate is not None:
+            limits.append(max(1, int(rate * PAGE_S)))
+        return min(limits)
 
     def _encode(self, documents: list[SourceDocument], read_s: float) -> Page:
         started = time.monotonic()
-        texts = [document_text(document.source, self._job.text_fields) for document in documents]
-        wanted = [position for position, text in enumerate(texts) if text]
-        embeddings = self._encoder.encode_documents([texts[position] for position in wanted])
-        vectors = dict(zip(wanted, vector_values(embeddings), strict=True))
-        actions = [
-            self._action(document, vectors.get(position)) for position, document in enumerate(documents)
-        ]
+        embedded = embed(self._client, self._encoder, self._job, self._part, documents)
         encode_s = time.monotonic() - started
-        self._page_documents = next_page_size(texts, encode_s)
-        counts = Counts(
-            documents=len(documents),
-            embedded=len(wanted),
-            without_text=len(documents) - len(wanted),
-            read_s=read_s,
-            encode_s=encode_s,
+        chars = sum(len(text) for document in documents for text in _texts(document.source))
+        self._page_documents = next_page_size(len(documents), chars, encode_s)
+        return Page(
+            documents,
+            embedded._replace(counts=embedded.counts + Counts(read_s=read_s, encode_s=encode_s)),
         )
-        return Page(documents, actions, counts)
-
-    def _action(self, document: SourceDocument, vector: list[float] | None) -> WriteAction:
-        source = {key: value for key, value in document.source.items() if key != self._job.vector_field}
-        if vector is not None:
-            source[self._job.vector_field] = vector
-        return WriteAction(document.doc_id, document.version, document.routing, source)
 
     def _write(self, page: Page) -> None:
         started = time.monotonic()
-        report = patiently(lambda: write_documents(self._client, self._job.target, page.actions))
-        counts = self._stored.slice.counts + page.counts
+        report = patiently(lambda: self._writer.write(self._part.target, page.embedded.actions))
+        self._set_aside(page.documents, report.refused)
+        counts = self._stored.slice.counts + page.embedded.counts
         counts += Counts(
             already_newer=report.already_newer,
             refused=len(report.refused),
+            rejected=report.rejected,
             write_s=time.monotonic() - started,
         )
+        self._done += len(page.documents)
+        self._advance(page.documents[-1].seq_no, len(page.documents), counts, _refusals(report.refused))
+
+    def _advance(self, cursor: int, documents: int, counts: Counts, error: str | None) -> None:
+        record = self._stored.slice
+        careful = max(0, record.careful - documents)
+        elapsed_s = time.monotonic() - self._started_s
         self._change(
-            cursor=page.documents[-1].seq_no,
-            lease_until_s=lease_end(),
-            attempts=0,
+            cursor=cursor,
+            lease_until_s=self._ledger.lease_end(),
+            deaths=0,
+            careful=careful,
+            page_limit=record.page_limit if careful else None,
+            docs_per_s=self._done / elapsed_s if elapsed_s > 0 else 0.0,
             counts=counts,
-            last_error=_refusals(report) or self._stored.slice.last_error,
+            last_error=error or record.last_error,
         )
+
+    def _set_aside(self, documents: Sequence[SourceDocument], refused: Sequence[Refusal]) -> None:
+        routing = {document.doc_id: document.routing for document in documents}
+        now = self._ledger.now()
+        found = [
+            DeadLetter(
+                self._job.job_id, self._stored.slice.range.part, self._part.source, refusal.doc_id,
+                routing.get(refusal.doc_id), refusal.status, refusal.kind, refusal.reason, now,
+            )
+            for refusal in refused
+        ]  # fmt: skip
+        patiently(lambda: dead_letters.add(self._client, found))
+
+    def _set_killer_aside(self, upto: int) -> None:
+        """Pass over the next document, which has killed every worker that read it."""
+        record = self._stored.slice
+        documents = patiently(
+            lambda: read_page(self._client, self._part.source, record.range.shard, record.cursor, upto, 1)
+        )
+        if not documents:
+            return
+        reason = f"{record.deaths} workers died of it"
+        refusal = Refusal(documents[0].doc_id, 0, dead_letters.KILLER, reason)
+        self._set_aside(documents, [refusal])
+        counts = record.counts + Counts(documents=1, refused=1)
+        self._advance(documents[0].seq_no, 1, counts, _refusals([refusal]))
 
     def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Slice
         stored = patiently(lambda: self._ledger.change_slice(self._stored, **changes))
@@ -210,23 +263,22 @@ class _SliceRun:
         self._stored = stored
 
 
-def next_page_size(texts: list[str], encode_s: float) -> int:
-    """How many documents to read next, after a page with ``texts`` took ``encode_s`` seconds to encode."""
-    if not texts:
+def next_page_size(documents: int, chars: int, encode_s: float) -> int:
+    """How many documents to read next, after a page of ``chars`` characters took ``encode_s`` seconds."""
+    if not documents:
         return FIRST_PAGE
-    by_time = len(texts) * PAGE_S / max(encode_s, 1e-3)
-    by_size = len(texts) * PAGE_BYTES / max(1, sum(map(len, texts)))
+    by_time = documents * PAGE_S / max(encode_s, 1e-3)
+    by_size = documents * PAGE_BYTES / max(1, chars)
     return max(1, min(LARGEST_PAGE, int(by_time), int(by_size)))
 
 
-def vector_values(embeddings: Embeddings) -> list[list[float]]:
-    """Rows as JSON numbers with six decimals: half the bytes of the full ones, the same ranking."""
-    values: list[list[float]] = np.round(embeddings.astype(np.float64), 6).tolist()
-    return values
+def _texts(source: Any) -> list[str]:  # noqa: ANN401 - any JSON value
+    """The strings at the top of a document, which tell how large it is."""
+    return [value for value in source.values() if isinstance(value, str)]
 
 
-def _refusals(report: BulkReport) -> str | None:
-    if not report.refused:
+def _refusals(refused: Sequence[Refusal]) -> str | None:
+    if not refused:
         return None
-    first = report.refused[0]
-    return f"{len(report.refused)} documents refused, the first is '{first.doc_id}': {first.reason}"
+    first = refused[0]
+    return f"{len(refused)} documents refused, the first is '{first.doc_id}': {first.reason}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
@@ -14,8 +14,9 @@ class SourceDocument(NamedTuple):
     """A document as the source holds it; ``routing`` is ``None`` if it has none of its own."""
 
     doc_id: str
+    shard: int
     seq_no: int
-    version: int
+    primary_term: int
     routing: str | None
     source: dict[str, Any]
 
@@ -31,7 +32,6 @@ def read_page(
         "size": size,
         "query": {"range": {"_seq_no": {"gt": after, "lte": upto}}},
         "sort": [{"_seq_no": "asc"}],
-        "version": True,
         "seq_no_primary_term": True,
         "track_total_hits": False,
     }
@@ -42,8 +42,22 @@ def read_page(
             # A partial answer would lose documents without a word.
             params={"preference": f"_shards:{shard}", "allow_partial_search_results": "false"},
         )
-    return [_document(hit) for hit in answer["hits"]["hits"]]
+    return [_document(shard, hit) for hit in answer["hits"]["hits"]]
 
 
-def _document(hit: Mapping[str, Any]) -> SourceDocument:
-    return SourceDocument(hit["_id"], hit["_seq_no"], hit["_version"], hit.get("_routing"), hit["_source"])
+def read_documents_by_id(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> list[SourceDocument]:
+    """The documents of these ids that are there, in any order; their shard is not known (-1)."""
+    body = {
+        "size": len(doc_ids),
+        "query": {"ids": {"values": list(doc_ids)}},
+        "seq_no_primary_term": True,
+    }
+    with backend_errors(f"read '{index}'"):
+        answer = client.search(index=index, body=body, params={"allow_partial_search_results": "false"})
+    return [_document(-1, hit) for hit in answer["hits"]["hits"]]
+
+
+def _document(shard: int, hit: Mapping[str, Any]) -> SourceDocument:
+    return SourceDocument(
+        hit["_id"], shard, hit["_seq_no"], hit["_primary_term"], hit.get("_routing"), hit["_source"]
+    )

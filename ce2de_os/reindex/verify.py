@@ -1,9 +1,9 @@
-"""Verification: decides whether the alias may move to the target."""
+"""Verification: decides whether the alias may move to the targets."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,9 +13,9 @@ from opensearchpy import OpenSearch
 from ce2de_os.arrays import cosine
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
-from ce2de_os.index.documents import document_text
-from ce2de_os.reindex.job import Job
-from ce2de_os.reindex.pipeline import DocumentEncoder
+from ce2de_os.reindex import dead_letters
+from ce2de_os.reindex.embedding import DocumentEncoder
+from ce2de_os.reindex.job import Job, Part
 
 MIN_COSINE = 0.999
 """Least cosine between a stored vector and the same text encoded again."""
@@ -36,10 +36,24 @@ _ALWAYS_FAST_MS = 200.0
 
 @dataclass
 class VerifyReport:
-    """What was found; the target passes if ``problems`` is empty."""
+    """What was found; the targets pass if ``problems`` is empty.
+
+    Attributes:
+        source_documents: in all sources; ``target_documents`` likewise.
+        moving: operations of live writes that the targets do not have yet; counts may differ by as many.
+        refused: documents in the dead-letter index, which the targets lack.
+        without_vector: documents that have no text.
+        sampled: vectors that were computed again.
+        min_cosine: the least cosine to them, ``None`` if there was no vector.
+        agreement: mean share of the ten best BM25 hits in common, ``None`` if there was no text.
+        source_p50_ms: median time of a BM25 search; ``target_p50_ms`` likewise.
+        problems: what stands against moving the alias.
+    """
 
     source_documents: int = 0
     target_documents: int = 0
+    moving: int = 0
+    refused: int = 0
     without_vector: int = 0
     sampled: int = 0
     min_cosine: float | None = None
@@ -53,91 +67,128 @@ class VerifyReport:
         return asdict(self)
 
 
-def verify(client: OpenSearch, encoder: DocumentEncoder, job: Job) -> VerifyReport:
-    """Compare source and target: counts, a sample of vectors, BM25 results and latency.
+def verify(
+    client: OpenSearch,
+    encoder: DocumentEncoder,
+    job: Job,
+    lag: Callable[[], int],
+    accept_refused: bool = False,
+) -> VerifyReport:
+    """Compare sources and targets: counts, a sample of vectors, BM25 results and latency.
 
-    Both indexes must have been refreshed.
+    All must have been refreshed. ``lag`` tells how many operations of the sources the targets have not seen;
+    it is asked after counting, so that live writes explain a difference and lost documents do not hide in it.
     """
-    report = VerifyReport()
-    _check_counts(client, job, report)
-    _check_vectors(client, encoder, job, report)
-    _check_results(client, job, report)
+    report = VerifyReport(refused=dead_letters.count(client, job.job_id))
+    if report.refused and not accept_refused:
+        report.problems.append(
+            f"{report.refused} documents were refused; see: ce2de reindex dlq list {job.job_id}"
+        )
+    _check_counts(client, job, report, lag)
+    for part in job.parts:
+        _check_vectors(client, encoder, job, part, report)
+        if job.mode == "copy":
+            _check_results(client, job, part, report)
     return report
 
 
-def _check_counts(client: OpenSearch, job: Job, report: VerifyReport) -> None:
-    report.source_documents = admin.count(client, job.source)
-    report.target_documents = admin.count(client, job.target)
-    missing = report.source_documents - report.target_documents
-    if missing > 0:
-        report.problems.append(f"{missing} documents of '{job.source}' are missing in '{job.target}'")
-    if missing < 0:
-        report.problems.append(
-            f"'{job.target}' has {-missing} documents more than '{job.source}': deleted there meanwhile? "
-            "delete the target and start again"
-        )
+def _check_counts(client: OpenSearch, job: Job, report: VerifyReport, lag: Callable[[], int]) -> None:
+    counts = [
+        (part, admin.count(client, part.source), admin.count(client, part.target)) for part in job.parts
+    ]
+    report.moving = lag()
+    report.source_documents = sum(source for _, source, _ in counts)
+    report.target_documents = sum(target for _, _, target in counts)
+    for part, source, target in counts:
+        missing = source - target
+        if missing > report.moving + report.refused:
+            report.problems.append(f"{missing} documents of '{part.source}' are missing in '{part.target}'")
+        if -missing > report.moving:
+            report.problems.append(f"'{part.target}' has {-missing} documents more than '{part.source}'")
 
 
-def _check_vectors(client: OpenSearch, encoder: DocumentEncoder, job: Job, report: VerifyReport) -> None:
-    has_vector = {"exists": {"field": job.vector_field}}
-    bare = _sample(client, job, {"bool": {"must_not": [has_vector]}})
-    report.without_vector = admin.count(client, job.target, {"bool": {"must_not": [has_vector]}})
-    forgotten = [hit["_id"] for hit in bare if document_text(hit["_source"], job.text_fields)]
-    if forgotten:
-        report.problems.append(f"document '{forgotten[0]}' and perhaps others have text but no vector")
-    hits = _sample(client, job, has_vector)
-    report.sampled = len(hits)
+def _check_vectors(
+    client: OpenSearch, encoder: DocumentEncoder, job: Job, part: Part, report: VerifyReport
+) -> None:
+    has_vector = _has_vector(job)
+    without = {"bool": {"must_not": [has_vector]}}
+    report.without_vector += admin.count(client, part.target, without)
+    bare = [hit for hit in _sample(client, part.target, without) if job.text.text_of(hit["_source"])]
+    if len(bare) > report.moving + report.refused:
+        report.problems.append(f"document '{bare[0]['_id']}' and perhaps others have text but no vector")
+    hits = _sample(client, part.target, has_vector)
+    report.sampled += len(hits)
     if not hits:
         return
-    stored = np.array([hit["_source"][job.vector_field] for hit in hits], dtype=np.float32)
-    again = encoder.encode_documents([document_text(hit["_source"], job.text_fields) for hit in hits])
-    report.min_cosine = float(cosine(stored, again).min())
-    if report.min_cosine < MIN_COSINE:
+    stored = np.array([_first_vector(hit["_source"][job.vector.name]) for hit in hits], dtype=np.float32)
+    texts = [_first_text(job, hit["_source"]) for hit in hits]
+    again = np.array(job.vector.encode(encoder.encode_documents(texts)), dtype=np.float32)
+    least = float(cosine(stored, again).min())
+    report.min_cosine = min(least, report.min_cosine if report.min_cosine is not None else least)
+    if least < MIN_COSINE:
         report.problems.append(
-            f"a stored vector differs from its text encoded again: cosine {report.min_cosine:.4f}, "
+            f"a vector stored in '{part.target}' differs from its text encoded again: cosine {least:.4f}, "
             f"at least {MIN_COSINE} expected"
         )
 
 
-def _sample(client: OpenSearch, job: Job, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _has_vector(job: Job) -> dict[str, Any]:
+    name = job.vector.name
+    if job.text.passages is None:
+        return {"exists": {"field": name}}
+    return {"nested": {"path": name, "query": {"exists": {"field": f"{name}.vector"}}}}
+
+
+def _first_vector(value: Any) -> list[float]:  # noqa: ANN401 - any JSON value
+    """The vector, or that of the first passage."""
+    vector: list[float] = value[0]["vector"] if isinstance(value[0], Mapping) else value
+    return vector
+
+
+def _first_text(job: Job, source: Mapping[str, Any]) -> str:
+    text, value = job.text.text_of(source), source[job.vector.name]
+    return text[value[0]["start"] : value[0]["end"]] if isinstance(value[0], Mapping) else text
+
+
+def _sample(client: OpenSearch, index: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
     scored = {"function_score": {"query": query, "random_score": {"seed": _SEED, "field": "_seq_no"}}}
-    with backend_errors(f"sample '{job.target}'"):
-        answer = client.search(index=job.target, body={"size": _SAMPLE, "query": scored})
+    with backend_errors(f"sample '{index}'"):
+        answer = client.search(index=index, body={"size": _SAMPLE, "query": scored})
     hits: list[dict[str, Any]] = answer["hits"]["hits"]
     return hits
 
 
-def _check_results(client: OpenSearch, job: Job, report: VerifyReport) -> None:
-    queries = _sample_queries(client, job)
+def _check_results(client: OpenSearch, job: Job, part: Part, report: VerifyReport) -> None:
+    queries = _sample_queries(client, job, part)
     if not queries:
         return
     shared: list[float] = []
-    times: dict[str, list[float]] = {job.source: [], job.target: []}
+    times: dict[str, list[float]] = {part.source: [], part.target: []}
     for query in queries:
         best: dict[str, dict[str, float]] = {}
-        for index in (job.source, job.target):
+        for index in (part.source, part.target):
             took, best[index] = _best(client, index, job, query)
             times[index].append(took)
-        shared.append(agreement(best[job.source], best[job.target]))
-    report.agreement = statistics.fmean(shared)
-    report.source_p50_ms = statistics.median(times[job.source])
-    report.target_p50_ms = statistics.median(times[job.target])
+        shared.append(agreement(best[part.source], best[part.target]))
+    report.agreement = min(
+        statistics.fmean(shared), report.agreement if report.agreement is not None else 1.0
+    )
+    report.source_p50_ms = statistics.median(times[part.source])
+    report.target_p50_ms = statistics.median(times[part.target])
     if report.agreement < MIN_AGREEMENT:
         report.problems.append(
-            f"source and target agree on {report.agreement:.0%} of the best BM25 hits, "
+            f"'{part.source}' and '{part.target}' agree on {report.agreement:.0%} of the best BM25 hits, "
             f"at least {MIN_AGREEMENT:.0%} expected"
         )
     if report.target_p50_ms > max(_ALWAYS_FAST_MS, MAX_SLOWDOWN * report.source_p50_ms):
         report.problems.append(
-            f"BM25 takes {report.target_p50_ms:.0f} ms in the target, "
-            f"{report.source_p50_ms:.0f} ms in the source"
+            f"BM25 takes {report.target_p50_ms:.0f} ms in '{part.target}', "
+            f"{report.source_p50_ms:.0f} ms in '{part.source}'"
         )
 
 
-def _sample_queries(client: OpenSearch, job: Job) -> list[str]:
-    texts = [
-        document_text(hit["_source"], job.text_fields) for hit in _sample(client, job, {"match_all": {}})
-    ]
+def _sample_queries(client: OpenSearch, job: Job, part: Part) -> list[str]:
+    texts = [job.text.text_of(hit["_source"]) for hit in _sample(client, part.target, {"match_all": {}})]
     return [_as_query(text) for text in texts if text][:_QUERIES]
 
 
@@ -162,7 +213,7 @@ def agreement(expected: Mapping[str, float], found: Mapping[str, float]) -> floa
 
 
 def _best(client: OpenSearch, index: str, job: Job, query: str) -> tuple[float, dict[str, float]]:
-    match = {"multi_match": {"query": query, "fields": list(job.text_fields), "lenient": True}}
+    match = {"multi_match": {"query": query, "fields": list(job.text.fields), "lenient": True}}
     body = {"size": 10, "query": match, "_source": False}
     with backend_errors(f"search '{index}'"):
         answer = client.search(index=index, body=body)

@@ -17,9 +17,8 @@ from opensearchpy import OpenSearch
 
 from ce2de_os import OnnxEncoder
 from ce2de_os.local.servers import Endpoints, LocalServers
-from ce2de_os.reindex import service
 from ce2de_os.reindex.job import DONE
-from ce2de_os.reindex.service import JobStatus
+from ce2de_os.reindex.status import JobStatus, status
 from tests.integration.indexes import articles, assert_same_documents, create_index
 
 LONG = "It goes on with many plain words about the same matter, so that a worker has something to do. " * 6
@@ -100,7 +99,7 @@ def start_detached(ce2de: Run, source: str) -> str:
 def wait_for(client: OpenSearch, job_id: str, reached: Callable[[JobStatus], bool]) -> JobStatus:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        found = service.status(client, job_id)
+        found = status(client, job_id)
         if reached(found):
             return found
         time.sleep(0.2)
@@ -134,12 +133,12 @@ def test_two_workers_do_a_job_that_the_cli_follows(
     report = json.loads(done.stdout)
     assert report["state"] == "done"
     assert report["report"]["min_cosine"] >= 0.999
-    found = service.status(client, report["job_id"])
+    found = status(client, report["job_id"])
     assert_complete(client, index_name, found)
     told = ce2de("reindex", "status", report["job_id"])
     assert told.returncode == 0
     assert "3,000 of 3,000 documents" in told.stdout
-    assert report["job_id"] in ce2de("reindex", "status").stdout
+    assert report["job_id"] in ce2de("reindex", "list").stdout
 
 
 def test_a_worker_killed_in_mid_slice(
@@ -150,7 +149,7 @@ def test_a_worker_killed_in_mid_slice(
     wait_for(client, job_id, has_begun)
     os.killpg(victim.pid, signal.SIGKILL)
     follow(ce2de, long_articles)
-    assert_complete(client, long_articles, service.status(client, job_id))
+    assert_complete(client, long_articles, status(client, job_id))
 
 
 def test_a_worker_process_killed_in_mid_slice_is_replaced(
@@ -163,7 +162,7 @@ def test_a_worker_process_killed_in_mid_slice_is_replaced(
     children = subprocess.run(["pgrep", "-P", str(worker.pid)], capture_output=True, text=True, check=True)
     os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
     follow(ce2de, long_articles)
-    assert_complete(client, long_articles, service.status(client, job_id))
+    assert_complete(client, long_articles, status(client, job_id))
 
 
 def test_opensearch_stopped_for_20_s_in_mid_job(
@@ -188,7 +187,7 @@ def test_redis_stopped_in_mid_job(
     time.sleep(3)
     servers.start_redis()
     follow(ce2de, long_articles)
-    assert_complete(client, long_articles, service.status(client, job_id))
+    assert_complete(client, long_articles, status(client, job_id))
 
 
 def test_ctrl_c_detaches_and_the_workers_go_on(
@@ -223,7 +222,7 @@ def test_redis_down_at_start(client: OpenSearch, index_name: str, ce2de: Run) ->
 
 
 def test_opensearch_down_at_start(ce2de: Run) -> None:
-    for command in (("start", "any", "--text-fields", "a", "--alias", "b"), ("status",), ("status", "job")):
+    for command in (("start", "any", "--text-fields", "a", "--alias", "b"), ("list",), ("status", "job")):
         done = ce2de("reindex", *command, CE2DE_OPENSEARCH_URL="http://127.0.0.1:1")
         assert_one_line_error(done, "OpenSearch does not answer")
 

@@ -7,20 +7,19 @@ import pytest
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, render, target_body
+from ce2de_os.index.vector_field import VectorField
 
 METADATA = IndexMetadata("vec", ("title",), "f" * 64, 8, "tiny", "articles")
 
 
 def test_holes_keep_their_types_as_keys_and_values() -> None:
-    field = render("vector_index", {"vector_field": "vec", "dim": 8, "engine": "lucene"})["mappings"][
-        "properties"
-    ]
-    assert field["vec"]["dimension"] == 8
-    assert field["vec"]["method"]["engine"] == "lucene"
+    fields = render("vector_properties", {"vector_field": "vec", "vector": {"m": 8}, "hash_field": "h"})
+    assert fields["vec"] == {"m": 8}
+    assert fields["h"]["type"] == "keyword"
 
 
 def test_a_hole_without_value_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"\$vector_field"):
+    with pytest.raises(ConfigError, match=r"\$properties"):
         render("vector_index", {})
 
 
@@ -35,7 +34,7 @@ def test_target_carries_settings_analyzers_and_mappings_over() -> None:
         "default_pipeline": "enrich",
     }
     mappings = {"_meta": {"owner": "me"}, "dynamic": "strict", "properties": {"title": {"type": "text"}}}
-    body = target_body(settings, mappings, METADATA, "lucene")
+    body = target_body(settings, mappings, METADATA, VectorField(8, "vec"), "vec_hash")
     assert body["settings"]["index.number_of_shards"] == "3"
     assert body["settings"]["index.analysis.analyzer.mine.type"] == "standard"
     assert body["settings"]["index.number_of_replicas"] == 0
@@ -43,7 +42,8 @@ def test_target_carries_settings_analyzers_and_mappings_over() -> None:
         body["settings"]
     )
     assert body["mappings"]["dynamic"] == "strict"
-    assert set(body["mappings"]["properties"]) == {"title", "vec"}
+    assert set(body["mappings"]["properties"]) == {"title", "vec", "vec_hash"}
+    assert body["mappings"]["properties"]["vec"]["dimension"] == 8
     assert body["mappings"]["_meta"]["owner"] == "me"
     assert fields_from(body["mappings"]) == (METADATA,)
     json.dumps(body)

@@ -1,0 +1,266 @@
+"""``ce2de reindex pause, resume, throttle, cancel, verify, cutover, rollback, sync, clean``."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from ce2de_os.cli.options import broker_option, connection_options, json_option
+from ce2de_os.cli.reindex_output import show, task_queue
+from ce2de_os.config import Settings
+
+if TYPE_CHECKING:
+    from ce2de_os.reindex.verify import VerifyReport
+
+SYNC_S = 2.0
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+_JOB = click.argument("job_id", metavar="JOB")
+
+
+def add_to(group: click.Group) -> None:
+    """Put these commands into ``ce2de reindex``."""
+    for each in (pause, resume, throttle, cancel, verify, cutover, rollback, sync, clean):
+        group.add_command(each)
+
+
+@click.command()
+@_JOB
+@connection_options
+@json_option
+def pause(job_id: str, settings: Settings, as_json: bool) -> None:
+    """Let the workers of JOB stop after the pages in hand; nothing is lost.
+
+    \b
+        ce2de reindex pause articles-1a2b3c4d
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+    from ce2de_os.reindex.status import status
+
+    client = connect(settings.opensearch)
+    operate.pause(client, job_id)
+    click.echo(f"Paused; go on with: ce2de reindex resume {job_id}", err=True)
+    show(status(client, job_id), as_json)
+
+
+@click.command()
+@_JOB
+@broker_option
+@connection_options
+@json_option
+def resume(job_id: str, broker_url: str | None, settings: Settings, as_json: bool) -> None:
+    """Go on with a paused JOB, or with one whose messages were lost with Redis.
+
+    \b
+        ce2de reindex resume articles-1a2b3c4d
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+    from ce2de_os.reindex.status import status
+
+    client = connect(settings.opensearch)
+    operate.resume(client, task_queue(broker_url or settings.broker_url), job_id)
+    show(status(client, job_id), as_json)
+
+
+@click.command()
+@_JOB
+@click.option("--docs-per-second", type=float, help="Most documents a second, over all workers.")
+@click.option("--no-limit", is_flag=True, help="As many as the cluster takes.")
+@connection_options
+@json_option
+def throttle(
+    job_id: str, docs_per_second: float | None, no_limit: bool, settings: Settings, as_json: bool
+) -> None:
+    """Slow JOB down, or let it run again; workers follow within seconds.
+
+    \b
+        ce2de reindex throttle articles-1a2b3c4d --docs-per-second 50
+        ce2de reindex throttle articles-1a2b3c4d --no-limit
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+    from ce2de_os.reindex.status import status
+
+    if no_limit == (docs_per_second is not None):
+        raise click.UsageError("name one of --docs-per-second and --no-limit")
+    client = connect(settings.opensearch)
+    operate.throttle(client, job_id, docs_per_second)
+    show(status(client, job_id), as_json)
+
+
+@click.command()
+@_JOB
+@_YES
+@connection_options
+@json_option
+def cancel(job_id: str, yes: bool, settings: Settings, as_json: bool) -> None:
+    """End JOB without moving the alias; 'start' can take it up again, 'clean' removes what it made.
+
+    \b
+        ce2de reindex cancel articles-1a2b3c4d --yes
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+    from ce2de_os.reindex.status import status
+
+    client = connect(settings.opensearch)
+    if not yes:
+        click.confirm(f"Cancel job {job_id}?", abort=True, err=True)
+    operate.cancel(client, job_id)
+    show(status(client, job_id), as_json)
+
+
+@click.command()
+@_JOB
+@connection_options
+@json_option
+def verify(job_id: str, settings: Settings, as_json: bool) -> None:
+    """Compare source and target of JOB: counts, vectors computed again, BM25 results, latency.
+
+    Exits with 1 if something stands against moving the alias.
+
+    \b
+        ce2de reindex verify articles-1a2b3c4d --json
+    """
+    from ce2de_os.encoder import OnnxEncoder
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+
+    client = connect(settings.opensearch)
+    report = operate.verify_job(client, OnnxEncoder(settings.artifact, threads=settings.threads), job_id)
+    click.echo(json.dumps(report.to_source(), indent=2) if as_json else _told(report))
+    if report.problems:
+        raise SystemExit(1)
+
+
+@click.command()
+@_JOB
+@click.option("--accept-refused", is_flag=True, help="Move the alias although documents were refused.")
+@connection_options
+@json_option
+def cutover(job_id: str, accept_refused: bool, settings: Settings, as_json: bool) -> None:
+    """Catch JOB up with the latest writes, verify it once more, and move the alias in one request.
+
+    For jobs that were started with --hold, that failed a verification, or that were rolled back.
+
+    \b
+        ce2de reindex cutover articles-1a2b3c4d
+    """
+    from ce2de_os.encoder import OnnxEncoder
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+    from ce2de_os.reindex.status import status
+
+    client = connect(settings.opensearch)
+    encoder = OnnxEncoder(settings.artifact, threads=settings.threads)
+    job = operate.cutover(client, encoder, job_id, f"{socket.gethostname()}:{os.getpid()}", accept_refused)
+    where = f"'{job.alias}' points to {', '.join(job.targets)}" if job.alias else f"{job.target} answers"
+    click.echo(f"{where}; to go back: ce2de reindex rollback {job_id}", err=True)
+    show(status(client, job_id), as_json)
+
+
+@click.command()
+@_JOB
+@_YES
+@connection_options
+@json_option
+def rollback(job_id: str, yes: bool, settings: Settings, as_json: bool) -> None:
+    """Let JOB's alias point where it pointed before, in one request; the new index stays.
+
+    Documents that applications have written to the new index since the cutover are not copied back.
+
+    \b
+        ce2de reindex rollback articles-1a2b3c4d --yes
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import cutover as moving
+    from ce2de_os.reindex.status import status
+
+    client = connect(settings.opensearch)
+    if not yes:
+        click.confirm(
+            f"Roll job {job_id} back? What was written to the new index since stays there only.",
+            abort=True,
+            err=True,
+        )
+    moving.rollback(client, job_id)
+    show(status(client, job_id), as_json)
+
+
+@click.command()
+@_JOB
+@click.option("--once", is_flag=True, help="End as soon as the target has caught up.")
+@broker_option
+@connection_options
+@json_option
+def sync(job_id: str, once: bool, broker_url: str | None, settings: Settings, as_json: bool) -> None:
+    """Keep JOB's target up to date with live writes and deletes until Ctrl-C; workers do the work.
+
+    \b
+        ce2de reindex sync articles-1a2b3c4d
+        ce2de reindex sync articles-1a2b3c4d --once && ce2de reindex cutover articles-1a2b3c4d
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+
+    client = connect(settings.opensearch)
+    queue = task_queue(broker_url or settings.broker_url)
+    try:
+        for state in operate.sync(client, queue, job_id):
+            told = {"lag": state.lag, "removed": state.removed}
+            line = f"{state.lag:,} operations behind; {state.removed:,} deleted documents removed"
+            click.echo(json.dumps(told) if as_json else line)
+            if once and state.lag == 0:
+                return
+            time.sleep(SYNC_S)
+    except KeyboardInterrupt:
+        click.echo("\nStopped; what was written is in the target.", err=True)
+
+
+@click.command()
+@_JOB
+@click.option("--target", is_flag=True, help="Delete the indices that it filled, unless an alias is there.")
+@click.option("--source", is_flag=True, help="Delete the indices that it replaced: no rollback after that.")
+@_YES
+@connection_options
+@json_option
+def clean(job_id: str, target: bool, source: bool, yes: bool, settings: Settings, as_json: bool) -> None:
+    """Forget an ended JOB: its records and its dead letters, and indices if asked for.
+
+    \b
+        ce2de reindex clean articles-1a2b3c4d --source --yes
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+    from ce2de_os.reindex.ledger import Ledger
+
+    client = connect(settings.opensearch)
+    job = Ledger(client).job(job_id).job
+    names = [*(job.targets if target else ()), *((part.source for part in job.parts) if source else ())]
+    if not yes:
+        what = f" and delete {', '.join(names)}" if names else ""
+        click.confirm(f"Forget job {job_id}{what}?", abort=True, err=True)
+    deleted = operate.clean(client, job_id, targets=target, sources=source)
+    click.echo(json.dumps({"job_id": job_id, "deleted": deleted}) if as_json else f"Forgot job {job_id}.")
+
+
+def _told(report: VerifyReport) -> str:
+    cosine = "none" if report.min_cosine is None else f"{report.min_cosine:.4f}"
+    lines = [
+        f"documents: {report.source_documents:,} in the source, {report.target_documents:,} in the target, "
+        f"{report.moving:,} operations on their way, {report.refused:,} refused",
+        f"vectors: {report.sampled} computed again, least cosine {cosine}; "
+        f"{report.without_vector:,} documents without text",
+    ]
+    if report.agreement is not None:
+        lines.append(
+            f"BM25: {report.agreement:.0%} of the best hits agree; "
+            f"median {report.source_p50_ms:.0f} ms in the source, {report.target_p50_ms:.0f} ms in the target"
+        )
+    return "\n".join([*lines, *(f"problem: {problem}" for problem in report.problems or ["none"])])

@@ -1,0 +1,42 @@
+"""What the commands of ``ce2de reindex`` share: the queue, and a job's status on the terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ce2de_os.reindex.status import JobStatus
+    from workers.queue import CeleryQueue
+
+
+def task_queue(broker_url: str) -> CeleryQueue:
+    """The queue to the workers, after one look whether Redis answers.
+
+    Raises:
+        BrokerUnavailableError: it does not.
+        MissingExtraError: Celery is not installed.
+    """
+    from ce2de_os.errors import MissingExtraError
+
+    try:
+        from workers.queue import CeleryQueue
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("worker", error.name) from error
+    queue = CeleryQueue(broker_url)
+    queue.check()
+    return queue
+
+
+def show(found: JobStatus, as_json: bool) -> None:
+    """Print a status; a failed job ends the command with 1."""
+    from ce2de_os.cli.progress import status_lines
+
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        click.echo("\n".join(status_lines(found)))
+    if found.job.state == "failed":
+        raise SystemExit(1)

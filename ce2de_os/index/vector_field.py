@@ -1,0 +1,204 @@
+"""The field that holds the vectors: its mapping, what OpenSearch allows in it, and its values.
+
+The rules in `VectorField.validate` were read off OpenSearch 2.19.1 and 3.6.0 by creating every combination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ce2de_os.arrays import Embeddings
+from ce2de_os.errors import ConfigError
+from ce2de_os.index.templates import render
+
+ENGINES = ("lucene", "faiss")
+SPACE_TYPES = ("innerproduct", "cosinesimil", "l2")
+MODES = ("in_memory", "on_disk")
+LEVELS = {"lucene": ("1x", "4x", "32x"), "faiss": ("1x", "2x", "8x", "16x", "32x")}
+"""The ``compression_level`` values of each engine."""
+
+COMPRESSION_LEVELS = ("1x", "2x", "4x", "8x", "16x", "32x")
+DATA_TYPES = ("float", "byte")
+ENCODERS = ("fp16",)
+
+MOST_DIMENSIONS = 16_000
+MOST_M, MOST_EF_CONSTRUCTION = 512, 3200
+"""What Lucene bears; a mapping with more is taken, but then every document is refused."""
+
+_BYTE_SCALE = 127
+_FP16_LEVEL = "2x"
+
+Version = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class VectorField:
+    """A ``knn_vector`` field; names and values are OpenSearch's own.
+
+    Attributes:
+        dim: length of one vector.
+        name: the field, at the top level of the mapping.
+        engine: ``lucene``, or ``faiss``, which needs its native library on every data node.
+        space_type: ``innerproduct``, ``cosinesimil`` or ``l2``: for unit vectors all three rank alike.
+        m: links of each vector in the graph: more find better and take 8.8 bytes each.
+        ef_construction: candidates looked at for each link while indexing.
+        mode: ``in_memory`` or ``on_disk`` (small in memory, slower); ``None``: OpenSearch's default.
+        compression_level: how much smaller vectors are in memory, ``1x`` to ``32x``; ``None``: as the
+            mode has it.
+        data_type: ``float``, or ``byte`` (see `encode`).
+        encoder: ``fp16`` halves the memory of ``faiss``; ``None``: as ``compression_level`` says.
+        passages: the field is nested and holds a vector, and its place in the text, for each passage.
+    """
+
+    dim: int
+    name: str = "ce2de_vector"
+    engine: str = "lucene"
+    space_type: str = "innerproduct"
+    m: int = 16
+    ef_construction: int = 100
+    mode: str | None = None
+    compression_level: str | None = None
+    data_type: str = "float"
+    encoder: str | None = None
+    passages: bool = False
+
+    @property
+    def vector_path(self) -> str:
+        """What a ``knn`` query names: the field itself, or ``<name>.vector`` inside a ``nested`` query."""
+        return f"{self.name}.vector" if self.passages else self.name
+
+    @property
+    def needs_native_library(self) -> bool:
+        """Whether a node without k-NN's native library dies of this field, at the first document or search.
+
+        That is any ``faiss`` field, and with ``lucene`` the 32-fold compression, which is what ``on_disk``
+        means there from 3.6 on.
+        """
+        level = self.compression_level or ("32x" if self.mode == "on_disk" else None)
+        return self.engine == "faiss" or level == "32x"
+
+    def mapping(self) -> dict[str, Any]:
+        """The field's mapping.
+
+        ``fp16`` is written as compression level 2x, which is the same encoder: to spell the encoder out takes
+        a parameter that 3.6 demands and 2.19 refuses.
+        """
+        vector = render("vector_field", asdict(self))
+        level = _FP16_LEVEL if self.encoder == "fp16" else self.compression_level
+        if self.mode is not None:
+            vector["mode"] = self.mode
+        if level is not None:
+            vector["compression_level"] = level
+        return render("passages_field", {"vector": vector}) if self.passages else vector
+
+    def validate(self, version: Version | None = None) -> None:
+        """Refuse what OpenSearch would refuse.
+
+        Args:
+            version: the cluster's, ``(2, 19)``; ``None``: take what 3.6 takes.
+
+        Raises:
+            ConfigError: names the option, what it was, what is possible and how to get there.
+        """
+        problem = next(self._problems(version or (3, 6)), None)
+        if problem is not None:
+            raise ConfigError(problem)
+
+    def encode(self, embeddings: Embeddings) -> list[list[float]]:
+        """Turn ``(B, D)`` float32 unit vectors into JSON numbers, for documents and queries alike.
+
+        ``float``: six decimals, half the characters of the full ones and the same ranking. ``byte``: times
+        127 and rounded, as OpenSearch takes whole numbers from -128 to 127 only. That costs some precision:
+        with 384 dimensions the cosine between a vector and its bytes is about 0.999. So compare stored bytes
+        with the bytes of a new embedding, not with the embedding.
+        """
+        if self.data_type == "byte":
+            scaled = np.rint(np.clip(embeddings, -1.0, 1.0) * _BYTE_SCALE)
+            whole: list[list[float]] = scaled.astype(np.int8).tolist()
+            return whole
+        rounded: list[list[float]] = np.round(embeddings.astype(np.float64), 6).tolist()
+        return rounded
+
+    def to_source(self) -> dict[str, Any]:
+        """The field as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_source(cls, source: Mapping[str, Any]) -> VectorField:
+        """Read what `to_source` gave; what is missing has its default.
+
+        Raises:
+            ConfigError: a key is unknown, or ``dim`` is missing.
+        """
+        try:
+            return cls(**source)
+        except TypeError as error:
+            raise ConfigError(f"vector field: {error}; use the version of ce2de that wrote it") from error
+
+    def _problems(self, version: Version) -> Iterator[str]:
+        yield from self._wrong_values()
+        yield from self._wrong_encoder()
+        yield from self._wrong_byte()
+        yield from self._wrong_level(version)
+
+    def _wrong_values(self) -> Iterator[str]:
+        if not self.name or "." in self.name or self.name.startswith("_"):
+            yield f"vector field: got '{self.name}', expected a name without dots that does not start with _"
+        choices = {
+            "engine": ENGINES, "space_type": SPACE_TYPES, "mode": (None, *MODES), "data_type": DATA_TYPES,
+            "compression_level": (None, *COMPRESSION_LEVELS), "encoder": (None, *ENCODERS),
+        }  # fmt: skip
+        for name, values in choices.items():
+            if getattr(self, name) not in values:
+                expected = ", ".join(value for value in values if value)
+                yield f"{name}: got '{getattr(self, name)}', expected one of {expected}"
+        most = {"dim": MOST_DIMENSIONS, "m": MOST_M, "ef_construction": MOST_EF_CONSTRUCTION}
+        for name, largest in most.items():
+            if not 1 <= getattr(self, name) <= largest:
+                yield f"{name}: got {getattr(self, name)}, expected 1 to {largest}"
+
+    def _wrong_encoder(self) -> Iterator[str]:
+        if self.encoder is None:
+            return
+        if self.engine != "faiss":
+            yield f"encoder {self.encoder}: only faiss has it; take that engine, or compression_level 4x"
+        if self.compression_level is not None:
+            yield (
+                f"encoder {self.encoder} with compression_level {self.compression_level}: take one of them; "
+                "fp16 is the same as 2x"
+            )
+
+    def _wrong_byte(self) -> Iterator[str]:
+        if self.data_type != "byte":
+            return
+        for name in ("mode", "compression_level", "encoder"):
+            if getattr(self, name) is not None:
+                yield f"data_type byte with {name} {getattr(self, name)}: only float has it; drop one of them"
+        if (self.engine, self.space_type) == ("faiss", "cosinesimil"):
+            yield "data_type byte with cosinesimil: faiss cannot; take space_type innerproduct"
+
+    def _wrong_level(self, version: Version) -> Iterator[str]:
+        engine, level, told = (
+            self.engine,
+            self.compression_level,
+            f"compression_level {self.compression_level}",
+        )
+        if level is None:
+            return
+        if level not in LEVELS[engine]:
+            yield f"{told}: {engine} has {', '.join(LEVELS[engine])}; take one of these, or another engine"
+        if (engine, level) == ("lucene", "32x") and version < (3, 6):
+            yield f"{told}: lucene has it from 3.6 on, this cluster is {_told(version)}; take 4x"
+        if (self.mode, level) == ("on_disk", "1x"):
+            if engine == "lucene":
+                yield f"mode on_disk with {told}: lucene compresses on disk; take 4x, or mode in_memory"
+            elif version < (3, 1):
+                yield f"mode on_disk with {told}: needs 3.1, this cluster is {_told(version)}; take 2x"
+
+
+def _told(version: Version) -> str:
+    return ".".join(map(str, version))

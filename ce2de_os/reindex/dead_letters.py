@@ -1,0 +1,118 @@
+"""Documents that could not be embedded or written, set aside with the reason."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from opensearchpy import OpenSearch
+from opensearchpy.helpers import scan
+
+from ce2de_os.errors import BulkWriteError
+from ce2de_os.index import admin
+from ce2de_os.index.client import backend_errors
+from ce2de_os.index.templates import render
+
+DLQ_INDEX = "ce2de-dlq"
+KILLER = "killed_its_worker"
+"""The ``kind`` of a document at which several workers died."""
+
+_AGAIN = """
+    ctx._source.tries += 1;
+    ctx._source.reason = params.reason;
+    ctx._source.at_s = params.at_s;
+"""
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A document that was set aside.
+
+    Attributes:
+        part: number of the job's part that it belongs to.
+        status: HTTP status of its refusal, 0 if it never came to writing.
+        kind: OpenSearch's type of error, or `KILLER`.
+        tries: how often it was refused.
+        at_s: when, by the cluster's clock.
+    """
+
+    job_id: str
+    part: int
+    source: str
+    doc_id: str
+    routing: str | None
+    status: int
+    kind: str
+    reason: str
+    at_s: float
+    tries: int = 1
+
+    @property
+    def key(self) -> str:
+        """Its id in the dead-letter index: a document is there once for each job."""
+        return hashlib.sha256(f"{self.job_id}\n{self.source}\n{self.doc_id}".encode()).hexdigest()[:40]
+
+    @classmethod
+    def from_source(cls, source: Mapping[str, Any]) -> DeadLetter:
+        """Build one from its document."""
+        return cls(**{name: source[name] for name in cls.__dataclass_fields__})
+
+
+def add(client: OpenSearch, letters: Iterable[DeadLetter]) -> None:
+    """Enter documents; one that is there already counts a try more."""
+    lines: list[dict[str, Any]] = []
+    for letter in letters:
+        again = {"source": _AGAIN, "params": {"reason": letter.reason, "at_s": letter.at_s}}
+        lines += [{"update": {"_id": letter.key}}, {"script": again, "upsert": asdict(letter)}]
+    if not lines:
+        return
+    if not admin.exists(client, DLQ_INDEX):
+        admin.create(client, DLQ_INDEX, render("dlq", {}))
+    with backend_errors("write dead letters"):
+        answer = client.bulk(index=DLQ_INDEX, body=lines)
+    failed = [item["update"] for item in answer["items"] if item["update"]["status"] >= 300]
+    if failed:
+        raise BulkWriteError(f"write dead letters: {failed[0].get('error', {}).get('reason', 'refused')}")
+
+
+def count(client: OpenSearch, job_id: str) -> int:
+    """How many documents of a job are set aside."""
+    if not admin.exists(client, DLQ_INDEX):
+        return 0
+    admin.refresh(client, DLQ_INDEX)
+    return admin.count(client, DLQ_INDEX, {"term": {"job_id": job_id}})
+
+
+def by_kind(client: OpenSearch, job_id: str) -> dict[str, int]:
+    """How many documents of a job are set aside for each kind of error."""
+    if not admin.exists(client, DLQ_INDEX):
+        return {}
+    admin.refresh(client, DLQ_INDEX)
+    body = {
+        "size": 0,
+        "query": {"term": {"job_id": job_id}},
+        "aggs": {"kinds": {"terms": {"field": "kind", "size": 50}}},
+    }
+    with backend_errors("count dead letters"):
+        answer = client.search(index=DLQ_INDEX, body=body)
+    return {bucket["key"]: bucket["doc_count"] for bucket in answer["aggregations"]["kinds"]["buckets"]}
+
+
+def letters(client: OpenSearch, job_id: str) -> Iterator[DeadLetter]:
+    """Stream a job's dead letters."""
+    if not admin.exists(client, DLQ_INDEX):
+        return
+    admin.refresh(client, DLQ_INDEX)
+    with backend_errors("read dead letters"):
+        for hit in scan(client, index=DLQ_INDEX, query={"query": {"term": {"job_id": job_id}}}):
+            yield DeadLetter.from_source(hit["_source"])
+
+
+def remove(client: OpenSearch, found: Iterable[DeadLetter]) -> None:
+    """Take letters out again."""
+    lines = [{"delete": {"_id": letter.key}} for letter in found]
+    if lines:
+        with backend_errors("remove dead letters"):
+            client.bulk(index=DLQ_INDEX, body=lines)

@@ -1,0 +1,150 @@
+"""A page of documents to what is written: which texts need the model, which vectors are known already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.arrays import Embeddings
+from ce2de_os.errors import ArtifactMismatchError
+from ce2de_os.index.admin import patiently
+from ce2de_os.index.bulk import UpdateAction, WriteAction
+from ce2de_os.index.client import backend_errors
+from ce2de_os.reindex.job import Counts, Job, Part
+from ce2de_os.reindex.source import SourceDocument
+
+Vector = Any
+"""A vector field's value in JSON: a list of numbers, or a list of passages."""
+
+
+class DocumentEncoder(Protocol):
+    """What a reindex needs of an encoder; `ce2de_os.OnnxEncoder` is one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of the vector space."""
+
+    @property
+    def tokens_read(self) -> int:
+        """Tokens encoded so far."""
+
+    def encode_documents(self, texts: list[str], /) -> Embeddings:
+        """Encode texts to ``(B, D)`` float32."""
+
+    def split(self, text: str, length: int, stride: int, /) -> list[tuple[int, int]]:
+        """Passages of a text as character offsets."""
+
+
+class Embedded(NamedTuple):
+    """A page as it will be written, and what that took."""
+
+    actions: list[WriteAction | UpdateAction]
+    counts: Counts
+
+
+def check_fingerprint(job_id: str, wanted: str, encoder: DocumentEncoder) -> None:
+    """Refuse to mix two models' vectors.
+
+    Raises:
+        ArtifactMismatchError: the encoder is not the model that the job was started with.
+    """
+    if encoder.fingerprint != wanted:
+        raise ArtifactMismatchError(
+            f"job '{job_id}' was started with model {wanted[:12]}, this worker has "
+            f"{encoder.fingerprint[:12]}; set CE2DE_ARTIFACT to the job's model and restart the worker"
+        )
+
+
+def embed(
+    client: OpenSearch, encoder: DocumentEncoder, job: Job, part: Part, documents: list[SourceDocument]
+) -> Embedded:
+    """Give each document its vector: its own, the target's, or a new one of the model.
+
+    A vector is known if its hash names the same text and model, so a text is not encoded twice.
+    """
+    texts = [job.text.text_of(document.source) for document in documents]
+    hashes = [job.text.hash_of(text, job.fingerprint) if text else None for text in texts]
+    own = [document.source for document in documents]
+    right = [_carries(job, source, wanted) for source, wanted in zip(own, hashes, strict=True)]
+    stored = _stored(client, job, part, documents)
+    known = {
+        wanted: source[job.vector.name]
+        for source, wanted in zip([*own, *stored], [*hashes, *hashes], strict=True)
+        if wanted is not None and _carries(job, source, wanted)
+    }
+    new = {wanted: text for text, wanted in zip(texts, hashes, strict=True) if wanted and wanted not in known}
+    before = encoder.tokens_read
+    vectors = known | dict(zip(new, _encode(encoder, job, list(new.values())), strict=True))
+    actions = [
+        _action(job, part, document, wanted, vectors)
+        for document, wanted, is_right in zip(documents, hashes, right, strict=True)
+        if not (job.mode == "in_place" and is_right)
+    ]
+    with_text = sum(wanted is not None for wanted in hashes)
+    unchanged = len(documents) - len(actions)
+    counts = Counts(
+        documents=len(documents),
+        embedded=len(new),
+        tokens=encoder.tokens_read - before,
+        unchanged=unchanged,
+        without_text=len(documents) - with_text,
+        reused=max(0, with_text - len(new) - unchanged),
+    )
+    return Embedded(actions, counts)
+
+
+def _carries(job: Job, source: Mapping[str, Any], wanted: str | None) -> bool:
+    """Whether a document has the vector of this text, or rightly none."""
+    return source.get(job.hash_field) == wanted and (source.get(job.vector.name) is None) == (wanted is None)
+
+
+def _stored(
+    client: OpenSearch, job: Job, part: Part, documents: Sequence[SourceDocument]
+) -> list[Mapping[str, Any]]:
+    """What the target holds of the documents; nothing for those that cannot be there yet."""
+    nothing: list[Mapping[str, Any]] = [{} for _ in documents]
+    if job.mode == "in_place" or not documents:
+        return nothing
+    shard = documents[0].shard
+    if 0 <= shard < len(part.snapshot) and documents[-1].seq_no <= part.snapshot[shard]:
+        return nothing
+    wanted = [
+        {"_id": document.doc_id, **({"routing": document.routing} if document.routing else {})}
+        for document in documents
+    ]
+    fields = f"{job.vector.name},{job.hash_field}"
+
+    def fetch() -> list[dict[str, Any]]:
+        with backend_errors(f"look up vectors in '{part.target}'"):
+            answer = client.mget(
+                index=part.target, body={"docs": wanted}, params={"_source_includes": fields}
+            )
+        docs: list[dict[str, Any]] = answer["docs"]
+        return docs
+
+    return [entry.get("_source", {}) for entry in patiently(fetch)]
+
+
+def _encode(encoder: DocumentEncoder, job: Job, texts: list[str]) -> list[Vector]:
+    if job.text.passages is None:
+        return list(job.vector.encode(encoder.encode_documents(texts)))
+    spans = [encoder.split(text, *job.text.passages) for text in texts]
+    pieces = [text[start:end] for text, found in zip(texts, spans, strict=True) for start, end in found]
+    values = iter(job.vector.encode(encoder.encode_documents(pieces)))
+    return [[{"vector": next(values), "start": start, "end": end} for start, end in found] for found in spans]
+
+
+def _action(
+    job: Job, part: Part, document: SourceDocument, wanted: str | None, vectors: Mapping[str, Vector]
+) -> WriteAction | UpdateAction:
+    fields = {job.vector.name: vectors[wanted], job.hash_field: wanted} if wanted else {}
+    if job.mode == "in_place":
+        cleared = {job.vector.name: None, job.hash_field: None}  # the text is gone, its vector must go too
+        return UpdateAction(
+            document.doc_id, document.seq_no, document.primary_term, document.routing, fields or cleared
+        )
+    left_out = {job.vector.name, job.hash_field, *part.dropped}
+    kept = {key: value for key, value in document.source.items() if key not in left_out}
+    return WriteAction(document.doc_id, document.seq_no + 1, document.routing, kept | fields)

@@ -1,0 +1,49 @@
+"""What the operator asks of running workers: to stop, or to slow down."""
+
+from __future__ import annotations
+
+import time
+
+from ce2de_os.index.admin import patiently
+from ce2de_os.reindex.job import CANCELLED, PAUSED, RUNNING, Job
+from ce2de_os.reindex.ledger import Ledger
+
+LOOK_S = 1.0  # so often a worker looks whether the operator has changed the job
+SHARE_S = 5.0  # so often it counts the workers that share a throttled rate
+
+
+class Orders:
+    """A worker's view of its job's orders; reads the ledger at most once a second."""
+
+    def __init__(self, ledger: Ledger, job: Job) -> None:
+        self._ledger, self._job = ledger, job
+        self._looked_at = self._counted_at = 0.0
+        self._busy = 1
+
+    def stop(self) -> bool:
+        """Whether the job is paused or cancelled."""
+        if time.monotonic() - self._looked_at >= LOOK_S:
+            self._job = patiently(lambda: self._ledger.job(self._job.job_id)).job
+            self._looked_at = time.monotonic()
+        return self._job.state in (PAUSED, CANCELLED)
+
+    def docs_per_s(self) -> float | None:
+        """This worker's share of the job's rate; ``None``: no limit."""
+        if self._job.docs_per_s is None:
+            return None
+        if time.monotonic() - self._counted_at >= SHARE_S:
+            records = patiently(lambda: self._ledger.slices(self._job))
+            alive = [
+                record for record in records if record.state == RUNNING and not self._ledger.claimable(record)
+            ]
+            self._busy = max(1, len(alive))
+            self._counted_at = time.monotonic()
+        return self._job.docs_per_s / self._busy
+
+    def wait(self, documents: int, started_s: float) -> None:
+        """Sleep until ``documents`` since ``started_s`` (monotonic) are within the rate, or work stops."""
+        while (rate := self.docs_per_s()) is not None and not self.stop():
+            left_s = started_s + documents / rate - time.monotonic()
+            if left_s <= 0:
+                return
+            time.sleep(min(left_s, LOOK_S))

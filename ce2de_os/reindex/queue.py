@@ -1,0 +1,73 @@
+"""Messages: what is sent to the workers, and when a job's messages are sent again."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.index.admin import patiently
+from ce2de_os.reindex.job import CANCELLED, DONE, FAILED, FINISHING, PAUSED, RUNNING, Job
+from ce2de_os.reindex.ledger import Ledger
+
+
+class TaskQueue(Protocol):
+    """Carries "look at slice S of job J" to the workers; the broker may lose or repeat any message."""
+
+    def embed_slice(self, job: Job, number: int) -> None:
+        """Ask for work on one slice."""
+
+    def finish_job(self, job: Job) -> None:
+        """Ask for verification and cutover."""
+
+
+def send_waiting(ledger: Ledger, job: Job, queue: TaskQueue) -> None:
+    """Send a message for every slice that waits for a worker, or for the end of the job."""
+    records = ledger.slices(job)
+    for record in records:
+        if ledger.claimable(record):
+            queue.embed_slice(job, record.number)
+    if all(record.state == DONE for record in records):
+        queue.finish_job(job)
+
+
+def nudge(client: OpenSearch, queue: TaskQueue, job_id: str) -> None:
+    """Send the messages of a job again that the broker may have lost; too many do no harm."""
+    ledger = Ledger(client)
+    job = ledger.job(job_id).job
+    if job.state in (RUNNING, FINISHING):
+        send_waiting(ledger, job, queue)
+
+
+def after_slice(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, more: bool) -> None:
+    """Pass the work on: the same slice, slices whose worker died, or the end of the job."""
+    ledger = Ledger(client)
+    found = patiently(lambda: ledger.find_job(job_id))
+    if found is None or found.job.state in (PAUSED, CANCELLED):
+        return
+    job = found.job
+    if more:
+        queue.embed_slice(job, number)
+        return
+    records = patiently(lambda: ledger.slices(job))
+    for record in ledger.orphans(records):
+        queue.embed_slice(job, record.number)
+    states = {record.state for record in records}
+    if job.state != RUNNING:
+        return
+    if states == {DONE}:
+        queue.finish_job(job)
+    elif states in ({DONE, FAILED}, {FAILED}):
+        errors = [record.last_error for record in records if record.state == FAILED]
+        ledger.change_job(ledger.job(job_id), state=FAILED, error=f"{len(errors)} slices failed: {errors[0]}")
+
+
+def after_error(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, error: str) -> None:
+    """Show a worker's error in the job's status, unless another worker is at the slice; then pass work on."""
+    ledger = Ledger(client)
+    if ledger.find_job(job_id) is None:
+        return  # a message of a job that was removed
+    stored = ledger.slice(job_id, number)
+    if ledger.claimable(stored.slice):
+        ledger.change_slice(stored, last_error=error)
+    after_slice(client, queue, job_id, number, more=False)

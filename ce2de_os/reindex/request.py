@@ -1,0 +1,66 @@
+"""What is asked for when a job starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from ce2de_os.index.vector_field import VectorField
+from ce2de_os.reindex.job import Mode
+from ce2de_os.reindex.spec import TextSpec
+
+VECTOR_FIELD = "ce2de_vector"
+VectorOptions = Callable[..., VectorField]
+"""Makes the vector field when its name, ``dim`` and ``passages`` are known."""
+
+
+class Model(Protocol):
+    """What a job has to know of the model; an `Artifact` is one, an encoder too."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model, 64 hexadecimal digits."""
+
+    @property
+    def space(self) -> str:
+        """Names the vector space."""
+
+    @property
+    def dim(self) -> int:
+        """Length of one vector."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What to reindex.
+
+    Attributes:
+        source: an index, an alias, a data stream or a pattern.
+        text: what is embedded.
+        alias: will point to the targets; applications search this name. ``None``: only possible in place.
+        target: the new index; ``None`` means ``<source>-ce2de-<fingerprint>``.
+        mode: ``copy``, ``in_place``, or ``auto``: in place where every index has ``index.knn`` already.
+        vector: makes the vector field.
+        hold: wait for ``ce2de reindex cutover`` before the alias moves.
+        pipeline: ingest pipeline for what is written; ``None``: none.
+        docs_per_s: most documents a second; ``None``: no limit.
+        accept_refused: move the alias although documents were refused.
+        accept_excluded: go on although the source's ``_source`` leaves fields out, which the copy will lack.
+    """
+
+    source: str
+    text: TextSpec
+    alias: str | None = None
+    target: str | None = None
+    mode: Mode | Literal["auto"] = "auto"
+    vector: VectorOptions = VectorField
+    hold: bool = False
+    pipeline: str | None = None
+    docs_per_s: float | None = None
+    accept_refused: bool = False
+    accept_excluded: bool = False

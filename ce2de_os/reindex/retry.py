@@ -1,0 +1,75 @@
+"""Write the documents of the dead-letter index again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.index import admin
+from ce2de_os.index.bulk import write_documents
+from ce2de_os.reindex import dead_letters
+from ce2de_os.reindex.dead_letters import DeadLetter
+from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint, embed
+from ce2de_os.reindex.job import Job, Part
+from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.source import read_documents_by_id
+
+_BATCH = 100
+
+
+@dataclass(frozen=True)
+class RetryReport:
+    """How many documents were written, were gone from the source, and were refused again."""
+
+    written: int
+    gone: int
+    refused: int
+
+
+def retry(client: OpenSearch, encoder: DocumentEncoder, job_id: str) -> RetryReport:
+    """Embed and write a job's dead letters, as their documents are now; what succeeds is taken out.
+
+    Raises:
+        ArtifactMismatchError: the encoder is not the job's.
+        JobError: there is no such job.
+    """
+    ledger = Ledger(client)
+    job = ledger.job(job_id).job
+    check_fingerprint(job_id, job.fingerprint, encoder)
+    found = sorted(dead_letters.letters(client, job_id), key=lambda letter: letter.part)
+    reports = []
+    for number, group in groupby(found, key=lambda letter: letter.part):
+        letters = list(group)
+        admin.refresh(client, job.parts[number].source)
+        for start in range(0, len(letters), _BATCH):
+            batch = letters[start : start + _BATCH]
+            reports.append(_retry_batch(client, encoder, job, job.parts[number], batch, ledger.now()))
+    return RetryReport(
+        sum(report.written for report in reports),
+        sum(report.gone for report in reports),
+        sum(report.refused for report in reports),
+    )
+
+
+def _retry_batch(
+    client: OpenSearch, encoder: DocumentEncoder, job: Job, part: Part, batch: list[DeadLetter], now_s: float
+) -> RetryReport:
+    documents = read_documents_by_id(client, part.source, [letter.doc_id for letter in batch])
+    refused = {}
+    for document in documents:  # one by one: among them may be one that no worker survives
+        actions = embed(client, encoder, job, part, [document]).actions
+        for refusal in write_documents(client, part.target, actions).refused:
+            refused[refusal.doc_id] = refusal
+    again = [
+        DeadLetter(
+            letter.job_id, letter.part, letter.source, letter.doc_id, letter.routing,
+            refused[letter.doc_id].status, refused[letter.doc_id].kind, refused[letter.doc_id].reason, now_s,
+        )
+        for letter in batch
+        if letter.doc_id in refused
+    ]  # fmt: skip
+    dead_letters.add(client, again)
+    dead_letters.remove(client, [letter for letter in batch if letter.doc_id not in refused])
+    return RetryReport(len(documents) - len(refused), len(batch) - len(documents), len(refused))

@@ -1,0 +1,121 @@
+"""The indices that a job reads: found behind a name, and checked before anything is created."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.index import admin
+from ce2de_os.index.admin import IndexInfo
+from ce2de_os.index.metadata import fields_from
+from ce2de_os.reindex.job import Mode
+from ce2de_os.reindex.request import VECTOR_FIELD, JobRequest, Model
+
+_OURS = re.compile(r"-ce2de-[0-9a-f]{8}$")
+
+
+def resolve(client: OpenSearch, name: str, model: Model) -> list[IndexInfo]:
+    """The physical indices behind a name, without those that ce2de made from others of them.
+
+    An alias that has moved to a job's targets already stands for their sources.
+    """
+    found = {info.name: info for info in admin.describe_all(client, name)}
+    for info in list(found.values()):
+        origin = next(
+            (entry.source for entry in fields_from(info.mappings) if entry.fingerprint == model.fingerprint),
+            None,
+        )
+        if origin is not None and origin != info.name and admin.exists(client, origin):
+            del found[info.name]
+            for source in admin.describe_all(client, origin):
+                found.setdefault(source.name, source)
+    return [found[key] for key in sorted(found)]
+
+
+def choose_mode(sources: Sequence[IndexInfo], request: JobRequest) -> Mode:
+    """In place where every index can carry vectors already, else a copy: ``index.knn`` is set for good.
+
+    Raises:
+        ConfigError: in place was asked for and is impossible.
+    """
+    without = [source.name for source in sources if str(source.settings.get("knn")).lower() != "true"]
+    if request.mode == "in_place" and without:
+        raise ConfigError(
+            f"'{without[0]}' was created without index.knn, which cannot be switched on later; "
+            "use --mode copy"
+        )
+    if request.mode != "auto":
+        return request.mode
+    return "copy" if without or request.target is not None else "in_place"
+
+
+def field_name(sources: Sequence[IndexInfo], mode: Mode, model: Model) -> str:
+    """The field for the vectors: in place, one beside another model's gets the model's name too."""
+    if mode == "copy":
+        return VECTOR_FIELD
+    taken = False
+    for source in sources:
+        ours = {entry.vector_field: entry for entry in fields_from(source.mappings)}
+        mine = [name for name, entry in ours.items() if entry.fingerprint == model.fingerprint]
+        if mine:
+            return mine[0]
+        taken = taken or VECTOR_FIELD in source.mappings.get("properties", {})
+    return f"{VECTOR_FIELD}_{model.fingerprint[:8]}" if taken else VECTOR_FIELD
+
+
+def target_name(source: IndexInfo, request: JobRequest, sources: Sequence[IndexInfo], model: Model) -> str:
+    """The index that a source is copied into."""
+    if request.target is not None:
+        if len(sources) > 1:
+            raise ConfigError(
+                f"'{request.source}' stands for {len(sources)} indices, and each gets a target of its own; "
+                "leave --target out"
+            )
+        return request.target
+    base = _OURS.sub("", source.name.removeprefix(".ds-").lstrip("."))
+    return f"{base}-ce2de-{model.fingerprint[:8]}"
+
+
+def check_source(source: IndexInfo, request: JobRequest) -> None:
+    """Refuse an index whose documents cannot be read whole, or that lacks a field to embed."""
+    _check_kept(source, request)
+    fields = dict(admin.field_paths(source.mappings))
+    ours = {entry.vector_field for entry in fields_from(source.mappings)}
+    if VECTOR_FIELD in fields and VECTOR_FIELD not in ours:
+        raise ConfigError(f"'{source.name}' already has a field '{VECTOR_FIELD}'; name an index without it")
+    missing = [field for field in request.text.fields if field not in fields]
+    if missing or not request.text.fields:
+        texts = ", ".join(sorted(name for name, kind in fields.items() if kind == "text")) or "none"
+        raise DataError(
+            f"'{source.name}' has no field '{', '.join(missing)}'; its text fields are: {texts}; "
+            "see --text-fields"
+        )
+
+
+def _check_kept(source: IndexInfo, request: JobRequest) -> None:
+    """Refuse a source whose documents cannot be read whole."""
+    stored = source.mappings.get("_source", {})
+    if stored.get("enabled") is False:
+        raise ConfigError(
+            f"'{source.name}' does not keep the _source, so its documents cannot be read; "
+            "load it again from its origin with _source enabled"
+        )
+    left_out = [*stored.get("excludes", []), *(["all but includes"] if stored.get("includes") else [])]
+    if left_out and not request.accept_excluded:
+        raise ConfigError(
+            f"'{source.name}' does not keep the whole _source ({', '.join(left_out)}), so these fields would "
+            "be lost when its documents are written again; if they may be, add --accept-excluded-fields"
+        )
+
+
+def check_alias(client: OpenSearch, request: JobRequest, mode: Mode) -> None:
+    """Refuse a copy without an alias, and an alias whose name an index has."""
+    if request.alias is None:
+        if mode == "copy":
+            raise ConfigError("name the alias that will point to the new index: --alias articles-search")
+        return
+    if admin.exists(client, request.alias) and not admin.alias_targets(client, request.alias):
+        raise ConfigError(f"'{request.alias}' is an index, so it cannot be an alias; choose another --alias")

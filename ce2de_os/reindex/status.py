@@ -1,0 +1,117 @@
+"""Where a job stands: counts, rate, time left, the slowest slice, errors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.reindex import dead_letters
+from ce2de_os.reindex.finish import behind
+from ce2de_os.reindex.job import DONE, RUNNING, Counts, Job, Slice
+from ce2de_os.reindex.ledger import Ledger
+
+_ERRORS = 5
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """Where a job stands.
+
+    Attributes:
+        counts: sums over all slices.
+        slices: how many are in each state.
+        workers: that hold a lease now.
+        docs_per_s: of the workers now; if none works, the mean over the time the job took. ``None``: neither.
+        eta_s: seconds until every document of the start has been read; ``None``: unknown.
+        slowest: the unfinished slice with most operations left, and how many; ``None``: all are done.
+        lag: operations of live writes that the targets have not seen.
+        dead_letters: documents set aside.
+        errors: the newest errors and refusals of the slices.
+    """
+
+    job: Job
+    counts: Counts
+    slices: Mapping[str, int]
+    workers: int
+    docs_per_s: float | None
+    eta_s: float | None
+    slowest: tuple[int, int] | None
+    lag: int
+    dead_letters: int
+    errors: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The status as ``--json`` prints it."""
+        job = self.job.to_source()
+        for internal in ("kind", "ranges", "owner", "lease_until_s"):
+            del job[internal]
+        job["parts"] = [
+            {"source": part.source, "target": part.target, "documents": part.documents}
+            for part in self.job.parts
+        ]
+        rest = {key: value for key, value in vars(self).items() if key not in ("job", "counts", "slices")}
+        return {
+            **job,
+            "documents": self.job.documents,
+            "counts": asdict(self.counts),
+            "slices": dict(self.slices),
+            **rest,
+            "errors": list(self.errors),
+        }
+
+
+def status(client: OpenSearch, job_id: str) -> JobStatus:
+    """Read where a job stands.
+
+    Raises:
+        JobError: there is no such job.
+    """
+    ledger = Ledger(client)
+    job = ledger.job(job_id).job
+    records = ledger.slices(job)
+    lag = sum(behind(client, ledger, job).values())
+    letters = dead_letters.count(client, job_id)
+    alive = [record for record in records if record.state == RUNNING and not ledger.claimable(record)]
+    return summarize(job, records, alive, lag, letters, ledger.now())
+
+
+def summarize(
+    job: Job, records: Sequence[Slice], alive: Sequence[Slice], lag: int, letters: int, now_s: float
+) -> JobStatus:
+    """Add up a job's slices; ``alive`` are those that somebody works on."""
+    counts = sum((record.counts for record in records), Counts())
+    rate = sum(record.docs_per_s for record in alive) or _mean_rate(job, counts, now_s)
+    left = max(0, job.documents - counts.documents)
+    unfinished = [record for record in records if record.state != DONE]
+    errors = [f"slice {record.number}: {record.last_error}" for record in records if record.last_error]
+    return JobStatus(
+        job=job,
+        counts=counts,
+        slices=Counter(record.state for record in records),
+        workers=len({record.owner for record in alive}),
+        docs_per_s=rate,
+        eta_s=left / rate if rate and job.state == RUNNING else None,
+        slowest=_slowest(unfinished) if unfinished else None,
+        lag=lag,
+        dead_letters=letters,
+        errors=tuple(errors[:_ERRORS]),
+    )
+
+
+def _mean_rate(job: Job, counts: Counts, now_s: float) -> float | None:
+    elapsed_s = (job.finished_at_s or now_s) - job.created_at_s
+    return counts.documents / elapsed_s if counts.documents and elapsed_s > 0 else None
+
+
+def _slowest(unfinished: Sequence[Slice]) -> tuple[int, int]:
+    record = max(unfinished, key=_left)
+    return record.number, _left(record)
+
+
+def _left(record: Slice) -> int:
+    """Operations that a slice has before it; an open end counts as none."""
+    return max(0, record.range.upto - record.cursor) if record.range.upto is not None else 0

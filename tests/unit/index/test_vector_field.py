@@ -1,0 +1,133 @@
+"""The vector field's mapping, rules and values; no server."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ce2de_os.arrays import cosine, l2_normalize
+from ce2de_os.errors import ConfigError
+from ce2de_os.index.vector_field import VectorField
+
+FIELD = VectorField(4)
+
+
+def test_the_default_is_a_lucene_field():
+    method = {
+        "name": "hnsw",
+        "engine": "lucene",
+        "space_type": "innerproduct",
+        "parameters": {"m": 16, "ef_construction": 100},
+    }
+    assert FIELD.mapping() == {
+        "type": "knn_vector",
+        "dimension": 4,
+        "data_type": "float",
+        "method": method,
+    }
+    assert FIELD.vector_path == "ce2de_vector"
+
+
+def test_options_appear_under_opensearchs_names():
+    mapping = replace(FIELD, engine="faiss", mode="on_disk", compression_level="16x").mapping()
+    assert (mapping["mode"], mapping["compression_level"]) == ("on_disk", "16x")
+    assert replace(FIELD, engine="faiss", encoder="fp16").mapping()["compression_level"] == "2x"
+
+
+def test_passages_are_nested():
+    field = replace(FIELD, name="v", passages=True)
+    mapping = field.mapping()
+    assert mapping["type"] == "nested"
+    assert mapping["properties"]["vector"] == FIELD.mapping()
+    assert {mapping["properties"][name]["type"] for name in ("start", "end")} == {"integer"}
+    assert field.vector_path == "v.vector"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"name": "a.b"}, "expected a name without dots"),
+        ({"name": ""}, "got ''"),
+        ({"engine": "nmslib"}, "engine: got 'nmslib', expected one of lucene, faiss"),
+        ({"space_type": "l1"}, "space_type: got 'l1'"),
+        ({"dim": 0}, "dim: got 0, expected 1 to 16000"),
+        ({"m": 513}, "m: got 513, expected 1 to 512"),
+        ({"ef_construction": 0}, "ef_construction: got 0"),
+        ({"compression_level": "64x"}, "compression_level: got '64x'"),
+        ({"compression_level": "8x"}, "lucene has 1x, 4x, 32x"),
+        ({"engine": "faiss", "compression_level": "4x"}, "faiss has 1x, 2x, 8x, 16x, 32x"),
+        ({"mode": "on_disk", "compression_level": "1x"}, "lucene compresses on disk"),
+        ({"encoder": "fp16"}, "only faiss has it"),
+        ({"engine": "faiss", "encoder": "fp16", "compression_level": "2x"}, "take one of them"),
+        ({"data_type": "byte", "mode": "in_memory"}, "only float has it"),
+        ({"data_type": "byte", "compression_level": "1x"}, "only float has it"),
+        ({"data_type": "byte", "engine": "faiss", "space_type": "cosinesimil"}, "faiss cannot"),
+    ],
+)
+def test_what_opensearch_refuses_is_refused(changes, told):
+    with pytest.raises(ConfigError) as raised:
+        replace(FIELD, **changes).validate()
+    assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "version"),
+    [
+        ({"compression_level": "32x"}, (3, 5)),
+        ({"engine": "faiss", "mode": "on_disk", "compression_level": "1x"}, (2, 19)),
+    ],
+)
+def test_what_only_newer_versions_take(changes, version):
+    field = replace(FIELD, **changes)
+    field.validate()
+    with pytest.raises(ConfigError, match=f"this cluster is {version[0]}.{version[1]}; take"):
+        field.validate(version)
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        ({}, False),
+        ({"engine": "faiss"}, True),
+        ({"compression_level": "4x", "mode": "on_disk"}, False),
+        ({"compression_level": "32x"}, True),
+        ({"mode": "on_disk"}, True),
+        ({"data_type": "byte"}, False),
+    ],
+)
+def test_what_needs_the_native_library(changes, needed):
+    assert replace(FIELD, **changes).needs_native_library is needed
+
+
+def test_what_is_written_to_the_ledger_is_read():
+    field = replace(FIELD, engine="faiss", encoder="fp16", passages=True)
+    assert VectorField.from_source(json.loads(json.dumps(field.to_source()))) == field
+    assert VectorField.from_source({"dim": 4}) == FIELD
+    with pytest.raises(ConfigError, match="use the version of ce2de that wrote it"):
+        VectorField.from_source({"dim": 4, "colour": "red"})
+
+
+def test_floats_have_six_decimals():
+    values = FIELD.encode(np.array([[0.123456789, -1.0, 0.0, 1e-9]], dtype=np.float32))
+    assert values == [[0.123457, -1.0, 0.0, 0.0]]
+
+
+def test_bytes_are_whole_numbers_in_range():
+    rows = np.array([[1.0, -1.0, 0.5, 0.0], [1.00001, -1.1, 0.004, -0.004]], dtype=np.float32)
+    values = replace(FIELD, data_type="byte").encode(rows)
+    assert values == [[127, -127, 64, 0], [127, -127, 1, -1]]  # 0.5 * 127 = 63.5 and 0.004 * 127 = 0.508
+    assert all(isinstance(value, int) for row in values for value in row)
+
+
+def test_bytes_cost_little():
+    """Rounding errs by 1/sqrt(12) of a step on average: 1 - cosine = 384 / (2 * 12 * 127**2) = 0.00099."""
+    rows = l2_normalize(np.random.default_rng(3).normal(size=(200, 384)).astype(np.float32))
+    stored = np.array(VectorField(384, data_type="byte").encode(rows), dtype=np.float32)
+    lost = 1 - cosine(rows, stored)
+    assert lost.mean() == pytest.approx(384 / (2 * 12 * 127**2), rel=0.05)
+    assert lost.max() < 0.0015
+
+
+def test_no_embeddings_give_no_values():
+    assert FIELD.encode(np.zeros((0, 4), dtype=np.float32)) == []
