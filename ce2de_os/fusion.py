@@ -65,7 +65,7 @@ def _lowest(scores: Scores, bound: LowerBound | None) -> Scores:
     limit = np.float32(bound.min_score)
     if bound.mode == "clip":
         return lowest if scores.max() < limit else np.full_like(scores, limit)
-    return np.where((scores > limit) & (scores.max() > limit), limit, lowest)
+    return np.where((scores > limit) & (scores.max() > limit), limit, lowest).astype(np.float32)
 
 
 def l2(scores: Scores) -> Scores:
@@ -74,8 +74,8 @@ def l2(scores: Scores) -> Scores:
     total = np.float32(0)
     for score in scores:
         total += score * score
-    norm = np.sqrt(total, dtype=np.float32)
-    return np.asarray(scores / norm, dtype=np.float32) if norm else np.zeros_like(scores)
+    divided: Scores = scores / np.sqrt(total) if total else np.zeros_like(scores)
+    return divided
 
 
 def z_score(scores: Scores) -> Scores:
@@ -88,9 +88,11 @@ def z_score(scores: Scores) -> Scores:
     mean = np.float32(np.mean(scores, dtype=np.float64))
     deviation = np.float32(np.std(scores, dtype=np.float64, ddof=1)) if scores.size > 1 else np.float32(0)
     if not deviation:
-        return np.where(scores == mean, scores.max(), scores.min())
-    normalized = (scores - mean) / deviation
-    return np.where(scores == mean, scores.max(), np.where(normalized <= 0, LOWEST, normalized))
+        return np.where(scores == mean, scores.max(), scores.min()).astype(np.float32)
+    normalized: Scores = (scores - mean) / deviation
+    return np.where(scores == mean, scores.max(), np.where(normalized <= 0, LOWEST, normalized)).astype(
+        np.float32
+    )
 
 
 def fuse_min_max(

@@ -22,7 +22,7 @@ from ce2de_os.search.rerank import Reranker, score_in_time
 from ce2de_os.search.result import SearchResult, Timings
 from ce2de_os.search.steps import Call, Compute, Steps
 from ce2de_os.search.strategy import Strategy, choose
-from ce2de_os.search.target import Target, Version, embedded_in, target_steps, version_steps
+from ce2de_os.search.target import Target, Version, embedded_in, query_vector, target_steps, version_steps
 from ce2de_os.search.vectors import QueryEncoder, QueryVectors, Vector
 
 _GRACE_MS = 1000  # after `timeout_ms`, until an answer that does not come is given up
@@ -120,7 +120,7 @@ class SearchCore:
         plans = []
         for question, text, field in zip(questions, texts, fields, strict=True):
             strategy = yield from self._choose(question)
-            vector = vectors[text] if field else None
+            vector = query_vector(target, field, vectors[text]) if field else None
             plans.append(Plan(question, target, text, strategy, vector, field, self._reranker is not None))
         return plans
 

@@ -13,7 +13,6 @@ from ce2de_os.search.queries import Body
 from ce2de_os.search.question import RERANK_DEPTH, Question
 from ce2de_os.search.strategy import Strategy, fusion_body, pipeline_body
 from ce2de_os.search.target import Target
-from ce2de_os.search.vectors import Vector
 
 
 class Request(NamedTuple):
@@ -36,7 +35,7 @@ class Plan:
         target: the indices.
         text: the question's text, short enough for OpenSearch.
         strategy: how to join the legs; ``None``: there is one leg, or the user's own sort.
-        vector: the text's vector; ``None`` in mode ``"bm25"``.
+        vector: the text's vector, as the vector field takes it; ``None`` in mode ``"bm25"``.
         metadata: the vector field; ``None`` in mode ``"bm25"``.
         reranks: whether a cross-encoder is at hand.
     """
@@ -45,7 +44,7 @@ class Plan:
     target: Target
     text: str
     strategy: Strategy | None
-    vector: Vector | None
+    vector: list[float] | None
     metadata: IndexMetadata | None
     reranks: bool
 

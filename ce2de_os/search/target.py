@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import ArtifactMismatchError, BackendError, BackendUnavailableError, IndexSchemaError
 from ce2de_os.index import admin
 from ce2de_os.index.metadata import IndexMetadata, Mappings, common_fields, fields_from
+from ce2de_os.index.vector_field import VectorField
+from ce2de_os.search.queries import PASSAGE_VECTOR
 from ce2de_os.search.steps import Call, Steps, drive
 
 logger = logging.getLogger(__name__)
@@ -32,6 +36,7 @@ class Target:
         text_fields: the fields for BM25: those that were embedded, else every text field.
         hidden: what results leave out: every vector, passages, and the hashes of embedded text.
         embedded: the vector fields and whose vectors they carry; empty: only BM25 works.
+        bytes_in: those of the vector fields that hold bytes instead of floats.
     """
 
     name: str
@@ -40,6 +45,7 @@ class Target:
     text_fields: tuple[str, ...]
     hidden: tuple[str, ...]
     embedded: tuple[IndexMetadata, ...]
+    bytes_in: frozenset[str] = frozenset()
 
 
 def read_target(client: OpenSearch, name: str) -> Target:
@@ -61,7 +67,8 @@ def target_steps(name: str) -> Steps[Target]:
         raise IndexSchemaError(f"{name}: its mapping has no text field to search in")
     answer = yield Call(f"look up the shards of {name}", "search_shards", {"index": name})
     shards = max((copies[0]["shard"] + 1 for copies in answer["shards"]), default=1)
-    return Target(name, frozenset(mappings), shards, texts, _hidden(mappings), embedded)
+    whole = frozenset(entry.vector_field for entry in embedded if _holds_bytes(mappings, entry))
+    return Target(name, frozenset(mappings), shards, texts, _hidden(mappings), embedded, whole)
 
 
 def _mapping_steps(name: str) -> Steps[dict[str, Mapping[str, Any]]]:
@@ -111,6 +118,13 @@ def embedded_in(target: Target, space: str, vector_field: str | None = None) -> 
     return fitting[-1]
 
 
+def query_vector(target: Target, metadata: IndexMetadata, vector: NDArray[np.float32]) -> list[float]:
+    """The vector of a query, ``(D,)``, as JSON numbers of the kind that the field holds."""
+    data_type = "byte" if metadata.vector_field in target.bytes_in else "float"
+    (numbers,) = VectorField(len(vector), data_type=data_type).encode(vector[None])
+    return numbers
+
+
 def _named(target: Target, vector_field: str | None) -> Sequence[IndexMetadata]:
     named = [entry for entry in target.embedded if vector_field in (None, entry.vector_field)]
     if not named:
@@ -154,6 +168,12 @@ def _version_on(node: Mapping[str, Any]) -> Version | None:
         return None
     major, minor = versions[NEURAL_SEARCH].split(".")[:2]
     return int(major), int(minor)
+
+
+def _holds_bytes(mappings: Mappings, metadata: IndexMetadata) -> bool:
+    mapping = next(iter(mappings.values()))["properties"].get(metadata.vector_field, {})
+    vector = mapping.get("properties", {}).get(PASSAGE_VECTOR, mapping)
+    return bool(vector.get("data_type") == "byte")
 
 
 def _fields(mappings: Mappings, kind: str) -> tuple[str, ...]:

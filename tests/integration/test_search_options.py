@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ce2de_os.fusion import LowerBound
+from ce2de_os.index.vector_field import VectorField
 from ce2de_os.search.question import Question
 from ce2de_os.search.searcher import HybridSearcher
 from tests.integration.test_search import (
@@ -17,6 +18,7 @@ from tests.integration.test_search import (
     ENCODER,
     METADATA,
     STRATEGIES,
+    WORDS,
     articles,
     assert_same_documents,
     ids,
@@ -213,6 +215,24 @@ class TestOptions:
         result = searcher.search("warm up")
         assert result.timings.encode_ms < 5
         assert result.vector_field == "ce2de_vector"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_field_of_bytes_is_asked_with_bytes(cluster, cluster_index, strategy):
+    field = VectorField(DIM, data_type="byte")
+    vectors = [ENCODER.encode_queries([word]) for word in WORDS]
+    properties = {"title": {"type": "text"}, "body": {"type": "text"}, "ce2de_vector": field.mapping()}
+    mappings = {"_meta": METADATA.to_meta(), "properties": properties}
+    body = {"settings": {"index.knn": True}, "mappings": mappings}
+    cluster.indices.create(index=cluster_index, body=body)
+    for word, vector in zip(WORDS, vectors, strict=True):
+        document = {"title": word, "ce2de_vector": field.encode(vector)[0]}
+        cluster.index(index=cluster_index, id=word, body=document)
+    cluster.indices.refresh(index=cluster_index)
+
+    searcher = HybridSearcher(cluster, cluster_index, ENCODER, strategy=strategy)
+    for mode in ("dense", "hybrid"):
+        assert ids(searcher.search("folder", mode=mode, top_k=1)) == ["folder"]
 
 
 class TestReRanking:

@@ -20,17 +20,21 @@ class CountingEncoder:
         return np.array([[len(text), 1] for text in texts], dtype=np.float32)
 
 
+def lengths(vectors):
+    return [int(vector[0]) for vector in vectors]
+
+
 def test_a_question_that_comes_again_is_not_encoded_again():
     encoder = CountingEncoder()
     vectors = QueryVectors(encoder)
-    assert vectors.encode(["one", "three"]) == [[3.0, 1.0], [5.0, 1.0]]
-    assert vectors.encode(["three", "four"]) == [[5.0, 1.0], [4.0, 1.0]]
+    assert lengths(vectors.encode(["one", "three"])) == [3, 5]
+    assert lengths(vectors.encode(["three", "four"])) == [5, 4]
     assert encoder.encoded == [["one", "three"], ["four"]]
 
 
 def test_the_same_text_twice_is_encoded_once():
     encoder = CountingEncoder()
-    assert QueryVectors(encoder).encode(["one", "one"]) == [[3.0, 1.0], [3.0, 1.0]]
+    assert lengths(QueryVectors(encoder).encode(["one", "one"])) == [3, 3]
     assert encoder.encoded == [["one"]]
 
 
@@ -41,12 +45,13 @@ def test_the_least_recently_used_goes_first():
         vectors.encode([text])
     assert len(vectors) == 2
     assert vectors.known("b") is None
-    assert vectors.known("a") and vectors.known("c")
+    assert vectors.known("a") is not None
+    assert vectors.known("c") is not None
 
 
 def test_more_texts_than_the_cache_holds_are_all_answered():
     vectors = QueryVectors(CountingEncoder(), size=2)
-    assert [vector[0] for vector in vectors.encode(["a", "bb", "ccc", "dddd"])] == [1, 2, 3, 4]
+    assert lengths(vectors.encode(["a", "bb", "ccc", "dddd"])) == [1, 2, 3, 4]
     assert len(vectors) == 2
 
 
