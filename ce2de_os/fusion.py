@@ -88,11 +88,11 @@ def z_score(scores: Scores) -> Scores:
     mean = np.float32(np.mean(scores, dtype=np.float64))
     deviation = np.float32(np.std(scores, dtype=np.float64, ddof=1)) if scores.size > 1 else np.float32(0)
     if not deviation:
-        return np.where(scores == mean, scores.max(), scores.min()).astype(np.float32)
-    normalized: Scores = (scores - mean) / deviation
-    return np.where(scores == mean, scores.max(), np.where(normalized <= 0, LOWEST, normalized)).astype(
-        np.float32
-    )
+        alike: Scores = np.where(scores == mean, scores.max(), scores.min())
+        return alike
+    raw: Scores = (scores - mean) / deviation
+    normalized: Scores = np.where(scores == mean, scores.max(), np.where(raw <= 0, LOWEST, raw))
+    return normalized
 
 
 def fuse_min_max(

@@ -31,8 +31,8 @@ class Question:
         text: the question in plain words; what is beyond some hundred words is cut off.
         top_k: hits wanted; the size of a page.
         from_: hits to skip, for the pages after the first. Ask every page with the same ``top_k`` and
-            ``candidates``: then each document of the candidates stands on exactly one page. Pages end where
-            the candidates end.
+            ``candidates``: then each document of the candidates stands on exactly one page, unless the index
+            changes meanwhile. Pages end where the candidates end.
         mode: ``"hybrid"``, ``"bm25"`` or ``"dense"``.
         filters: an OpenSearch query or several, which every hit must match and which score nothing.
         lexical: an OpenSearch query in place of the default lexical leg, a ``multi_match`` with ``text``.

@@ -326,6 +326,16 @@ class TestPassages:
             if source:
                 assert text_of(hit)[hit.passage.start : hit.passage.end] == hit.passage.text
 
+    def test_both_strategies_rank_passages_alike(self, cluster, index):
+        automatic, here = (
+            HybridSearcher(cluster, index, ENCODER, strategy=strategy).search(
+                "wait key", explain=True, top_k=12
+            )
+            for strategy in STRATEGIES
+        )
+        assert [hit.score for hit in automatic] == pytest.approx([hit.score for hit in here], abs=1e-6)
+        assert_same_documents(automatic, here)
+
     def test_the_cross_encoder_reads_passages(self, cluster, index):
         reranker = WordReranker()
         searcher = HybridSearcher(cluster, index, ENCODER, reranker=reranker)
