@@ -173,7 +173,7 @@ def _version_on(node: Mapping[str, Any]) -> Version | None:
 def _holds_bytes(mappings: Mappings, metadata: IndexMetadata) -> bool:
     mapping = next(iter(mappings.values()))["properties"].get(metadata.vector_field, {})
     vector = mapping.get("properties", {}).get(PASSAGE_VECTOR, mapping)
-    return bool(vector.get("data_type") == "byte")
+    return str(vector.get("data_type")).lower() == "byte"  # OpenSearch answers in capitals
 
 
 def _fields(mappings: Mappings, kind: str) -> tuple[str, ...]:
