@@ -15,6 +15,7 @@ from typing import Any
 from ce2de_os.errors import ConfigError
 
 POOL_SIZE = 8  # connections a client keeps: a worker reads and writes at once, an application has threads
+AWS_SERVICES = ("es", "aoss")
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -22,7 +23,10 @@ TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 class OpenSearchSettings:
     """How to reach OpenSearch; the names are opensearch-py's own where it has one.
 
-    ``username``/``password`` become ``http_auth``. ``None`` leaves opensearch-py's default.
+    ``username``/``password`` become ``http_auth``. ``client_cert`` is a file with a certificate that says who
+    we are, ``client_key`` the file of its key (``None``: in the same file). With ``aws_region`` requests are
+    signed with AWS Signature Version 4 for ``aws_service``: ``es`` is an OpenSearch Service domain, ``aoss``
+    a Serverless collection. ``None`` leaves opensearch-py's default.
     """
 
     url: str = field(default="http://127.0.0.1:9200", repr=False)  # may hold a password
@@ -31,15 +35,44 @@ class OpenSearchSettings:
     ca_certs: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
+    aws_region: str | None = None
+    aws_service: str = "es"
     verify_certs: bool = True
     timeout_s: float = 60.0
 
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            ConfigError: the message names the settings.
+        """
+        if self.aws_service not in AWS_SERVICES:
+            known = " or ".join(AWS_SERVICES)
+            raise ConfigError(f"CE2DE_OPENSEARCH_AWS_SERVICE: got '{self.aws_service}', expected {known}")
+        if self.aws_region is not None and self.username is not None:
+            raise ConfigError(
+                "got CE2DE_OPENSEARCH_AWS_REGION and CE2DE_OPENSEARCH_USERNAME, expected one of them: "
+                "a request is either signed or carries a password; unset the other"
+            )
+        if self.client_key is not None and self.client_cert is None:
+            raise ConfigError("got CE2DE_OPENSEARCH_CLIENT_KEY alone; set CE2DE_OPENSEARCH_CLIENT_CERT too")
+        if self.client_cert is not None and not self.verify_certs:
+            raise ConfigError(
+                "CE2DE_OPENSEARCH_VERIFY_CERTS: got false with a client certificate, which opensearch-py "
+                "then does not send; name the cluster's CA in CE2DE_OPENSEARCH_CA_CERTS instead"
+            )
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection is TLS."""
+        return self.url.lower().startswith("https://")
+
     def client_kwargs(self) -> dict[str, Any]:
-        """The keyword arguments for ``opensearchpy.OpenSearch``."""
+        """The keyword arguments for ``opensearchpy.OpenSearch``, but for AWS's signer."""
         kwargs: dict[str, Any] = {"hosts": [self.url], "timeout": self.timeout_s, "pool_maxsize": POOL_SIZE}
         if self.username is not None:
             kwargs["http_auth"] = (self.username, self.password or "")
-        if self.url.startswith("https"):
+        if self.is_encrypted:
             kwargs["verify_certs"] = self.verify_certs
             kwargs["ssl_show_warn"] = self.verify_certs
         for name in ("ca_certs", "client_cert", "client_key"):
@@ -97,11 +130,13 @@ class Settings:
         defaults = OpenSearchSettings()
         opensearch = OpenSearchSettings(
             url=env.get("CE2DE_OPENSEARCH_URL", defaults.url),
-            username=env.get("CE2DE_OPENSEARCH_USERNAME"),
-            password=env.get("CE2DE_OPENSEARCH_PASSWORD"),
-            ca_certs=env.get("CE2DE_OPENSEARCH_CA_CERTS"),
-            client_cert=env.get("CE2DE_OPENSEARCH_CLIENT_CERT"),
-            client_key=env.get("CE2DE_OPENSEARCH_CLIENT_KEY"),
+            username=env.get("CE2DE_OPENSEARCH_USERNAME") or None,
+            password=env.get("CE2DE_OPENSEARCH_PASSWORD") or None,
+            ca_certs=env.get("CE2DE_OPENSEARCH_CA_CERTS") or None,
+            client_cert=env.get("CE2DE_OPENSEARCH_CLIENT_CERT") or None,
+            client_key=env.get("CE2DE_OPENSEARCH_CLIENT_KEY") or None,
+            aws_region=env.get("CE2DE_OPENSEARCH_AWS_REGION") or None,
+            aws_service=env.get("CE2DE_OPENSEARCH_AWS_SERVICE") or defaults.aws_service,
             verify_certs=_boolean(env, "CE2DE_OPENSEARCH_VERIFY_CERTS", defaults.verify_certs),
             timeout_s=_number(env, "CE2DE_OPENSEARCH_TIMEOUT_S", defaults.timeout_s),
         )

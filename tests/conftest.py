@@ -44,7 +44,7 @@ def servers(request: pytest.FixtureRequest, instances: Path) -> Iterator[LocalSe
         shared.up()
         yield shared
         return
-    _remove_leftovers(instances)
+    remove_leftovers(instances)
     own = LocalServers(home=instances / f"tests-{os.getpid()}")
     own.up()
     yield own
@@ -78,7 +78,7 @@ def remove(servers: LocalServers) -> None:
     shutil.rmtree(servers.home, ignore_errors=True)
 
 
-def _remove_leftovers(instances: Path) -> None:
+def remove_leftovers(instances: Path) -> None:
     """Instances of test runs that were killed."""
     for home in instances.glob("tests-*"):
         if not _is_alive(int(home.name.split("-")[1])):

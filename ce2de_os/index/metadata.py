@@ -32,6 +32,8 @@ class IndexMetadata:
         source: the index that the documents came from.
         space: the vector space, which several models may share; ``None``: the model has its own.
         passages: whether a document has one vector for each passage, in a nested field.
+        data_type: ``float``, or ``byte``: whole numbers, to which a query's vector must be turned too, see
+            `ce2de_os.index.vector_field`.
         ready: whether every document has been embedded; searches leave a field alone until then.
     """
 
@@ -43,6 +45,7 @@ class IndexMetadata:
     source: str
     space: str | None = None
     passages: bool = False
+    data_type: str = "float"
     ready: bool = True
 
     def holds(self, space: str) -> bool:
@@ -58,7 +61,7 @@ class IndexMetadata:
         return {META_KEY: {"fields": described}}
 
 
-_OPTIONAL = {field.name for field in fields(IndexMetadata) if field.name in ("space", "passages", "ready")}
+_OPTIONAL = frozenset({"space", "passages", "data_type", "ready"})
 
 
 def fields_from(mapping: Mapping[str, Any]) -> tuple[IndexMetadata, ...]:
@@ -114,7 +117,14 @@ def _same(entries: Iterable[IndexMetadata], others: Iterable[IndexMetadata]) -> 
 
 
 def _identity(entry: IndexMetadata) -> tuple[object, ...]:
-    return entry.vector_field, entry.text_fields, entry.fingerprint, entry.dim, entry.passages
+    return (
+        entry.vector_field,
+        entry.text_fields,
+        entry.fingerprint,
+        entry.dim,
+        entry.passages,
+        entry.data_type,
+    )
 
 
 def _told(entries: Iterable[IndexMetadata]) -> str:

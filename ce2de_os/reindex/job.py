@@ -133,7 +133,7 @@ class Job:
     @property
     def hash_field(self) -> str:
         """The field that names each document's embedded text."""
-        return f"{self.vector.name}_hash"
+        return self.vector.hash_field
 
     @classmethod
     def from_source(cls, source: Mapping[str, Any]) -> Self:

@@ -40,6 +40,25 @@ def test_certificates_are_checked_unless_told_otherwise() -> None:
     assert settings.opensearch.client_kwargs()["verify_certs"] is True
 
 
+def test_what_contradicts_itself_is_refused_and_named() -> None:
+    prefix = "CE2DE_OPENSEARCH_"
+    cases = [
+        ({"AWS_SERVICE": "s3"}, "AWS_SERVICE: got 's3', expected es or aoss"),
+        ({"AWS_REGION": "eu-central-1", "USERNAME": "me"}, "AWS_REGION and CE2DE_OPENSEARCH_USERNAME"),
+        ({"CLIENT_KEY": "/k"}, "set CE2DE_OPENSEARCH_CLIENT_CERT too"),
+        ({"CLIENT_CERT": "/c", "VERIFY_CERTS": "no"}, "VERIFY_CERTS: got false with a client certificate"),
+    ]
+    for variables, message in cases:
+        with pytest.raises(ConfigError, match=message):
+            Settings.from_env({f"{prefix}{name}": value for name, value in variables.items()})
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    names = ("USERNAME", "PASSWORD", "CA_CERTS", "CLIENT_CERT", "CLIENT_KEY", "AWS_REGION", "AWS_SERVICE")
+    settings = Settings.from_env({f"CE2DE_OPENSEARCH_{name}": "" for name in names})
+    assert settings.opensearch == Settings().opensearch
+
+
 def test_child_processes_get_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CE2DE_CACHE", raising=False)
     settings = Settings.from_env({"CE2DE_OPENSEARCH_PASSWORD": "hidden", "CE2DE_THREADS": "3"})
