@@ -18,6 +18,7 @@ from ce2de_os.local.servers import Endpoints, LocalServers
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--servers-home", help="Use the instance in this folder, and leave it running.")
+    parser.addoption("--older-servers-home", help="The same for the tests that need OpenSearch 2.19 too.")
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from opensearchpy import OpenSearch
-
 from ce2de_os.errors import IndexSchemaError
-from ce2de_os.index.client import backend_errors
 
 META_KEY = "ce2de"
 
@@ -87,24 +84,6 @@ def _from_entry(entry: Mapping[str, Any]) -> IndexMetadata:
         )
     values = {name: entry[name] for name in names if name in entry}
     return IndexMetadata(**{**values, "text_fields": tuple(entry["text_fields"])})
-
-
-def read_mappings(client: OpenSearch, index: str) -> dict[str, Mapping[str, Any]]:
-    """The mapping of every index behind ``index``, a name, an alias or a pattern.
-
-    Raises:
-        IndexSchemaError: there is no such index.
-        BackendError: OpenSearch does not answer or refuses.
-    """
-    cure = "see the names there are with GET _cat/indices and GET _cat/aliases"
-    try:
-        with backend_errors(f"read the mapping of {index}"):
-            answer = client.indices.get_mapping(index=index)
-    except IndexSchemaError as error:
-        raise IndexSchemaError(f"{error}; {cure}") from error
-    if not answer:
-        raise IndexSchemaError(f"{index}: no index has this name; {cure}")
-    return {name: body["mappings"] for name, body in sorted(answer.items())}
 
 
 def common_fields(index: str, mappings: Mappings) -> tuple[IndexMetadata, ...]:
