@@ -6,7 +6,7 @@ Runs are rankings by query id; judgements are read from the BEIR layout (see `ce
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,36 +57,84 @@ class Collection:
     qrels: dict[str, dict[str, int]]
 
 
-def load_collection(folder: Path) -> Collection:
-    """Read ``corpus.jsonl[.gz]``, ``queries.jsonl`` and ``qrels.tsv`` from ``folder``.
+@dataclass(frozen=True)
+class Judged:
+    """The queries that have a relevant document: their texts and their judgements, by query id."""
 
-    ``queries.dev.jsonl`` with ``qrels.dev.tsv`` and ``corpus.en.jsonl.gz`` are taken where the plain names
-    are absent.
+    queries: dict[str, str]
+    qrels: dict[str, dict[str, int]]
+
+    @property
+    def relevant(self) -> set[str]:
+        """The documents that are relevant to some query."""
+        return {doc for judged in self.qrels.values() for doc, grade in judged.items() if grade > 0}
+
+    def only(self, query_ids: Set[str]) -> Judged:
+        """The same with these queries alone."""
+        return Judged(
+            {query_id: text for query_id, text in self.queries.items() if query_id in query_ids},
+            {query_id: judged for query_id, judged in self.qrels.items() if query_id in query_ids},
+        )
+
+
+def judged_files(folder: Path) -> tuple[Path, Path]:
+    """The queries and the judgements of a folder in the BEIR layout.
+
+    ``queries.jsonl`` with ``qrels.tsv`` or BEIR's own ``qrels/test.tsv``; where they are absent,
+    ``queries.dev.jsonl`` with ``qrels.dev.tsv``.
+
+    Raises:
+        DataError: one of them is missing.
+    """
+    return (
+        _one_of(folder, "queries.jsonl", "queries.dev.jsonl"),
+        _one_of(folder, "qrels.tsv", "qrels/test.tsv", "qrels.dev.tsv"),
+    )
+
+
+def load_judged(queries: Path, qrels_file: Path) -> Judged:
+    """Read the queries that have a relevant document, in the order of ``queries``.
+
+    Raises:
+        DataError: a file is missing or damaged, no query is judged, or a judged one is blank or comes twice.
+    """
+    qrels: dict[str, dict[str, int]] = defaultdict(dict)
+    for qrel in read_qrels(qrels_file):
+        qrels[qrel.query_id][qrel.doc_id] = qrel.relevance
+    judged: dict[str, str] = {}
+    for query in read_queries(queries):
+        if not any(grade > 0 for grade in qrels.get(query.query_id, {}).values()):
+            continue
+        if query.query_id in judged:
+            raise DataError(f"{queries}: query '{query.query_id}' comes twice; expected each id once")
+        if not query.text.strip():
+            raise DataError(
+                f"{queries}: query '{query.query_id}' is empty; write it or remove its judgements"
+            )
+        judged[query.query_id] = query.text
+    if not judged:
+        raise DataError(f"{qrels_file}: no query of {queries.name} has a relevant document in it")
+    return Judged(judged, {query_id: qrels[query_id] for query_id in judged})
+
+
+def load_collection(folder: Path) -> Collection:
+    """Read ``corpus.jsonl[.gz]``, and queries and judgements like `load_judged`, from ``folder``.
+
+    ``corpus.en.jsonl.gz`` is taken where the plain name is absent.
 
     Raises:
         DataError: a file is missing or damaged, no query is judged, or a judgement names an unknown document.
     """
     corpus = _one_of(folder, "corpus.jsonl", "corpus.jsonl.gz", "corpus.en.jsonl.gz")
-    queries, qrels_file = (
-        _one_of(folder, "queries.jsonl", "queries.dev.jsonl"),
-        _one_of(folder, "qrels.tsv", "qrels.dev.tsv"),
-    )
-    qrels: dict[str, dict[str, int]] = defaultdict(dict)
-    for qrel in read_qrels(qrels_file):
-        qrels[qrel.query_id][qrel.doc_id] = qrel.relevance
+    queries, qrels_file = judged_files(folder)
+    judged = load_judged(queries, qrels_file)
     documents = {doc.doc_id: doc.whole for doc in read_documents(corpus)}
-    unknown = next((doc for judged in qrels.values() for doc in judged if doc not in documents), None)
+    unknown = next((doc for one in judged.qrels.values() for doc in one if doc not in documents), None)
     if unknown is not None:
         raise DataError(f"{qrels_file}: judges document '{unknown}', which is not in {corpus.name}")
-    judged = [
-        query for query in read_queries(queries) if any(v > 0 for v in qrels.get(query.query_id, {}).values())
-    ]
-    if not judged:
-        raise DataError(f"{folder}: no query of {queries.name} has a relevant document in {qrels_file.name}")
     return Collection(
         folder.name, list(documents), list(documents.values()),
-        [query.query_id for query in judged], [query.text for query in judged],
-        {query.query_id: qrels[query.query_id] for query in judged},
+        list(judged.queries), list(judged.queries.values()), judged.qrels,
     )  # fmt: skip
 
 

@@ -6,4 +6,6 @@ its fields as keywords, and give a `result.SearchResult` of `ce2de_os.records.Hi
 Beneath, each pure but the drivers: ``question`` (what can be said) → ``core`` (the course of a search, as
 ``steps`` for two drivers) → ``target`` (what cluster and index are) → ``strategy`` (where to join) → ``plan``
 and ``queries`` (requests) → ``answers`` and ``ranking`` (hits) → ``rerank``. ``vectors`` keeps query vectors.
+
+`evaluate` compares ``systems`` on judged queries, to a ``comparison``; it needs the extra ``evaluate``.
 """

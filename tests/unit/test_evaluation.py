@@ -13,9 +13,12 @@ from ce2de_os.errors import DataError
 from ce2de_os.evaluation import (
     METRICS,
     Collection,
+    Judged,
     confidence_interval,
     exact_search,
+    judged_files,
     load_collection,
+    load_judged,
     mean,
     measure,
     paired_t_test,
@@ -239,3 +242,34 @@ def test_a_judgement_of_an_unknown_document_is_refused(tmp_path):
 def test_a_collection_without_judged_queries_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"no query of queries\.jsonl has a relevant document"):
         load_collection(write(tmp_path, judged="query-id\tcorpus-id\tscore\nz\t1\t1\nb\t3\t0\n"))
+
+
+def test_judged_queries_are_read_without_a_corpus(tmp_path):
+    folder = write(tmp_path)
+    (folder / "corpus.jsonl").unlink()
+    found = load_judged(*judged_files(folder))
+    assert found == Judged({"a": "what flies"}, {"a": {"1": 2, "2": 0}})
+    assert found.relevant == {"1"}
+    assert found.only({"b"}) == Judged({}, {})
+
+
+def test_judgements_lie_where_beir_puts_them(tmp_path):
+    folder = write(tmp_path)
+    (folder / "qrels").mkdir()
+    (folder / "qrels.tsv").rename(folder / "qrels" / "test.tsv")
+    assert judged_files(folder) == (folder / "queries.jsonl", folder / "qrels" / "test.tsv")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("a", "what flies"), ("a", "what swims")], "query 'a' comes twice"),
+        ([("a", " ")], "query 'a' is empty"),
+    ],
+)
+def test_judged_queries_that_cannot_be_asked(tmp_path, rows, message):
+    folder = write(tmp_path)
+    lines = (json.dumps({"_id": query_id, "text": text}) + "\n" for query_id, text in rows)
+    (folder / "queries.jsonl").write_text("".join(lines))
+    with pytest.raises(DataError, match=message):
+        load_judged(*judged_files(folder))
