@@ -26,6 +26,7 @@ COMMANDS = {
     "plan": ("ce2de_os.cli.plan", "Tell what a reindex would take: memory, disk, time; and whether it fits."),
     "reindex": ("ce2de_os.cli.reindex", "Embed an index's documents and move its alias."),
     "search": ("ce2de_os.cli.search", "Ask an index by BM25, vectors, or both."),
+    "evaluate": ("ce2de_os.cli.evaluate", "Compare BM25, vectors and hybrids on judged queries; tune them."),
     "metrics": ("ce2de_os.cli.metrics", "Show the progress of all jobs to Prometheus."),
 }
 
