@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ce2de_os.cli.options import connection_options, json_option
-from ce2de_os.cli.search import FUSIONS
 from ce2de_os.config import Settings
 from ce2de_os.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from ce2de_os.search.comparison import Comparison
     from ce2de_os.search.question import Fusion
+
+FUSIONS: tuple[Fusion, ...] = ("min_max", "l2", "z_score", "rrf")
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 

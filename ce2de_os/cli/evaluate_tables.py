@@ -40,8 +40,8 @@ def quality_table(found: Comparison) -> Table:
     )
     by_name = {one.name: one for one in found.systems}
     for one in found.systems:
-        reference = by_name.get(one.reference or "")
-        cells = [_cell(one.figures[metric], reference and reference.figures[metric]) for metric in METRICS]
+        reference = by_name[one.reference].figures if one.reference else {}
+        cells = [_cell(one.figures[metric], reference.get(metric)) for metric in METRICS]
         table.add_row(one.name, *cells, one.reference or "", _p(one.figures[MAIN_METRIC].p_holm))
     return table
 

@@ -83,7 +83,7 @@ def _draw_system(axes: Axes, one: SystemResult, places: dict[str, tuple[float, f
         # From a system to the same one with the cross-encoder.
         axes.plot(*zip(places[base], (x, y), strict=True), color=color, linewidth=0.8, alpha=0.5, zorder=1)
     axes.errorbar(
-        x, y, xerr=[[0], [max(0.0, latency.p90 - latency.p50)]],
+        x, y, xerr=[[0.0], [latency.p90 - latency.p50]],
         yerr=[[max(0.0, y - figure.low)], [max(0.0, figure.high - y)]], fmt=marker, color=color,
         markersize=12 if marker == "*" else 8, markerfacecolor="white" if base != one.name else color,
         elinewidth=1.2, alpha=0.9, label=one.name.replace("$", r"\$"),

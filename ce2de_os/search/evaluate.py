@@ -250,11 +250,12 @@ def _searcher(
     cached: int,
 ) -> HybridSearcher:  # fmt: skip
     """With ``cached`` vectors for quality, where contents do not matter; with none for latency."""
-    contents: Options = {"source": False, "top_k": settings.top_k} if cached else {}
-    return HybridSearcher(
-        client, index, encoder, reranker=reranker, cached_queries=cached, candidates=settings.candidates,
-        fields=settings.fields, vector_field=settings.vector_field, **contents,
-    )  # fmt: skip
+    options: Options = {
+        "candidates": settings.candidates, "fields": settings.fields, "vector_field": settings.vector_field,
+    }  # fmt: skip
+    if cached:
+        options |= {"source": False, "top_k": settings.top_k}
+    return HybridSearcher(client, index, encoder, reranker=reranker, cached_queries=cached, **options)
 
 
 def _sample(judged: Judged, settings: Settings) -> list[str]:
