@@ -93,7 +93,7 @@ def warnings(found: Comparison) -> Iterator[str]:
 
 def _cell(figure: Figure, reference: Figure | None) -> Text:
     cell = Text(f"{figure.mean:.3f}{_mark(figure, reference) if reference else ''}")
-    cell.append(f"\n{figure.low:.3f}–{figure.high:.3f}", style="dim")  # noqa: RUF001
+    cell.append(f"\n{figure.low:.3f}-{figure.high:.3f}", style="dim")
     return cell
 
 
