@@ -129,7 +129,7 @@ def _added(client: Recorder, encoder: OnnxEncoder, questions: Sequence[str]) -> 
 
 
 def _differences(ours: Sequence[Times], by_hand: Sequence[Times]) -> dict[str, float]:
-    """What the searcher adds: on the clock, and in the calling thread's CPU time, which noise troubles less."""
+    """What the searcher adds: on the clock, and in the caller's CPU time, which noise troubles less."""
     wall, cpu = (
         [(left[clock], right[clock]) for left, right in zip(ours, by_hand, strict=True)] for clock in (0, 1)
     )

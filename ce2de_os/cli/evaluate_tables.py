@@ -36,7 +36,7 @@ def quality_table(found: Comparison) -> Table:
     table.add_column("p", justify="right")
     table.caption = (
         f"below each mean its 95% bootstrap interval; p: paired t-test of {MAIN_METRIC} against the named "
-        "system,\nHolm-corrected; ▲ ▼: significantly better or worse than it (p < 0.05)"
+        "system, Holm-corrected; ▲ ▼: significantly better or worse than it (p < 0.05)"
     )
     by_name = {one.name: one for one in found.systems}
     for one in found.systems:
