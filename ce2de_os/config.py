@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.logs import FORMATS
 
 POOL_SIZE = 8  # connections a client keeps: a worker reads and writes at once, an application has threads
 AWS_SERVICES = ("es", "aoss")
@@ -110,13 +111,14 @@ class Settings:
     """Everything the CLI and the workers need to know before they start.
 
     ``artifact`` is the model folder; ``None`` means the student that comes with the package.
-    ``threads`` is the number of cores one encoder uses.
+    ``threads`` is the number of cores one encoder uses. ``log_format`` is ``text`` or ``json``.
     """
 
     opensearch: OpenSearchSettings = OpenSearchSettings()
     broker_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
     artifact: Path | None = None
     threads: int = 1
+    log_format: str = "text"
     local: LocalSettings = field(default_factory=LocalSettings)
 
     @classmethod
@@ -146,6 +148,7 @@ class Settings:
             broker_url=env.get("CE2DE_BROKER_URL", cls().broker_url),
             artifact=Path(artifact) if artifact else None,
             threads=int(_number(env, "CE2DE_THREADS", 1)),
+            log_format=_choice(env, "CE2DE_LOG_FORMAT", FORMATS),
             local=LocalSettings.from_env(env),
         )
 
@@ -153,7 +156,7 @@ class Settings:
         """This process's environment, changed so that a child process reads these settings from it."""
         values = {f"CE2DE_OPENSEARCH_{key.upper()}": value for key, value in asdict(self.opensearch).items()}
         values |= {"CE2DE_BROKER_URL": self.broker_url, "CE2DE_ARTIFACT": self.artifact}
-        values["CE2DE_THREADS"] = self.threads
+        values |= {"CE2DE_THREADS": self.threads, "CE2DE_LOG_FORMAT": self.log_format}
         inherited = {key: value for key, value in os.environ.items() if key not in values}
         return inherited | {key: str(value) for key, value in values.items() if value is not None}
 
@@ -174,6 +177,14 @@ def _default_cache(env: Mapping[str, str]) -> Path:
         return Path("/var/cache/ce2de")
     base = Path(env.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return base.absolute() / "ce2de"
+
+
+def _choice(env: Mapping[str, str], name: str, known: tuple[str, ...]) -> str:
+    """One of ``known``; the first is the default."""
+    value = env.get(name, "").strip().lower() or known[0]
+    if value not in known:
+        raise ConfigError(f"{name}: got '{value}', expected {' or '.join(known)}")
+    return value
 
 
 def _boolean(env: Mapping[str, str], name: str, default: bool) -> bool:

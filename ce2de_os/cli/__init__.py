@@ -26,6 +26,7 @@ COMMANDS = {
     "plan": ("ce2de_os.cli.plan", "Tell what a reindex would take: memory, disk, time; and whether it fits."),
     "reindex": ("ce2de_os.cli.reindex", "Embed an index's documents and move its alias."),
     "search": ("ce2de_os.cli.search", "Ask an index by BM25, vectors, or both."),
+    "metrics": ("ce2de_os.cli.metrics", "Show the progress of all jobs to Prometheus."),
 }
 
 
@@ -53,7 +54,12 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ce2de")
 @click.option("-v", "--verbose", is_flag=True, help="Show the library's log records on stderr.")
-def cli(verbose: bool) -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="How log records look. (env: CE2DE_LOG_FORMAT; default text)",
+)
+def cli(verbose: bool, log_format: str | None) -> None:
     """Put a small, fast embedding model into an OpenSearch cluster that you already run.
 
     \b
@@ -65,9 +71,13 @@ def cli(verbose: bool) -> None:
     Connection settings come from flags or from the environment (CE2DE_OPENSEARCH_URL, CE2DE_BROKER_URL, …);
     each command's --help names them.
     """
-    from ce2de_os import logs
+    import logging
 
-    logs.configure(verbose)
+    from ce2de_os import logs
+    from ce2de_os.config import Settings
+
+    level = logging.DEBUG if verbose else logging.WARNING
+    logs.configure(level, log_format or Settings.from_env().log_format)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 
 from opensearchpy import OpenSearch
 
@@ -50,12 +51,17 @@ def finish(client: OpenSearch, encoder: DocumentEncoder, job_id: str, owner: str
 def behind(client: OpenSearch, ledger: Ledger, job: Job) -> dict[int, int]:
     """The open-ended slices that have not seen all of their shard, with how many operations they lack."""
     checkpoints = [patiently(lambda: admin.checkpoints(client, part.source)) for part in job.parts]  # noqa: B023
-    lacking = {
+    return lacking(patiently(lambda: ledger.slices(job)), checkpoints)
+
+
+def lacking(records: Sequence[Slice], checkpoints: Sequence[Mapping[int, int]]) -> dict[int, int]:
+    """The same from what was read already; ``checkpoints`` are those of each part's shards."""
+    unseen = {
         record.number: checkpoints[record.range.part][record.range.shard] - record.cursor
-        for record in patiently(lambda: ledger.slices(job))
+        for record in records
         if record.range.upto is None
     }
-    return {number: operations for number, operations in lacking.items() if operations > 0}
+    return {number: operations for number, operations in unseen.items() if operations > 0}
 
 
 def reopen(ledger: Ledger, record: Slice) -> None:
@@ -146,7 +152,7 @@ class _Finish:
         return changed is not None
 
     def _end(self, state: str, report: VerifyReport, error: str | None = None, **changes: object) -> None:
-        self._ledger.change_job(
+        changed = self._ledger.change_job(
             self._stored,
             state=state,
             owner=None,
@@ -155,6 +161,9 @@ class _Finish:
             error=error,
             **changes,
         )
+        if changed is not None:
+            keys = {"action": "job_finished", "job": self._job.job_id, "problems": len(report.problems)}
+            logger.info("Job finished", extra={**keys, "state": state})
 
 
 def reconcile_if_needed(client: OpenSearch, source: str, target: str, seen: dict[str, int]) -> bool:
@@ -170,3 +179,4 @@ def reconcile_if_needed(client: OpenSearch, source: str, target: str, seen: dict
 
 def _fail(ledger: Ledger, job_id: str, error: str) -> None:
     ledger.change_job(ledger.job(job_id), state=FAILED, owner=None, error=error)
+    logger.error("Job failed", extra={"action": "job_failed", "job": job_id})  # why is in the ledger

@@ -166,6 +166,7 @@ class Counts:
         already_newer: writes that found a newer version in the target.
         refused: documents set aside in the dead-letter index.
         rejected: writes that OpenSearch was too busy for (429) and that were sent again.
+        written: documents written to the target.
         read_s: seconds spent reading; ``encode_s`` and ``write_s`` likewise. They overlap.
     """
 
@@ -178,6 +179,7 @@ class Counts:
     already_newer: int = 0
     refused: int = 0
     rejected: int = 0
+    written: int = 0
     read_s: float = 0.0
     encode_s: float = 0.0
     write_s: float = 0.0

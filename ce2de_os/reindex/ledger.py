@@ -6,6 +6,7 @@ workers can never both hold a lease. Leases are timed by the cluster's clock: wo
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.templates import render
 from ce2de_os.reindex.job import DONE, FAILED, RUNNING, WAITING, Job, Slice
+
+logger = logging.getLogger(__name__)
 
 LEDGER_INDEX = "ce2de-ledger"
 LEASE_S = 30.0
@@ -185,7 +188,10 @@ class Ledger:
         changes: dict[str, Any] = {"state": RUNNING, "owner": owner, "lease_until_s": self.lease_end()}
         if record.state == RUNNING and not mine:
             changes |= after_death(record)
-        return self.change_slice(stored, **changes)
+        claimed = self.change_slice(stored, **changes)
+        if claimed is not None and claimed.slice.deaths > record.deaths:
+            logger.warning("Took over the slice of a dead worker", extra=_taken_over(claimed.slice, record))
+        return claimed
 
     def reset(self, job: Job) -> None:
         """Let failed slices and open-ended finished ones be taken again."""
@@ -224,6 +230,11 @@ def after_death(record: Slice) -> dict[str, Any]:
 def is_poisoned(record: Slice) -> bool:
     """Whether the document after the cursor has killed as many workers as it may."""
     return record.page_limit == 1 and record.deaths >= POISON_DEATHS
+
+
+def _taken_over(record: Slice, before: Slice) -> dict[str, Any]:
+    keys = {"action": "slice_taken_over", "job": record.job_id, "slice": record.number}
+    return {**keys, "cursor": record.cursor, "deaths": record.deaths, "dead_worker": before.owner}
 
 
 def _job_key(job_id: str) -> str:

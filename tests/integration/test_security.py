@@ -223,8 +223,26 @@ def test_a_whole_job_with_a_client_certificate(
     shell.start_worker()
     done = shell.ce2de(*START, "--alias", f"{SOURCE}-search", "--json")
     assert done.returncode == 0, done.stderr
-    assert_moved(admin, json.loads(done.stdout), f"{SOURCE}-search")
+    report = json.loads(done.stdout)
+    assert_moved(admin, report, f"{SOURCE}-search")
+    operate(shell, report["job_id"])
     assert f"user {MACHINE}, roles: ce2de; encrypted" in shell.ce2de("doctor").stdout
+
+
+def operate(shell: Shell, job_id: str) -> None:
+    """Every other command about a job, with the listed rights and no more."""
+    for command in (
+        ("plan", SOURCE, "--text-fields", "title,body", "--sample", "20"),
+        ("reindex", "verify", job_id),
+        ("reindex", "sync", job_id, "--once"),
+        ("reindex", "throttle", job_id, "--no-limit"),
+        ("reindex", "dlq", "list", job_id),
+        ("reindex", "dlq", "retry", job_id),
+        ("reindex", "list"),
+        ("reindex", "clean", job_id, "--yes"),
+    ):
+        done = shell.ce2de(*command)
+        assert done.returncode == 0, (command, done.stderr)
 
 
 def test_every_failed_access_is_one_line_that_names_the_cure(
