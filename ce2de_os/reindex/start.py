@@ -69,12 +69,6 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
         )
         for source in sources
     ]  # fmt: skip
-    existing = [
-        _exists_already(client, target, wanted, mode)
-        for target, wanted in zip(targets, metadata, strict=True)
-    ]
-    ledger = Ledger(client)
-    ledger.create()
     identity = (
         mode,
         tuple(source.name for source in sources),
@@ -83,9 +77,24 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
         request.text,
         vector,
     )
-    job = _enter(client, ledger, request, model, mode, vector, identity, sources, targets, existing)
+    ledger = Ledger(client)
+    ledger.create()
+    job_id = job_id_for(request.source, *identity)
+    # First the job, then its targets: they are created before it, so one that lacks them has lost them.
+    stored = ledger.find_job(job_id)
+    existing = [
+        _exists_already(client, target, wanted, mode)
+        for target, wanted in zip(targets, metadata, strict=True)
+    ]
+    if stored is not None and mode == "copy" and not all(existing):
+        ledger.forget(stored.job)  # begin anew
+        stored = None
     for source, target, wanted in zip(sources, targets, metadata, strict=True):
-        _prepare(client, source, target, wanted, vector, job, mode)
+        _prepare(client, source, target, wanted, vector, mode)
+    if stored is None:
+        _enter(client, ledger, request, model, mode, vector, job_id, sources, targets, existing)
+    job = ledger.job(job_id).job
+    _check_origins(job, sources)
     ledger.add_slices(job)
     return _resume(ledger, job, queue)
 
@@ -126,57 +135,53 @@ def _enter(
     model: Model,
     mode: Mode,
     vector: VectorField,
-    identity: tuple[Any, ...],
+    job_id: str,
     sources: Sequence[IndexInfo],
     targets: Sequence[str],
     existing: Sequence[bool],
-) -> Job:
-    """The job of this request: the one in the ledger, or a new one."""
-    job_id = job_id_for(request.source, *identity)
-    stored = ledger.find_job(job_id)
-    if stored is not None and not all(admin.exists(client, target) for target in targets):
-        ledger.forget(stored.job)  # a target was deleted: begin anew
-        stored = None
-    if stored is None:
-        for source in sources:
-            admin.refresh(client, source.name)
-        checkpoints = [admin.checkpoints(client, source.name) for source in sources]
-        parts = tuple(
-            Part(
-                source.name, source.uuid, target, admin.count(client, source.name),
-                () if was_there else tuple(found[shard] for shard in sorted(found)),
-                held_back_settings(source.settings) if mode == "copy" else {},
-                _other_vectors(source),
-            )
-            for source, target, was_there, found in zip(sources, targets, existing, checkpoints, strict=True)
-        )  # fmt: skip
-        job = Job(
-            job_id=job_id,
-            source=request.source,
-            mode=mode,
-            parts=parts,
-            alias=request.alias,
-            text=request.text,
-            vector=vector,
-            fingerprint=model.fingerprint,
-            model=model.name,
-            space=model.space,
-            ranges=cut(checkpoints),
-            created_at_s=ledger.now(),
-            hold=request.hold,
-            accept_refused=request.accept_refused,
-            pipeline=request.pipeline,
-            docs_per_s=request.docs_per_s,
+) -> None:
+    """Enter the job of this request in the ledger; if somebody was faster, theirs counts."""
+    for source in sources:
+        admin.refresh(client, source.name)
+    checkpoints = [admin.checkpoints(client, source.name) for source in sources]
+    parts = tuple(
+        Part(
+            source.name, source.uuid, target, admin.count(client, source.name),
+            () if was_there else tuple(found[shard] for shard in sorted(found)),
+            held_back_settings(source.settings) if mode == "copy" else {},
+            _other_vectors(source),
         )
-        ledger.add_job(job)  # if somebody was faster, theirs counts
-        stored = ledger.job(job_id)
-    for part, source in zip(stored.job.parts, sources, strict=True):
+        for source, target, was_there, found in zip(sources, targets, existing, checkpoints, strict=True)
+    )  # fmt: skip
+    job = Job(
+        job_id=job_id,
+        source=request.source,
+        mode=mode,
+        parts=parts,
+        alias=request.alias,
+        text=request.text,
+        vector=vector,
+        fingerprint=model.fingerprint,
+        model=model.name,
+        space=model.space,
+        ranges=cut(checkpoints),
+        created_at_s=ledger.now(),
+        hold=request.hold,
+        accept_refused=request.accept_refused,
+        pipeline=request.pipeline,
+        docs_per_s=request.docs_per_s,
+    )
+    ledger.add_job(job)
+
+
+def _check_origins(job: Job, sources: Sequence[IndexInfo]) -> None:
+    """Refuse to go on from where a source ended that does not exist any more."""
+    for part, source in zip(job.parts, sources, strict=True):
         if part.source_uuid != source.uuid:
             raise JobError(
-                f"'{source.name}' was deleted and created again since job '{job_id}' began; "
+                f"'{source.name}' was deleted and created again since job '{job.job_id}' began; "
                 f"delete '{part.target}' and start again, or choose another --target"
             )
-    return stored.job
 
 
 def _other_vectors(source: IndexInfo) -> tuple[str, ...]:
@@ -196,19 +201,18 @@ def _prepare(
     target: str,
     metadata: IndexMetadata,
     vector: VectorField,
-    job: Job,
     mode: Mode,
 ) -> None:
     """Create the target, or the field in the source's own mapping."""
     if mode == "copy":
         mappings = _without(source.mappings, _other_vectors(source))
-        body = target_body(source.settings, mappings, metadata, vector, job.hash_field)
+        body = target_body(source.settings, mappings, metadata, vector, f"{vector.name}_hash")
         admin.create(client, target, body)
         return
     described = fields_from(source.mappings)
     if all(entry.vector_field != vector.name for entry in described):
         meta = {**source.mappings.get("_meta", {}), **metadata.to_meta(described)}
-        admin.put_meta(client, target, meta, vector_properties(vector, job.hash_field))
+        admin.put_meta(client, target, meta, vector_properties(vector, f"{vector.name}_hash"))
 
 
 def _resume(ledger: Ledger, job: Job, queue: TaskQueue) -> Job:
