@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
 from opensearchpy import OpenSearch
@@ -9,6 +10,9 @@ from opensearchpy import OpenSearch
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.job import CANCELLED, DONE, FAILED, FINISHING, PAUSED, RUNNING, Job
 from ce2de_os.reindex.ledger import Ledger
+
+OTHERS_S = 5.0
+"""So long a worker that lacks a job's model keeps a message before it gives it back: others may be faster."""
 
 
 class TaskQueue(Protocol):
@@ -19,6 +23,9 @@ class TaskQueue(Protocol):
 
     def finish_job(self, job: Job) -> None:
         """Ask for verification and cutover."""
+
+    def waiting(self) -> int:
+        """Messages that no worker has taken yet, of all jobs."""
 
 
 def send_waiting(ledger: Ledger, job: Job, queue: TaskQueue) -> None:
@@ -32,7 +39,12 @@ def send_waiting(ledger: Ledger, job: Job, queue: TaskQueue) -> None:
 
 
 def nudge(client: OpenSearch, queue: TaskQueue, job_id: str) -> None:
-    """Send the messages of a job again that the broker may have lost; too many do no harm."""
+    """Send the messages of a job again that the broker may have lost.
+
+    Where messages wait, none was lost but workers are missing or busy: more would only pile up.
+    """
+    if queue.waiting():
+        return
     ledger = Ledger(client)
     job = ledger.job(job_id).job
     if job.state in (RUNNING, FINISHING):
@@ -63,11 +75,30 @@ def after_slice(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, 
 
 
 def after_error(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, error: str) -> None:
-    """Show a worker's error in the job's status, unless another worker is at the slice; then pass work on."""
-    ledger = Ledger(client)
-    if ledger.find_job(job_id) is None:
-        return  # a message of a job that was removed
-    stored = ledger.slice(job_id, number)
-    if ledger.claimable(stored.slice):
-        ledger.change_slice(stored, last_error=error)
+    """Show a worker's error in the job's status, then pass work on."""
+    _show(Ledger(client), job_id, number, error)
     after_slice(client, queue, job_id, number, more=False)
+
+
+def _show(ledger: Ledger, job_id: str, number: int, error: str) -> None:
+    """Enter an error in a slice, unless another worker is at it."""
+    if patiently(lambda: ledger.find_job(job_id)) is None:
+        return  # a message of a job that was removed
+    stored = patiently(lambda: ledger.slice(job_id, number))
+    if ledger.claimable(stored.slice):
+        patiently(lambda: ledger.change_slice(stored, last_error=error))
+
+
+def give_back(client: OpenSearch, queue: TaskQueue, job_id: str, number: int | None, error: str) -> None:
+    """Leave a message to workers with the job's model; ``number`` is its slice, ``None`` the job's end."""
+    ledger = Ledger(client)
+    if number is not None:
+        _show(ledger, job_id, number, error)
+    time.sleep(OTHERS_S)
+    found = patiently(lambda: ledger.find_job(job_id))
+    if found is None or found.job.state not in (RUNNING, FINISHING):
+        return
+    if number is None:
+        queue.finish_job(found.job)
+    elif patiently(lambda: ledger.slice(job_id, number)).slice.state not in (DONE, FAILED):
+        queue.embed_slice(found.job, number)

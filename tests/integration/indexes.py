@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +60,9 @@ class InlineQueue:
 
     def finish_job(self, job: Job) -> None:
         self.messages.append((job.job_id, None))
+
+    def waiting(self) -> int:
+        return len(self.messages)
 
     def run(self, client: OpenSearch, encoder: Any, owner: str = "tester", budget_s: float = 20.0) -> None:
         while self.messages:
@@ -116,3 +121,25 @@ def assert_same_documents(client: OpenSearch, source: str, target: str, encoder:
             np.testing.assert_allclose(vectors[doc_id], encoder.encode_documents([text])[0], atol=1e-5)
         else:
             assert vectors[doc_id] is None
+
+
+@contextmanager
+def hammer(client: OpenSearch, index: str, threads: int) -> Iterator[list[int]]:
+    """Bulk writes from elsewhere in ``threads`` threads; counts those that were turned away."""
+    body = "".join(f'{{"index":{{}}}}\n{{"text":"{"noise " * 50}"}}\n' for _ in range(300))
+    stop, turned_away = threading.Event(), [0] * threads
+
+    def write(number: int) -> None:
+        while not stop.is_set():
+            answer = client.bulk(index=index, body=body, params={"ignore": [429]})
+            turned_away[number] += "error" in answer or answer.get("errors", False)
+
+    workers = [threading.Thread(target=write, args=[number]) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield turned_away
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
