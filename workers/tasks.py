@@ -5,6 +5,7 @@ from __future__ import annotations
 from ce2de_os.errors import ArtifactMismatchError, BackendUnavailableError, Ce2deError
 from ce2de_os.reindex.embedding import check_fingerprint
 from ce2de_os.reindex.finish import finish
+from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.pipeline import run_slice
 from ce2de_os.reindex.queue import after_error, after_slice, give_back
 from workers import resources
@@ -35,12 +36,12 @@ def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
     except BackendUnavailableError:
         raise
     except ArtifactMismatchError as error:
-        give_back(client, CeleryQueue(), job_id, number, str(error))
+        give_back(Ledger(client), CeleryQueue(), job_id, number, str(error))
         raise
     except Ce2deError as error:
-        after_error(client, CeleryQueue(), job_id, number, str(error))
+        after_error(Ledger(client), CeleryQueue(), job_id, number, str(error))
         raise
-    after_slice(client, CeleryQueue(), job_id, number, more)
+    after_slice(Ledger(client), CeleryQueue(), job_id, number, more)
 
 
 @app.task(name="ce2de.finish_job", **_OPTIONS)
@@ -51,5 +52,5 @@ def finish_job(job_id: str, fingerprint: str) -> None:
         check_fingerprint(job_id, fingerprint, resources.encoder())
         finish(client, resources.encoder(), job_id, resources.owner(), resources.is_gone)
     except ArtifactMismatchError as error:
-        give_back(client, CeleryQueue(), job_id, None, str(error))
+        give_back(Ledger(client), CeleryQueue(), job_id, None, str(error))
         raise

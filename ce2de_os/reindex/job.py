@@ -20,7 +20,7 @@ Mode = Literal["copy", "in_place"]
 SLICE_OPERATIONS = 1000
 """Least number of ``_seq_no`` in a slice; fewer would only cost messages."""
 
-MAX_SLICES = 256
+MAX_SLICES = 1024
 """Most slices of a job whose indices have fewer shards than that, so that the ledger stays small."""
 
 

@@ -7,7 +7,7 @@ workers can never both hold a lease. Leases are timed by the cluster's clock: wo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -166,10 +166,6 @@ class Ledger:
             return record.state == WAITING
         gone = record.owner is None or (is_gone is not None and is_gone(record.owner))
         return gone or record.lease_until_s < self.now()
-
-    def orphans(self, records: Iterable[Slice]) -> list[Slice]:
-        """Slices whose worker let the lease run out."""
-        return [record for record in records if record.state == RUNNING and self.claimable(record)]
 
     def claim(
         self, stored: StoredSlice, owner: str, is_gone: Callable[[str], bool] | None = None

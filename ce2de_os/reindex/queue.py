@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from opensearchpy import OpenSearch
-
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.job import CANCELLED, DONE, FAILED, FINISHING, PAUSED, RUNNING, Job
 from ce2de_os.reindex.ledger import Ledger
@@ -38,22 +36,20 @@ def send_waiting(ledger: Ledger, job: Job, queue: TaskQueue) -> None:
         queue.finish_job(job)
 
 
-def nudge(client: OpenSearch, queue: TaskQueue, job_id: str) -> None:
+def nudge(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
     """Send the messages of a job again that the broker may have lost.
 
     Where messages wait, none was lost but workers are missing or busy: more would only pile up.
     """
     if queue.waiting():
         return
-    ledger = Ledger(client)
     job = ledger.job(job_id).job
     if job.state in (RUNNING, FINISHING):
         send_waiting(ledger, job, queue)
 
 
-def after_slice(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, more: bool) -> None:
-    """Pass the work on: the same slice, slices whose worker died, or the end of the job."""
-    ledger = Ledger(client)
+def after_slice(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, more: bool) -> None:
+    """Pass the work on: the same slice, slices whose worker or message was lost, or the end of the job."""
     found = patiently(lambda: ledger.find_job(job_id))
     if found is None or found.job.state in (PAUSED, CANCELLED):
         return
@@ -62,8 +58,9 @@ def after_slice(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, 
         queue.embed_slice(job, number)
         return
     records = patiently(lambda: ledger.slices(job))
-    for record in ledger.orphans(records):
-        queue.embed_slice(job, record.number)
+    if not queue.waiting():  # so a slice that nobody works on has lost its worker or its message
+        for record in filter(ledger.claimable, records):
+            queue.embed_slice(job, record.number)
     states = {record.state for record in records}
     if job.state != RUNNING:
         return
@@ -74,10 +71,10 @@ def after_slice(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, 
         ledger.change_job(ledger.job(job_id), state=FAILED, error=f"{len(errors)} slices failed: {errors[0]}")
 
 
-def after_error(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, error: str) -> None:
+def after_error(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, error: str) -> None:
     """Show a worker's error in the job's status, then pass work on."""
-    _show(Ledger(client), job_id, number, error)
-    after_slice(client, queue, job_id, number, more=False)
+    _show(ledger, job_id, number, error)
+    after_slice(ledger, queue, job_id, number, more=False)
 
 
 def _show(ledger: Ledger, job_id: str, number: int, error: str) -> None:
@@ -89,9 +86,8 @@ def _show(ledger: Ledger, job_id: str, number: int, error: str) -> None:
         patiently(lambda: ledger.change_slice(stored, last_error=error))
 
 
-def give_back(client: OpenSearch, queue: TaskQueue, job_id: str, number: int | None, error: str) -> None:
+def give_back(ledger: Ledger, queue: TaskQueue, job_id: str, number: int | None, error: str) -> None:
     """Leave a message to workers with the job's model; ``number`` is its slice, ``None`` the job's end."""
-    ledger = Ledger(client)
     if number is not None:
         _show(ledger, job_id, number, error)
     time.sleep(OTHERS_S)

@@ -16,6 +16,7 @@ from opensearchpy import OpenSearch, helpers
 from ce2de_os.arrays import Embeddings, l2_normalize
 from ce2de_os.reindex.finish import finish
 from ce2de_os.reindex.job import Job
+from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.pipeline import run_slice
 from ce2de_os.reindex.queue import after_slice
 
@@ -71,7 +72,7 @@ class InlineQueue:
                 finish(client, encoder, job_id, owner)
             else:
                 more = run_slice(client, encoder, job_id, number, owner, budget_s)
-                after_slice(client, self, job_id, number, more)
+                after_slice(Ledger(client), self, job_id, number, more)
 
 
 def create_index(
