@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.logs import FORMATS
 
 POOL_SIZE = 8  # connections a client keeps: a worker reads and writes at once, an application has threads
+AWS_SERVICES = ("es", "aoss")
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -22,7 +24,10 @@ TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 class OpenSearchSettings:
     """How to reach OpenSearch; the names are opensearch-py's own where it has one.
 
-    ``username``/``password`` become ``http_auth``. ``None`` leaves opensearch-py's default.
+    ``username``/``password`` become ``http_auth``. ``client_cert`` is a file with a certificate that says who
+    we are, ``client_key`` the file of its key (``None``: in the same file). With ``aws_region`` requests are
+    signed with AWS Signature Version 4 for ``aws_service``: ``es`` is an OpenSearch Service domain, ``aoss``
+    a Serverless collection. ``None`` leaves opensearch-py's default.
     """
 
     url: str = field(default="http://127.0.0.1:9200", repr=False)  # may hold a password
@@ -31,15 +36,44 @@ class OpenSearchSettings:
     ca_certs: str | None = None
     client_cert: str | None = None
     client_key: str | None = None
+    aws_region: str | None = None
+    aws_service: str = "es"
     verify_certs: bool = True
     timeout_s: float = 60.0
 
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            ConfigError: the message names the settings.
+        """
+        if self.aws_service not in AWS_SERVICES:
+            known = " or ".join(AWS_SERVICES)
+            raise ConfigError(f"CE2DE_OPENSEARCH_AWS_SERVICE: got '{self.aws_service}', expected {known}")
+        if self.aws_region is not None and self.username is not None:
+            raise ConfigError(
+                "got CE2DE_OPENSEARCH_AWS_REGION and CE2DE_OPENSEARCH_USERNAME, expected one of them: "
+                "a request is either signed or carries a password; unset the other"
+            )
+        if self.client_key is not None and self.client_cert is None:
+            raise ConfigError("got CE2DE_OPENSEARCH_CLIENT_KEY alone; set CE2DE_OPENSEARCH_CLIENT_CERT too")
+        if self.client_cert is not None and not self.verify_certs:
+            raise ConfigError(
+                "CE2DE_OPENSEARCH_VERIFY_CERTS: got false with a client certificate, which opensearch-py "
+                "then does not send; name the cluster's CA in CE2DE_OPENSEARCH_CA_CERTS instead"
+            )
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection is TLS."""
+        return self.url.lower().startswith("https://")
+
     def client_kwargs(self) -> dict[str, Any]:
-        """The keyword arguments for ``opensearchpy.OpenSearch``."""
+        """The keyword arguments for ``opensearchpy.OpenSearch``, but for AWS's signer."""
         kwargs: dict[str, Any] = {"hosts": [self.url], "timeout": self.timeout_s, "pool_maxsize": POOL_SIZE}
         if self.username is not None:
             kwargs["http_auth"] = (self.username, self.password or "")
-        if self.url.startswith("https"):
+        if self.is_encrypted:
             kwargs["verify_certs"] = self.verify_certs
             kwargs["ssl_show_warn"] = self.verify_certs
         for name in ("ca_certs", "client_cert", "client_key"):
@@ -77,13 +111,14 @@ class Settings:
     """Everything the CLI and the workers need to know before they start.
 
     ``artifact`` is the model folder; ``None`` means the student that comes with the package.
-    ``threads`` is the number of cores one encoder uses.
+    ``threads`` is the number of cores one encoder uses. ``log_format`` is ``text`` or ``json``.
     """
 
     opensearch: OpenSearchSettings = OpenSearchSettings()
     broker_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
     artifact: Path | None = None
     threads: int = 1
+    log_format: str = "text"
     local: LocalSettings = field(default_factory=LocalSettings)
 
     @classmethod
@@ -97,11 +132,13 @@ class Settings:
         defaults = OpenSearchSettings()
         opensearch = OpenSearchSettings(
             url=env.get("CE2DE_OPENSEARCH_URL", defaults.url),
-            username=env.get("CE2DE_OPENSEARCH_USERNAME"),
-            password=env.get("CE2DE_OPENSEARCH_PASSWORD"),
-            ca_certs=env.get("CE2DE_OPENSEARCH_CA_CERTS"),
-            client_cert=env.get("CE2DE_OPENSEARCH_CLIENT_CERT"),
-            client_key=env.get("CE2DE_OPENSEARCH_CLIENT_KEY"),
+            username=env.get("CE2DE_OPENSEARCH_USERNAME") or None,
+            password=env.get("CE2DE_OPENSEARCH_PASSWORD") or None,
+            ca_certs=env.get("CE2DE_OPENSEARCH_CA_CERTS") or None,
+            client_cert=env.get("CE2DE_OPENSEARCH_CLIENT_CERT") or None,
+            client_key=env.get("CE2DE_OPENSEARCH_CLIENT_KEY") or None,
+            aws_region=env.get("CE2DE_OPENSEARCH_AWS_REGION") or None,
+            aws_service=env.get("CE2DE_OPENSEARCH_AWS_SERVICE") or defaults.aws_service,
             verify_certs=_boolean(env, "CE2DE_OPENSEARCH_VERIFY_CERTS", defaults.verify_certs),
             timeout_s=_number(env, "CE2DE_OPENSEARCH_TIMEOUT_S", defaults.timeout_s),
         )
@@ -111,6 +148,7 @@ class Settings:
             broker_url=env.get("CE2DE_BROKER_URL", cls().broker_url),
             artifact=Path(artifact) if artifact else None,
             threads=int(_number(env, "CE2DE_THREADS", 1)),
+            log_format=_choice(env, "CE2DE_LOG_FORMAT", FORMATS),
             local=LocalSettings.from_env(env),
         )
 
@@ -118,7 +156,7 @@ class Settings:
         """This process's environment, changed so that a child process reads these settings from it."""
         values = {f"CE2DE_OPENSEARCH_{key.upper()}": value for key, value in asdict(self.opensearch).items()}
         values |= {"CE2DE_BROKER_URL": self.broker_url, "CE2DE_ARTIFACT": self.artifact}
-        values["CE2DE_THREADS"] = self.threads
+        values |= {"CE2DE_THREADS": self.threads, "CE2DE_LOG_FORMAT": self.log_format}
         inherited = {key: value for key, value in os.environ.items() if key not in values}
         return inherited | {key: str(value) for key, value in values.items() if value is not None}
 
@@ -139,6 +177,14 @@ def _default_cache(env: Mapping[str, str]) -> Path:
         return Path("/var/cache/ce2de")
     base = Path(env.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return base.absolute() / "ce2de"
+
+
+def _choice(env: Mapping[str, str], name: str, known: tuple[str, ...]) -> str:
+    """One of ``known``; the first is the default."""
+    value = env.get(name, "").strip().lower() or known[0]
+    if value not in known:
+        raise ConfigError(f"{name}: got '{value}', expected {' or '.join(known)}")
+    return value
 
 
 def _boolean(env: Mapping[str, str], name: str, default: bool) -> bool:

@@ -1,13 +1,16 @@
 """Fusion: pure functions that join ranked lists into one.
 
-They repeat OpenSearch's ``normalization-processor`` (min_max, arithmetic_mean) and ``score-ranker-processor``
-(rrf) step by step in float32, so that fusing on the client gives the scores of the cluster's pipeline.
-A run is a ranked list, best first, without a document twice; an empty run is allowed everywhere.
+They repeat OpenSearch's ``normalization-processor`` (min_max, l2, z_score with arithmetic_mean) and
+``score-ranker-processor`` (rrf) step by step in float32, so that fusing on the client gives the scores of the
+cluster's pipeline. A run is a ranked list, best first, without a document twice; an empty run is allowed
+everywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,38 +27,122 @@ RRF_K = 60
 """The rank constant of the RRF paper, and OpenSearch's default."""
 
 
-def min_max(scores: Scores) -> Scores:
+@dataclass(frozen=True)
+class LowerBound:
+    """What `min_max` takes for a leg's lowest score, instead of the lowest score there is.
+
+    Attributes:
+        min_score: the bound, on the leg's own scale.
+        mode: ``"apply"``: scores above the bound are measured from it, those below from the lowest score.
+            ``"clip"``: the same, and those below it become 0.001.
+    """
+
+    min_score: float = 0.0
+    mode: Literal["apply", "clip"] = "apply"
+
+
+def min_max(scores: Scores, bound: LowerBound | None = None) -> Scores:
     """Map raw scores ``(N,)`` linearly to 0..1: ``(s - min) / (max - min)``.
 
     Where all scores are equal there is nothing to tell apart, and each becomes 1. The lowest becomes 0.001.
+    ``bound``: measure from there instead, unless every score is below it.
     """
     if not scores.size or scores.min() == scores.max():
         return np.ones_like(scores)
-    normalized = (scores - scores.min()) / (scores.max() - scores.min())
-    return np.where(normalized == 0, LOWEST, normalized)
+    lowest = _lowest(scores, bound)
+    span = scores.max() - lowest
+    normalized = np.divide(scores - lowest, span, out=np.ones_like(scores), where=span != 0)
+    if bound and bound.mode == "clip":
+        normalized = np.where(scores < lowest, LOWEST, normalized)
+    return np.where(normalized == 0, LOWEST, normalized).astype(np.float32)
 
 
-def fuse_min_max(runs: Sequence[Run], weights: Sequence[float]) -> list[ScoredDoc]:
+def _lowest(scores: Scores, bound: LowerBound | None) -> Scores:
+    """The score that counts as the lowest, for each of ``scores``."""
+    lowest = np.full_like(scores, scores.min())
+    if bound is None:
+        return lowest
+    limit = np.float32(bound.min_score)
+    if bound.mode == "clip":
+        return lowest if scores.max() < limit else np.full_like(scores, limit)
+    return np.where((scores > limit) & (scores.max() > limit), limit, lowest).astype(np.float32)
+
+
+def l2(scores: Scores) -> Scores:
+    """Divide raw scores ``(N,)`` by the length of their vector; all 0 stay 0."""
+    # One after the other in float32, as OpenSearch adds them up.
+    total = np.float32(0)
+    for score in scores:
+        total += score * score
+    divided: Scores = scores / np.sqrt(total) if total else np.zeros_like(scores)
+    return divided
+
+
+def z_score(scores: Scores) -> Scores:
+    """``(s - mean) / standard deviation`` of raw scores ``(N,)``, and 0.001 where that is not above 0.
+
+    A score that is the mean itself becomes the highest raw score, as in OpenSearch.
+    """
+    if not scores.size:
+        return scores
+    mean = np.float32(np.mean(scores, dtype=np.float64))
+    deviation = np.float32(np.std(scores, dtype=np.float64, ddof=1)) if scores.size > 1 else np.float32(0)
+    if not deviation:
+        alike: Scores = np.where(scores == mean, scores.max(), scores.min())
+        return alike
+    raw: Scores = (scores - mean) / deviation
+    normalized: Scores = np.where(scores == mean, scores.max(), np.where(raw <= 0, LOWEST, raw))
+    return normalized
+
+
+def fuse_min_max(
+    runs: Sequence[Run], weights: Sequence[float], bounds: Sequence[LowerBound | None] | None = None
+) -> list[ScoredDoc]:
     """Weighted mean of the runs' min-max normalised scores; a document absent from a run gets 0 there.
 
-    ``weights`` holds one non-negative number per run, not all 0. Equal scores are ordered by ``doc_id``.
+    ``weights`` holds one non-negative number per run, not all 0; ``bounds`` one lower bound per run, if any.
+    Equal scores are ordered by ``doc_id``.
     """
-    weighted = []
-    for run, weight in zip(runs, weights, strict=True):
-        raw = np.array([document.score for document in run], dtype=np.float32)
-        weighted.append(min_max(raw) * np.float32(weight))
-    return _ranked(runs, weighted, np.sum(np.array(weights, dtype=np.float32)))
+    each = bounds or [None] * len(runs)
+    normalized = [min_max(_raw(run), bound) for run, bound in zip(runs, each, strict=True)]
+    return _weighted_mean(runs, normalized, weights)
 
 
-def fuse_rrf(runs: Sequence[Run], rrf_k: int = RRF_K) -> list[ScoredDoc]:
+def fuse_l2(runs: Sequence[Run], weights: Sequence[float]) -> list[ScoredDoc]:
+    """Weighted mean of the runs' l2 normalised scores; otherwise like `fuse_min_max`."""
+    return _weighted_mean(runs, [l2(_raw(run)) for run in runs], weights)
+
+
+def fuse_z_score(runs: Sequence[Run], weights: Sequence[float]) -> list[ScoredDoc]:
+    """Weighted mean of the runs' z scores; otherwise like `fuse_min_max`."""
+    return _weighted_mean(runs, [z_score(_raw(run)) for run in runs], weights)
+
+
+def fuse_rrf(
+    runs: Sequence[Run], rrf_k: int = RRF_K, weights: Sequence[float] | None = None
+) -> list[ScoredDoc]:
     """Reciprocal rank fusion: the sum over runs of ``1 / (rrf_k + rank)``, ranks counted from 1.
 
-    Equal scores are ordered by ``doc_id``. Source: Cormack, Clarke, Büttcher, "Reciprocal Rank Fusion
-    outperforms Condorcet and individual Rank Learning Methods", SIGIR 2009.
+    ``weights``: a factor for each run, ``None``: 1. Equal scores are ordered by ``doc_id``. Source: Cormack,
+    Clarke, Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods",
+    SIGIR 2009.
     """
     # OpenSearch divides with ten decimals before it goes to float32.
     reciprocal = [np.round(1 / (rrf_k + 1 + np.arange(len(run))), 10).astype(np.float32) for run in runs]
-    return _ranked(runs, reciprocal, np.float32(1))
+    factors = [1.0] * len(runs) if weights is None else weights
+    weighted = [points * np.float32(factor) for points, factor in zip(reciprocal, factors, strict=True)]
+    return _ranked(runs, weighted, np.float32(1))
+
+
+def _raw(run: Run) -> Scores:
+    return np.array([document.score for document in run], dtype=np.float32)
+
+
+def _weighted_mean(
+    runs: Sequence[Run], normalized: Sequence[Scores], weights: Sequence[float]
+) -> list[ScoredDoc]:
+    weighted = [scores * np.float32(weight) for scores, weight in zip(normalized, weights, strict=True)]
+    return _ranked(runs, weighted, np.sum(np.array(weights, dtype=np.float32)))
 
 
 def _ranked(runs: Sequence[Run], points: Sequence[Scores], divisor: np.float32) -> list[ScoredDoc]:

@@ -6,29 +6,68 @@ configured at import. Document text and credentials are never logged.
 
 from __future__ import annotations
 
+import json
 import logging
+from datetime import UTC, datetime
+from typing import Any
 
+PACKAGE = __name__.partition(".")[0]
+FORMATS = ("text", "json")
+
+_TEXT = "%(asctime)s %(levelname)s %(message)s"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class KeyValueFormatter(logging.Formatter):
-    """Formats a record as ``time level sentence key=value ...`` with the record's extra keys."""
+    """Formats a record as ``time level sentence [key=value ...]`` with the record's extra keys."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
+    def __init__(self, line: str = _TEXT) -> None:
+        super().__init__(line)
 
     def format(self, record: logging.LogRecord) -> str:
         """The sentence followed by the extra keys in alphabetical order."""
-        extra = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        extra = _extra(record)
         pairs = " ".join(f"{key}={extra[key]}" for key in sorted(extra))
         line = super().format(record)
         return f"{line} [{pairs}]" if pairs else line
 
 
-def configure(verbose: bool = False) -> None:
-    """Send this package's log records to stderr; called by the CLI and the workers."""
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one JSON object on one line: time, level, logger, message and the extra keys.
+
+    ``time`` is ISO 8601 in UTC; ``exception`` holds the traceback where there is one.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The object; what JSON does not know is written as its text."""
+        entry: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        entry |= {key: value for key, value in _extra(record).items() if key not in entry}
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+def formatter(log_format: str, line: str = _TEXT) -> logging.Formatter:
+    """The formatter for ``text`` or ``json``; ``line`` is the text's pattern."""
+    return JsonFormatter() if log_format == "json" else KeyValueFormatter(line)
+
+
+def configure(level: int = logging.WARNING, log_format: str = "text") -> None:
+    """Send this package's log records to stderr, as the commands do; workers have Celery's handlers."""
     handler = logging.StreamHandler()
-    handler.setFormatter(KeyValueFormatter())
-    logger = logging.getLogger("ce2de_os")
+    handler.setFormatter(formatter(log_format))
+    logger = logging.getLogger(PACKAGE)
     logger.handlers = [handler]
-    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
+    logger.setLevel(level)
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    """The extra keys of this package's records; what other libraries attach may hold anything."""
+    if record.name.partition(".")[0] != PACKAGE:
+        return {}
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,11 +59,35 @@ class Leg(NamedTuple):
     rank: int
 
 
+class Passage(NamedTuple):
+    """The part of a document that fits a query best.
+
+    ``start`` and ``end`` are character offsets into the document's text: the values of the embedded fields,
+    one to a line. ``score`` is the dense leg's.
+    """
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
 class Hit(NamedTuple):
     """A search result.
 
-    ``bm25`` and ``dense`` are ``None`` where that leg was not asked or did not return the document among its
-    candidates. ``source`` never holds vectors.
+    Attributes:
+        doc_id: the document's id.
+        score: the score that ranked it: fused, or the one leg's; 0 where the user's own sort did.
+        rank: its place, counted from 1 over all pages.
+        source: its fields; never vectors.
+        bm25: what the lexical leg said; ``None`` where it was not asked, or did not return the document
+            among its candidates.
+        dense: the same of the dense leg.
+        index_name: the physical index that holds it.
+        logit: the cross-encoder's, where it scored the hit; it then ranks before ``score``.
+        passage: the passage that fits best, where the index has passages.
+        highlight: marked snippets by field, where they were asked for.
+        sort: the values that it was sorted by, where the user gave a sort.
     """
 
     doc_id: str
@@ -72,11 +96,16 @@ class Hit(NamedTuple):
     source: dict[str, Any]
     bm25: Leg | None
     dense: Leg | None
+    index_name: str = ""
+    logit: float | None = None
+    passage: Passage | None = None
+    highlight: Mapping[str, list[str]] | None = None
+    sort: list[Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The hit as ``--json`` prints it, its legs as objects."""
-        legs = {name: leg and leg._asdict() for name, leg in (("bm25", self.bm25), ("dense", self.dense))}
-        return {**self._asdict(), **legs}
+        """The hit as ``--json`` prints it, its legs and its passage as objects."""
+        parts = {name: getattr(self, name) for name in ("bm25", "dense", "passage")}
+        return {**self._asdict(), **{name: part and part._asdict() for name, part in parts.items()}}
 
 
 def read_documents(path: Path) -> Iterator[Document]:

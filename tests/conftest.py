@@ -18,6 +18,7 @@ from ce2de_os.local.servers import Endpoints, LocalServers
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--servers-home", help="Use the instance in this folder, and leave it running.")
+    parser.addoption("--older-servers-home", help="The same for the tests that need OpenSearch 2.19 too.")
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,7 @@ def servers(request: pytest.FixtureRequest, instances: Path) -> Iterator[LocalSe
         shared.up()
         yield shared
         return
-    _remove_leftovers(instances)
+    remove_leftovers(instances)
     own = LocalServers(home=instances / f"tests-{os.getpid()}")
     own.up()
     yield own
@@ -77,7 +78,7 @@ def remove(servers: LocalServers) -> None:
     shutil.rmtree(servers.home, ignore_errors=True)
 
 
-def _remove_leftovers(instances: Path) -> None:
+def remove_leftovers(instances: Path) -> None:
     """Instances of test runs that were killed."""
     for home in instances.glob("tests-*"):
         if not _is_alive(int(home.name.split("-")[1])):

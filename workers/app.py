@@ -8,7 +8,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_init, worker_process_init
+from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_init
 
 from ce2de_os import logs
 from ce2de_os.config import Settings
@@ -57,8 +57,17 @@ def check_model(**_: Any) -> None:  # noqa: ANN401 - Celery's signal arguments
             raise SystemExit(f"ce2de worker: {error}") from error
 
 
-@worker_process_init.connect
-def configure_logs(**_: Any) -> None:  # noqa: ANN401
-    """Log this package's records in each worker process, but not every request that it sends."""
-    logs.configure()
-    logging.getLogger("opensearch").setLevel(logging.WARNING)
+@after_setup_logger.connect
+def format_records(logger: logging.Logger, format: str, **_: Any) -> None:  # noqa: A002, ANN401 - Celery's name
+    """Write this package's records with their keys; the worker's ``--loglevel`` says which are written."""
+    for handler in logger.handlers:
+        handler.setFormatter(logs.formatter(Settings.from_env().log_format, format))
+    logging.getLogger("opensearch").setLevel(logging.WARNING)  # not every request that is sent
+
+
+@after_setup_task_logger.connect
+def format_task_records(logger: logging.Logger, **_: Any) -> None:  # noqa: ANN401
+    """Write Celery's records of tasks as JSON too, if JSON is asked for."""
+    if Settings.from_env().log_format == "json":
+        for handler in logger.handlers:
+            handler.setFormatter(logs.formatter("json"))

@@ -23,8 +23,10 @@ COMMANDS = {
     "train": ("ce2de_os.cli.train", "Train a cross-encoder for your domain, to distil from."),
     "distill": ("ce2de_os.cli.distill", "Train a two-layer student from an encoder and plain texts."),
     "export": ("ce2de_os.cli.export", "Turn a student into a quantized ONNX model folder."),
+    "plan": ("ce2de_os.cli.plan", "Tell what a reindex would take: memory, disk, time; and whether it fits."),
     "reindex": ("ce2de_os.cli.reindex", "Embed an index's documents and move its alias."),
     "search": ("ce2de_os.cli.search", "Ask an index by BM25, vectors, or both."),
+    "metrics": ("ce2de_os.cli.metrics", "Show the progress of all jobs to Prometheus."),
 }
 
 
@@ -52,20 +54,30 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ce2de")
 @click.option("-v", "--verbose", is_flag=True, help="Show the library's log records on stderr.")
-def cli(verbose: bool) -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    help="How log records look. (env: CE2DE_LOG_FORMAT; default text)",
+)
+def cli(verbose: bool, log_format: str | None) -> None:
     """Put a small, fast embedding model into an OpenSearch cluster that you already run.
 
     \b
     Try it on this machine:      ce2de demo
+    See what it would take:      ce2de plan articles --text-fields title,body
     Embed an existing index:     ce2de reindex start articles --text-fields title,body --alias articles-search
     Ask it:                      ce2de search articles-search "how do I …"
 
     Connection settings come from flags or from the environment (CE2DE_OPENSEARCH_URL, CE2DE_BROKER_URL, …);
     each command's --help names them.
     """
-    from ce2de_os import logs
+    import logging
 
-    logs.configure(verbose)
+    from ce2de_os import logs
+    from ce2de_os.config import Settings
+
+    level = logging.DEBUG if verbose else logging.WARNING
+    logs.configure(level, log_format or Settings.from_env().log_format)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
 from opensearchpy import OpenSearch
 
@@ -27,6 +28,8 @@ WORKERS_S = 2.0
 MAX_DISK_PERCENT = 85
 """OpenSearch's default low watermark: beyond it a node gets no new shards."""
 
+WHO = "/_plugins/_security/authinfo"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 KNN, NEURAL = "opensearch-knn", "opensearch-neural-search"
 INSTALL_PLUGIN = "install it on every node: bin/opensearch-plugin install {}"
 WORKER_EXTRA = "pip install 'ce2de-os[worker]'"
@@ -71,6 +74,7 @@ def _cluster(settings: OpenSearchSettings) -> Iterator[Check]:
             connection = replace(connection, cure=cure)
         yield connection
         if connection.state == OK:
+            yield _checked("access", lambda: _access(client, settings))
             for name, look in (("health", _health), ("plugins", _plugins), ("disk", _disk)):
                 yield _checked(name, partial(look, client))
 
@@ -84,6 +88,23 @@ def _connection(client: OpenSearch, settings: OpenSearchSettings) -> Check:
     if distribution != "opensearch" or parts < MIN_VERSION:
         return Check("OpenSearch", NOT_OK, finding, "ce2de-os needs OpenSearch 2.13 or newer")
     return Check("OpenSearch", OK, finding)
+
+
+def _access(client: OpenSearch, settings: OpenSearchSettings) -> Check:
+    """Who we are to the cluster, and whether others can listen."""
+    with backend_errors("ask who we are"):
+        # A cluster without the security plugin does not know this address.
+        answer = client.transport.perform_request("GET", WHO, params={"ignore": [400, 404]})
+    user, roles = answer.get("user_name"), ", ".join(answer.get("roles", []))
+    who = f"user {user}, roles: {roles or 'none'}" if user else "the cluster asks nobody who they are"
+    if settings.is_encrypted and settings.verify_certs:
+        return Check("access", OK, f"{who}; encrypted")
+    if settings.is_encrypted:
+        finding = f"{who}; encrypted, but the server's certificate is not checked"
+        return Check("access", WARNING, finding, "name the cluster's CA in CE2DE_OPENSEARCH_CA_CERTS")
+    if urlsplit(settings.url).hostname in LOOPBACK:
+        return Check("access", OK, f"{who}; not encrypted, and stays on this machine")
+    return Check("access", WARNING, f"{who}; not encrypted", "use https:// if the cluster has TLS")
 
 
 def _health(client: OpenSearch) -> Check:

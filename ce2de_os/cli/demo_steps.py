@@ -25,7 +25,8 @@ from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.spec import TextSpec
 from ce2de_os.reindex.start import start
 from ce2de_os.reindex.status import JobStatus
-from ce2de_os.search.searcher import HybridSearcher, Mode
+from ce2de_os.search.question import Mode
+from ce2de_os.search.searcher import HybridSearcher
 from workers.queue import CeleryQueue
 
 TEXT_FIELDS = ("title", "body")
@@ -67,7 +68,7 @@ class Answer:
     """What each mode found for a question, best first."""
 
     question: str
-    hits: dict[str, list[Hit]]
+    hits: dict[str, Sequence[Hit]]
 
 
 def plan(corpus: Path | None, questions: Sequence[str]) -> Plan:
@@ -140,7 +141,10 @@ def ask(client: OpenSearch, plan: Plan, settings: Settings) -> list[Answer]:
     """Ask every question in every mode."""
     searcher = HybridSearcher(client, plan.alias, OnnxEncoder(settings.artifact))
     return [
-        Answer(question, {mode: searcher.search(question, top_k=TOP_K, mode=mode) for mode in MODES})
+        Answer(
+            question,
+            {mode: searcher.search(question, top_k=TOP_K, mode=mode, explain=True) for mode in MODES},
+        )
         for question in plan.questions
     ]
 

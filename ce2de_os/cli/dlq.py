@@ -18,6 +18,10 @@ def command() -> None:
     """Documents that OpenSearch refused, or that killed workers: list, retry, export.
 
     The rest of their page went on. After the cause is mended, retry writes them as they are now.
+
+    \b
+        ce2de reindex dlq list articles-1a2b3c4d
+        ce2de reindex dlq retry articles-1a2b3c4d
     """
 
 
@@ -29,7 +33,11 @@ def command() -> None:
 @connection_options
 @json_option
 def list_letters(job_id: str, limit: int, settings: Settings, as_json: bool) -> None:
-    """Show how many documents of JOB are set aside for which reason, and the first of them."""
+    """Show how many documents of JOB are set aside for which reason, and the first of them.
+
+    \b
+        ce2de reindex dlq list articles-1a2b3c4d --limit 5
+    """
     from itertools import islice
 
     from ce2de_os.index.client import connect
@@ -56,7 +64,11 @@ def list_letters(job_id: str, limit: int, settings: Settings, as_json: bool) -> 
 @connection_options
 @json_option
 def retry(job_id: str, settings: Settings, as_json: bool) -> None:
-    """Embed and write JOB's documents again that were set aside, as they are in the source now."""
+    """Embed and write JOB's documents again that were set aside, as they are in the source now.
+
+    \b
+        ce2de reindex dlq retry articles-1a2b3c4d
+    """
     from ce2de_os.encoder import OnnxEncoder
     from ce2de_os.index.client import connect
     from ce2de_os.reindex.retry import retry as retry_letters
@@ -77,7 +89,11 @@ def retry(job_id: str, settings: Settings, as_json: bool) -> None:
 @_JOB
 @connection_options
 def export(job_id: str, settings: Settings) -> None:
-    """Write JOB's dead letters to stdout, one JSON object a line: id, source, routing, reason."""
+    """Write JOB's dead letters to stdout, one JSON object a line: id, source, routing, reason.
+
+    \b
+        ce2de reindex dlq export articles-1a2b3c4d > refused.jsonl
+    """
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import dead_letters
     from ce2de_os.reindex.ledger import Ledger

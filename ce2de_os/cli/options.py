@@ -10,9 +10,12 @@ from typing import Any
 
 import click
 
-from ce2de_os.config import Settings
+from ce2de_os.config import AWS_SERVICES, Settings
 
 Command = Callable[..., Any]
+
+# The flags that are settings of the connection; the password has none, for every user sees the process list.
+_CONNECTION = ("url", "username", "ca_certs", "client_cert", "client_key", "aws_region", "aws_service")
 
 
 def connection_options(command: Command) -> Command:
@@ -23,6 +26,16 @@ def connection_options(command: Command) -> Command:
     )
     @click.option("--username", help="Basic-auth user. (env: CE2DE_OPENSEARCH_USERNAME)")
     @click.option("--ca-certs", help="File with the cluster's CA. (env: CE2DE_OPENSEARCH_CA_CERTS)")
+    @click.option("--client-cert", help="File with a client certificate. (env: CE2DE_OPENSEARCH_CLIENT_CERT)")
+    @click.option("--client-key", help="File with its key. (env: CE2DE_OPENSEARCH_CLIENT_KEY)")
+    @click.option(
+        "--aws-region", help="Sign requests for AWS in this region. (env: CE2DE_OPENSEARCH_AWS_REGION)"
+    )
+    @click.option(
+        "--aws-service",
+        type=click.Choice(AWS_SERVICES),
+        help="What to sign them for. (env: CE2DE_OPENSEARCH_AWS_SERVICE; default es)",
+    )
     @click.option(
         "--artifact",
         type=click.Path(path_type=Path),
@@ -31,20 +44,13 @@ def connection_options(command: Command) -> Command:
     @wraps(command)
     def wrapper(
         *args: Any,  # noqa: ANN401 - click passes every other option through
-        url: str | None,
-        username: str | None,
-        ca_certs: str | None,
         artifact: Path | None,
         **kwargs: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         settings = Settings.from_env()
-        known = settings.opensearch
-        opensearch = replace(
-            known,
-            url=url or known.url,
-            username=username or known.username,
-            ca_certs=ca_certs or known.ca_certs,
-        )
+        flags = {name: kwargs.pop(name) for name in _CONNECTION}
+        given = {name: value for name, value in flags.items() if value}
+        opensearch = replace(settings.opensearch, **given)
         settings = replace(settings, opensearch=opensearch, artifact=artifact or settings.artifact)
         return command(*args, settings=settings, **kwargs)
 

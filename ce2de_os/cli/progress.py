@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ce2de_os.errors import BackendUnavailableError, BrokerUnavailableError
-from ce2de_os.reindex.job import DONE, FINISHING, READY, RUNNING
+from ce2de_os.reindex.job import FINISHING, READY, RUNNING
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import nudge
 from ce2de_os.reindex.status import JobStatus, status
@@ -107,11 +107,7 @@ def _progress() -> Progress:
 
 def _completed(found: JobStatus) -> int:
     # A document that was changed meanwhile counts twice; the bar must not run over.
-    return (
-        found.job.documents
-        if found.job.state in (DONE, READY)
-        else min(found.counts.documents, found.job.documents)
-    )
+    return found.job.documents - found.documents_left
 
 
 def _poll(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[JobStatus]:

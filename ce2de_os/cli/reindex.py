@@ -123,7 +123,11 @@ def start(
 @connection_options
 @json_option
 def watch(job_id: str, broker_url: str | None, settings: Settings, as_json: bool) -> None:
-    """Follow JOB until it ends; Ctrl-C stops watching, not the job."""
+    """Follow JOB until it ends; Ctrl-C stops watching, not the job.
+
+    \b
+        ce2de reindex watch articles-1a2b3c4d
+    """
     from ce2de_os.cli.progress import follow
     from ce2de_os.index.client import connect
 
@@ -136,7 +140,11 @@ def watch(job_id: str, broker_url: str | None, settings: Settings, as_json: bool
 @connection_options
 @json_option
 def status(job_id: str, settings: Settings, as_json: bool) -> None:
-    """Show where JOB stands: rate, time left, the slowest slice, lag behind live writes, last errors."""
+    """Show where JOB stands: rate, time left, the slowest slice, lag behind live writes, last errors.
+
+    \b
+        ce2de reindex status articles-1a2b3c4d --json
+    """
     from ce2de_os.index.client import connect
     from ce2de_os.reindex.status import status as read_status
 
@@ -147,7 +155,11 @@ def status(job_id: str, settings: Settings, as_json: bool) -> None:
 @connection_options
 @json_option
 def list_jobs(settings: Settings, as_json: bool) -> None:
-    """List all jobs, the newest first."""
+    """List all jobs, the newest first.
+
+    \b
+        ce2de reindex list
+    """
     from ce2de_os.index.client import connect
     from ce2de_os.reindex.ledger import Ledger
 

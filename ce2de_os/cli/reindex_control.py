@@ -33,7 +33,11 @@ def add_to(group: click.Group) -> None:
 @connection_options
 @json_option
 def pause(job_id: str, settings: Settings, as_json: bool) -> None:
-    """Let the workers of JOB stop after the pages in hand; nothing is lost."""
+    """Let the workers of JOB stop after the pages in hand; nothing is lost.
+
+    \b
+        ce2de reindex pause articles-1a2b3c4d
+    """
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import operate
     from ce2de_os.reindex.status import status
@@ -50,7 +54,11 @@ def pause(job_id: str, settings: Settings, as_json: bool) -> None:
 @connection_options
 @json_option
 def resume(job_id: str, broker_url: str | None, settings: Settings, as_json: bool) -> None:
-    """Go on with a paused JOB, or with one whose messages were lost with Redis."""
+    """Go on with a paused JOB, or with one whose messages were lost with Redis.
+
+    \b
+        ce2de reindex resume articles-1a2b3c4d
+    """
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import operate
     from ce2de_os.reindex.status import status
@@ -92,7 +100,11 @@ def throttle(
 @connection_options
 @json_option
 def cancel(job_id: str, yes: bool, settings: Settings, as_json: bool) -> None:
-    """End JOB without moving the alias; 'start' can take it up again, 'clean' removes what it made."""
+    """End JOB without moving the alias; 'start' can take it up again, 'clean' removes what it made.
+
+    \b
+        ce2de reindex cancel articles-1a2b3c4d --yes
+    """
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import operate
     from ce2de_os.reindex.status import status
@@ -112,6 +124,9 @@ def verify(job_id: str, settings: Settings, as_json: bool) -> None:
     """Compare source and target of JOB: counts, vectors computed again, BM25 results, latency.
 
     Exits with 1 if something stands against moving the alias.
+
+    \b
+        ce2de reindex verify articles-1a2b3c4d --json
     """
     from ce2de_os.encoder import OnnxEncoder
     from ce2de_os.index.client import connect
@@ -130,7 +145,13 @@ def verify(job_id: str, settings: Settings, as_json: bool) -> None:
 @connection_options
 @json_option
 def cutover(job_id: str, accept_refused: bool, settings: Settings, as_json: bool) -> None:
-    """Catch JOB up with the latest writes, verify it once more, and move the alias in one request."""
+    """Catch JOB up with the latest writes, verify it once more, and move the alias in one request.
+
+    For jobs that were started with --hold, that failed a verification, or that were rolled back.
+
+    \b
+        ce2de reindex cutover articles-1a2b3c4d
+    """
     from ce2de_os.encoder import OnnxEncoder
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import operate
@@ -153,6 +174,9 @@ def rollback(job_id: str, yes: bool, settings: Settings, as_json: bool) -> None:
     """Let JOB's alias point where it pointed before, in one request; the new index stays.
 
     Documents that applications have written to the new index since the cutover are not copied back.
+
+    \b
+        ce2de reindex rollback articles-1a2b3c4d --yes
     """
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import cutover as moving
@@ -176,7 +200,12 @@ def rollback(job_id: str, yes: bool, settings: Settings, as_json: bool) -> None:
 @connection_options
 @json_option
 def sync(job_id: str, once: bool, broker_url: str | None, settings: Settings, as_json: bool) -> None:
-    """Keep JOB's target up to date with live writes and deletes until Ctrl-C; workers do the work."""
+    """Keep JOB's target up to date with live writes and deletes until Ctrl-C; workers do the work.
+
+    \b
+        ce2de reindex sync articles-1a2b3c4d
+        ce2de reindex sync articles-1a2b3c4d --once && ce2de reindex cutover articles-1a2b3c4d
+    """
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import operate
 
@@ -202,7 +231,11 @@ def sync(job_id: str, once: bool, broker_url: str | None, settings: Settings, as
 @connection_options
 @json_option
 def clean(job_id: str, target: bool, source: bool, yes: bool, settings: Settings, as_json: bool) -> None:
-    """Forget an ended JOB: its records and its dead letters, and indices if asked for."""
+    """Forget an ended JOB: its records and its dead letters, and indices if asked for.
+
+    \b
+        ce2de reindex clean articles-1a2b3c4d --source --yes
+    """
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import operate
     from ce2de_os.reindex.ledger import Ledger

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,10 +13,14 @@ from ce2de_os.cli.options import connection_options, json_option
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
-    from ce2de_os.records import Hit
-    from ce2de_os.search.searcher import Fusion, HybridSearcher, Mode
+    from ce2de_os.search.question import Mode
+    from ce2de_os.search.result import SearchResult
+    from ce2de_os.search.searcher import HybridSearcher
+    from ce2de_os.search.strategy import Strategy
 
-MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
+MODES = ("bm25", "dense", "hybrid")
+FUSIONS = ("min_max", "l2", "z_score", "rrf")
+STRATEGIES = ("pipeline", "client", "fusion")
 
 
 def _json_objects(
@@ -35,18 +40,37 @@ def _json_object(value: str) -> dict[str, Any]:
     return parsed
 
 
+def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    """Split ``bm25,dense``; ``all`` means every mode."""
+    modes = MODES if value == "all" else tuple(dict.fromkeys(value.split(",")))
+    unknown = [mode for mode in modes if mode not in MODES]
+    if unknown:
+        raise click.BadParameter(f"'{unknown[0]}' is not one of {', '.join(MODES)}, or all")
+    return modes
+
+
 @click.command(short_help="Ask an index by BM25, vectors, or both.")
 @click.argument("index")
 @click.argument("question", nargs=-1, required=True)
 @click.option(
     "--mode",
-    type=click.Choice([*MODES, "all"]),
+    "modes",
+    metavar="MODE[,MODE...]",
     default="hybrid",
     show_default=True,
-    help="How to search; 'all' shows the three side by side.",
+    callback=_modes,
+    help="bm25, dense or hybrid; several, or 'all', are shown side by side.",
 )
 @click.option(
     "--top-k", type=click.IntRange(1), default=10, show_default=True, help="How many documents to show."
+)
+@click.option(
+    "--from",
+    "from_",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="How many to skip, for the pages after the first.",
 )
 @click.option(
     "--filter",
@@ -57,59 +81,94 @@ def _json_object(value: str) -> dict[str, Any]:
     help="An OpenSearch query that every hit must match; may be given several times.",
 )
 @click.option(
+    "--field",
+    "fields",
+    metavar="NAME[^BOOST]",
+    multiple=True,
+    help="A text field for BM25, such as title^3; several times for several. (default: the embedded ones)",
+)
+@click.option("--vector-field", help="The vector field. (default: the newest that fits the model)")
+@click.option(
     "--fusion",
-    type=click.Choice(["min_max", "rrf"]),
+    type=click.Choice(FUSIONS),
     default="min_max",
     show_default=True,
-    help="How hybrid joins the two lists: by normalised scores, or by ranks.",
+    help="How hybrid joins the two lists: by normalised scores, or by ranks (rrf).",
 )
-@click.option("--explain", is_flag=True, help="Show the raw scores of BM25 and vectors too.")
+@click.option(
+    "--dense-weight", type=click.FloatRange(0, 1), help="The vectors' share in hybrid. (default: 0.5)"
+)
+@click.option(
+    "--candidates",
+    type=click.IntRange(1, 10_000),
+    default=100,
+    show_default=True,
+    help="Documents that each leg takes from each shard.",
+)
+@click.option(
+    "--strategy", type=click.Choice(STRATEGIES), help="Where to join. (default: whatever the cluster can do)"
+)
+@click.option(
+    "--reranker",
+    type=click.Path(path_type=Path),
+    help="Folder of an exported cross-encoder that scores the best hits again.",
+)
+@click.option("--rerank-depth", type=click.IntRange(0), help="Hits it scores. (default: 50)")
+@click.option("--rerank-deadline-ms", type=click.FloatRange(0), help="Its time. (default: all it takes)")
+@click.option("--timeout-ms", type=click.IntRange(1), help="Show what OpenSearch found in this time.")
+@click.option("--explain", is_flag=True, help="Show the raw scores of BM25 and vectors, and where time went.")
 @json_option
 @connection_options
 def command(
     settings: Settings,
     index: str,
     question: tuple[str, ...],
-    mode: str,
-    top_k: int,
-    filters: list[dict[str, Any]],
-    fusion: Fusion,
+    modes: tuple[Mode, ...],
+    strategy: Strategy | None,
+    reranker: Path | None,
     explain: bool,
     as_json: bool,
+    **options: Any,  # noqa: ANN401 - the searcher's own options
 ) -> None:
     """Ask INDEX, an index or an alias, a QUESTION in plain words.
 
     \b
     Both ways together:   ce2de search articles-search how do I copy a folder
-    The three compared:   ce2de search articles-search "copy a folder" --mode all --top-k 5
+    Compared:             ce2de search articles-search "copy a folder" --mode bm25,dense,hybrid --top-k 5
     Only in English:      ce2de search articles-search folder --filter '{"term": {"lang": "en"}}'
     For a program:        ce2de search articles-search folder --json
 
     The mode bm25 works on any index; dense and hybrid need one that 'ce2de reindex' has filled with the same
     model. Each row shows the document's rank in the two lists that hybrid joins.
     """
-    searcher = _searcher(settings, index, fusion, with_encoder=mode != "bm25")
+    searcher = _searcher(settings, index, strategy, reranker, with_encoder=set(modes) != {"bm25"})
     text = " ".join(question)
-    modes = MODES if mode == "all" else tuple(known for known in MODES if known == mode)
-    answers = {known: searcher.search(text, top_k, known, filters) for known in modes}
+    options |= {"fields": options["fields"] or None, "explain": True}
+    answers = {mode: searcher.search(text, mode=mode, **options) for mode in modes}
     if as_json:
         click.echo(json.dumps(_as_json(text, answers), ensure_ascii=False, indent=2))
     elif not any(answers.values()):
         click.echo(f"No document in {index} matches.", err=True)
     else:
         _show(text, answers, explain)
+    _tell(answers, explain and not as_json)
 
 
-def _searcher(settings: Settings, index: str, fusion: Fusion, with_encoder: bool) -> HybridSearcher:
+def _searcher(
+    settings: Settings, index: str, strategy: Strategy | None, reranker: Path | None, with_encoder: bool
+) -> HybridSearcher:
     from ce2de_os.encoder import OnnxEncoder
     from ce2de_os.index.client import connect
+    from ce2de_os.reranker import OnnxReranker
     from ce2de_os.search.searcher import HybridSearcher
 
     encoder = OnnxEncoder(settings.artifact, threads=settings.threads) if with_encoder else None
-    return HybridSearcher(connect(settings.opensearch), index, encoder, fusion=fusion)
+    cross_encoder = OnnxReranker(reranker, threads=settings.threads) if reranker else None
+    client = connect(settings.opensearch)
+    return HybridSearcher(client, index, encoder, reranker=cross_encoder, strategy=strategy)
 
 
-def _show(text: str, answers: Mapping[Mode, Sequence[Hit]], explain: bool) -> None:
+def _show(text: str, answers: Mapping[Mode, SearchResult], explain: bool) -> None:
     from rich.console import Console
 
     from ce2de_os.cli.tables import compare_table, results_table
@@ -121,10 +180,25 @@ def _show(text: str, answers: Mapping[Mode, Sequence[Hit]], explain: bool) -> No
     Console().print(results_table(hits, explain))
 
 
-def _as_json(text: str, answers: Mapping[Mode, Sequence[Hit]]) -> dict[str, Any]:
-    """One mode: ``{"query", "mode", "hits"}``; several: ``{"query", "modes": {mode: hits}}``."""
-    rows = {mode: [hit.to_json() for hit in hits] for mode, hits in answers.items()}
+def _tell(answers: Mapping[Mode, SearchResult], explain: bool) -> None:
+    """On stderr: what is missing, and with ``explain`` how the results came."""
+    for mode, result in answers.items():
+        if result.timed_out:
+            click.echo(f"{mode}: not complete, the time was over", err=True)
+        for failure in result.failures:
+            click.echo(f"{mode}: not complete, {failure}", err=True)
+        if result.reranked < result.rerank_wanted:
+            told = f"{result.reranked} of {result.rerank_wanted} hits scored again in time"
+            click.echo(f"{mode}: {told}", err=True)
+        if explain:
+            times = ", ".join(f"{name} {value:.1f}" for name, value in result.timings._asdict().items())
+            click.echo(f"{mode}: joined by {result.strategy or 'nothing'}; {times}", err=True)
+
+
+def _as_json(text: str, answers: Mapping[Mode, SearchResult]) -> dict[str, Any]:
+    """One mode: ``{"query", "mode", "hits", ...}``; several: ``{"query", "modes": {mode: {...}}}``."""
+    rows = {mode: result.to_json() for mode, result in answers.items()}
     if len(rows) > 1:
         return {"query": text, "modes": rows}
-    ((mode, hits),) = rows.items()
-    return {"query": text, "mode": mode, "hits": hits}
+    ((mode, result),) = rows.items()
+    return {"query": text, "mode": mode, **result}

@@ -19,19 +19,24 @@ COLORS = ("green", "cyan", "magenta", "yellow", "blue", "red")
 
 
 def results_table(hits: Sequence[Hit], explain: bool = False) -> Table:
-    """One row per hit: rank, title and snippet, score, and each leg's rank.
+    """One row per hit: rank, title and snippet, score, and each leg's rank; the logit where one was scored.
 
     ``explain`` adds the legs' raw scores. A leg that did not return the document shows a dash.
     """
+    reranked = any(hit.logit is not None for hit in hits)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("#", justify="right", style="dim")
     table.add_column("document", ratio=1)
     table.add_column("score", justify="right")
     table.add_column("bm25", justify="right")
     table.add_column("dense", justify="right")
+    if reranked:
+        table.add_column("logit", justify="right")
     for hit in hits:
-        legs = (_leg(hit.bm25, explain), _leg(hit.dense, explain))
-        table.add_row(str(hit.rank), _document(hit), f"{hit.score:.4g}", *legs)
+        cells = [_leg(hit.bm25, explain), _leg(hit.dense, explain)]
+        if reranked:
+            cells.append(Text("-" if hit.logit is None else f"{hit.logit:.3g}"))
+        table.add_row(str(hit.rank), _document(hit), f"{hit.score:.4g}", *cells)
     return table
 
 
@@ -93,6 +98,8 @@ def _document(hit: Hit) -> Text:
     title = title_of(hit)
     texts = [_plain(value) for value in hit.source.values() if isinstance(value, str)]
     snippet = max((text for text in texts if _shorten(text, TITLE_CHARS) != title), key=len, default="")
+    if hit.passage:
+        snippet = _plain(hit.passage.text)
     document = Text(title, style="bold")
     document.append(f"  {_shorten(hit.doc_id, TITLE_CHARS)}", style="not bold dim")
     if snippet:

@@ -5,25 +5,81 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
-from opensearchpy import OpenSearch
+from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth
 from opensearchpy.exceptions import ConnectionError as OpenSearchConnectionError
 from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
 
 from ce2de_os.config import OpenSearchSettings, mask_url
-from ce2de_os.errors import BackendBusyError, BackendError, BackendUnavailableError, IndexSchemaError
+from ce2de_os.errors import (
+    BackendBusyError,
+    BackendError,
+    BackendUnavailableError,
+    ConfigError,
+    IndexSchemaError,
+    MissingExtraError,
+)
 
 RETRYABLE_STATUS = frozenset({408, 429, 502, 503, 504})
 BLOCKED = "cluster_block_exception"
 """Error type of what is read-only: by an operator, or because a disk is nearly full."""
 
 _REASON_CHARS = 300
+_CA = "name the file of the cluster's CA in --ca-certs or CE2DE_OPENSEARCH_CA_CERTS"
+_CLIENT = "see that --client-cert and --client-key belong together and that the cluster knows their CA"
+_HOST = "write a name that stands in the server's certificate in --url or CE2DE_OPENSEARCH_URL"
+# A part of OpenSSL's message: what helps.
+_TLS_CURES = {
+    "WRONG_VERSION_NUMBER": "the server speaks plain HTTP: write http:// in --url or CE2DE_OPENSEARCH_URL",
+    "Hostname mismatch": _HOST,
+    "IP address mismatch": _HOST,
+    "CERTIFICATE_REQUIRED": "the cluster wants a client certificate: --client-cert and --client-key",
+    "KEY_VALUES_MISMATCH": _CLIENT,
+    "PEM lib": _CLIENT,
+    "ALERT_UNKNOWN_CA": _CLIENT,
+    "ALERT_CERTIFICATE_UNKNOWN": _CLIENT,
+    "ALERT_BAD_CERTIFICATE": _CLIENT,
+}
+_ACCESS_CURES: dict[int | str, str] = {
+    401: "check CE2DE_OPENSEARCH_USERNAME and CE2DE_OPENSEARCH_PASSWORD, or the client certificate",
+    403: "give this user the role in the README's 'Rights', with your own index names",
+}
+
+_SIGNATURE = "check the AWS credentials, CE2DE_OPENSEARCH_AWS_REGION, …_AWS_SERVICE and this machine's clock"
 
 
 def connect(settings: OpenSearchSettings) -> OpenSearch:
-    """A client for ``settings``; no request is sent yet."""
-    return OpenSearch(**settings.client_kwargs())
+    """A client for ``settings``; no request is sent yet.
+
+    Raises:
+        ConfigError: a certificate's file is not there, or no AWS credentials are.
+        MissingExtraError: requests are to be signed for AWS, and botocore is not installed.
+    """
+    for name in ("ca_certs", "client_cert", "client_key"):
+        file = getattr(settings, name)
+        if file is not None and not Path(file).is_file():
+            raise ConfigError(f"CE2DE_OPENSEARCH_{name.upper()}: there is no file '{file}'; name a PEM file")
+    kwargs = settings.client_kwargs()
+    if settings.aws_region is not None:
+        kwargs["http_auth"] = _aws_signer(settings.aws_region, settings.aws_service)
+    return OpenSearch(**kwargs)
+
+
+def _aws_signer(region: str, service: str) -> Urllib3AWSV4SignerAuth:
+    """Signs every request with the credentials that AWS's own tools would find, and renews them in time."""
+    try:
+        from botocore.session import Session
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("aws", error.name) from error
+    credentials = Session().get_credentials()
+    if credentials is None:
+        raise ConfigError(
+            "CE2DE_OPENSEARCH_AWS_REGION is set, but there are no AWS credentials; set AWS_PROFILE, or "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role"
+        )
+    return Urllib3AWSV4SignerAuth(credentials, region, service)
 
 
 def address(settings: OpenSearchSettings) -> str:
@@ -44,9 +100,9 @@ def backend_errors(action: str) -> Iterator[None]:
     try:
         yield
     except SSLError as error:
-        raise BackendError(
-            f"{action}: TLS failed ({_first_line(error.error)}); pass --ca-certs or CE2DE_OPENSEARCH_CA_CERTS"
-        ) from error
+        failure = _first_line(error.error)
+        cure = next((cure for name, cure in _TLS_CURES.items() if name in failure), _CA)
+        raise BackendError(f"{action}: TLS failed ({failure}); {cure}") from error
     except OpenSearchConnectionError as error:
         raise BackendUnavailableError(
             f"{action}: OpenSearch does not answer ({_first_line(error.error)}); "
@@ -67,9 +123,8 @@ def _from_status(action: str, error: TransportError) -> BackendError:
         return BackendUnavailableError(message)
     if status in (400, 404, 409):
         return IndexSchemaError(message)
-    if status in (401, 403):
-        return BackendError(f"{message}; check CE2DE_OPENSEARCH_USERNAME and CE2DE_OPENSEARCH_PASSWORD")
-    return BackendError(message)
+    cure = _SIGNATURE if status == 403 and "signature" in message.lower() else _ACCESS_CURES.get(status)
+    return BackendError(f"{message}; {cure}" if cure else message)
 
 
 def reason(body: Any) -> str:  # noqa: ANN401 - whatever OpenSearch answered
@@ -83,7 +138,10 @@ def reason(body: Any) -> str:  # noqa: ANN401 - whatever OpenSearch answered
     deepest = causes[0]
     while isinstance(deepest.get("caused_by"), dict):
         deepest = deepest["caused_by"]
-    text = str(deepest.get("reason") or error.get("reason") or "")
+    # AWS puts a "message" in front of OpenSearch's answers.
+    text = str(
+        deepest.get("reason") or error.get("reason") or error.get("message") or error.get("Message") or ""
+    )
     return " ".join(text.split())[:_REASON_CHARS]
 
 

@@ -11,10 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from opensearchpy import OpenSearch
-
 from ce2de_os.errors import IndexSchemaError
-from ce2de_os.index.client import backend_errors
 
 META_KEY = "ce2de"
 
@@ -35,6 +32,8 @@ class IndexMetadata:
         source: the index that the documents came from.
         space: the vector space, which several models may share; ``None``: the model has its own.
         passages: whether a document has one vector for each passage, in a nested field.
+        data_type: ``float``, or ``byte``: whole numbers, to which a query's vector must be turned too, see
+            `ce2de_os.index.vector_field`.
         ready: whether every document has been embedded; searches leave a field alone until then.
     """
 
@@ -46,6 +45,7 @@ class IndexMetadata:
     source: str
     space: str | None = None
     passages: bool = False
+    data_type: str = "float"
     ready: bool = True
 
     def holds(self, space: str) -> bool:
@@ -61,7 +61,7 @@ class IndexMetadata:
         return {META_KEY: {"fields": described}}
 
 
-_OPTIONAL = {field.name for field in fields(IndexMetadata) if field.name in ("space", "passages", "ready")}
+_OPTIONAL = frozenset({"space", "passages", "data_type", "ready"})
 
 
 def fields_from(mapping: Mapping[str, Any]) -> tuple[IndexMetadata, ...]:
@@ -84,24 +84,6 @@ def _from_entry(entry: Mapping[str, Any]) -> IndexMetadata:
         )
     values = {name: entry[name] for name in names if name in entry}
     return IndexMetadata(**{**values, "text_fields": tuple(entry["text_fields"])})
-
-
-def read_mappings(client: OpenSearch, index: str) -> dict[str, Mapping[str, Any]]:
-    """The mapping of every index behind ``index``, a name, an alias or a pattern.
-
-    Raises:
-        IndexSchemaError: there is no such index.
-        BackendError: OpenSearch does not answer or refuses.
-    """
-    cure = "see the names there are with GET _cat/indices and GET _cat/aliases"
-    try:
-        with backend_errors(f"read the mapping of {index}"):
-            answer = client.indices.get_mapping(index=index)
-    except IndexSchemaError as error:
-        raise IndexSchemaError(f"{error}; {cure}") from error
-    if not answer:
-        raise IndexSchemaError(f"{index}: no index has this name; {cure}")
-    return {name: body["mappings"] for name, body in sorted(answer.items())}
 
 
 def common_fields(index: str, mappings: Mappings) -> tuple[IndexMetadata, ...]:
@@ -135,7 +117,14 @@ def _same(entries: Iterable[IndexMetadata], others: Iterable[IndexMetadata]) -> 
 
 
 def _identity(entry: IndexMetadata) -> tuple[object, ...]:
-    return entry.vector_field, entry.text_fields, entry.fingerprint, entry.dim, entry.passages
+    return (
+        entry.vector_field,
+        entry.text_fields,
+        entry.fingerprint,
+        entry.dim,
+        entry.passages,
+        entry.data_type,
+    )
 
 
 def _told(entries: Iterable[IndexMetadata]) -> str:

@@ -72,6 +72,11 @@ class VectorField:
         return f"{self.name}.vector" if self.passages else self.name
 
     @property
+    def hash_field(self) -> str:
+        """The field beside it that names what was embedded: text and model."""
+        return f"{self.name}_hash"
+
+    @property
     def needs_native_library(self) -> bool:
         """Whether a node without k-NN's native library dies of this field, at the first document or search.
 

@@ -46,7 +46,13 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "modules": {**_MODULES, **_MODULES_3},
     },
     # Java 24 removed the security manager, which 2.x insists on.
-    "2.19.1": {"java": [11, 23], "core": _CORE, "log4j": "2.21.0", "modules": _MODULES},
+    "2.19.1": {
+        "java": [11, 23],
+        "core": _CORE,
+        "log4j": "2.21.0",
+        "modules": _MODULES,
+        "security": "opensearch-security",
+    },
 }
 
 
@@ -80,9 +86,13 @@ class Resolution:
 
     def add_plugin(self, name: str) -> None:
         """A plugin's zip, which is complete in itself."""
+        self.files.append(self.plugin(name))
+
+    def plugin(self, name: str) -> dict[str, Any]:
+        """The description of a plugin's zip."""
         project = self.context.project("org.opensearch.plugin", name)
         zipped = project.at_version(f"{self.version}.0").artifact(packaging="zip")
-        self._add([Dependency(zipped)], f"plugins/{name}")
+        return _describe(Dependency(zipped), f"plugins/{name}")
 
     def _jar(self, group: str, artifact: str, version: str) -> Dependency:
         project = self.context.project(group, artifact)
@@ -125,8 +135,15 @@ def resolve(version: str) -> dict[str, Any]:
             resolution.add_module(name, artifact, extends)
         for name in _PLUGINS:
             resolution.add_plugin(name)
+        security = {"security": resolution.plugin(recipe["security"])} if "security" in recipe else {}
     files = sorted(resolution.files, key=lambda file: (file["folder"], file["coordinates"]))
-    return {"version": version, "java": recipe["java"], "modules": resolution.modules, "files": files}
+    return {
+        "version": version,
+        "java": recipe["java"],
+        "modules": resolution.modules,
+        "files": files,
+        **security,
+    }
 
 
 @click.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,27 @@ class Module:
 
 @dataclass(frozen=True)
 class Lock:
-    """One OpenSearch version. ``java`` is the range of Java majors, both included; ``None``: no upper end."""
+    """One OpenSearch version.
+
+    ``java`` is the range of Java majors, both included; ``None``: no upper end. ``security`` is the security
+    plugin, which is not among ``files``; ``None``: it is not published for this version.
+    """
 
     version: str
     java: tuple[int, int | None]
     modules: tuple[Module, ...]
     files: tuple[LockedFile, ...]
+    security: LockedFile | None = None
+
+    def with_security(self) -> Lock:
+        """The same OpenSearch with the security plugin, which needs certificates and users to start.
+
+        Raises:
+            LocalServerError: there is none for this version.
+        """
+        if self.security is None:
+            raise LocalServerError(f"OpenSearch {self.version}: the security plugin is not published for it")
+        return replace(self, files=(*self.files, self.security))
 
     def accepts(self, java_major: int) -> bool:
         """Whether this version runs on that Java."""
@@ -90,4 +105,5 @@ def parse(body: dict[str, Any]) -> Lock:
     lowest, highest = body["java"]
     modules = (Module(m["name"], m["classname"], tuple(m["extends"])) for m in body["modules"])
     files = (LockedFile(**file) for file in body["files"])
-    return Lock(body["version"], (lowest, highest), tuple(modules), tuple(files))
+    security = LockedFile(**body["security"]) if "security" in body else None
+    return Lock(body["version"], (lowest, highest), tuple(modules), tuple(files), security)

@@ -78,5 +78,7 @@ def rollback(client: OpenSearch, job_id: str) -> Job:
         patiently(lambda: admin.move_alias(client, str(job.alias), definitions))
     changed = ledger.change_job(stored, state=ROLLED_BACK)
     if changed is None:
-        raise JobError(f"somebody else changed job '{job_id}' at the same time; look: ce2de reindex status")
+        raise JobError(
+            f"somebody else changed job '{job_id}' at the same time; look: ce2de reindex status {job_id}"
+        )
     return changed.job

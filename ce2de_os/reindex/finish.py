@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -60,12 +61,17 @@ def finish(
 def behind(client: OpenSearch, ledger: Ledger, job: Job) -> dict[int, int]:
     """The open-ended slices that have not seen all of their shard, with how many operations they lack."""
     checkpoints = [patiently(lambda: admin.checkpoints(client, part.source)) for part in job.parts]  # noqa: B023
-    lacking = {
+    return lacking(patiently(lambda: ledger.slices(job)), checkpoints)
+
+
+def lacking(records: Sequence[Slice], checkpoints: Sequence[Mapping[int, int]]) -> dict[int, int]:
+    """The same from what was read already; ``checkpoints`` are those of each part's shards."""
+    unseen = {
         record.number: checkpoints[record.range.part][record.range.shard] - record.cursor
-        for record in patiently(lambda: ledger.slices(job))
+        for record in records
         if record.range.upto is None
     }
-    return {number: operations for number, operations in lacking.items() if operations > 0}
+    return {number: operations for number, operations in unseen.items() if operations > 0}
 
 
 def reopen(ledger: Ledger, record: Slice) -> None:
@@ -168,6 +174,8 @@ class _Finish:
             error=error,
             **changes,
         )
+        keys = {"action": "job_finished", "job": self._job.job_id, "problems": len(report.problems)}
+        logger.info("Job finished", extra={**keys, "state": state})
 
     def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Job
         """Change the job, which is this worker's, though an operator may change something else in it.
@@ -195,3 +203,4 @@ def reconcile_if_needed(client: OpenSearch, source: str, target: str, seen: dict
 
 def _fail(ledger: Ledger, job_id: str, error: str) -> None:
     ledger.change_job(ledger.job(job_id), state=FAILED, owner=None, error=error)
+    logger.error("Job failed", extra={"action": "job_failed", "job": job_id})  # why is in the ledger

@@ -20,6 +20,9 @@ Mode = Literal["copy", "in_place"]
 SLICE_OPERATIONS = 1000
 """Least number of ``_seq_no`` in a slice; fewer would only cost messages."""
 
+SLICES, SHARD_SLICES = 256, 5
+"""Slices of a large job, and least of a large shard: shards are uneven, and workers are to end together."""
+
 MAX_SLICES = 1024
 """Most slices of a job whose indices have fewer shards than that, so that the ledger stays small."""
 
@@ -133,7 +136,7 @@ class Job:
     @property
     def hash_field(self) -> str:
         """The field that names each document's embedded text."""
-        return f"{self.vector.name}_hash"
+        return self.vector.hash_field
 
     @classmethod
     def from_source(cls, source: Mapping[str, Any]) -> Self:
@@ -166,6 +169,7 @@ class Counts:
         already_newer: writes that found a newer version in the target.
         refused: documents set aside in the dead-letter index.
         rejected: writes that OpenSearch was too busy for (429) and that were sent again.
+        written: documents written to the target.
         read_s: seconds spent reading; ``encode_s`` and ``write_s`` likewise. They overlap.
     """
 
@@ -178,6 +182,7 @@ class Counts:
     already_newer: int = 0
     refused: int = 0
     rejected: int = 0
+    written: int = 0
     read_s: float = 0.0
     encode_s: float = 0.0
     write_s: float = 0.0
@@ -246,7 +251,8 @@ def cut(checkpoints: Sequence[Mapping[int, int]]) -> tuple[Range, ...]:
         for part, found in enumerate(checkpoints)
         for shard, checkpoint in sorted(found.items())
     ]
-    per_shard = max(1, MAX_SLICES // max(1, len(shards)))
+    count = max(1, len(shards))
+    per_shard = max(1, min(MAX_SLICES // count, max(SLICES // count, SHARD_SLICES)))
     ranges = []
     for part, shard, checkpoint in shards:
         operations = checkpoint + 1

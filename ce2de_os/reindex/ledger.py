@@ -6,6 +6,7 @@ workers can never both hold a lease. Leases are timed by the cluster's clock: wo
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from ce2de_os.index.client import backend_errors
 from ce2de_os.index.templates import render
 from ce2de_os.reindex.job import DONE, FAILED, RUNNING, WAITING, Job, Slice
 
+logger = logging.getLogger(__name__)
+
 LEDGER_INDEX = "ce2de-ledger"
 LEASE_S = 30.0
 POISON_DEATHS = 3
@@ -27,6 +30,9 @@ POISON_DEATHS = 3
 CAREFUL_PAGE = 16
 CAREFUL_DOCUMENTS = 2048
 """After a worker's death so many documents go in small pages: more than it can have had in hand."""
+
+ALONE_DOCUMENTS = 4 * CAREFUL_PAGE
+"""So many go alone after a death in small pages, of which a worker has three in hand at most."""
 
 _BATCH = 1000
 _CONFLICT = 409
@@ -181,7 +187,10 @@ class Ledger:
         changes: dict[str, Any] = {"state": RUNNING, "owner": owner, "lease_until_s": self.lease_end()}
         if record.state == RUNNING and not mine:
             changes |= after_death(record)
-        return self.change_slice(stored, **changes)
+        claimed = self.change_slice(stored, **changes)
+        if claimed is not None and claimed.slice.deaths > record.deaths:
+            logger.warning("Took over the slice of a dead worker", extra=_taken_over(claimed.slice, record))
+        return claimed
 
     def reset(self, job: Job) -> None:
         """Let failed slices and open-ended finished ones be taken again."""
@@ -213,13 +222,22 @@ class Ledger:
 
 def after_death(record: Slice) -> dict[str, Any]:
     """What changes in a slice whose worker died: one death more, and smaller pages for a while."""
-    page_limit = CAREFUL_PAGE if record.page_limit is None else 1
-    return {"deaths": record.deaths + 1, "page_limit": page_limit, "careful": CAREFUL_DOCUMENTS}
+    first = record.page_limit is None
+    return {
+        "deaths": record.deaths + 1,
+        "page_limit": CAREFUL_PAGE if first else 1,
+        "careful": CAREFUL_DOCUMENTS if first else ALONE_DOCUMENTS,
+    }
 
 
 def is_poisoned(record: Slice) -> bool:
     """Whether the document after the cursor has killed as many workers as it may."""
     return record.page_limit == 1 and record.deaths >= POISON_DEATHS
+
+
+def _taken_over(record: Slice, before: Slice) -> dict[str, Any]:
+    keys = {"action": "slice_taken_over", "job": record.job_id, "slice": record.number}
+    return {**keys, "cursor": record.cursor, "deaths": record.deaths, "dead_worker": before.owner}
 
 
 def _job_key(job_id: str) -> str:

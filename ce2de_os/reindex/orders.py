@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.job import CANCELLED, PAUSED, RUNNING, Job
 from ce2de_os.reindex.ledger import Ledger
+
+logger = logging.getLogger(__name__)
 
 LOOK_S = 1.0  # so often a worker looks whether the operator has changed the job
 SHARE_S = 5.0  # so often it counts the workers that share a throttled rate
@@ -23,7 +26,9 @@ class Orders:
     def stop(self) -> bool:
         """Whether the job is paused or cancelled."""
         if time.monotonic() - self._looked_at >= LOOK_S:
-            self._job = patiently(lambda: self._ledger.job(self._job.job_id)).job
+            before, self._job = self._job, patiently(lambda: self._ledger.job(self._job.job_id)).job
+            if (before.state, before.docs_per_s) != (self._job.state, self._job.docs_per_s):
+                logger.info("The job was changed", extra=_keys(self._job))
             self._looked_at = time.monotonic()
         return self._job.state in (PAUSED, CANCELLED)
 
@@ -47,3 +52,12 @@ class Orders:
             if left_s <= 0:
                 return
             time.sleep(min(left_s, LOOK_S))
+
+
+def _keys(job: Job) -> dict[str, object]:
+    return {
+        "action": "job_changed",
+        "job": job.job_id,
+        "state": job.state,
+        "limit_docs_per_s": job.docs_per_s,
+    }

@@ -82,6 +82,7 @@ def run_slice(
     stored = _claim(ledger, job_id, number, owner, is_gone)
     if stored is None:
         return False
+    logger.info("Slice taken", extra=_keys("slice_taken", stored))
     try:
         return _SliceRun(client, encoder, ledger, job, stored).run(budget_s)
     except LeaseLostError:
@@ -119,6 +120,7 @@ def _record_failure(ledger: Ledger, job_id: str, number: int, owner: str, error:
     stored = ledger.slice(job_id, number)
     if stored.slice.owner == owner:
         ledger.change_slice(stored, state=FAILED, owner=None, last_error=error)
+        logger.error("Slice failed", extra=_keys("slice_failed", stored))  # why is in the ledger
 
 
 class _SliceRun:
@@ -144,6 +146,8 @@ class _SliceRun:
             self._change(state=DONE, owner=None, cursor=upto, docs_per_s=0.0)
         else:
             self._change(state=WAITING, owner=None)
+        keys = _keys("slice_done" if complete else "slice_left", self._stored) | {"documents": self._done}
+        logger.info("Slice done" if complete else "Slice left for another task", extra=keys)
         return not complete and not self._orders.stop()
 
     def _upper_bound(self) -> int:
@@ -210,10 +214,13 @@ class _SliceRun:
             already_newer=report.already_newer,
             refused=len(report.refused),
             rejected=report.rejected,
+            written=report.written,
             write_s=time.monotonic() - started,
         )
         self._done += len(page.documents)
         self._advance(page.documents[-1].seq_no, len(page.documents), counts, _refusals(report.refused))
+        keys = _keys("page_written", self._stored) | {"documents": len(page.documents)}
+        logger.debug("Page written", extra=keys | {"written": report.written, "rejected": report.rejected})
 
     def _advance(self, cursor: int, documents: int, counts: Counts, error: str | None) -> None:
         record = self._stored.slice
@@ -241,6 +248,10 @@ class _SliceRun:
             for refusal in refused
         ]  # fmt: skip
         patiently(lambda: dead_letters.add(self._client, found))
+        if found:  # their ids and reasons are in the dead-letter index: a reason may quote the document
+            kinds = sorted({letter.kind for letter in found})
+            keys = _keys("documents_refused", self._stored) | {"documents": len(found), "kinds": kinds}
+            logger.warning("Documents were refused", extra=keys)
 
     def _set_killer_aside(self, upto: int) -> None:
         """Pass over the next document, which has killed every worker that read it."""
@@ -261,6 +272,12 @@ class _SliceRun:
         if stored is None:
             raise LeaseLostError
         self._stored = stored
+
+
+def _keys(action: str, stored: StoredSlice) -> dict[str, Any]:
+    """What each log record about a slice says."""
+    record = stored.slice
+    return {"action": action, "job": record.job_id, "slice": record.number, "cursor": record.cursor}
 
 
 def next_page_size(documents: int, chars: int, encode_s: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -13,20 +14,7 @@ from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, target_body, vector_properties
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.job import (
-    CANCELLED,
-    DONE,
-    FAILED,
-    PAUSED,
-    READY,
-    ROLLED_BACK,
-    RUNNING,
-    Job,
-    Mode,
-    Part,
-    cut,
-    job_id_for,
-)
+from ce2de_os.reindex.job import FINISHING, RUNNING, Job, Mode, Part, cut, job_id_for
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import TaskQueue, send_waiting
 from ce2de_os.reindex.request import JobRequest, Model
@@ -38,6 +26,16 @@ from ce2de_os.reindex.sources import (
     resolve,
     target_name,
 )
+
+
+@dataclass(frozen=True)
+class _Index:
+    """A source, the target it gets, what that will say of its vectors, and whether it is there already."""
+
+    source: IndexInfo
+    target: str
+    metadata: IndexMetadata
+    existed: bool
 
 
 def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueue) -> Job:
@@ -55,54 +53,53 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
         check_source(source, request)
     mode = choose_mode(sources, request)
     check_alias(client, request, mode)
-    field = field_name(sources, mode, model)
-    vector = request.vector(name=field, dim=model.dim, passages=request.text.passages is not None)
-    vector.validate()
-    targets = [
-        source.name if mode == "in_place" else target_name(source, request, sources, model)
-        for source in sources
-    ]
-    metadata = [
-        IndexMetadata(
-            vector.name, request.text.fields, model.fingerprint, model.dim, model.name, source.name,
-            model.space, request.text.passages is not None, ready=mode == "copy",
-        )
-        for source in sources
-    ]  # fmt: skip
-    identity = (
-        mode,
-        tuple(source.name for source in sources),
-        tuple(targets),
-        request.alias,
-        request.text,
-        vector,
-    )
+    vector = _vector(client, request, model, field_name(sources, mode, model))
+    indices = [_index(client, source, sources, request, model, mode, vector) for source in sources]
     ledger = Ledger(client)
     ledger.create()
-    job_id = job_id_for(request.source, *identity)
-    # First the job, then its targets: they are created before it, so one that lacks them has lost them.
-    stored = ledger.find_job(job_id)
-    existing = [
-        _exists_already(client, target, wanted, mode)
-        for target, wanted in zip(targets, metadata, strict=True)
-    ]
-    if stored is not None and mode == "copy" and not all(existing):
-        ledger.forget(stored.job)  # begin anew
-        stored = None
-    for source, target, wanted in zip(sources, targets, metadata, strict=True):
-        _prepare(client, source, target, wanted, vector, mode)
-    if stored is None:
-        _enter(client, ledger, request, model, mode, vector, job_id, sources, targets, existing)
-    job = ledger.job(job_id).job
-    _check_origins(job, sources)
+    job = _enter(client, ledger, request, model, mode, vector, indices)
     ledger.add_slices(job)
     return _resume(ledger, job, queue)
 
 
-def _exists_already(client: OpenSearch, target: str, wanted: IndexMetadata, mode: Mode) -> bool:
-    """Whether the target is there; it must be one of this very job then."""
-    if mode == "in_place" or not admin.exists(client, target):
-        return False
+def _vector(client: OpenSearch, request: JobRequest, model: Model, name: str) -> VectorField:
+    vector = request.vector(dim=model.dim, name=name, passages=request.text.passages is not None)
+    vector.validate(admin.version(client))
+    return vector
+
+
+def _index(
+    client: OpenSearch,
+    source: IndexInfo,
+    sources: Sequence[IndexInfo],
+    request: JobRequest,
+    model: Model,
+    mode: Mode,
+    vector: VectorField,
+) -> _Index:
+    metadata = IndexMetadata(
+        vector_field=vector.name,
+        text_fields=request.text.fields,
+        fingerprint=model.fingerprint,
+        dim=model.dim,
+        model=model.name,
+        source=source.name,
+        space=model.space,
+        passages=vector.passages,
+        data_type=vector.data_type,
+        ready=mode == "copy",
+    )
+    if mode == "in_place":
+        return _Index(source, source.name, metadata, existed=True)
+    target = target_name(source, request, sources, model)
+    existed = admin.exists(client, target)
+    if existed:
+        _check_existing(client, target, metadata)
+    return _Index(source, target, metadata, existed)
+
+
+def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata) -> None:
+    """Refuse a target that is not this very job's."""
     found = next(iter(fields_from(admin.describe(client, target).mappings)), None)
     cure = "choose another --target, or delete that index"
     if found is None:
@@ -116,16 +113,15 @@ def _exists_already(client: OpenSearch, target: str, wanted: IndexMetadata, mode
             f"target '{target}' has vectors of model {found.fingerprint[:12]}, "
             f"this model is {wanted.fingerprint[:12]}; {cure}"
         )
-    if (found.source, found.text_fields, found.passages) != (
-        wanted.source,
-        wanted.text_fields,
-        wanted.passages,
-    ):
+    if _work(found) != _work(wanted):
         raise ConfigError(
             f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}; "
             f"{cure}"
         )
-    return True
+
+
+def _work(metadata: IndexMetadata) -> tuple[object, ...]:
+    return metadata.source, metadata.text_fields, metadata.passages, metadata.data_type
 
 
 def _enter(
@@ -135,25 +131,47 @@ def _enter(
     model: Model,
     mode: Mode,
     vector: VectorField,
+    indices: Sequence[_Index],
+) -> Job:
+    """The job of this request: the one in the ledger, or a new one."""
+    names = tuple((index.source.name, index.target) for index in indices)
+    job_id = job_id_for(request.source, mode, names, request.alias, request.text, vector)
+    stored = ledger.find_job(job_id)
+    # Targets are made before the job is entered, so a job without its target has lost it: begin anew.
+    if stored is not None and not all(admin.exists(client, index.target) for index in indices):
+        ledger.forget(stored.job)
+        stored = None
+    for index in indices:
+        _prepare(client, index, mode, vector)
+    if stored is None:
+        ledger.add_job(_new_job(client, ledger, job_id, request, model, mode, vector, indices))
+        stored = ledger.job(job_id)  # if somebody was faster, theirs counts
+    for part, index in zip(stored.job.parts, indices, strict=True):
+        if part.source_uuid != index.source.uuid:
+            raise JobError(
+                f"'{part.source}' was deleted and created again since job '{job_id}' began; "
+                f"delete '{part.target}' and start again, or choose another --target"
+            )
+    return stored.job
+
+
+def _new_job(
+    client: OpenSearch,
+    ledger: Ledger,
     job_id: str,
-    sources: Sequence[IndexInfo],
-    targets: Sequence[str],
-    existing: Sequence[bool],
-) -> None:
-    """Enter the job of this request in the ledger; if somebody was faster, theirs counts."""
-    for source in sources:
-        admin.refresh(client, source.name)
-    checkpoints = [admin.checkpoints(client, source.name) for source in sources]
+    request: JobRequest,
+    model: Model,
+    mode: Mode,
+    vector: VectorField,
+    indices: Sequence[_Index],
+) -> Job:
+    for index in indices:
+        admin.refresh(client, index.source.name)
+    checkpoints = [admin.checkpoints(client, index.source.name) for index in indices]
     parts = tuple(
-        Part(
-            source.name, source.uuid, target, admin.count(client, source.name),
-            () if was_there else tuple(found[shard] for shard in sorted(found)),
-            held_back_settings(source.settings) if mode == "copy" else {},
-            _other_vectors(source),
-        )
-        for source, target, was_there, found in zip(sources, targets, existing, checkpoints, strict=True)
-    )  # fmt: skip
-    job = Job(
+        _part(client, index, mode, found) for index, found in zip(indices, checkpoints, strict=True)
+    )
+    return Job(
         job_id=job_id,
         source=request.source,
         mode=mode,
@@ -171,17 +189,18 @@ def _enter(
         pipeline=request.pipeline,
         docs_per_s=request.docs_per_s,
     )
-    ledger.add_job(job)
 
 
-def _check_origins(job: Job, sources: Sequence[IndexInfo]) -> None:
-    """Refuse to go on from where a source ended that does not exist any more."""
-    for part, source in zip(job.parts, sources, strict=True):
-        if part.source_uuid != source.uuid:
-            raise JobError(
-                f"'{source.name}' was deleted and created again since job '{job.job_id}' began; "
-                f"delete '{part.target}' and start again, or choose another --target"
-            )
+def _part(client: OpenSearch, index: _Index, mode: Mode, checkpoints: Mapping[int, int]) -> Part:
+    return Part(
+        source=index.source.name,
+        source_uuid=index.source.uuid,
+        target=index.target,
+        documents=admin.count(client, index.source.name),
+        snapshot=() if index.existed else tuple(checkpoints[shard] for shard in sorted(checkpoints)),
+        restore=held_back_settings(index.source.settings) if mode == "copy" else {},
+        dropped=_other_vectors(index.source),
+    )
 
 
 def _other_vectors(source: IndexInfo) -> tuple[str, ...]:
@@ -190,36 +209,29 @@ def _other_vectors(source: IndexInfo) -> tuple[str, ...]:
     return tuple(field for name in names for field in (name, f"{name}_hash"))
 
 
+def _prepare(client: OpenSearch, index: _Index, mode: Mode, vector: VectorField) -> None:
+    """Create the target, or the field in the source's own mapping."""
+    source = index.source
+    if mode == "copy":
+        mappings = _without(source.mappings, _other_vectors(source))
+        body = target_body(source.settings, mappings, index.metadata, vector, vector.hash_field)
+        admin.create(client, index.target, body)
+        return
+    described = fields_from(source.mappings)
+    if all(entry.vector_field != vector.name for entry in described):
+        meta = {**source.mappings.get("_meta", {}), **index.metadata.to_meta(described)}
+        admin.put_meta(client, source.name, meta, vector_properties(vector, vector.hash_field))
+
+
 def _without(mappings: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
     properties = mappings.get("properties", {})
     return {**mappings, "properties": {name: properties[name] for name in properties if name not in fields}}
 
 
-def _prepare(
-    client: OpenSearch,
-    source: IndexInfo,
-    target: str,
-    metadata: IndexMetadata,
-    vector: VectorField,
-    mode: Mode,
-) -> None:
-    """Create the target, or the field in the source's own mapping."""
-    if mode == "copy":
-        mappings = _without(source.mappings, _other_vectors(source))
-        body = target_body(source.settings, mappings, metadata, vector, f"{vector.name}_hash")
-        admin.create(client, target, body)
-        return
-    described = fields_from(source.mappings)
-    if all(entry.vector_field != vector.name for entry in described):
-        meta = {**source.mappings.get("_meta", {}), **metadata.to_meta(described)}
-        admin.put_meta(client, target, meta, vector_properties(vector, f"{vector.name}_hash"))
-
-
 def _resume(ledger: Ledger, job: Job, queue: TaskQueue) -> Job:
     stored = ledger.job(job.job_id)
-    if stored.job.state in (DONE, FAILED, READY, PAUSED, CANCELLED, ROLLED_BACK):
+    if stored.job.state not in (RUNNING, FINISHING):
         ledger.reset(job)
-        # The new search name of an alias that was rolled back is known by what it pointed to.
         ledger.change_job(stored, state=RUNNING, error=None, finished_at_s=None)
     send_waiting(ledger, job, queue)
     return ledger.job(job.job_id).job

@@ -9,9 +9,11 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from ce2de_os.errors import IndexSchemaError
+from ce2de_os.index import admin
 from ce2de_os.reindex import dead_letters
-from ce2de_os.reindex.finish import behind
-from ce2de_os.reindex.job import DONE, RUNNING, Counts, Job, Slice
+from ce2de_os.reindex.finish import lacking
+from ce2de_os.reindex.job import DONE, READY, RUNNING, Counts, Job, Slice
 from ce2de_os.reindex.ledger import Ledger
 
 _ERRORS = 5
@@ -28,8 +30,8 @@ class JobStatus:
         docs_per_s: of the workers now; if none works, the mean over the time the job took. ``None``: neither.
         eta_s: seconds until every document of the start has been read; ``None``: unknown.
         slowest: the unfinished slice with most operations left, and how many; ``None``: all are done.
-        lag: operations of live writes that the targets have not seen.
-        dead_letters: documents set aside.
+        lag: operations of live writes that the targets have not seen; ``None``: a source is gone.
+        dead_letters: documents set aside; ``refusals``: how many for each kind of error.
         errors: the newest errors and refusals of the slices.
     """
 
@@ -40,9 +42,17 @@ class JobStatus:
     docs_per_s: float | None
     eta_s: float | None
     slowest: tuple[int, int] | None
-    lag: int
+    lag: int | None
     dead_letters: int
+    refusals: Mapping[str, int]
     errors: tuple[str, ...]
+
+    @property
+    def documents_left(self) -> int:
+        """Documents of the start that are still to be read; one that changes meanwhile counts twice."""
+        if self.job.state in (DONE, READY):
+            return 0
+        return max(0, self.job.documents - self.counts.documents)
 
     def to_json(self) -> dict[str, Any]:
         """The status as ``--json`` prints it."""
@@ -71,16 +81,25 @@ def status(client: OpenSearch, job_id: str) -> JobStatus:
         JobError: there is no such job.
     """
     ledger = Ledger(client)
-    job = ledger.job(job_id).job
+    return status_of(client, ledger, ledger.job(job_id).job)
+
+
+def status_of(client: OpenSearch, ledger: Ledger, job: Job) -> JobStatus:
+    """Read where a job of the ledger stands."""
     records = ledger.slices(job)
-    lag = sum(behind(client, ledger, job).values())
-    letters = dead_letters.count(client, job_id)
+    lag = _lag(client, job, records)
+    letters = dead_letters.by_kind(client, job.job_id)
     alive = [record for record in records if record.state == RUNNING and not ledger.claimable(record)]
     return summarize(job, records, alive, lag, letters, ledger.now())
 
 
 def summarize(
-    job: Job, records: Sequence[Slice], alive: Sequence[Slice], lag: int, letters: int, now_s: float
+    job: Job,
+    records: Sequence[Slice],
+    alive: Sequence[Slice],
+    lag: int | None,
+    letters: Mapping[str, int],
+    now_s: float,
 ) -> JobStatus:
     """Add up a job's slices; ``alive`` are those that somebody works on."""
     counts = sum((record.counts for record in records), Counts())
@@ -97,9 +116,18 @@ def summarize(
         eta_s=left / rate if rate and job.state == RUNNING else None,
         slowest=_slowest(unfinished) if unfinished else None,
         lag=lag,
-        dead_letters=letters,
+        dead_letters=sum(letters.values()),
+        refusals=letters,
         errors=tuple(errors[:_ERRORS]),
     )
+
+
+def _lag(client: OpenSearch, job: Job, records: Sequence[Slice]) -> int | None:
+    try:
+        checkpoints = [admin.checkpoints(client, part.source) for part in job.parts]
+        return sum(lacking(records, checkpoints).values())
+    except (IndexSchemaError, KeyError):  # deleted since, or made anew with fewer shards
+        return None
 
 
 def _mean_rate(job: Job, counts: Counts, now_s: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Reading OpenSearch's answers."""
+"""Reading OpenSearch's answers: plain dictionaries in, documents and legs out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from opensearchpy.exceptions import TransportError
 
+from ce2de_os.index.client import reason
 from ce2de_os.records import Leg, ScoredDoc
 
 logger = logging.getLogger(__name__)
@@ -16,13 +17,19 @@ Answer = Mapping[str, Any]
 
 
 class Found(NamedTuple):
-    """A document in an answer; ``source`` is empty where it was not asked for."""
+    """A document in an answer; what was not asked for is empty.
+
+    ``values`` are field values that were asked for beside the source; ``inner`` is the best inner hit.
+    """
 
     index_name: str
     doc_id: str
-    routing: str | None
     score: float
     source: dict[str, Any]
+    values: Mapping[str, Any] = {}
+    highlight: Mapping[str, list[str]] | None = None
+    sort: list[Any] | None = None
+    inner: Answer | None = None
 
     @property
     def key(self) -> str:
@@ -30,14 +37,29 @@ class Found(NamedTuple):
         return f"{self.doc_id} {self.index_name}"
 
 
+def documents_in(answer: Answer) -> list[Found]:
+    """The documents of one answer, in its order."""
+    return [_found(hit) for hit in answer["hits"]["hits"]]
+
+
 def found_in(answers: Iterable[Answer]) -> list[Found]:
     """The documents of several answers, best first; equal scores stay in the order of the answers."""
-    hits = [hit for answer in answers for hit in answer["hits"]["hits"]]
-    documents = [
-        Found(hit["_index"], hit["_id"], hit.get("_routing"), hit["_score"], hit.get("_source", {}))
-        for hit in hits
-    ]
+    documents = [document for answer in answers for document in documents_in(answer)]
     return sorted(documents, key=lambda document: -document.score)
+
+
+def _found(hit: Answer) -> Found:
+    inner = [found for answer in hit.get("inner_hits", {}).values() for found in answer["hits"]["hits"]]
+    return Found(
+        hit["_index"],
+        hit["_id"],
+        hit.get("_score") or 0.0,  # a sorted hit has none
+        hit.get("_source", {}),
+        hit.get("fields", {}),
+        hit.get("highlight"),
+        hit.get("sort"),
+        inner[0] if inner else None,
+    )
 
 
 def scored(documents: Sequence[Found]) -> list[ScoredDoc]:
@@ -48,6 +70,24 @@ def scored(documents: Sequence[Found]) -> list[ScoredDoc]:
 def legs(documents: Sequence[Found]) -> dict[str, Leg]:
     """Raw score and rank of each document of one leg, under its key."""
     return {document.key: Leg(document.score, rank) for rank, document in enumerate(documents, start=1)}
+
+
+def total_in(answer: Answer) -> int | None:
+    """How many documents match, if OpenSearch counted them all."""
+    total = answer["hits"].get("total")
+    return total["value"] if total and total["relation"] == "eq" else None
+
+
+def failures_in(answers: Iterable[Answer]) -> tuple[str, ...]:
+    """Each shard that did not answer, with its reason."""
+    told: dict[str, None] = {}
+    for answer in answers:
+        shards = answer.get("_shards", {})
+        for failure in shards.get("failures", []):
+            told[f"{failure.get('index')}[{failure.get('shard')}]: {reason(failure.get('reason'))}"] = None
+        if shards.get("failed") and not shards.get("failures"):
+            told[f"{shards['failed']} of {shards['total']} shards did not answer"] = None
+    return tuple(told)
 
 
 def check(answer: Answer) -> None:

@@ -15,6 +15,9 @@ Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 MAX_CLAUSES = 1024
 """OpenSearch's default for ``indices.query.bool.max_clause_count``: one clause is one word in one field."""
 
+PASSAGE_VECTOR = "vector"
+"""The field of a passage that holds its vector, beside ``start`` and ``end``."""
+
 MAX_WORDS = 512
 """Words that a query may have at all; the encoder reads fewer anyway."""
 
@@ -53,54 +56,62 @@ def as_filters(filters: Filters) -> list[Body]:
     return [dict(one) for one in several]
 
 
-def lexical_query(text: str, fields: Sequence[str], filters: Sequence[Body]) -> Body:
-    """The BM25 leg: the words of ``text`` in any of ``fields``, whose scores are added up.
+def default_lexical(text: str, fields: Sequence[str]) -> Body:
+    """The words of ``text`` in any of ``fields`` (``"title^3"``: with a boost), whose scores are added up.
 
     ``lenient``: a field that cannot hold words, such as a number, matches nothing instead of failing.
     """
-    words = {"multi_match": {"query": text, "fields": list(fields), "type": "most_fields", "lenient": True}}
-    return {"bool": {"must": [words], "filter": list(filters)}} if filters else words
+    return {"multi_match": {"query": text, "fields": list(fields), "type": "most_fields", "lenient": True}}
 
 
-def dense_query(vector: Sequence[float], field: str, candidates: int, filters: Sequence[Body]) -> Body:
+def filtered(query: Mapping[str, Any], filters: Sequence[Body]) -> Body:
+    """``query`` among the documents that pass the filters, which score nothing."""
+    return {"bool": {"must": [dict(query)], "filter": list(filters)}} if filters else dict(query)
+
+
+def lexical_query(text: str, fields: Sequence[str], filters: Sequence[Body]) -> Body:
+    """The default lexical leg: `default_lexical` with filters."""
+    return filtered(default_lexical(text, fields), filters)
+
+
+def dense_query(
+    vector: Sequence[float],
+    field: str,
+    candidates: int,
+    filters: Sequence[Body],
+    passages: bool = False,
+) -> Body:
     """The dense leg: the ``candidates`` nearest documents of each shard among those that pass the filters.
 
     The filter stands inside ``knn``, so that it is applied while searching; outside, it would leave fewer
-    than ``candidates`` documents.
+    than ``candidates`` documents. ``passages``: ``field`` is nested, and its best passage counts.
     """
     knn: Body = {"vector": list(vector), "k": candidates}
     if filters:
         knn["filter"] = {"bool": {"filter": list(filters)}}
-    return {"knn": {field: knn}}
+    if not passages:
+        return {"knn": {field: knn}}
+    query: Body = {"knn": {f"{field}.{PASSAGE_VECTOR}": knn}}
+    return {"nested": {"path": field, "query": query, "score_mode": "max"}}
+
+
+def best_passage(vector: Sequence[float], field: str, doc_ids: Sequence[str]) -> Body:
+    """The passage of each of these documents that is nearest, as the query's only inner hit."""
+    query = dense_query(vector, field, len(doc_ids), [by_ids(doc_ids)], passages=True)
+    query["nested"]["inner_hits"] = {"size": 1, "_source": [f"{field}.start", f"{field}.end"]}
+    return query
+
+
+def by_ids(doc_ids: Sequence[str]) -> Body:
+    """The documents with these ids."""
+    return {"ids": {"values": list(doc_ids)}}
+
+
+def either(legs: Sequence[Body]) -> Body:
+    """The documents that match one leg or both: for counting, aggregating and sorting."""
+    return {"bool": {"should": list(legs), "minimum_should_match": 1}}
 
 
 def hybrid_query(legs: Sequence[Body], candidates: int) -> Body:
     """Both legs in one query; each shard hands ``candidates`` documents per leg to the pipeline."""
     return {"hybrid": {"queries": list(legs), "pagination_depth": candidates}}
-
-
-def min_max_pipeline(weights: Sequence[float]) -> Body:
-    """An inline search pipeline: weighted mean of min-max normalised scores, weights in the legs' order."""
-    total = sum(weights)
-    return {
-        "phase_results_processors": [
-            {
-                "normalization-processor": {
-                    "normalization": {"technique": "min_max"},
-                    "combination": {
-                        "technique": "arithmetic_mean",
-                        "parameters": {"weights": [weight / total for weight in weights]},
-                    },
-                }
-            }
-        ]
-    }
-
-
-def rrf_pipeline(rrf_k: int) -> Body:
-    """An inline search pipeline: reciprocal rank fusion."""
-    return {
-        "phase_results_processors": [
-            {"score-ranker-processor": {"combination": {"technique": "rrf", "rank_constant": rrf_k}}}
-        ]
-    }

@@ -13,8 +13,8 @@ from ce2de_os.index.client import backend_errors
 from ce2de_os.records import Query, ScoredDoc
 from ce2de_os.search import answers, queries
 from ce2de_os.search.queries import Body
-from ce2de_os.search.searcher import QueryEncoder
-from ce2de_os.search.target import embedded_in, read_target
+from ce2de_os.search.target import embedded_in, query_vector, read_target
+from ce2de_os.search.vectors import QueryEncoder
 
 _REQUEST = 32  # searches in one `_msearch`: a live cluster has others to serve
 _MOST = 10_000  # OpenSearch's `index.max_result_window`
@@ -70,12 +70,20 @@ class DenseRetriever:
         self._client = client
         self._index = index
         self._encoder = encoder
-        self.vector_field = embedded_in(read_target(client, index), encoder.space).vector_field
+        self._target = read_target(client, index)
+        self._metadata = embedded_in(self._target, encoder.space)
+        self.vector_field = self._metadata.vector_field
 
     def __call__(self, asked: Sequence[Query], top_k: int) -> dict[str, list[ScoredDoc]]:
         """The nearest ``top_k`` documents of each query, nearest first; raises like `Bm25Retriever`."""
         vectors = self._encoder.encode_queries([query.text for query in asked])
-        bodies = [queries.dense_query(vector.tolist(), self.vector_field, top_k, []) for vector in vectors]
+        bodies = [
+            queries.dense_query(
+                query_vector(self._target, self._metadata, vector),
+                self.vector_field, top_k, [], self._metadata.passages,
+            )
+            for vector in vectors
+        ]  # fmt: skip
         return _retrieve(self._client, self._index, asked, bodies, top_k)
 
 

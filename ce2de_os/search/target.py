@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import ArtifactMismatchError, BackendError, BackendUnavailableError, IndexSchemaError
 from ce2de_os.index import admin
-from ce2de_os.index.client import backend_errors
-from ce2de_os.index.metadata import IndexMetadata, Mappings, common_fields, read_mappings
+from ce2de_os.index.metadata import IndexMetadata, Mappings, common_fields, fields_from
+from ce2de_os.index.vector_field import VectorField
+from ce2de_os.search.queries import PASSAGE_VECTOR
+from ce2de_os.search.steps import Call, Steps, drive
 
 logger = logging.getLogger(__name__)
 
 NEURAL_SEARCH = "opensearch-neural-search"
+HASH_SUFFIX = "_hash"  # beside a vector field, the hash of the text that was embedded
 Version = tuple[int, int]
 
 
@@ -29,16 +34,18 @@ class Target:
         indices: the indices behind it.
         shards: the number of shards of the index that has most.
         text_fields: the fields for BM25: those that were embedded, else every text field.
-        vector_fields: every ``knn_vector`` field, to be left out of results.
+        hidden: what results leave out: every vector, passages, and the hashes of embedded text.
         embedded: the vector fields and whose vectors they carry; empty: only BM25 works.
+        bytes_in: those of the vector fields that hold bytes instead of floats.
     """
 
     name: str
     indices: frozenset[str]
     shards: int
     text_fields: tuple[str, ...]
-    vector_fields: tuple[str, ...]
+    hidden: tuple[str, ...]
     embedded: tuple[IndexMetadata, ...]
+    bytes_in: frozenset[str] = frozenset()
 
 
 def read_target(client: OpenSearch, name: str) -> Target:
@@ -48,22 +55,48 @@ def read_target(client: OpenSearch, name: str) -> Target:
         IndexSchemaError: there is no such index, it has no text, or its indices carry different vectors.
         BackendError: OpenSearch does not answer or refuses.
     """
-    mappings = read_mappings(client, name)
+    return drive(client, target_steps(name))
+
+
+def target_steps(name: str) -> Steps[Target]:
+    """The steps of `read_target`."""
+    mappings = yield from _mapping_steps(name)
     embedded = common_fields(name, mappings)
     texts = embedded[-1].text_fields if embedded else _fields(mappings, "text")
     if not texts:
         raise IndexSchemaError(f"{name}: its mapping has no text field to search in")
-    vectors = _fields(mappings, "knn_vector")
-    return Target(name, frozenset(mappings), _shards(client, name), texts, vectors, embedded)
+    answer = yield Call(f"look up the shards of {name}", "search_shards", {"index": name})
+    shards = max((copies[0]["shard"] + 1 for copies in answer["shards"]), default=1)
+    whole = frozenset(entry.vector_field for entry in embedded if _holds_bytes(mappings, entry))
+    return Target(name, frozenset(mappings), shards, texts, _hidden(mappings), embedded, whole)
 
 
-def embedded_in(target: Target, space: str) -> IndexMetadata:
-    """The newest of a target's vector fields whose vectors lie in this space.
+def _mapping_steps(name: str) -> Steps[dict[str, Mapping[str, Any]]]:
+    cure = "see the names there are with GET _cat/indices and GET _cat/aliases"
+    try:
+        answer = yield Call(f"read the mapping of {name}", "indices.get_mapping", {"index": name})
+    except IndexSchemaError as error:
+        raise IndexSchemaError(f"{error}; {cure}") from error
+    if not answer:
+        raise IndexSchemaError(f"{name}: no index has this name; {cure}")
+    return {index: body["mappings"] for index, body in sorted(answer.items())}
+
+
+def _hidden(mappings: Mappings) -> tuple[str, ...]:
+    """Vectors, and all that belongs to a field that is filled with them, ready or not."""
+    described = [entry for mapping in mappings.values() for entry in fields_from(mapping)]
+    hidden = [entry.vector_field for entry in described]
+    hidden += [f"{entry.vector_field}{HASH_SUFFIX}" for entry in described]
+    return tuple(dict.fromkeys([*_fields(mappings, "knn_vector"), *hidden]))
+
+
+def embedded_in(target: Target, space: str, vector_field: str | None = None) -> IndexMetadata:
+    """The newest of a target's vector fields whose vectors lie in this space, or the one that is named.
 
     They may be another model's: a student answers queries over documents that its teacher embedded.
 
     Raises:
-        IndexSchemaError: there are no vectors.
+        IndexSchemaError: there are no vectors, or none in a field of this name.
         ArtifactMismatchError: they lie in another space.
     """
     if not target.embedded:
@@ -72,9 +105,10 @@ def embedded_in(target: Target, space: str) -> IndexMetadata:
             f"ce2de reindex start {target.name} --text-fields {','.join(target.text_fields[:2])}, "
             "or search with mode 'bm25'"
         )
-    fitting = [metadata for metadata in target.embedded if metadata.holds(space)]
+    named = _named(target, vector_field)
+    fitting = [metadata for metadata in named if metadata.holds(space)]
     if not fitting:
-        models = ", ".join(f"{other.model} ({other.fingerprint[:12]})" for other in target.embedded)
+        models = ", ".join(f"{other.model} ({other.fingerprint[:12]})" for other in named)
         raise ArtifactMismatchError(
             f"{target.name}: the index has vectors of {models}, "
             "and this model's cannot be compared with them; pass the index's model in "
@@ -82,6 +116,23 @@ def embedded_in(target: Target, space: str) -> IndexMetadata:
             f"ce2de reindex start {target.embedded[-1].source}"
         )
     return fitting[-1]
+
+
+def query_vector(target: Target, metadata: IndexMetadata, vector: NDArray[np.float32]) -> list[float]:
+    """The vector of a query, ``(D,)``, as JSON numbers of the kind that the field holds."""
+    data_type = "byte" if metadata.vector_field in target.bytes_in else "float"
+    (numbers,) = VectorField(len(vector), data_type=data_type).encode(vector[None])
+    return numbers
+
+
+def _named(target: Target, vector_field: str | None) -> Sequence[IndexMetadata]:
+    named = [entry for entry in target.embedded if vector_field in (None, entry.vector_field)]
+    if not named:
+        there = ", ".join(entry.vector_field for entry in target.embedded)
+        raise IndexSchemaError(
+            f"{target.name}: no vectors that may be searched in the field '{vector_field}'; there are {there}"
+        )
+    return named
 
 
 def neural_search_version(client: OpenSearch) -> Version | None:
@@ -93,9 +144,14 @@ def neural_search_version(client: OpenSearch) -> Version | None:
     Raises:
         BackendUnavailableError: OpenSearch does not answer.
     """
+    return drive(client, version_steps())
+
+
+def version_steps() -> Steps[Version | None]:
+    """The steps of `neural_search_version`."""
+    arguments = {"metric": "plugins", "params": {"filter_path": "nodes.*.plugins"}}
     try:
-        with backend_errors("list the plugins"):
-            answer = client.nodes.info(metric="plugins", params={"filter_path": "nodes.*.plugins"})
+        answer = yield Call("list the plugins", "nodes.info", arguments)
     except BackendUnavailableError:
         raise
     except BackendError as error:
@@ -114,13 +170,13 @@ def _version_on(node: Mapping[str, Any]) -> Version | None:
     return int(major), int(minor)
 
 
+def _holds_bytes(mappings: Mappings, metadata: IndexMetadata) -> bool:
+    mapping = next(iter(mappings.values()))["properties"].get(metadata.vector_field, {})
+    vector = mapping.get("properties", {}).get(PASSAGE_VECTOR, mapping)
+    return str(vector.get("data_type")).lower() == "byte"  # OpenSearch answers in capitals
+
+
 def _fields(mappings: Mappings, kind: str) -> tuple[str, ...]:
     """The fields of one type in any of the indices, in the mappings' order."""
     paths = (entry for mapping in mappings.values() for entry in admin.field_paths(mapping))
     return tuple(dict.fromkeys(path for path, found in paths if found == kind))
-
-
-def _shards(client: OpenSearch, name: str) -> int:
-    with backend_errors(f"look up the shards of {name}"):
-        answer = client.search_shards(index=name)
-    return max((copies[0]["shard"] + 1 for copies in answer["shards"]), default=1)

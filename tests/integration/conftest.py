@@ -1,4 +1,4 @@
-"""Fixtures for jobs that real workers do."""
+"""Jobs that real workers do, and servers beside the default ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from ce2de_os.reindex.job import DONE
 from ce2de_os.reindex.ledger import Ledger
 from tests.conftest import remove
 from tests.integration.jobs import Run, StartWorker, Tally, tally
+
+OLDER = "2.19.1"
 
 
 @pytest.fixture
@@ -88,9 +91,9 @@ def assert_all_there(client: OpenSearch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture
-def narrow_endpoints(instances: Path, servers: LocalServers) -> Iterator[Endpoints]:
+def narrow_endpoints(instances: Path) -> Iterator[Endpoints]:
     """Servers of their own: one thread for writes and room for one request to wait."""
-    home = instances / f"{servers.home.name}-narrow"
+    home = instances / f"tests-{os.getpid()}-narrow"
     narrow = {"thread_pool.write.size": 1, "thread_pool.write.queue_size": 1}
     own = LocalServers(home=home, node_settings=narrow)
     yield own.up(heap="512m")
@@ -99,5 +102,38 @@ def narrow_endpoints(instances: Path, servers: LocalServers) -> Iterator[Endpoin
 
 @pytest.fixture
 def narrow_client(narrow_endpoints: Endpoints) -> Iterator[OpenSearch]:
-    with connect(OpenSearchSettings(url=narrow_endpoints.opensearch_url)) as client:
+    settings = OpenSearchSettings(url=narrow_endpoints.opensearch_url)
+    with OpenSearch(**{**settings.client_kwargs(), "pool_maxsize": 16}) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def older_endpoints(request: pytest.FixtureRequest, instances: Path) -> Iterator[Endpoints]:
+    given = request.config.getoption("--older-servers-home")
+    servers = LocalServers(home=Path(given) if given else instances / f"tests-{os.getpid()}-older")
+    yield servers.up(version=OLDER, heap="768m")
+    if not given:
+        remove(servers)
+
+
+@pytest.fixture(scope="module", params=["default", OLDER])
+def cluster_url(request: pytest.FixtureRequest) -> str:
+    """The address of each cluster in turn."""
+    if request.param == OLDER:
+        return request.getfixturevalue("older_endpoints").opensearch_url
+    return request.getfixturevalue("servers").up().opensearch_url
+
+
+@pytest.fixture(scope="module")
+def cluster(cluster_url: str) -> Iterator[OpenSearch]:
+    with connect(OpenSearchSettings(url=cluster_url)) as opensearch:
+        yield opensearch
+
+
+@pytest.fixture
+def cluster_index(cluster: OpenSearch) -> Iterator[str]:
+    """A name that nothing in the cluster has yet; what begins with it is deleted afterwards."""
+    name = f"t-{uuid.uuid4().hex[:10]}"
+    yield name
+    for index in cluster.indices.get(index=f"{name}*", expand_wildcards="all"):
+        cluster.indices.delete(index=index)

@@ -127,13 +127,15 @@ def assert_same_documents(client: OpenSearch, source: str, target: str, encoder:
 @contextmanager
 def hammer(client: OpenSearch, index: str, threads: int) -> Iterator[list[int]]:
     """Bulk writes from elsewhere in ``threads`` threads; counts those that were turned away."""
-    body = "".join(f'{{"index":{{}}}}\n{{"text":"{"noise " * 50}"}}\n' for _ in range(300))
+    body = "".join(f'{{"index":{{}}}}\n{{"text":"{"noise " * 50}"}}\n' for _ in range(100))
     stop, turned_away = threading.Event(), [0] * threads
 
     def write(number: int) -> None:
         while not stop.is_set():
             answer = client.bulk(index=index, body=body, params={"ignore": [429]})
-            turned_away[number] += "error" in answer or answer.get("errors", False)
+            if "error" in answer or answer["errors"]:
+                turned_away[number] += 1
+                stop.wait(0.5)
 
     workers = [threading.Thread(target=write, args=[number]) for number in range(threads)]
     for worker in workers:

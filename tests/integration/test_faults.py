@@ -58,6 +58,7 @@ def test_twenty_workers_killed(
     client: OpenSearch,
     index_name: str,
     ce2de: Run,
+    environment: dict[str, str],
     start_worker: StartWorker,
     assert_all_there: AssertAllThere,
 ) -> None:
@@ -66,16 +67,17 @@ def test_twenty_workers_killed(
     job_id = start_detached(ce2de, index_name, "--docs-per-second", "200")
     moments = random.Random(20251)
     hit: list[int] = []
-    for _ in range(KILLS):
-        victim = a_busy_worker(client, job_id, workers)
-        time.sleep(moments.uniform(0, 2))
-        hit.append(status(client, job_id).counts.documents)
-        kill(victim)
-        workers[workers.index(victim)] = start_worker()
-    assert status(client, job_id).job.state == RUNNING
-    lift_throttle(ce2de, job_id)
-    follow(ce2de, index_name)
-    found = status(client, job_id)
+    command = [sys.executable, "-m", "ce2de_os", "reindex", "watch", job_id]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        for _ in range(KILLS):
+            victim = a_busy_worker(client, job_id, workers)
+            time.sleep(moments.uniform(0, 2))
+            hit.append(status(client, job_id).counts.documents)
+            kill(victim)
+            workers[workers.index(victim)] = start_worker()
+        assert status(client, job_id).job.state == RUNNING
+        lift_throttle(ce2de, job_id)
+        found = wait_for(client, job_id, has_ended)
     assert_all_there(
         job_id,
         f"{KILLS} workers killed after {hit[0]} to {hit[-1]} documents, {found.counts.documents} read in all",
@@ -205,7 +207,7 @@ def test_a_storm_of_429s_through_a_whole_job(
         "CE2DE_OPENSEARCH_URL": narrow_endpoints.opensearch_url,
         "CE2DE_BROKER_URL": narrow_endpoints.broker_url,
     }
-    create_index(narrow_client, "articles", articles(2000), number_of_shards=2)
+    create_index(narrow_client, "articles", articles(2000))
     narrow_client.indices.create(index="noise", body={"settings": {"number_of_replicas": 0}})
     job_id = start_detached(lambda *arguments: ce2de(*arguments, **there), "articles")
     with hammer(narrow_client, "noise", threads=6) as turned_away:

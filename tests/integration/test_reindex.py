@@ -329,7 +329,7 @@ def test_unknown_text_field(client: OpenSearch, index_name: str, fields: tuple[s
 @pytest.mark.parametrize("stored", [{"enabled": False}, {"excludes": ["body"]}])
 def test_source_without_its_documents(client: OpenSearch, index_name: str, stored: Any) -> None:
     create_index(client, index_name, articles(1), {**TEXT_MAPPING, "_source": stored})
-    with pytest.raises(ConfigError, match="does not keep the (whole )?_source"):
+    with pytest.raises(ConfigError, match=r"does not keep the (whole )?_source"):
         reindex(client, index_name)
 
 

@@ -45,7 +45,7 @@ def test_json_for_programs(search):
 
     assert (answer["query"], answer["mode"]) == ("folder", "bm25")
     (hit,) = answer["hits"]
-    assert set(hit) == {"doc_id", "score", "rank", "source", "bm25", "dense"}
+    assert set(hit) >= {"doc_id", "score", "rank", "source", "bm25", "dense", "index_name"}
     assert hit["bm25"] == {"score": hit["score"], "rank": 1}
     assert hit["dense"] is None
 
@@ -65,3 +65,21 @@ def test_a_filter_that_opensearch_refuses(search):
     result = search("folder", "--filter", '{"trem": {"lang": "de"}}')
     assert isinstance(result.exception, IndexSchemaError)
     assert "unknown query [trem]" in str(result.exception)
+
+
+def test_several_modes_side_by_side(search):
+    result = search("folder", "--mode", "bm25,bm25", "--json")
+    assert json.loads(result.stdout)["mode"] == "bm25"  # named twice, asked once
+
+
+def test_pages_and_boosts(search):
+    whole = json.loads(search("folder", "--json", "--field", "title^3", "--field", "body").stdout)["hits"]
+    second = json.loads(search("folder", "--json", "--from", "1", "--top-k", "1").stdout)["hits"]
+    assert [hit["doc_id"] for hit in whole[1:2]] == [hit["doc_id"] for hit in second]
+    assert second[0]["rank"] == 2
+
+
+def test_explain_tells_where_the_time_went_beside_the_data(search):
+    result = search("folder", "--explain")
+    assert "joined by nothing; encode_ms" in result.stderr
+    assert "os.mkdir" in result.stdout

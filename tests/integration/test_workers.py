@@ -57,7 +57,7 @@ def test_two_workers_do_a_job_that_the_cli_follows(
     told = ce2de("reindex", "status", report["job_id"])
     assert told.returncode == 0
     assert "3,000 of 3,000 documents" in told.stdout
-    assert report["job_id"] in ce2de("reindex", "status").stdout
+    assert report["job_id"] in ce2de("reindex", "list").stdout
 
 
 def test_a_worker_killed_in_mid_slice(
@@ -141,7 +141,7 @@ def test_redis_down_at_start(client: OpenSearch, index_name: str, ce2de: Run) ->
 
 
 def test_opensearch_down_at_start(ce2de: Run) -> None:
-    for command in (("start", "any", "--text-fields", "a", "--alias", "b"), ("status",), ("status", "job")):
+    for command in (("start", "any", "--text-fields", "a", "--alias", "b"), ("list",), ("status", "job")):
         done = ce2de("reindex", *command, CE2DE_OPENSEARCH_URL="http://127.0.0.1:1")
         assert_one_line_error(done, "OpenSearch does not answer")
 

@@ -13,6 +13,7 @@ def test_defaults() -> None:
     assert settings.opensearch.client_kwargs()["hosts"] == ["http://127.0.0.1:9200"]
     assert settings.artifact is None
     assert settings.threads == 1
+    assert settings.log_format == "text"
 
 
 def test_environment() -> None:
@@ -25,6 +26,7 @@ def test_environment() -> None:
             "CE2DE_OPENSEARCH_VERIFY_CERTS": "no",
             "CE2DE_ARTIFACT": "/model",
             "CE2DE_THREADS": "4",
+            "CE2DE_LOG_FORMAT": "JSON",
         }
     )
     kwargs = settings.opensearch.client_kwargs()
@@ -33,6 +35,7 @@ def test_environment() -> None:
     assert kwargs["ca_certs"] == "/ca.pem"
     assert settings.artifact == Path("/model")
     assert settings.threads == 4
+    assert settings.log_format == "json"
 
 
 def test_certificates_are_checked_unless_told_otherwise() -> None:
@@ -40,9 +43,30 @@ def test_certificates_are_checked_unless_told_otherwise() -> None:
     assert settings.opensearch.client_kwargs()["verify_certs"] is True
 
 
+def test_what_contradicts_itself_is_refused_and_named() -> None:
+    prefix = "CE2DE_OPENSEARCH_"
+    cases = [
+        ({"AWS_SERVICE": "s3"}, "AWS_SERVICE: got 's3', expected es or aoss"),
+        ({"AWS_REGION": "eu-central-1", "USERNAME": "me"}, "AWS_REGION and CE2DE_OPENSEARCH_USERNAME"),
+        ({"CLIENT_KEY": "/k"}, "set CE2DE_OPENSEARCH_CLIENT_CERT too"),
+        ({"CLIENT_CERT": "/c", "VERIFY_CERTS": "no"}, "VERIFY_CERTS: got false with a client certificate"),
+    ]
+    for variables, message in cases:
+        with pytest.raises(ConfigError, match=message):
+            Settings.from_env({f"{prefix}{name}": value for name, value in variables.items()})
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    names = ("USERNAME", "PASSWORD", "CA_CERTS", "CLIENT_CERT", "CLIENT_KEY", "AWS_REGION", "AWS_SERVICE")
+    settings = Settings.from_env({f"CE2DE_OPENSEARCH_{name}": "" for name in names})
+    assert settings.opensearch == Settings().opensearch
+
+
 def test_child_processes_get_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CE2DE_CACHE", raising=False)
-    settings = Settings.from_env({"CE2DE_OPENSEARCH_PASSWORD": "hidden", "CE2DE_THREADS": "3"})
+    settings = Settings.from_env(
+        {"CE2DE_OPENSEARCH_PASSWORD": "hidden", "CE2DE_THREADS": "3", "CE2DE_LOG_FORMAT": "json"}
+    )
     assert Settings.from_env(settings.environment()) == settings
 
 
@@ -64,6 +88,7 @@ def test_no_secret_in_repr() -> None:
         ("CE2DE_THREADS", "0"),
         ("CE2DE_OPENSEARCH_TIMEOUT_S", "-1"),
         ("CE2DE_OPENSEARCH_VERIFY_CERTS", "perhaps"),
+        ("CE2DE_LOG_FORMAT", "xml"),
     ],
 )
 def test_bad_value_names_the_variable(name: str, value: str) -> None:

@@ -93,3 +93,28 @@ def test_serving_stays_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 250
+
+
+def test_passages_cover_the_text_and_overlap(encoder: OnnxEncoder) -> None:
+    """21 words of one token each, in tens that begin five apart: 0-10, 5-15, 10-20, 15-21."""
+    words = "one two three four five six seven eight nine ten " * 2 + "end"
+    found = [words[start:end].split() for start, end in encoder.split(words, 10, 5)]
+    assert [len(piece) for piece in found] == [10, 10, 10, 6]
+    assert [piece[0] for piece in found] == ["one", "six", "one", "six"]
+    assert found[-1][-1] == "end"
+
+
+def test_a_short_text_is_one_passage(encoder: OnnxEncoder) -> None:
+    assert encoder.split("two words", 10, 5) == [(0, 9)]
+    assert encoder.split("", 10, 5) == [(0, 0)]
+
+
+def test_a_passage_longer_than_the_model_reads(encoder: OnnxEncoder) -> None:
+    with pytest.raises(ConfigError, match="reads at most 254 at once"):
+        encoder.split("text", 255, 100)
+
+
+def test_tokens_are_counted(encoder: OnnxEncoder) -> None:
+    before = encoder.tokens_read
+    encoder.encode_documents(["two words", "one"])
+    assert encoder.tokens_read - before == (2 + 2) + (1 + 2)  # each with its two special tokens

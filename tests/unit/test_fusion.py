@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from ce2de_os.fusion import fuse_min_max, fuse_rrf, min_max
+from ce2de_os.fusion import LowerBound, fuse_min_max, fuse_rrf, l2, min_max, z_score
 from ce2de_os.records import ScoredDoc
 
 
@@ -109,3 +109,47 @@ def test_min_max_agrees_with_a_second_implementation_in_double_precision():
 
     for document in fuse_min_max(runs, weights):
         assert document.score == pytest.approx(expected[document.doc_id], abs=1e-6)
+
+
+class TestLowerBounds:
+    def test_scores_above_the_bound_are_measured_from_it(self):
+        # (6 - 2) / (10 - 2); the one below it from the lowest, (1 - 1) / 9, which is 0.001
+        bounded = min_max(floats(10, 6, 1), LowerBound(2.0))
+        assert bounded.tolist() == pytest.approx([1, 4 / 8, 0.001])
+
+    def test_scores_below_the_bound_are_clipped_to_it(self):
+        clipped = min_max(floats(10, 6, 2, 1), LowerBound(2.0, "clip"))
+        assert clipped.tolist() == pytest.approx([1, 4 / 8, 0.001, 0.001])
+
+    @pytest.mark.parametrize("mode", ["apply", "clip"])
+    def test_a_bound_above_every_score_is_left_alone(self, mode):
+        assert min_max(floats(3, 2, 1), LowerBound(9.0, mode)).tolist() == pytest.approx([1, 0.5, 0.001])
+
+    def test_a_bound_at_the_highest_score(self):
+        assert min_max(floats(3, 2, 1), LowerBound(3.0, "clip")).tolist() == pytest.approx([1, 0.001, 0.001])
+
+
+class TestL2:
+    def test_scores_are_divided_by_their_length(self):
+        assert l2(floats(4, 3)).tolist() == pytest.approx([4 / 5, 3 / 5])
+
+    def test_nothing_and_zeros(self):
+        assert l2(floats()).tolist() == []
+        assert l2(floats(0, 0)).tolist() == [0, 0]
+
+
+class TestZScore:
+    def test_scores_are_measured_in_deviations_from_the_mean(self):
+        # mean 2, deviation sqrt((4 + 1 + 1) / 2) = sqrt(3)
+        assert z_score(floats(4, 1, 1)).tolist() == pytest.approx([2 / 3**0.5, 0.001, 0.001])
+
+    def test_a_score_that_is_the_mean_becomes_the_highest_score(self):
+        assert z_score(floats(3, 2, 1)).tolist() == pytest.approx([1, 3, 0.001])
+
+    @pytest.mark.parametrize("scores", [[], [5], [5, 5]])
+    def test_nothing_to_tell_apart(self, scores):
+        assert z_score(floats(*scores)).tolist() == scores
+
+
+def floats(*scores):
+    return np.array(scores, dtype=np.float32)

@@ -12,6 +12,9 @@ from ce2de_os.errors import BackendUnavailableError
     [
         (["articles"], "Missing argument 'QUESTION...'"),
         (["articles", "copy", "--mode", "sparse"], "'sparse' is not one of"),
+        (["articles", "copy", "--mode", "bm25,sparse"], "'sparse' is not one of bm25, dense, hybrid"),
+        (["articles", "copy", "--dense-weight", "2"], "2.0 is not in the range 0<=x<=1"),
+        (["articles", "copy", "--from", "-1"], "-1 is not in the range x>=0"),
         (["articles", "copy", "--top-k", "0"], "0 is not in the range x>=1"),
         (["articles", "copy", "--filter", "lang:en"], "not JSON"),
         (["articles", "copy", "--filter", "[1]"], "expected an object"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from ce2de_os.errors import LocalServerError
 from ce2de_os.local import lockfile
 from ce2de_os.local.lockfile import Lock
 
@@ -77,3 +78,17 @@ def test_no_host_and_no_address_stands_in_it(lock: Lock) -> None:
 def test_any_changed_file_changes_the_fingerprint(lock: Lock) -> None:
     first = replace(lock.files[0], sha256="0" * 64)
     assert replace(lock, files=(first, *lock.files[1:])).fingerprint != lock.fingerprint
+
+
+def test_the_security_plugin_comes_only_when_asked_for() -> None:
+    plain = lockfile.read("2.19.1")
+    secured = plain.with_security()
+    assert {file.folder for file in secured.files} - {file.folder for file in plain.files} == {
+        "plugins/opensearch-security"
+    }
+    assert secured.fingerprint != plain.fingerprint
+
+
+def test_a_version_without_the_security_plugin_says_so() -> None:
+    with pytest.raises(LocalServerError, match=r"3\.6\.0: the security plugin is not published"):
+        lockfile.read("3.6.0").with_security()

@@ -19,7 +19,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import DONE, RUNNING, WAITING, Job, Part, Slice, cut
-from ce2de_os.reindex.ledger import LEASE_S, Ledger, StoredJob, StoredSlice, is_poisoned
+from ce2de_os.reindex.ledger import Ledger, StoredJob, StoredSlice, is_poisoned
 from ce2de_os.reindex.pipeline import HELD_S
 from ce2de_os.reindex.queue import after_slice, nudge
 from ce2de_os.reindex.spec import TextSpec
@@ -31,6 +31,7 @@ IDLE_S = 5.0
 TASK_S = 0.05  # that a task takes beside its pages
 VISIBILITY_S = 300.0
 FOLLOW_S = 30.0
+STALL_S = 90.0
 REPLACED_S = 30.0  # until another worker stands in for a dead one
 BILLION = 10**9
 
@@ -138,7 +139,8 @@ class Simulation:
         shards: documents in each.
         poison: documents, by shard and ``_seq_no``, that kill whoever encodes them.
         finished_s: when the job's end was announced, ``None`` before.
-        encoded: documents that were encoded, some of them again after a death.
+        stall: how likely a worker stands still when it has a lease, for longer than that.
+        written: documents that a cursor has passed; ``leases_lost``: pages at whose end it could not move.
         deaths: workers that died; ``set_aside``: poison documents that were passed over.
     """
 
@@ -148,9 +150,11 @@ class Simulation:
     mean_life_s: float | None = None
     lose: float = 0.0
     repeat: float = 0.0
+    stall: float = 0.0
     poison: frozenset[tuple[int, int]] = frozenset()
     finished_s: float | None = None
-    encoded: int = 0
+    written: int = 0
+    leases_lost: int = 0
     deaths: int = 0
     set_aside: list[tuple[int, int]] = field(default_factory=list)
 
@@ -170,7 +174,7 @@ class Simulation:
             self.start_worker()
         self.clock.after(FOLLOW_S, self.follow)
         ideal_s = sum(self.shards) / RATE / self.workers
-        self.clock.run(lambda: self.finished_s is not None, until_s=10 * ideal_s)
+        self.clock.run(lambda: self.finished_s is not None, until_s=100 * ideal_s)
         assert self.finished_s is not None
         return self.finished_s / ideal_s
 
@@ -236,7 +240,8 @@ class Worker:
         if other is not None and other._alive:
             assert before.lease_until_s < self._sim.clock.now_s, "two workers at one slice"
         self._sim.busy[number] = self
-        self._page(stored, self._sim.clock.now_s + BUDGET_S)
+        stall_s = STALL_S if self._sim.chance.random() < self._sim.stall else 0.0
+        self._sim.clock.after(stall_s, lambda: self._page(stored, self._sim.clock.now_s + BUDGET_S))
 
     def _page(self, stored: StoredSlice, deadline_s: float) -> None:
         record = stored.slice
@@ -258,15 +263,17 @@ class Worker:
         if not self._alive:
             return
         record, ledger = stored.slice, self._sim.ledger
-        self._sim.encoded += last - record.cursor
         careful = max(0, record.careful - (last - record.cursor))
         advanced = ledger.change_slice(
             stored, cursor=last, lease_until_s=ledger.lease_end(), deaths=0, careful=careful,
             page_limit=record.page_limit if careful else None,
         )  # fmt: skip
         if advanced is None:
+            self._sim.leases_lost += 1
             self._pass_on(record.number, more=False)
-        elif last < upto and self._sim.clock.now_s < deadline_s:
+            return
+        self._sim.written += last - record.cursor
+        if last < upto and self._sim.clock.now_s < deadline_s:
             self._page(advanced, deadline_s)
         else:
             ledger.change_slice(advanced, state=DONE if last == upto else WAITING, owner=None)
@@ -296,3 +303,59 @@ def a_job(shards: Sequence[int]) -> Job:
         created_at_s=0.0,
         state=RUNNING,
     )
+
+
+def assert_all_done(simulation: Simulation) -> None:
+    for record in simulation.ledger.slices(simulation.job):
+        assert (record.state, record.cursor) == (DONE, simulation.upper_bound(record))
+
+
+def test_a_billion_documents_in_200_shards() -> None:
+    simulation = Simulation(shards=[BILLION // 200] * 200, workers=50)
+    slower = simulation.run()
+    assert_all_done(simulation)
+    assert slower < 1.01, "50 workers at 1000 documents/s need 20,000 s at least"
+    assert simulation.written == BILLION
+    assert len(simulation.job.ranges) == len(simulation.ledger.records) == 200 * 5  # at most 1024
+    # A message for each slice, and one more for the end of the job.
+    assert simulation.broker.most <= len(simulation.job.ranges) + 1
+
+
+def test_the_same_with_uneven_shards_and_many_workers() -> None:
+    chance = random.Random(3)
+    shards = [int(BILLION / 200 * chance.uniform(0.5, 1.5)) for _ in range(200)]
+    simulation = Simulation(shards, workers=150)
+    assert simulation.run() < 1.1
+    assert_all_done(simulation)
+
+
+def test_the_same_while_workers_die_and_messages_are_lost_and_repeated() -> None:
+    poison = frozenset({(3, 1_234_567), (77, 0), (199, BILLION // 200 - 1)})
+    simulation = Simulation(
+        [BILLION // 200] * 200, 50, mean_life_s=3600, lose=0.001, repeat=0.01, poison=poison
+    )
+    emptied_at_s = 7000
+    simulation.clock.after(emptied_at_s, simulation.broker.empty)
+    assert simulation.run() < 1.15
+    assert_all_done(simulation)
+    assert simulation.deaths > 200
+    assert sorted(simulation.set_aside) == sorted(poison)
+    assert simulation.written == BILLION, (
+        "what a dead worker had in hand is not counted, and nothing else comes twice"
+    )
+    assert len(simulation.ledger.records) == 200 * 5
+    assert simulation.broker.most <= 2 * len(simulation.job.ranges)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_small_job_comes_to_its_end_whatever_happens(seed: int) -> None:
+    """Workers live for three tasks on average or stand still, and every tenth message is lost."""
+    chance = random.Random(seed)
+    poison = frozenset({(shard, chance.randrange(400_000)) for shard in range(3)})
+    simulation = Simulation(
+        [400_000] * 3, 4, seed, mean_life_s=60, lose=0.1, repeat=0.1, stall=0.1, poison=poison
+    )
+    simulation.run()
+    assert_all_done(simulation)
+    assert poison <= set(simulation.set_aside)  # and where three workers died by chance
+    assert simulation.written == 3 * 400_000

@@ -41,9 +41,34 @@ def test_the_same_id_in_two_indices_is_two_documents():
     assert len({document.key for document in found}) == 2
 
 
-def test_source_and_routing_are_kept_where_they_are():
-    (document,) = answers.found_in([answer(hit("a", 1.0, _routing="r1", _source={"title": "A"}))])
-    assert (document.routing, document.source) == ("r1", {"title": "A"})
+def test_what_was_asked_for_is_kept():
+    inner = {"p": {"hits": {"hits": [{"_score": 2.0, "_source": {"start": 3, "end": 9}}]}}}
+    asked = {"_source": {"title": "A"}, "fields": {"n": [1]}, "highlight": {"title": ["<em>A</em>"]}}
+    (document,) = answers.found_in([answer(hit("a", 1.0, inner_hits=inner, **asked))])
+    assert document.source == {"title": "A"}
+    assert document.values == {"n": [1]}
+    assert document.highlight == {"title": ["<em>A</em>"]}
+    assert document.inner["_source"] == {"start": 3, "end": 9}
+
+
+def test_sorted_hits_have_no_score_and_keep_their_order():
+    found = answers.documents_in(answer(hit("b", None, sort=[1]), hit("a", None, sort=[2])))
+    assert [(one.doc_id, one.score, one.sort) for one in found] == [("b", 0.0, [1]), ("a", 0.0, [2])]
+
+
+@pytest.mark.parametrize(
+    ("total", "counted"),
+    [({"value": 7, "relation": "eq"}, 7), ({"value": 10_000, "relation": "gte"}, None), (None, None)],
+)
+def test_a_total_counts_only_where_it_is_exact(total, counted):
+    assert answers.total_in({"hits": {"hits": [], "total": total}}) == counted
+
+
+def test_failed_shards_are_told_once_with_their_reasons():
+    failure = {"index": "news", "shard": 2, "reason": {"type": "x", "reason": "for input string: abc"}}
+    failed = {"_shards": {"total": 3, "failed": 1, "failures": [failure]}}
+    assert answers.failures_in([failed, failed, answer()]) == ("news[2]: for input string: abc",)
+    assert answers.failures_in([{"_shards": {"total": 3, "failed": 1}}]) == ("1 of 3 shards did not answer",)
 
 
 @pytest.mark.parametrize(("status", "expected"), [(400, IndexSchemaError), (429, BackendUnavailableError)])

@@ -68,9 +68,15 @@ def test_without_filters_the_bodies_are_bare():
     }
 
 
-@pytest.mark.parametrize("weights", [(0.5, 0.5), (3, 7), (0, 1)])
-def test_the_pipeline_gets_weights_that_sum_to_one(weights):
-    (processor,) = queries.min_max_pipeline(weights)["phase_results_processors"]
-    sent = processor["normalization-processor"]["combination"]["parameters"]["weights"]
-    assert sum(sent) == pytest.approx(1)
-    assert sent[1] / sum(sent) == pytest.approx(weights[1] / sum(weights))
+def test_passages_are_searched_in_their_nested_field():
+    dense = queries.dense_query([0.6, 0.8], "passages", 100, [ENGLISH], passages=True)
+    assert dense["nested"]["path"] == "passages"
+    assert dense["nested"]["score_mode"] == "max"
+    assert dense["nested"]["query"]["knn"]["passages.vector"]["filter"] == {"bool": {"filter": [ENGLISH]}}
+
+
+def test_the_best_passage_is_looked_for_among_the_documents_found_alone():
+    query = queries.best_passage([0.6, 0.8], "passages", ["a", "b"])
+    knn = query["nested"]["query"]["knn"]["passages.vector"]
+    assert (knn["k"], knn["filter"]) == (2, {"bool": {"filter": [{"ids": {"values": ["a", "b"]}}]}})
+    assert query["nested"]["inner_hits"]["size"] == 1

@@ -7,6 +7,12 @@ from ce2de_os.errors import BackendUnavailableError, ConfigError, DataError
 from ce2de_os.search.searcher import HybridSearcher
 
 
+class NoEncoder:
+    """Never asked."""
+
+    space = "a" * 64
+
+
 @pytest.fixture
 def nowhere():
     with OpenSearch(["http://127.0.0.1:9"], max_retries=0) as client:
@@ -16,8 +22,13 @@ def nowhere():
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ({"fusion": "average"}, "fusion: got 'average', expected one of 'min_max', 'rrf'"),
-        ({"strategy": "server"}, "strategy: got 'server', expected one of None, 'pipeline', 'client'"),
+        ({"fusion": "average"}, "fusion: got 'average', expected one of 'min_max', 'l2', 'z_score', 'rrf'"),
+        (
+            {"strategy": "server"},
+            "strategy: got 'server', expected one of None, 'pipeline', 'client', 'fusion'",
+        ),
+        ({"cached_queries": -1}, "cached_queries: got -1, expected at least 0"),
+        ({"depth": 3}, "depth: no such search option; there are top_k, from_, mode"),
         ({"dense_weight": 1.5}, "dense_weight: got 1.5, expected 0 to 1"),
         ({"dense_weight": float("nan")}, "dense_weight: got nan"),
         ({"rrf_k": 0}, "rrf_k: got 0, expected 1 to 10000"),
@@ -26,7 +37,7 @@ def nowhere():
 )
 def test_options_outside_their_bounds(nowhere, option, told):
     with pytest.raises(ConfigError) as raised:
-        HybridSearcher(nowhere, "articles", **option)
+        HybridSearcher(nowhere, "articles", NoEncoder(), **option)
     assert told in str(raised.value)
 
 
@@ -52,26 +63,13 @@ def test_a_cluster_that_does_not_answer(nowhere):
         HybridSearcher(nowhere, "articles").search("copy", mode="bm25")
 
 
-@pytest.mark.parametrize(
-    ("version", "fusion", "strategy", "in_cluster"),
-    [
-        ((2, 18), "min_max", None, False),
-        ((2, 19), "min_max", None, True),
-        ((2, 19), "rrf", None, False),
-        ((3, 6), "rrf", None, True),
-        (None, "min_max", None, False),
-        ((3, 6), "min_max", "client", False),
-        (None, "rrf", "pipeline", True),
-    ],
-)
-def test_the_cluster_fuses_where_it_can(nowhere, version, fusion, strategy, in_cluster):
-    searcher = HybridSearcher(nowhere, "articles", fusion=fusion, strategy=strategy)
-    vars(searcher)["_neural_search"] = version  # as if the cluster had been asked
-    assert searcher._fuses_in_cluster() is in_cluster
+def test_what_the_searcher_lacks_is_told_before_anything_is_sent(nowhere):
+    searcher = HybridSearcher(nowhere, "articles")
+    with pytest.raises(ConfigError, match="only mode 'bm25' works without an encoder"):
+        searcher.search("copy")
+    with pytest.raises(ConfigError, match="rerank_depth needs a cross-encoder"):
+        searcher.search("copy", mode="bm25", rerank_depth=10)
 
 
-def test_a_pipeline_that_the_cluster_cannot_run(nowhere):
-    searcher = HybridSearcher(nowhere, "articles", fusion="rrf", strategy="pipeline")
-    vars(searcher)["_neural_search"] = (2, 19)
-    with pytest.raises(ConfigError, match=r"needs neural-search 3\.6, the cluster has 2\.19"):
-        searcher._fuses_in_cluster()
+def test_no_questions_need_no_cluster(nowhere):
+    assert HybridSearcher(nowhere, "articles").search_many([]) == []

@@ -1,0 +1,57 @@
+"""``ce2de metrics``: the exporter for Prometheus."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+
+import click
+
+from ce2de_os.cli.options import connection_options
+from ce2de_os.config import Settings
+
+REQUEST_S = 8.0  # Prometheus gives up after 10 seconds unless it is told otherwise
+
+
+@click.command()
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=9464, show_default=True, help="Port to listen at."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 for all.")
+@connection_options
+def command(port: int, host: str, settings: Settings) -> None:
+    """Show the progress of all jobs to Prometheus, until Ctrl-C.
+
+    Everything is read from the ledger at each scrape, so one exporter serves a cluster and all its workers.
+    While OpenSearch does not answer, ce2de_up is 0. Jobs that ended more than a week ago are left out.
+
+    \b
+        ce2de metrics
+        curl http://127.0.0.1:9464/metrics
+    """
+    from ce2de_os.errors import ConfigError, MissingExtraError
+    from ce2de_os.index.client import address, connect
+
+    try:
+        from prometheus_client import CollectorRegistry, start_http_server
+
+        from ce2de_os.reindex.metrics import LedgerCollector
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("worker", error.name) from error
+    opensearch = replace(settings.opensearch, timeout_s=min(settings.opensearch.timeout_s, REQUEST_S))
+    registry = CollectorRegistry()
+    registry.register(LedgerCollector(connect(opensearch)))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how a container is stopped
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen at {host}:{port} ({error.strerror}); choose another --port or --host"
+        ) from error
+    click.echo(f"Jobs of {address(opensearch)} at http://{host}:{port}/metrics", err=True)
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        server.shutdown()
+        server.server_close()
+        click.echo("\nStopped.", err=True)

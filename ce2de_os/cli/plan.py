@@ -1,0 +1,88 @@
+"""``ce2de plan``: what a reindex would take, and whether it fits."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ce2de_os.cli.durations import duration_s
+from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.cli.vector_options import FieldFactory, vector_options
+from ce2de_os.config import Settings
+
+
+@click.command(short_help="Tell what a reindex would take, and whether it fits.")
+@click.argument("source")
+@click.option("--text-fields", required=True, help="Fields to embed, separated by commas, in this order.")
+@click.option(
+    "--mode",
+    "way",  # the vector field has a mode too
+    type=click.Choice(["auto", "copy", "in_place"]),
+    default="auto",
+    show_default=True,
+    help="New index and alias swap, or a vector field in the same index; auto looks which is possible.",
+)
+@vector_options
+@click.option(
+    "--within",
+    metavar="TIME",
+    callback=duration_s,
+    help="Time in which it should be done, such as 4h: how many workers?",
+)
+@click.option("--workers", type=click.IntRange(1), help="Workers there will be, one core each: how long?")
+@click.option(
+    "--sample",
+    type=click.IntRange(1, 10_000),
+    default=500,
+    show_default=True,
+    help="Documents to draw at random for tokens and speed.",
+)
+@connection_options
+@json_option
+def command(
+    source: str,
+    text_fields: str,
+    way: str,
+    vector_field: FieldFactory,
+    within: float | None,
+    workers: int | None,
+    sample: int,
+    settings: Settings,
+    as_json: bool,
+) -> None:
+    """Tell what embedding SOURCE would take: documents, tokens, memory, disk, shards, time.
+
+    SOURCE is an index, an alias, a data stream or a wildcard. Nothing is written to the cluster. Exit code 1
+    means that it will not fit, and each reason comes with its cure. Sizes are decimal gigabytes.
+
+    \b
+    How many workers?    ce2de plan articles --text-fields title,body --within 4h
+    How long?            ce2de plan articles --text-fields title,body --workers 8
+    Less memory:         ce2de plan articles --text-fields title,body --engine faiss --compression-level 16x
+    For a program:       ce2de plan articles --text-fields title,body --json
+    """
+    from ce2de_os.encoder import OnnxEncoder
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex.plan import PlanRequest, plan
+
+    # One core, whatever a worker here is allowed: the rate is that of one worker.
+    encoder = OnnxEncoder(settings.artifact, threads=1)
+    request = PlanRequest(
+        source=source,
+        text_fields=tuple(field.strip() for field in text_fields.split(",") if field.strip()),
+        field=vector_field(dim=encoder.dim),
+        mode=way,
+        within_s=within,
+        workers=workers,
+        sample=sample,
+    )
+    found = plan(connect(settings.opensearch), request, encoder)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    else:
+        from ce2de_os.cli.plan_tables import show
+
+        show(found)
+    if not found.fits:
+        raise SystemExit(1)

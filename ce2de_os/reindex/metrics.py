@@ -1,0 +1,167 @@
+"""Jobs as Prometheus metrics, computed from the ledger at every scrape.
+
+Workers count into the ledger, so that nothing is lost when one dies, and one exporter for each cluster is
+enough. The label is ``job_id``: ``job`` belongs to Prometheus.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from opensearchpy import OpenSearch
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from ce2de_os.errors import BackendError
+from ce2de_os.reindex.job import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    FINISHING,
+    PAUSED,
+    READY,
+    ROLLED_BACK,
+    RUNNING,
+    WAITING,
+    Job,
+)
+from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.status import JobStatus, status_of
+
+logger = logging.getLogger(__name__)
+
+WEEK_S = 7 * 24 * 3600.0
+"""So long a job is shown after it has ended."""
+
+_ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK)
+_JOB_STATES = (RUNNING, PAUSED, FINISHING, READY, *_ENDED)
+_SLICE_STATES = (WAITING, RUNNING, DONE, FAILED)
+
+# field of Counts: (name without prefix and _total, help)
+_COUNTERS = {
+    "documents": ("documents_read", "Documents read from the source; one that changes counts each time."),
+    "embedded": ("texts_embedded", "Texts that the model encoded."),
+    "tokens": ("tokens", "Tokens in the texts that the model encoded."),
+    "written": ("documents_written", "Documents written to the target."),
+    "reused": ("documents_reused", "Documents that got a known vector of an equal text."),
+    "unchanged": ("documents_unchanged", "Documents that carried the right vector already."),
+    "without_text": ("documents_without_text", "Documents that have no text and get no vector."),
+    "already_newer": ("documents_already_newer", "Writes that found a newer version in the target."),
+    "refused": ("documents_refused", "Documents set aside in the dead-letter index."),
+    "rejected": ("writes_rejected", "Writes answered with 429 and sent again."),
+}
+_STAGES = {"read": "read_s", "encode": "encode_s", "write": "write_s"}
+
+Samples = Mapping[tuple[str, ...], float]
+
+
+class LedgerCollector(Collector):
+    """Reads the ledger at each scrape; ``ce2de_up`` is 0 while it cannot be read."""
+
+    def __init__(self, client: OpenSearch) -> None:
+        self._client = client
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, or ``ce2de_up`` alone: never a part of the jobs."""
+        try:
+            found = list(statuses(self._client))
+        except BackendError as error:
+            logger.warning("The ledger cannot be read: %s", error, extra={"action": "scrape_failed"})
+            yield _up(0)
+            return
+        yield _up(1)
+        yield from families(found)
+
+
+def statuses(client: OpenSearch) -> Iterator[JobStatus]:
+    """Where each of the newest hundred jobs stands, without those that ended more than a week ago."""
+    ledger = Ledger(client)
+    for job in ledger.jobs():
+        if is_shown(job, ledger.now()):
+            yield status_of(client, ledger, job)
+
+
+def is_shown(job: Job, now_s: float) -> bool:
+    """Whether a job has not ended, or has done so less than a week ago."""
+    return job.state not in _ENDED or now_s - (job.finished_at_s or job.created_at_s) < WEEK_S
+
+
+def families(found: Sequence[JobStatus]) -> Iterator[Metric]:
+    """The metrics of jobs; each sample has the label ``job_id``."""
+    yield from _counters(found)
+    yield _gauge("source_documents", "Documents in the source when the job was created.", found, _documents)
+    yield _gauge("backlog_documents", "Documents that are still to be read.", found, _backlog)
+    yield _gauge("lag_operations", "Live writes that the targets have not seen.", found, _lag)
+    yield _gauge("documents_per_second", "What the workers read now.", found, _rate)
+    yield _gauge("workers_busy", "Workers that hold a lease.", found, _workers)
+    yield _gauge("dead_letters", "Documents set aside now.", found, _dead_letters, "reason")
+    yield _gauge("slices", "Slices in each state.", found, _slices, "state")
+    yield _gauge("job_state", "1 for the state that the job is in.", found, _states, "state")
+    model = InfoMetricFamily("ce2de_model", "The model that the job embeds with.", labels=["job_id"])
+    for each in found:
+        job = each.job
+        model.add_metric([job.job_id], {"model": job.model, "fingerprint": job.fingerprint})
+    yield model
+
+
+def _counters(found: Sequence[JobStatus]) -> Iterator[Metric]:
+    for field, (name, text) in _COUNTERS.items():
+        counter = CounterMetricFamily(f"ce2de_{name}", text, labels=["job_id"])
+        for each in found:
+            counter.add_metric([each.job.job_id], getattr(each.counts, field))
+        yield counter
+    text = "Seconds that workers spent in each stage; the stages overlap."
+    seconds = CounterMetricFamily("ce2de_stage_seconds", text, labels=["job_id", "stage"])
+    for each in found:
+        for stage, field in _STAGES.items():
+            seconds.add_metric([each.job.job_id, stage], getattr(each.counts, field))
+    yield seconds
+
+
+def _gauge(
+    name: str, text: str, found: Iterable[JobStatus], samples: Callable[[JobStatus], Samples], *labels: str
+) -> Metric:
+    gauge = GaugeMetricFamily(f"ce2de_{name}", text, labels=["job_id", *labels])
+    for each in found:
+        for values, value in samples(each).items():
+            gauge.add_metric([each.job.job_id, *values], value)
+    return gauge
+
+
+def _up(value: float) -> Metric:
+    return GaugeMetricFamily("ce2de_up", "Whether the ledger in OpenSearch could be read.", value=value)
+
+
+def _documents(found: JobStatus) -> Samples:
+    return {(): found.job.documents}
+
+
+def _backlog(found: JobStatus) -> Samples:
+    return {(): found.documents_left}
+
+
+def _lag(found: JobStatus) -> Samples:
+    return {} if found.lag is None else {(): found.lag}
+
+
+def _rate(found: JobStatus) -> Samples:
+    # Without workers the status tells the mean since the start, which is no rate of now.
+    return {(): found.docs_per_s or 0.0 if found.workers else 0.0}
+
+
+def _workers(found: JobStatus) -> Samples:
+    return {(): found.workers}
+
+
+def _dead_letters(found: JobStatus) -> Samples:
+    return {(kind,): number for kind, number in found.refusals.items()}
+
+
+def _slices(found: JobStatus) -> Samples:
+    return {(state,): found.slices.get(state, 0) for state in _SLICE_STATES}
+
+
+def _states(found: JobStatus) -> Samples:
+    return {(state,): float(state == found.job.state) for state in _JOB_STATES}

@@ -1,0 +1,56 @@
+"""AsyncHybridSearcher: `HybridSearcher` for applications with an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Unpack
+
+from ce2de_os.search.core import SearchCore
+from ce2de_os.search.question import Options, Question
+from ce2de_os.search.rerank import Reranker
+from ce2de_os.search.result import SearchResult
+from ce2de_os.search.steps import drive_async
+from ce2de_os.search.strategy import Strategy
+from ce2de_os.search.vectors import CACHED_QUERIES, QueryEncoder
+
+if TYPE_CHECKING:
+    from opensearchpy import AsyncOpenSearch  # there only with aiohttp
+
+
+class AsyncHybridSearcher:
+    """Like `HybridSearcher`, with an ``AsyncOpenSearch`` and methods to be awaited.
+
+    The models run in threads, so that the event loop is not kept waiting. The client needs aiohttp, which
+    comes with the extra ``async``.
+    """
+
+    def __init__(
+        self,
+        client: AsyncOpenSearch,
+        index: str,
+        encoder: QueryEncoder | None = None,
+        *,
+        reranker: Reranker | None = None,
+        strategy: Strategy | None = None,
+        cached_queries: int = CACHED_QUERIES,
+        **defaults: Unpack[Options],
+    ) -> None:
+        self._client = client
+        self._core = SearchCore(index, encoder, reranker, strategy, cached_queries, defaults)
+
+    async def search(self, query: str | Question, **options: Unpack[Options]) -> SearchResult:
+        """Answer one question, see `HybridSearcher.search`."""
+        question = self._core.question(query, options)
+        (result,) = await drive_async(self._client, self._core.search([question]))
+        return result
+
+    async def search_many(
+        self, asked: Sequence[str | Question], **options: Unpack[Options]
+    ) -> list[SearchResult]:
+        """Answer several questions in one ``_msearch``, see `HybridSearcher.search_many`."""
+        questions = [self._core.question(one, options) for one in asked]
+        return await drive_async(self._client, self._core.search(questions))
+
+    async def warm_up(self) -> None:
+        """Read the index, look at the cluster, and run the models once; raises like `search`."""
+        await drive_async(self._client, self._core.warm_up())

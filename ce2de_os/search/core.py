@@ -1,0 +1,201 @@
+"""SearchCore: the course of a search, written once for the sync and the async searcher."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, get_args
+
+from opensearchpy.exceptions import ConnectionTimeout
+
+from ce2de_os.errors import ArtifactMismatchError, BackendUnavailableError, ConfigError, IndexSchemaError
+from ce2de_os.index.client import backend_errors
+from ce2de_os.index.metadata import IndexMetadata
+from ce2de_os.search import answers, queries
+from ce2de_os.search.answers import Answer
+from ce2de_os.search.plan import Plan, Request
+from ce2de_os.search.question import Question, check_choice
+from ce2de_os.search.ranking import Ranking, read
+from ce2de_os.search.rerank import Reranker, score_in_time
+from ce2de_os.search.result import SearchResult, Timings
+from ce2de_os.search.steps import Call, Compute, Steps
+from ce2de_os.search.strategy import Strategy, choose
+from ce2de_os.search.target import Target, Version, embedded_in, query_vector, target_steps, version_steps
+from ce2de_os.search.vectors import QueryEncoder, QueryVectors, Vector
+
+_GRACE_MS = 1000  # after `timeout_ms`, until an answer that does not come is given up
+
+
+class SearchCore:
+    """What both searchers know and decide; its methods yield steps for a driver."""
+
+    def __init__(
+        self,
+        index: str,
+        encoder: QueryEncoder | None,
+        reranker: Reranker | None,
+        strategy: Strategy | None,
+        cached_queries: int,
+        defaults: Mapping[str, Any],
+    ) -> None:
+        check_choice("strategy", strategy, (None, *get_args(Strategy)))
+        self._defaults = Question("").changed(defaults)
+        self._defaults.check_options()
+        self._index = index
+        self._vectors = QueryVectors(encoder, cached_queries) if encoder else None
+        self._reranker = reranker
+        self._strategy = strategy
+        self._target: Target | None = None
+        self._version: tuple[Version | None] | None = None  # None: not asked yet
+
+    def question(self, asked: str | Question, options: Mapping[str, Any]) -> Question:
+        """The question with the searcher's defaults and this call's options, checked."""
+        question = asked if isinstance(asked, Question) else replace(self._defaults, text=asked)
+        question = question.changed(options)
+        question.check()
+        if question.mode != "bm25" and self._vectors is None:
+            raise ConfigError("only mode 'bm25' works without an encoder; pass one to the searcher")
+        if question.rerank_depth and self._reranker is None:
+            raise ConfigError("rerank_depth needs a cross-encoder; pass a reranker to the searcher")
+        return question
+
+    def search(self, questions: Sequence[Question]) -> Steps[list[SearchResult]]:
+        """Ask; if the name has come to mean another index since it was read, check that one and ask again."""
+        if not questions:
+            return []
+        known = self._target or (yield from self._read_target())
+        try:
+            results = yield from self._ask(known, questions)
+        except (IndexSchemaError, ArtifactMismatchError):
+            if (yield from self._read_target()) == known:
+                raise
+        else:
+            if known.indices.issuperset(hit.index_name for result in results for hit in result):
+                return results
+        known = yield from self._read_target()
+        return (yield from self._ask(known, questions))
+
+    def warm_up(self) -> Steps[None]:
+        """Everything that the first search would wait for."""
+        known = yield from self._read_target()
+        yield from self._neural_search()
+        if self._vectors is not None:
+            yield Compute(partial(self._vectors.encode, ["warm up"]))
+        if self._reranker is not None:
+            yield Compute(partial(self._reranker.score, "warm up", ["warm up"]))
+        question = replace(self._defaults, text="warm up", mode="hybrid" if known.embedded else "bm25")
+        if self._vectors is None:
+            question = replace(question, mode="bm25")
+        yield from self.search([question])
+
+    def _read_target(self) -> Steps[Target]:
+        self._target = yield from target_steps(self._index)
+        return self._target
+
+    def _neural_search(self) -> Steps[Version | None]:
+        if self._version is None:
+            self._version = ((yield from version_steps()),)
+        return self._version[0]
+
+    def _ask(self, target: Target, questions: Sequence[Question]) -> Steps[list[SearchResult]]:
+        start = time.perf_counter()
+        plans = yield from self._plans(target, questions)
+        encoded = time.perf_counter()
+        rankings = yield from self._rankings(plans)
+        found = time.perf_counter()
+        results = []
+        for ranking in rankings:
+            begun = time.perf_counter()
+            ranked = yield from self._reranked(ranking)
+            times = (encoded - start, found - encoded, time.perf_counter() - begun)
+            results.append(ranked.result(Timings(*(1000 * seconds for seconds in times))))
+        return results
+
+    def _plans(self, target: Target, questions: Sequence[Question]) -> Steps[list[Plan]]:
+        texts = [queries.clip(one.text, len(one.fields or target.text_fields)) for one in questions]
+        fields = [self._vector_field(target, question) for question in questions]
+        vectors = yield from self._encode([text for text, field in zip(texts, fields, strict=True) if field])
+        plans = []
+        for question, text, field in zip(questions, texts, fields, strict=True):
+            strategy = yield from self._choose(question)
+            vector = query_vector(target, field, vectors[text]) if field else None
+            plans.append(Plan(question, target, text, strategy, vector, field, self._reranker is not None))
+        return plans
+
+    def _vector_field(self, target: Target, question: Question) -> IndexMetadata | None:
+        if question.mode == "bm25" or self._vectors is None:
+            return None
+        return embedded_in(target, self._vectors.space, question.vector_field)
+
+    def _encode(self, texts: Sequence[str]) -> Steps[dict[str, Vector]]:
+        if not texts or self._vectors is None:
+            return {}
+        known = {text: self._vectors.known(text) for text in texts}
+        found = {text: vector for text, vector in known.items() if vector is not None}
+        missing = [text for text in known if text not in found]
+        if missing:
+            encoded = yield Compute(partial(self._vectors.encode, missing))
+            found |= dict(zip(missing, encoded, strict=True))
+        return found
+
+    def _choose(self, question: Question) -> Steps[Strategy | None]:
+        if question.mode != "hybrid" or question.sorts:
+            return None
+        if self._strategy == "client":
+            return "client"
+        version = yield from self._neural_search()
+        return choose(self._strategy, version, question)
+
+    def _rankings(self, plans: Sequence[Plan]) -> Steps[list[Ranking]]:
+        """Ask all plans in one request, and fetch what is still missing in a second one."""
+        asked = [plan.requests() for plan in plans]
+        received = yield from self._msearch(plans, asked)
+        rankings = [read(*one) for one in zip(plans, asked, received, strict=True)]
+        wanted = [plan.fetch_requests(one.wanted) for plan, one in zip(plans, rankings, strict=True)]
+        if not any(wanted):
+            return rankings
+        fetched = yield from self._msearch(plans, wanted)
+        return [one.fetched(new) if one.wanted else one for one, new in zip(rankings, fetched, strict=True)]
+
+    def _msearch(self, plans: Sequence[Plan], asked: Sequence[list[Request]]) -> Steps[list[list[Answer]]]:
+        """The answers to several plans' requests, by plan."""
+        action = f"search {self._index}"
+        lines = [
+            line for requests in asked for request in requests for line in (request.header, request.body)
+        ]
+        arguments: dict[str, Any] = {"body": lines}
+        timeouts = [plan.question.timeout_ms for plan in plans if plan.question.timeout_ms is not None]
+        if timeouts:
+            arguments["params"] = {"request_timeout": (max(timeouts) + _GRACE_MS) / 1000}
+        try:
+            responses = (yield Call(action, "msearch", arguments))["responses"]
+        except BackendUnavailableError as error:
+            if timeouts and isinstance(error.__cause__, ConnectionTimeout):
+                waited = max(timeouts) + _GRACE_MS
+                raise BackendUnavailableError(
+                    f"{action}: no answer within {waited} ms; raise timeout_ms, or ask for less"
+                ) from error
+            raise
+        with backend_errors(action):
+            for answer in responses:
+                answers.check(answer)
+        return list(_split(responses, [len(requests) for requests in asked]))
+
+    def _reranked(self, ranking: Ranking) -> Steps[Ranking]:
+        texts = ranking.texts
+        if self._reranker is None or not texts:
+            return ranking
+        question = ranking.plan.question
+        deadline_ms = question.rerank_deadline_ms
+        work = partial(score_in_time, self._reranker, ranking.plan.text, texts, deadline_ms)
+        logits = yield Compute(work)
+        return replace(ranking, logits=tuple(logits))
+
+
+def _split(responses: Sequence[Answer], sizes: Sequence[int]) -> Iterator[list[Answer]]:
+    start = 0
+    for size in sizes:
+        yield list(responses[start : start + size])
+        start += size

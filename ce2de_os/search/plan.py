@@ -1,0 +1,216 @@
+"""Plan: what one question asks of one target, as requests for ``_msearch``; pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ce2de_os.index.metadata import IndexMetadata
+from ce2de_os.search import queries
+from ce2de_os.search.queries import Body
+from ce2de_os.search.question import RERANK_DEPTH, Question
+from ce2de_os.search.strategy import Strategy, fusion_body, pipeline_body
+from ce2de_os.search.target import Target
+
+
+class Request(NamedTuple):
+    """One search of an ``_msearch``; ``role`` says what its answer is for."""
+
+    role: str
+    header: Body
+    body: Body
+
+
+MAIN, BM25, DENSE, COUNT = "main", "bm25", "dense", "count"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A question with all that is needed to ask it.
+
+    Attributes:
+        question: what is asked.
+        target: the indices.
+        text: the question's text, short enough for OpenSearch.
+        strategy: how to join the legs; ``None``: there is one leg, or the user's own sort.
+        vector: the text's vector, as the vector field takes it; ``None`` in mode ``"bm25"``.
+        metadata: the vector field; ``None`` in mode ``"bm25"``.
+        reranks: whether a cross-encoder is at hand.
+    """
+
+    question: Question
+    target: Target
+    text: str
+    strategy: Strategy | None
+    vector: list[float] | None
+    metadata: IndexMetadata | None
+    reranks: bool
+
+    @property
+    def rerank_depth(self) -> int:
+        """Hits to score again; pages beyond them need no scoring."""
+        if not self.reranks or self.question.sorts:
+            return 0
+        depth = RERANK_DEPTH if self.question.rerank_depth is None else self.question.rerank_depth
+        return depth if self.question.from_ < depth else 0
+
+    @property
+    def first(self) -> int:
+        """How many of the best hits need not be looked at; re-ranking looks at all."""
+        return 0 if self.rerank_depth else self.question.from_
+
+    @property
+    def last(self) -> int:
+        """The rank of the last hit that has to be looked at."""
+        return max(self.question.end, self.rerank_depth)
+
+    @property
+    def passages(self) -> bool:
+        """Whether hits are to tell their best passage."""
+        return self.metadata is not None and self.metadata.passages
+
+    @property
+    def fetches(self) -> bool:
+        """Whether the first answer holds ids only, and the documents are fetched in a second request.
+
+        The pages after the first do so, because OpenSearch fails where such a page would be empty.
+        """
+        joined = self.strategy is not None and (self.strategy == "client" or self.question.from_ > 0)
+        return joined or self.passages
+
+    @property
+    def lexical(self) -> Body:
+        """The lexical leg without its filters."""
+        if self.question.lexical is not None:
+            return dict(self.question.lexical)
+        return queries.default_lexical(self.text, self.question.fields or self.target.text_fields)
+
+    @property
+    def legs(self) -> dict[str, Body]:
+        """The legs that the mode asks for, by name."""
+        filters = self.question.filter_list
+        legs = {BM25: queries.filtered(self.lexical, filters)}
+        if self.vector is not None and self.metadata is not None:
+            field, passages = self.metadata.vector_field, self.metadata.passages
+            legs[DENSE] = queries.dense_query(self.vector, field, self.question.depth, filters, passages)
+        return legs if self.question.mode == "hybrid" else {self.question.mode: legs[self.question.mode]}
+
+    @property
+    def header(self) -> Body:
+        """Where to send; the same question goes to the same copies of the shards, so that pages agree."""
+        digest = hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        return {"index": self.target.name, "preference": f"ce2de-{digest}"}
+
+    def requests(self) -> list[Request]:
+        """Everything to ask at first."""
+        if self.strategy is None:
+            return [Request(MAIN, self.header, self._single_body())]
+        joined = [] if self.strategy == "client" else [Request(MAIN, self.header, self._joined_body())]
+        beside = self._leg_requests() if self.strategy == "client" or self.question.explain else []
+        return [*joined, *beside, *self._count_requests()]
+
+    def fetch_requests(self, found: Mapping[str, Sequence[str]]) -> list[Request]:
+        """The documents with these ids, by index: a search, because it highlights and finds passages too."""
+        return [
+            Request(
+                MAIN,
+                {**self.header, "index": index},
+                {**self._contents(), **self._timeout(), "query": self._fetch_query(ids), "size": len(ids)},
+            )
+            for index, ids in found.items()
+        ]
+
+    def _single_body(self) -> Body:
+        legs = list(self.legs.values())
+        question = self.question
+        body: Body = {"query": legs[0] if len(legs) == 1 else queries.either(legs), **self._counts()}
+        body |= {"from": self.first, "size": self.last - self.first, **self._timeout()}
+        body |= {"_source": False} if self.fetches else self._contents()
+        optional = {"sort": question.sort, "min_score": question.min_score}
+        body |= {name: value for name, value in optional.items() if value is not None}
+        if question.collapse is not None:
+            body["collapse"] = {"field": question.collapse}
+        return body
+
+    def _joined_body(self) -> Body:
+        build = fusion_body if self.strategy == "fusion" else pipeline_body
+        contents = {"_source": False} if self.fetches else self._contents()
+        body = build(self.question, list(self.legs.values()))
+        return {**body, **contents, **self._timeout(), "size": self.last, "track_total_hits": False}
+
+    def _leg_requests(self) -> list[Request]:
+        """Both legs, shard by shard.
+
+        A pipeline normalises over the best ``depth`` documents of every shard. One search over all shards
+        would return the best of all together, a different lowest score, and with it different fused scores.
+        """
+        # Behind an alias, `_shards:0` means shard 0 of each index.
+        size = self.question.depth * len(self.target.indices)
+        headers = [self.header]
+        if self.target.shards > 1:
+            # No preference of one's own may stand beside a shard's number; primaries are the same each time.
+            shards = (f"_shards:{number}|_primary_first" for number in range(self.target.shards))
+            headers = [{"index": self.target.name, "preference": preference} for preference in shards]
+        extra: Body = {"size": size, "_source": False, "track_total_hits": False, **self._timeout()}
+        if self.question.collapse is not None:
+            extra["docvalue_fields"] = [self.question.collapse]
+        return [
+            Request(name, header, {"query": query, **extra})
+            for name, query in self.legs.items()
+            for header in headers
+        ]
+
+    def _count_requests(self) -> list[Request]:
+        if not self.question.track_total_hits and self.question.aggregations is None:
+            return []
+        body: Body = {"query": queries.either(list(self.legs.values())), "size": 0, **self._timeout()}
+        return [Request(COUNT, self.header, {**body, **self._counts()})]
+
+    def _counts(self) -> Body:
+        counts: Body = {
+            "track_total_hits": self.question.track_total_hits or bool(self.question.aggregations)
+        }
+        if self.question.aggregations is not None:
+            counts["aggs"] = dict(self.question.aggregations)
+        return counts
+
+    def _contents(self) -> Body:
+        """What a hit is to hold."""
+        contents: Body = {"_source": self._source()}
+        if self.question.highlight is not None:
+            contents["highlight"] = self._highlight(self.question.highlight)
+        if (self.rerank_depth or self.passages) and self.metadata_texts:
+            contents["fields"] = list(self.metadata_texts)
+        return contents
+
+    @property
+    def metadata_texts(self) -> tuple[str, ...]:
+        """The fields whose text passages are cut from, and which the cross-encoder reads."""
+        return self.metadata.text_fields if self.metadata else self.target.text_fields
+
+    def _source(self) -> Any:  # noqa: ANN401 - False or an object
+        asked, hidden = self.question.source, list(self.target.hidden)
+        if asked is False:
+            return False
+        if asked is True:
+            return {"excludes": hidden}
+        if not isinstance(asked, Mapping):
+            return {"includes": [asked] if isinstance(asked, str) else list(asked), "excludes": hidden}
+        excludes = asked.get("excludes", [])
+        own = [excludes] if isinstance(excludes, str) else list(excludes)
+        return {**asked, "excludes": [*own, *hidden]}
+
+    def _highlight(self, asked: Sequence[str] | Mapping[str, Any]) -> Body:
+        own = dict(asked) if isinstance(asked, Mapping) else {"fields": {field: {} for field in asked}}
+        return {"highlight_query": self.lexical, **own}
+
+    def _fetch_query(self, doc_ids: Sequence[str]) -> Body:
+        query: Body = {"filter": [queries.by_ids(doc_ids)]}
+        if self.passages and self.vector is not None and self.metadata is not None:
+            query["should"] = [queries.best_passage(self.vector, self.metadata.vector_field, doc_ids)]
+        return {"bool": query}
+
+    def _timeout(self) -> Body:
+        return {"timeout": f"{self.question.timeout_ms}ms"} if self.question.timeout_ms else {}

@@ -1,0 +1,230 @@
+"""Question: everything that one search can say, as one checked, unchanging value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypedDict, get_args
+
+from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.fusion import RRF_K, LowerBound
+from ce2de_os.search.queries import Body, Filters, as_filters
+
+Mode = Literal["hybrid", "bm25", "dense"]
+Fusion = Literal["min_max", "l2", "z_score", "rrf"]
+
+CANDIDATES = 100
+
+DENSE_WEIGHT = 0.5
+"""Half and half: the best or near it on Cranfield and CISI, see ``benchmarks/cranfield_quality.py``."""
+
+RERANK_DEPTH = 50
+
+_MOST = 10_000  # OpenSearch's `index.max_result_window`, and the most neighbours that k-NN looks for
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, and how. Every field but ``text`` is also a keyword of `HybridSearcher.search`.
+
+    Attributes:
+        text: the question in plain words; what is beyond some hundred words is cut off.
+        top_k: hits wanted; the size of a page.
+        from_: hits to skip, for the pages after the first. Ask every page with the same ``top_k`` and
+            ``candidates``: then each document of the candidates stands on exactly one page, unless the index
+            changes meanwhile. Pages end where the candidates end.
+        mode: ``"hybrid"``, ``"bm25"`` or ``"dense"``.
+        filters: an OpenSearch query or several, which every hit must match and which score nothing.
+        lexical: an OpenSearch query in place of the default lexical leg, a ``multi_match`` with ``text``.
+        fields: the text fields that the default lexical leg searches, with OpenSearch's boosts:
+            ``("title^3", "body")``; ``None``: those that were embedded, else every text field.
+        vector_field: the vector field to search; ``None``: the newest whose vectors fit the encoder.
+        fusion: ``"min_max"``, ``"l2"``, ``"z_score"`` (weighted means of normalised scores) or ``"rrf"``
+            (sums of reciprocal ranks).
+        dense_weight: the dense leg's share, 0 to 1; the lexical leg has the rest. ``None``: 0.5 each, and for
+            ``"rrf"`` plain sums without weights.
+        rrf_k: the rank constant of ``"rrf"``, 1 to 10,000.
+        lower_bounds: for ``"min_max"``: OpenSearch's ``lower_bounds`` of the lexical and of the dense leg.
+        candidates: documents that each leg takes from each shard; at least ``top_k`` are taken.
+        min_score: hits whose first-stage score is lower are left out; on the scale of ``fusion``.
+        collapse: a keyword or number field; of the hits with one value only the best is kept.
+        sort: OpenSearch's ``sort`` in place of the ranking: the documents that match either leg, in this
+            order; their scores are 0.
+        highlight: fields to highlight, or OpenSearch's ``highlight`` object; the words of the lexical leg.
+        aggregations: OpenSearch's ``aggs``, over the documents that match either leg.
+        source: OpenSearch's ``_source``: ``False``, fields, or ``{"includes": ..., "excludes": ...}``.
+            Vectors and their hashes are never returned.
+        explain: whether each hit of a hybrid search tells the raw score and the rank in both legs; costs two
+            more searches in the same request.
+        track_total_hits: whether to count the documents that match either leg; costs one more search in
+            the same request.
+        rerank_depth: hits that the cross-encoder scores again; 0: none. ``None``: 50 if there is one.
+        rerank_deadline_ms: time for that; hits not scored by then follow the scored ones in their fused
+            order. ``None``: no deadline.
+        timeout_ms: OpenSearch gives back what it found in this time; if nothing at all comes one second
+            later, the search fails. ``None``: no timeout but the client's.
+    """
+
+    text: str
+    top_k: int = 10
+    from_: int = 0
+    mode: Mode = "hybrid"
+    filters: Filters = None
+    lexical: Mapping[str, Any] | None = None
+    fields: Sequence[str] | None = None
+    vector_field: str | None = None
+    fusion: Fusion = "min_max"
+    dense_weight: float | None = None
+    rrf_k: int = RRF_K
+    lower_bounds: tuple[LowerBound | None, LowerBound | None] | None = None
+    candidates: int = CANDIDATES
+    min_score: float | None = None
+    collapse: str | None = None
+    sort: Any = None
+    highlight: Sequence[str] | Mapping[str, Any] | None = None
+    aggregations: Mapping[str, Any] | None = None
+    source: bool | Sequence[str] | Mapping[str, Any] = True
+    explain: bool = False
+    track_total_hits: bool = False
+    rerank_depth: int | None = None
+    rerank_deadline_ms: float | None = None
+    timeout_ms: int | None = None
+
+    @property
+    def filter_list(self) -> list[Body]:
+        """The filters as a list of OpenSearch queries."""
+        return as_filters(self.filters)
+
+    @property
+    def depth(self) -> int:
+        """Documents that each leg takes from each shard: the same for every page."""
+        return max(self.candidates, self.top_k)
+
+    @property
+    def end(self) -> int:
+        """The rank of the page's last hit."""
+        return self.from_ + self.top_k
+
+    @property
+    def weights(self) -> tuple[float, float] | None:
+        """The weights of the lexical and the dense leg; ``None``: ranks are summed up unweighted."""
+        if self.dense_weight is None and self.fusion == "rrf":
+            return None
+        dense = float(DENSE_WEIGHT if self.dense_weight is None else self.dense_weight)
+        return (1 - dense, dense)  # floats: OpenSearch fails on whole numbers
+
+    @property
+    def sorts(self) -> bool:
+        """Whether hits come in an order of the user's own instead of by score."""
+        return bool(self.sort)
+
+    def changed(self, options: Mapping[str, Any]) -> Question:
+        """This question with other values for some fields.
+
+        Raises:
+            ConfigError: there is no such field.
+        """
+        unknown = sorted(set(options) - set(self.__dataclass_fields__))
+        if unknown:
+            known = ", ".join(name for name in self.__dataclass_fields__ if name != "text")
+            raise ConfigError(f"{unknown[0]}: no such search option; there are {known}")
+        return replace(self, **options)
+
+    def check_options(self) -> None:
+        """Check everything but the text.
+
+        Raises:
+            ConfigError: a value is outside its bounds, or two options exclude each other.
+            DataError: a query, filter or bound is not what OpenSearch takes.
+        """
+        check_choice("mode", self.mode, get_args(Mode))
+        check_choice("fusion", self.fusion, get_args(Fusion))
+        check_bounds("top_k", self.top_k, 1, None)
+        check_bounds("from_", self.from_, 0, None)
+        check_bounds("rrf_k", self.rrf_k, 1, _MOST)
+        check_bounds("candidates", self.candidates, 1, _MOST)
+        for name, low, high in (
+            ("dense_weight", 0, 1), ("rerank_depth", 0, _MOST), ("rerank_deadline_ms", 0, None),
+            ("timeout_ms", 1, None),
+        ):  # fmt: skip
+            if getattr(self, name) is not None:
+                check_bounds(name, getattr(self, name), low, high)
+        as_filters(self.filters)
+        _check_objects(self)
+        _check_together(self)
+
+    def check(self) -> None:
+        """Check the text and every option.
+
+        Raises:
+            ConfigError: a value is outside its bounds, or two options exclude each other.
+            DataError: the text is blank, or a query, filter or bound is not what OpenSearch takes.
+        """
+        self.check_options()
+        if not self.text.strip() and not (self.lexical and self.mode == "bm25"):
+            raise DataError("the query is empty; ask for at least one word")
+
+
+class Options(TypedDict, total=False):
+    """The keywords of `HybridSearcher.search`; see `Question` for their meaning."""
+
+    top_k: int
+    from_: int
+    mode: Mode
+    filters: Filters
+    lexical: Mapping[str, Any] | None
+    fields: Sequence[str] | None
+    vector_field: str | None
+    fusion: Fusion
+    dense_weight: float | None
+    rrf_k: int
+    lower_bounds: tuple[LowerBound | None, LowerBound | None] | None
+    candidates: int
+    min_score: float | None
+    collapse: str | None
+    sort: Any
+    highlight: Sequence[str] | Mapping[str, Any] | None
+    aggregations: Mapping[str, Any] | None
+    source: bool | Sequence[str] | Mapping[str, Any]
+    explain: bool
+    track_total_hits: bool
+    rerank_depth: int | None
+    rerank_deadline_ms: float | None
+    timeout_ms: int | None
+
+
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Raise `ConfigError` unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        expected = ", ".join(repr(choice) for choice in choices)
+        raise ConfigError(f"{name}: got {value!r}, expected one of {expected}")
+
+
+def check_bounds(name: str, value: float, low: float, high: float | None) -> None:
+    """Raise `ConfigError` unless ``value`` is between ``low`` and ``high`` (``None``: no limit)."""
+    if not low <= value or (high is not None and value > high):  # NaN fails the first comparison
+        expected = f"at least {low}" if high is None else f"{low} to {high}"
+        raise ConfigError(f"{name}: got {value}, expected {expected}")
+
+
+def _check_objects(question: Question) -> None:
+    for name, example in (("lexical", {"match": {"title": "folder"}}), ("aggregations", {"by_lang": "..."})):
+        value = getattr(question, name)
+        if value is not None and (not isinstance(value, Mapping) or not value):
+            raise DataError(f"{name}: got {value!r:.80}, expected an OpenSearch object such as {example}")
+    if isinstance(question.fields, str) or (question.fields is not None and not question.fields):
+        raise DataError(f"fields: got {question.fields!r:.80}, expected a list such as ['title^3', 'body']")
+
+
+def _check_together(question: Question) -> None:
+    if question.lower_bounds is not None and question.fusion != "min_max":
+        raise ConfigError(f"lower_bounds: only fusion 'min_max' has them, got fusion '{question.fusion}'")
+    if question.sorts and question.rerank_depth:
+        raise ConfigError("sort and rerank_depth exclude each other: leave one of them out")
+    if question.sorts and question.min_score is not None and question.mode == "hybrid":
+        raise ConfigError("sort and min_score exclude each other in mode 'hybrid': sorted hits have no score")
+    if question.rerank_deadline_ms is not None and question.from_:
+        raise ConfigError(
+            "rerank_deadline_ms: what is scored in time may differ from page to page, so that hits would be "
+            "missing or come twice; leave it out together with from_, or ask for a larger top_k"
+        )

@@ -1,0 +1,159 @@
+"""Ranking: the answers to one plan, step by step on their way to hits; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ce2de_os.index.documents import document_text
+from ce2de_os.records import Hit, Leg, Passage
+from ce2de_os.search import answers
+from ce2de_os.search.answers import Answer, Found
+from ce2de_os.search.plan import BM25, COUNT, DENSE, MAIN, Plan, Request
+from ce2de_os.search.rerank import reordered
+from ce2de_os.search.result import SearchResult, Timings
+from ce2de_os.search.strategy import fuse
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Documents in their order, and what each leg said of them.
+
+    Attributes:
+        plan: what was asked.
+        documents: those from rank ``plan.first`` + 1 on, as far as they were looked at.
+        legs: raw scores and ranks by leg, where they were asked for or come by themselves.
+        logits: the cross-encoder's, of the first documents.
+        answers: all that came, for times, failures and totals.
+        counted: the answer that counts and aggregates.
+    """
+
+    plan: Plan
+    documents: tuple[Found, ...]
+    legs: Mapping[str, Mapping[str, Leg]]
+    answers: tuple[Answer, ...]
+    counted: Answer | None
+    logits: tuple[float, ...] = ()
+
+    @property
+    def wanted(self) -> dict[str, list[str]]:
+        """The ids of the documents that are to be fetched, by index."""
+        wanted: dict[str, list[str]] = {}
+        for document in self.documents if self.plan.fetches else ():
+            wanted.setdefault(document.index_name, []).append(document.doc_id)
+        return wanted
+
+    @property
+    def texts(self) -> list[str]:
+        """What the cross-encoder reads: the best passage of each document, or its whole text."""
+        documents = self.documents[: self.plan.rerank_depth]
+        return [passage.text if (passage := self.passage(one)) else self.text(one) for one in documents]
+
+    def text(self, document: Found) -> str:
+        """The text that was embedded."""
+        whole = self.plan.question.source is True
+        return document_text(document.source if whole else document.values, self.plan.metadata_texts)
+
+    def passage(self, document: Found) -> Passage | None:
+        """The passage that fits best; ``None`` where the document has no passages, or none was looked for."""
+        if document.inner is None:
+            return None
+        place = _values(document.inner["_source"])
+        start, end = place["start"], place["end"]
+        return Passage(self.text(document)[start:end], start, end, document.inner["_score"])
+
+    def fetched(self, fetched: Sequence[Answer]) -> Ranking:
+        """With the documents' contents; one deleted since it was found is left out."""
+        known = {one.key: one for answer in fetched for one in answers.documents_in(answer)}
+        documents = tuple(
+            known[one.key]._replace(score=one.score, sort=one.sort)
+            for one in self.documents
+            if one.key in known
+        )
+        return replace(self, documents=documents, answers=(*self.answers, *fetched))
+
+    def result(self, timings: Timings) -> SearchResult:
+        """The page that was asked for."""
+        plan, question = self.plan, self.plan.question
+        pairs = reordered(self.documents, self.logits)
+        page = pairs[question.from_ - plan.first : question.end - plan.first]
+        hits = (self._hit(one, logit, rank) for rank, (one, logit) in enumerate(page, question.from_ + 1))
+        return SearchResult(
+            hits=tuple(hits),
+            total=answers.total_in(self.counted) if self.counted and self._counts else None,
+            strategy=plan.strategy,
+            took_ms=max((int(answer.get("took", 0)) for answer in self.answers), default=0),
+            timed_out=any(answer.get("timed_out") for answer in self.answers),
+            failures=answers.failures_in(self.answers),
+            reranked=len(self.logits),
+            rerank_wanted=min(plan.rerank_depth, len(self.documents)),
+            aggregations=self.counted.get("aggregations") if self.counted else None,
+            vector_field=plan.metadata.vector_field if plan.metadata else None,
+            timings=timings,
+        )
+
+    @property
+    def _counts(self) -> bool:
+        return self.plan.question.track_total_hits or self.plan.question.aggregations is not None
+
+    def _hit(self, document: Found, logit: float | None, rank: int) -> Hit:
+        bm25, dense = (self.legs.get(name, {}).get(document.key) for name in (BM25, DENSE))
+        return Hit(
+            document.doc_id, document.score, rank, document.source, bm25, dense,
+            index_name=document.index_name, logit=logit, passage=self.passage(document),
+            highlight=document.highlight, sort=document.sort,
+        )  # fmt: skip
+
+
+def read(plan: Plan, requests: Sequence[Request], received: Sequence[Answer]) -> Ranking:
+    """The ranking in the answers to ``plan.requests()``."""
+    by_role: dict[str, list[Answer]] = {}
+    for request, answer in zip(requests, received, strict=True):
+        by_role.setdefault(request.role, []).append(answer)
+    legs = {name: answers.found_in(by_role[name]) for name in (BM25, DENSE) if name in by_role}
+    told = {name: answers.legs(found) for name, found in legs.items()} if plan.question.explain else {}
+    if plan.strategy is None:
+        (main,) = by_role[MAIN]
+        documents = answers.documents_in(main)
+        return Ranking(plan, tuple(documents), _own_leg(plan, documents), tuple(received), main)
+    if plan.strategy == "client":
+        documents = _fused_here(plan, legs[BM25], legs[DENSE])
+    else:
+        documents = answers.documents_in(by_role[MAIN][0])
+    kept = _above(documents, plan.question.min_score)[plan.first : plan.last]
+    counted = by_role.get(COUNT, [None])[0]
+    return Ranking(plan, tuple(kept), told, tuple(received), counted)
+
+
+def _own_leg(plan: Plan, documents: Sequence[Found]) -> dict[str, dict[str, Leg]]:
+    """A search by one leg tells that leg's scores and ranks by itself."""
+    if plan.question.mode == "hybrid" or plan.question.sorts:
+        return {}
+    ranked = enumerate(documents, plan.first + 1)
+    return {plan.question.mode: {one.key: Leg(one.score, rank) for rank, one in ranked}}
+
+
+def _fused_here(plan: Plan, bm25: Sequence[Found], dense: Sequence[Found]) -> list[Found]:
+    known = {document.key: document for document in (*bm25, *dense)}
+    fused = fuse(plan.question, answers.scored(bm25), answers.scored(dense))
+    documents = [known[one.doc_id]._replace(score=one.score) for one in fused]
+    return _collapsed(documents, plan.question.collapse) if plan.question.collapse else documents
+
+
+def _collapsed(documents: Sequence[Found], field: str) -> list[Found]:
+    """The best document of each value; those without a value count as having the same."""
+    best: dict[Any, Found] = {}
+    for document in documents:
+        best.setdefault(tuple(document.values.get(field, ())), document)
+    return list(best.values())
+
+
+def _above(documents: list[Found], min_score: float | None) -> list[Found]:
+    return documents if min_score is None else [one for one in documents if one.score >= min_score]
+
+
+def _values(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A passage's fields; older versions answer them under the passages' own name."""
+    (inner,) = source.values() if len(source) == 1 else (source,)
+    return inner if isinstance(inner, Mapping) else source

@@ -1,0 +1,87 @@
+"""SearchResult: the hits of one question, and all that is to be known about how they came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, overload
+
+from ce2de_os.records import Hit
+
+
+class Timings(NamedTuple):
+    """Where the time went, in milliseconds, as the caller sees it.
+
+    ``search_ms`` is the waiting for OpenSearch, its own time and the network's; in `search_many` all
+    questions share it, and ``encode_ms`` too.
+    """
+
+    encode_ms: float
+    search_ms: float
+    rerank_ms: float
+
+
+@dataclass(frozen=True)
+class SearchResult(Sequence[Hit]):
+    """The answer to one question; iterating, indexing and ``len`` mean its hits.
+
+    Attributes:
+        hits: best first.
+        total: documents that match, where they were counted: with ``track_total_hits`` or ``aggregations``.
+        strategy: how the legs were joined: ``"pipeline"``, ``"fusion"`` or ``"client"``; ``None``: there was
+            nothing to join.
+        took_ms: OpenSearch's own time.
+        timed_out: whether ``timeout_ms`` passed before every document was looked at.
+        failures: shards that did not answer, each with its reason: ``"articles-v2[0]: ..."``.
+        reranked: hits that the cross-encoder scored.
+        rerank_wanted: hits that it was to score; more than ``reranked`` when the deadline came first.
+        aggregations: OpenSearch's answer to ``aggregations``.
+        vector_field: the vector field that was searched; ``None``: none was.
+        timings: where the time went.
+    """
+
+    hits: tuple[Hit, ...]
+    total: int | None
+    strategy: str | None
+    took_ms: int
+    timed_out: bool
+    failures: tuple[str, ...]
+    reranked: int
+    rerank_wanted: int
+    aggregations: Mapping[str, Any] | None
+    vector_field: str | None
+    timings: Timings
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether better documents may be missing, because of a shard that failed or of the timeout."""
+        return self.timed_out or bool(self.failures)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as ``--json`` prints it."""
+        return {
+            "hits": [hit.to_json() for hit in self.hits],
+            "total": self.total,
+            "strategy": self.strategy,
+            "took_ms": self.took_ms,
+            "timed_out": self.timed_out,
+            "failures": list(self.failures),
+            "reranked": self.reranked,
+            "rerank_wanted": self.rerank_wanted,
+            "aggregations": self.aggregations,
+            "vector_field": self.vector_field,
+            "timings": self.timings._asdict(),
+        }
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    @overload
+    def __getitem__(self, position: int) -> Hit: ...
+    @overload
+    def __getitem__(self, position: slice) -> tuple[Hit, ...]: ...
+    def __getitem__(self, position: int | slice) -> Hit | tuple[Hit, ...]:
+        return self.hits[position]

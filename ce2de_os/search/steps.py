@@ -1,0 +1,92 @@
+"""A search as steps that one of two drivers carries out: the sync one or the async one.
+
+A search is a generator. It yields a `Call` (something OpenSearch is to be asked) or a `Compute` (work that
+takes a while), is sent the outcome, and returns its result; an error is thrown into it at the place of the
+step. So all that a search decides is written once, and only the waiting differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import Ce2deError
+from ce2de_os.index.client import backend_errors
+
+if TYPE_CHECKING:
+    from opensearchpy import AsyncOpenSearch  # there only with aiohttp
+
+T = TypeVar("T")
+
+
+class Call(NamedTuple):
+    """A call of an opensearch-py method, the same in both clients: ``"msearch"``, ``"indices.get_mapping"``.
+
+    ``action`` starts the message if it fails.
+    """
+
+    action: str
+    method: str
+    arguments: Mapping[str, Any]
+
+
+class Compute(NamedTuple):
+    """Work that keeps a core busy; the async driver does it in a thread."""
+
+    work: Callable[[], Any]
+
+
+Steps = Generator[Call | Compute, Any, T]
+
+
+def drive(client: OpenSearch, steps: Steps[T]) -> T:
+    """Carry out ``steps`` one after the other, and return their result.
+
+    Raises:
+        Ce2deError: whatever a step raises and the steps do not handle.
+    """
+    resume = partial(next, steps)
+    while True:
+        try:
+            step = resume()
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        try:
+            resume = partial(steps.send, _perform(client, step))
+        except Ce2deError as error:
+            resume = partial(steps.throw, error)
+
+
+async def drive_async(client: AsyncOpenSearch, steps: Steps[T]) -> T:
+    """Like `drive`, without keeping the event loop waiting."""
+    resume = partial(next, steps)
+    while True:
+        try:
+            step = resume()
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        try:
+            resume = partial(steps.send, await _perform_async(client, step))
+        except Ce2deError as error:
+            resume = partial(steps.throw, error)
+
+
+def _perform(client: OpenSearch, step: Call | Compute) -> Any:  # noqa: ANN401 - OpenSearch's JSON
+    if isinstance(step, Compute):
+        return step.work()
+    with backend_errors(step.action):
+        return attrgetter(step.method)(client)(**step.arguments)
+
+
+async def _perform_async(client: AsyncOpenSearch, step: Call | Compute) -> Any:  # noqa: ANN401
+    if isinstance(step, Compute):
+        return await asyncio.to_thread(step.work)
+    with backend_errors(step.action):
+        return await attrgetter(step.method)(client)(**step.arguments)

@@ -1,0 +1,123 @@
+"""The three ways to join two legs, and which of them a cluster can go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from ce2de_os.errors import ConfigError
+from ce2de_os.fusion import LowerBound, fuse_l2, fuse_min_max, fuse_rrf, fuse_z_score
+from ce2de_os.records import ScoredDoc
+from ce2de_os.search.queries import Body, hybrid_query
+from ce2de_os.search.question import Question
+from ce2de_os.search.target import Version
+
+Strategy = Literal["pipeline", "client", "fusion"]
+
+FUSION_SINCE: Version = (3, 10)
+"""The first neural-search that fuses within the query, by its documentation."""
+
+
+def choose(asked: Strategy | None, version: Version | None, question: Question) -> Strategy:
+    """How to answer a hybrid question; ``asked``: the user's wish, ``None``: whatever is best.
+
+    ``version`` is neural-search's, ``None`` where it is missing or unknown. ``"fusion"`` is taken only when
+    asked for: a pipeline does the same on those clusters too.
+
+    Raises:
+        ConfigError: the cluster, or the question, does not allow the wish.
+    """
+    needed = needs(question)
+    if asked == "client" or question.collapse is not None:
+        return _client(asked)
+    if asked is None:
+        return "pipeline" if version is not None and version >= needed else "client"
+    if asked == "fusion":
+        needed = FUSION_SINCE
+        _check_fusion(question)
+    if version is not None and version < needed:
+        raise ConfigError(
+            f"strategy '{asked}' with fusion '{question.fusion}' needs neural-search {_dotted(needed)}, "
+            f"the cluster has {_dotted(version)}; leave the strategy out, or use 'client'"
+        )
+    return asked
+
+
+def needs(question: Question) -> Version:
+    """The neural-search version from which a pipeline does what is asked; 2.19.1 and 3.6.0 were tried.
+
+    2.19 brought ``pagination_depth``. 2.19.1 counts RRF's ranks per shard, knows no z_score, and leaves lower
+    bounds out without a word.
+    """
+    if question.fusion in ("rrf", "z_score") or question.lower_bounds is not None:
+        return (3, 6)
+    return (2, 19)
+
+
+def pipeline(question: Question) -> Body:
+    """An inline search pipeline: it travels in the request, so nothing is stored in the cluster."""
+    name = "score-ranker-processor" if question.fusion == "rrf" else "normalization-processor"
+    return {"phase_results_processors": [{name: _technique(question)}]}
+
+
+def pipeline_body(question: Question, legs: Sequence[Body]) -> Body:
+    """The request that lets a search pipeline join ``legs``."""
+    return {"query": hybrid_query(legs, question.depth), "search_pipeline": pipeline(question)}
+
+
+def fusion_body(question: Question, legs: Sequence[Body]) -> Body:
+    """The request that joins ``legs`` within the query, without a pipeline.
+
+    Unlike a pipeline it takes the best ``depth`` documents of all shards together.
+    """
+    fusion = {**_technique(question), "window_size": question.depth}
+    return {"query": {"hybrid": {"queries": list(legs), "fusion": fusion}}}
+
+
+def fuse(question: Question, bm25: list[ScoredDoc], dense: list[ScoredDoc]) -> list[ScoredDoc]:
+    """Join two legs here, with the arithmetic of the pipeline."""
+    runs, weights = [bm25, dense], question.weights
+    if question.fusion == "rrf" or weights is None:
+        return fuse_rrf(runs, question.rrf_k, weights)
+    if question.fusion == "l2":
+        return fuse_l2(runs, weights)
+    if question.fusion == "z_score":
+        return fuse_z_score(runs, weights)
+    return fuse_min_max(runs, weights, question.lower_bounds)
+
+
+def _technique(question: Question) -> Body:
+    parameters = {"parameters": {"weights": list(question.weights)}} if question.weights else {}
+    if question.fusion == "rrf":
+        return {"combination": {"technique": "rrf", "rank_constant": question.rrf_k, **parameters}}
+    normalization: Body = {"technique": question.fusion}
+    if question.lower_bounds is not None:
+        normalization["parameters"] = {"lower_bounds": [_bound(bound) for bound in question.lower_bounds]}
+    return {
+        "normalization": normalization,
+        "combination": {"technique": "arithmetic_mean", **parameters},
+    }
+
+
+def _bound(bound: LowerBound | None) -> Body:
+    return {"mode": bound.mode, "min_score": float(bound.min_score)} if bound else {"mode": "ignore"}
+
+
+def _client(asked: Strategy | None) -> Strategy:
+    if asked not in (None, "client"):
+        raise ConfigError(
+            f"collapse: strategy '{asked}' would collapse each leg before joining them; "
+            "leave the strategy out, or use 'client'"
+        )
+    return "client"
+
+
+def _check_fusion(question: Question) -> None:
+    if question.lower_bounds is not None:
+        raise ConfigError(
+            "lower_bounds: strategy 'fusion' does not take them; leave the strategy out, or use 'pipeline'"
+        )
+
+
+def _dotted(version: Version) -> str:
+    return ".".join(map(str, version))

@@ -1,0 +1,84 @@
+"""Query vectors, kept for questions that come again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from threading import Lock
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ce2de_os.arrays import Embeddings
+from ce2de_os.errors import ConfigError
+
+Vector = NDArray[np.float32]
+"""``(D,)``, as the encoder gave it."""
+
+CACHED_QUERIES = 1024
+"""Vectors that a searcher keeps: 1.5 MB at 384 dimensions."""
+
+
+class QueryEncoder(Protocol):
+    """What a searcher needs of an encoder; `ce2de_os.OnnxEncoder` is one."""
+
+    @property
+    def space(self) -> str:
+        """Names the vector space, see `ce2de_os.artifact`."""
+
+    def encode_queries(self, texts: Sequence[str], /) -> Embeddings:
+        """Encode ``texts`` to ``(B, D)`` float32."""
+
+
+class QueryVectors:
+    """Encodes questions, and keeps the vectors of the last ``size`` different ones; safe from threads.
+
+    Args:
+        encoder: the model.
+        size: vectors to keep; 0: none.
+
+    Raises:
+        ConfigError: ``size`` is below 0.
+    """
+
+    def __init__(self, encoder: QueryEncoder, size: int = CACHED_QUERIES) -> None:
+        if size < 0:
+            raise ConfigError(f"cached_queries: got {size}, expected at least 0")
+        self._encoder = encoder
+        self._size = size
+        self._known: OrderedDict[str, Vector] = OrderedDict()
+        self._lock = Lock()
+
+    @property
+    def space(self) -> str:
+        """The encoder's vector space."""
+        return self._encoder.space
+
+    def __len__(self) -> int:
+        """How many vectors are kept."""
+        return len(self._known)
+
+    def known(self, text: str) -> Vector | None:
+        """The kept vector of ``text``, if there is one."""
+        with self._lock:
+            if text in self._known:
+                self._known.move_to_end(text)
+            return self._known.get(text)
+
+    def encode(self, texts: Sequence[str]) -> list[Vector]:
+        """The vector of each text; those that are not kept are encoded together."""
+        vectors = {text: self.known(text) for text in texts}
+        missing = [text for text, vector in vectors.items() if vector is None]
+        if missing:
+            # Outside the lock: two threads may encode the same text, which is right and rare.
+            encoded = dict(zip(missing, self._encoder.encode_queries(missing), strict=True))
+            vectors |= encoded
+            self._keep(encoded)
+        return [vector for text in texts if (vector := vectors[text]) is not None]
+
+    def _keep(self, vectors: dict[str, Vector]) -> None:
+        with self._lock:
+            self._known |= vectors
+            while len(self._known) > self._size:
+                self._known.popitem(last=False)

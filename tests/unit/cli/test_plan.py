@@ -1,0 +1,78 @@
+"""`ce2de plan`: usage errors before any server is asked, and what is printed."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from ce2de_os.cli import cli
+from ce2de_os.cli.durations import duration_s
+from ce2de_os.cli.plan_tables import show, verdict_lines
+from ce2de_os.errors import BackendUnavailableError
+from tests.unit.reindex.planned import cluster, index, node, planned
+
+ARTICLES = ["plan", "articles", "--text-fields", "title"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["plan", "articles"], "Missing option '--text-fields'"),
+        ([*ARTICLES, "--within", "4"], "got '4', expected a time such as 30s, 15m, 4h or 2d"),
+        ([*ARTICLES, "--within", "0s"], "got '0s'"),
+        ([*ARTICLES, "--workers", "0"], "0 is not in the range x>=1"),
+        ([*ARTICLES, "--sample", "20000"], "20000 is not in the range"),
+        ([*ARTICLES, "--mode", "both"], "'both' is not one of"),
+        ([*ARTICLES, "--compression-level", "3x"], "'3x' is not one of"),
+    ],
+)
+def test_wrong_usage_is_told(arguments, told):
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_cluster_that_does_not_answer():
+    result = CliRunner().invoke(cli, [*ARTICLES, "--url", "http://127.0.0.1:9"])
+    assert isinstance(result.exception, BackendUnavailableError)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("1.5m", 90), ("4h", 14_400), ("2d", 172_800), (None, None)]
+)
+def test_durations(text, seconds):
+    assert duration_s(None, None, text) == seconds
+
+
+def test_a_plan_that_fits_is_told_in_sentences(capsys):
+    show(planned(within_s=4 * 3600.0))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "copy: index.knn is off and cannot be switched on later" in told
+    assert "articles: 100,000,000 documents, 10 primary shards, 100.0 GB" in told
+    assert "mean 100, p50 90, p95 200; 1.0% are cut at 256; about 10,000,000,000 to encode" in told
+    # 10^8 / (200 * 35) = 14,286 s
+    assert "35 workers: 3 h 58 min (encoding alone, 200 docs/s measured on one core here" in told
+    assert "366.1 GB for lucene 1x, m 16, replicas included; 400.0 GB" in told
+    assert "679.3 GB more: documents 200.0 GB, vectors 366.1 GB, headroom for merges 113.2 GB" in told
+    assert "until the watermark (90%)" in told
+    assert "advised: 6 to 28 (10-50 GB each)" in told
+    assert "1,830.4 183.0 366.1 366.1" in told
+    assert told.endswith("It fits.")
+
+
+def test_several_indices_are_listed(capsys):
+    show(planned(*(index(f"articles-{number}") for number in range(25))))
+    told = capsys.readouterr().out
+    assert "25 indices: 2,500,000,000 documents" in told.replace("\n", " ")
+    assert "articles-19" in told
+    assert "articles-20" not in told
+    assert "5 more, see --json" in told
+
+
+def test_reasons_come_with_their_cures():
+    lines = list(verdict_lines(planned(mode="in_place", around=cluster(node(0), unseen=("x",)))))
+    assert lines[0] == "It does NOT fit:"
+    assert lines[1] == "- index.knn is off in articles and cannot be switched on later"
+    assert lines[2].startswith("  cure: use --mode copy")
+    assert "Know also:" in lines

@@ -1,0 +1,82 @@
+"""What a question refuses, and what follows from its fields."""
+
+import pytest
+
+from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.fusion import LowerBound
+from ce2de_os.search.question import Options, Question
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"top_k": 0}, "top_k: got 0, expected at least 1"),
+        ({"from_": -1}, "from_: got -1, expected at least 0"),
+        ({"candidates": 10_001}, "candidates: got 10001, expected 1 to 10000"),
+        ({"dense_weight": float("nan")}, "dense_weight: got nan, expected 0 to 1"),
+        ({"rerank_depth": -1}, "rerank_depth: got -1"),
+        ({"rerank_deadline_ms": -1}, "rerank_deadline_ms: got -1"),
+        ({"timeout_ms": 0}, "timeout_ms: got 0, expected at least 1"),
+        ({"mode": "sparse"}, "mode: got 'sparse'"),
+        ({"fusion": "l2", "lower_bounds": (LowerBound(), None)}, "only fusion 'min_max' has them"),
+        ({"sort": ["year"], "rerank_depth": 10}, "sort and rerank_depth exclude each other"),
+        ({"sort": ["year"], "min_score": 0.5}, "sort and min_score exclude each other"),
+        ({"rerank_deadline_ms": 50, "from_": 10}, "leave it out together with from_"),
+    ],
+)
+def test_options_outside_their_bounds_or_against_each_other(options, told):
+    with pytest.raises(ConfigError) as raised:
+        Question("copy", **options).check()
+    assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"filters": "lang:en"}, "filters: got 'lang:en'"),
+        ({"lexical": "copy"}, "lexical: got 'copy', expected an OpenSearch object"),
+        ({"lexical": {}}, "lexical: got {}"),
+        ({"aggregations": ["lang"]}, "aggregations: got"),
+        ({"fields": "title"}, "fields: got 'title', expected a list such as"),
+        ({"fields": []}, "fields: got []"),
+    ],
+)
+def test_what_is_no_opensearch_object(options, told):
+    with pytest.raises(DataError) as raised:
+        Question("copy", **options).check()
+    assert told in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "  \n\t "])
+def test_a_blank_text_is_refused_unless_the_words_stand_elsewhere(text):
+    with pytest.raises(DataError, match="the query is empty"):
+        Question(text).check()
+    Question(text, mode="bm25", lexical={"match_all": {}}).check()
+
+
+def test_every_page_of_a_question_has_the_same_depth():
+    pages = [Question("copy", top_k=10, from_=start, candidates=50) for start in range(0, 500, 10)]
+    assert {page.depth for page in pages} == {50}
+    assert Question("copy", top_k=70, candidates=50).depth == 70
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        ({}, (0.5, 0.5)),
+        ({"dense_weight": 0.25}, (0.75, 0.25)),
+        ({"fusion": "rrf"}, None),
+        ({"fusion": "rrf", "dense_weight": 0.25}, (0.75, 0.25)),
+    ],
+)
+def test_weights(options, weights):
+    assert Question("copy", **options).weights == weights
+
+
+def test_an_unknown_option_is_told_with_those_there_are():
+    with pytest.raises(ConfigError, match="size: no such search option; there are top_k, from_, mode, "):
+        Question("copy").changed({"size": 3})
+
+
+def test_the_keywords_are_the_questions_fields():
+    assert set(Options.__annotations__) == set(Question.__dataclass_fields__) - {"text"}

@@ -1,0 +1,64 @@
+"""Re-ranking: what is scored in time stands first, the rest keeps its order."""
+
+import time
+
+import numpy as np
+import pytest
+
+from ce2de_os.search.rerank import CHUNK, reordered, score_in_time
+
+
+class LengthReranker:
+    """Prefers long texts; takes ``pause_s`` a call."""
+
+    def __init__(self, pause_s=0.0):
+        self.pause_s = pause_s
+        self.calls = []
+
+    def score(self, query, documents):
+        self.calls.append(len(documents))
+        time.sleep(self.pause_s)
+        return np.array([len(document) for document in documents], dtype=np.float32)
+
+
+def test_without_a_deadline_all_are_scored_at_once():
+    reranker = LengthReranker()
+    assert score_in_time(reranker, "q", ["a", "bbb", "cc"], None) == [1.0, 3.0, 2.0]
+    assert reranker.calls == [3]
+
+
+def test_with_a_deadline_the_first_ones_are_scored_in_chunks():
+    reranker = LengthReranker(pause_s=0.05)
+    logits = score_in_time(reranker, "q", ["text"] * 100, 180)
+    assert 0 < len(logits) < 100
+    assert len(logits) % CHUNK == 0
+    assert set(reranker.calls) == {CHUNK}
+
+
+def test_the_deadline_is_kept_once_it_is_known_how_long_a_chunk_takes():
+    started = time.monotonic()
+    score_in_time(LengthReranker(pause_s=0.05), "q", ["text"] * 100, 180)
+    assert time.monotonic() - started < 0.18 + 0.05
+
+
+@pytest.mark.parametrize(("deadline_ms", "scored"), [(0, 0), (1, CHUNK), (60_000, 20)])
+def test_no_time_little_time_enough_time(deadline_ms, scored):
+    reranker = LengthReranker(pause_s=0.002)
+    assert len(score_in_time(reranker, "q", ["text"] * 20, deadline_ms)) == scored
+
+
+@pytest.mark.parametrize("deadline_ms", [None, 50])
+def test_nothing_to_score(deadline_ms):
+    assert score_in_time(LengthReranker(), "q", [], deadline_ms) == []
+
+
+@pytest.mark.parametrize(
+    ("logits", "expected"),
+    [
+        ([], [("a", None), ("b", None), ("c", None), ("d", None)]),
+        ([-1.0, 2.0], [("b", 2.0), ("a", -1.0), ("c", None), ("d", None)]),
+        ([1.0, 1.0, 3.0], [("c", 3.0), ("a", 1.0), ("b", 1.0), ("d", None)]),
+    ],
+)
+def test_scored_ones_first_then_the_rest_in_order(logits, expected):
+    assert reordered(["a", "b", "c", "d"], logits) == expected
