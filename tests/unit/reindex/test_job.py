@@ -40,8 +40,9 @@ def test_cut_leaves_no_gap_and_stays_small() -> None:
         assert all(left[1] == right[0] for left, right in itertools.pairwise(bounds))
 
 
-def test_many_shards_get_one_slice_each() -> None:
-    assert len(cut([dict.fromkeys(range(1000), 10**7)])) == 1000
+@pytest.mark.parametrize(("shards", "slices"), [(1, 256), (10, 25 * 10), (200, 5 * 200), (1000, 1000)])
+def test_many_shards_get_few_slices_each(shards: int, slices: int) -> None:
+    assert len(cut([dict.fromkeys(range(shards), 10**7)])) == slices
 
 
 def test_every_part_is_cut() -> None:
