@@ -16,6 +16,9 @@ from ce2de_os.index.client import connect
 from ce2de_os.local.servers import Endpoints, LocalServers
 
 
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when haystack is imported
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--servers-home", help="Use the instance in this folder, and leave it running.")
     parser.addoption("--older-servers-home", help="The same for the tests that need OpenSearch 2.19 too.")
