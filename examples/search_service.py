@@ -28,7 +28,6 @@ from ce2de_os.search.searcher import HybridSearcher
 
 logger = logging.getLogger("search_service")
 MOST = 100  # documents that one request may ask for
-IDLE_S = 10  # seconds until a connection that says nothing is closed
 
 
 class Service(ThreadingHTTPServer):
@@ -65,9 +64,9 @@ class Handler(BaseHTTPRequestHandler):
     """Reads one request; errors of the caller are 400, those of the cluster 503."""
 
     server: Service
-    timeout = IDLE_S
+    timeout = 10  # seconds until a connection that says nothing is closed
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         """Answer a request."""
         address = urlsplit(self.path)
         answer = {"/search": self.server.search, "/health": self.server.health}.get(address.path)
@@ -100,6 +99,7 @@ class Handler(BaseHTTPRequestHandler):
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("opensearch").setLevel(logging.ERROR)  # what fails is told once, as an error
     host, port = os.environ.get("CE2DE_HOST", "127.0.0.1"), os.environ.get("CE2DE_PORT", "8080")
     index = os.environ.get("CE2DE_INDEX")
     try:

@@ -15,7 +15,6 @@ from ce2de_os.config import OpenSearchSettings, Settings
 from ce2de_os.index.client import connect
 from ce2de_os.local.servers import Endpoints, LocalServers
 
-
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when haystack is imported
 
 

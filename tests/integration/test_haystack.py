@@ -55,7 +55,7 @@ def test_a_pipeline_answers_after_it_was_saved_and_loaded(index, endpoints, monk
 
     assert "s3cret" not in saved
     assert loaded.dumps() == saved
-    assert [document.content for document in documents][0] == TEXTS[0]
+    assert documents[0].content == TEXTS[0]
     assert len(documents) == 2
     assert documents[0].id == "0"
     assert documents[0].meta == {"lang": "de", "id": "0", "score": documents[0].score, "rank": 1}

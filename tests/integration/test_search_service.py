@@ -11,6 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ import pytest
 
 from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.index.metadata import IndexMetadata
+from tests.integration.forbidding import forbidding
 from tests.integration.test_search import make_index
 
 PROGRAM = Path(__file__).parents[2] / "examples" / "search_service.py"
@@ -42,15 +44,16 @@ def service(client, index_name, endpoints):
         for text, vector in zip(TEXTS, vectors, strict=True)
     ]
     make_index(client, index_name, documents, metadata, dim=student.dim)
-    process = start(index_name, endpoints.opensearch_url)
-    yield process
-    process.kill()
-    process.communicate()
+    with ExitStack() as front:  # OpenSearch is away for the service once this is closed
+        process = start(index_name, front.enter_context(forbidding(endpoints.opensearch_url)))
+        yield process, front
+        process.kill()
+        process.communicate()
 
 
 def address(process):
     line = process.stderr.readline()
-    return re.search(r"http://127\.0\.0\.1:\d+", line).group()
+    return re.fullmatch(r"INFO Listening on (http://127\.0\.0\.1:\d+)\n", line).group(1)
 
 
 def get(url, path, **asked):
@@ -64,7 +67,8 @@ def get(url, path, **asked):
 
 
 def test_it_answers_refuses_what_is_wrong_and_ends_when_told(service, client, index_name):
-    url = address(service)
+    process, front = service
+    url = address(process)
 
     assert get(url, "/health")[0] == 200
     status, answer = get(url, "/search", q="how do I copy a folder", k=2)
@@ -87,13 +91,15 @@ def test_it_answers_refuses_what_is_wrong_and_ends_when_told(service, client, in
         answers = callers.map(lambda number: get(url, "/search", q=f"copy file {number}"), range(40))
     assert {status for status, _ in answers} == {200}
 
-    client.indices.delete(index=index_name)
+    client.indices.delete(index=index_name)  # the index first, then the cluster
     away = (503, {"error": "OpenSearch cannot answer now; see the service's log"})
     assert get(url, "/search", q="copy") == away
+    front.close()
+    assert [get(url, "/search", q="copy"), get(url, "/health")] == [away, away]
 
-    service.send_signal(signal.SIGTERM)
-    told = service.communicate(timeout=30)[1]
-    assert service.returncode == 0
+    process.send_signal(signal.SIGTERM)
+    told = process.communicate(timeout=30)[1]
+    assert process.returncode == 0
     assert "Traceback" not in told
     assert f"no such index [{index_name}]" in told
 
