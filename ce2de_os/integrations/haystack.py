@@ -150,7 +150,7 @@ class Ce2deRetriever:
                 "username": self.username.resolve_value() if self.username else None,
                 "password": self.password.resolve_value() if self.password else None,
             }
-            told = {name: value for name, value in given.items() if value is not None}
+            told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
             client = connect(replace(settings.opensearch, **told))
             folder = Path(self.artifact) if self.artifact else settings.artifact
             encoder = OnnxEncoder(folder, threads=settings.threads) if self._embeds else None
