@@ -36,8 +36,9 @@ class Part:
         source_uuid: tells a source that was deleted and created again.
         target: the index that is written; the source itself when the job works in place.
         documents: in the source when the job was created.
-        snapshot: each shard's global checkpoint at that time; empty if the target existed before. A document
-            beyond it may be in the target already, so its vector is looked for there first.
+        snapshot: each shard's global checkpoint at that time; what is beyond it are live writes.
+        existed: whether the target was there before; then any document may be in it already, else only those
+            beyond the snapshot, and its vector is looked for there first.
         restore: settings that the target gets back after the load.
         dropped: fields of another model's vectors, which are not copied.
     """
@@ -47,6 +48,7 @@ class Part:
     target: str
     documents: int
     snapshot: tuple[int, ...] = ()
+    existed: bool = False
     restore: Mapping[str, Any] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
 

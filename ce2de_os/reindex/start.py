@@ -197,7 +197,8 @@ def _part(client: OpenSearch, index: _Index, mode: Mode, checkpoints: Mapping[in
         source_uuid=index.source.uuid,
         target=index.target,
         documents=admin.count(client, index.source.name),
-        snapshot=() if index.existed else tuple(checkpoints[shard] for shard in sorted(checkpoints)),
+        snapshot=tuple(checkpoints[shard] for shard in sorted(checkpoints)),
+        existed=index.existed,
         restore=held_back_settings(index.source.settings) if mode == "copy" else {},
         dropped=_other_vectors(index.source),
     )
