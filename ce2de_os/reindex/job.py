@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.spec import TextSpec
 
 RUNNING, PAUSED, FINISHING, READY = "running", "paused", "finishing", "ready"
 DONE, FAILED, CANCELLED, ROLLED_BACK = "done", "failed", "cancelled", "rolled_back"

@@ -85,6 +85,7 @@ def _index(
         model=model.name,
         source=source.name,
         space=model.space,
+        template=request.text.template,
         passages=vector.passages,
         data_type=vector.data_type,
         ready=mode == "copy",
@@ -121,7 +122,7 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata) -> N
 
 
 def _work(metadata: IndexMetadata) -> tuple[object, ...]:
-    return metadata.source, metadata.text_fields, metadata.passages, metadata.data_type
+    return metadata.source, metadata.text, metadata.passages, metadata.data_type
 
 
 def _enter(

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import MAX_SLICES, Counts, Job, Part, Range, Slice, cut, job_id_for
 from ce2de_os.reindex.ledger import after_death, is_poisoned
-from ce2de_os.reindex.spec import TextSpec
 
 
 def covered(ranges: tuple[Range, ...], shard: int) -> list[tuple[int, int | None]]:
@@ -65,7 +65,7 @@ def test_job_id_is_fit_for_a_shell(source: str, begins: str) -> None:
 
 
 def test_records_survive_the_ledger() -> None:
-    part = Part("s", "uuid", "t", 3, (2499,), {"index.x": None}, ("old", "old_hash"))
+    part = Part("s", "uuid", "t", 3, (2499,), True, {"index.x": None}, ("old", "old_hash"))
     job = Job(
         job_id="j", source="s*", mode="copy", parts=(part,), alias="a",
         text=TextSpec(("title",), "{title}.", (180, 90)), vector=VectorField(8, m=32), fingerprint="f" * 64,

@@ -17,12 +17,12 @@ from typing import Any, cast
 import pytest
 from opensearchpy import OpenSearch
 
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import DONE, RUNNING, WAITING, Job, Part, Slice, cut
 from ce2de_os.reindex.ledger import Ledger, StoredJob, StoredSlice, is_poisoned
 from ce2de_os.reindex.pipeline import HELD_S
 from ce2de_os.reindex.queue import after_slice, nudge
-from ce2de_os.reindex.spec import TextSpec
 
 RATE = 1000  # documents a second and worker
 BUDGET_S = 20.0

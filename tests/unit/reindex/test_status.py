@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import DONE, PAUSED, RUNNING, Counts, Job, Part, Range, Slice
-from ce2de_os.reindex.spec import TextSpec
 from ce2de_os.reindex.status import live_writes, summarize
 
 JOB = Job(
