@@ -151,6 +151,8 @@ def _slowest(job: Job, unfinished: Sequence[Slice]) -> tuple[int, int]:
 
 
 def _end(job: Job, record: Slice) -> int:
-    """The last operation of a slice that was there when the job was created."""
-    bounds = record.range
-    return bounds.upto if bounds.upto is not None else job.parts[bounds.part].snapshot[bounds.shard]
+    """The last operation of a slice that was there when the job was created; not known of an old target."""
+    bounds, snapshot = record.range, job.parts[record.range.part].snapshot
+    if bounds.upto is not None:
+        return bounds.upto
+    return snapshot[bounds.shard] if bounds.shard < len(snapshot) else bounds.after

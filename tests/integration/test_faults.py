@@ -62,9 +62,9 @@ def test_twenty_workers_killed(
     start_worker: StartWorker,
     assert_all_there: AssertAllThere,
 ) -> None:
-    create_index(client, index_name, articles(15_000), number_of_shards=2)
+    create_index(client, index_name, articles(10_000), number_of_shards=2)
     workers = [start_worker(), start_worker()]
-    job_id = start_detached(ce2de, index_name, "--docs-per-second", "200")
+    job_id = start_detached(ce2de, index_name, "--docs-per-second", "120")
     moments = random.Random(20251)
     hit: list[int] = []
     command = [sys.executable, "-m", "ce2de_os", "reindex", "watch", job_id]
@@ -207,7 +207,7 @@ def test_a_storm_of_429s_through_a_whole_job(
         "CE2DE_OPENSEARCH_URL": narrow_endpoints.opensearch_url,
         "CE2DE_BROKER_URL": narrow_endpoints.broker_url,
     }
-    create_index(narrow_client, "articles", articles(2000))
+    create_index(narrow_client, "articles", articles(1000))
     narrow_client.indices.create(index="noise", body={"settings": {"number_of_replicas": 0}})
     job_id = start_detached(lambda *arguments: ce2de(*arguments, **there), "articles")
     with hammer(narrow_client, "noise", threads=6) as turned_away:
