@@ -29,12 +29,12 @@ from ce2de_os.index.bulk import BulkWriter, WriteAction
 from ce2de_os.index.client import connect
 from ce2de_os.index.documents import document_text
 from ce2de_os.index.templates import vector_properties
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.records import read_documents
 from ce2de_os.reindex.job import DONE, FAILED
 from ce2de_os.reindex.pipeline import LARGEST_PAGE
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.spec import TextSpec
 from ce2de_os.reindex.start import start
 from ce2de_os.reindex.status import status
 from workers.queue import CeleryQueue

@@ -15,6 +15,8 @@ from ce2de_os.config import OpenSearchSettings, Settings
 from ce2de_os.index.client import connect
 from ce2de_os.local.servers import Endpoints, LocalServers
 
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when haystack is imported
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--servers-home", help="Use the instance in this folder, and leave it running.")

@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from ce2de_os.config import Settings, mask_url
 from ce2de_os.errors import BrokerUnavailableError
 from ce2de_os.reindex.job import Job
-from workers.app import app
+from workers.app import QUEUE, app
 
 
 class CeleryQueue:
@@ -49,6 +49,12 @@ class CeleryQueue:
     def finish_job(self, job: Job) -> None:
         """Ask for verification and cutover."""
         self._send("ce2de.finish_job", job.job_id, job.fingerprint)
+
+    def waiting(self) -> int:
+        """Messages that no worker has taken yet, of all jobs."""
+        with self._connection() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
+            return int(connection.default_channel.queue_declare(QUEUE).message_count)
 
     def _send(self, task: str, *args: str | int) -> None:
         with self._connection() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from functools import cache
 from pathlib import Path
@@ -34,14 +35,16 @@ def encoder_fingerprint() -> str:
 
 def owner() -> str:
     """Who holds a lease: this process."""
-    return f"{_host()}:{os.getpid()}"
+    return f"{_host()}:{_birth(os.getpid())}:{os.getpid()}"
 
 
 def is_gone(owner: str) -> bool:
     """Whether the process that holds a lease is known to be dead; of other hosts nothing is known."""
-    host, _, pid = owner.rpartition(":")
-    if host != _host():
+    if not owner.startswith(f"{_host()}:"):
         return False
+    birth, pid = owner.rsplit(":", 2)[1:]
+    if int(pid) == os.getpid():
+        return birth != _birth(os.getpid())
     try:
         os.kill(int(pid), 0)
     except ProcessLookupError:
@@ -49,6 +52,12 @@ def is_gone(owner: str) -> bool:
     except PermissionError:
         return False
     return False
+
+
+@cache
+def _birth(_pid: int) -> str:
+    """Tells this process from an earlier one: a container that starts again gives out the same numbers."""
+    return secrets.token_hex(4)
 
 
 @cache

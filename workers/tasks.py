@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ce2de_os.errors import BackendUnavailableError, Ce2deError
+from ce2de_os.errors import ArtifactMismatchError, BackendUnavailableError, Ce2deError
 from ce2de_os.reindex.embedding import check_fingerprint
 from ce2de_os.reindex.finish import finish
+from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.pipeline import run_slice
-from ce2de_os.reindex.queue import after_error, after_slice
+from ce2de_os.reindex.queue import after_error, after_slice, give_back
 from workers import resources
 from workers.app import app
 from workers.queue import CeleryQueue
@@ -34,14 +35,22 @@ def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
         )
     except BackendUnavailableError:
         raise
-    except Ce2deError as error:
-        after_error(client, CeleryQueue(), job_id, number, str(error))
+    except ArtifactMismatchError as error:
+        give_back(Ledger(client), CeleryQueue(), job_id, number, str(error))
         raise
-    after_slice(client, CeleryQueue(), job_id, number, more)
+    except Ce2deError as error:
+        after_error(Ledger(client), CeleryQueue(), job_id, number, str(error))
+        raise
+    after_slice(Ledger(client), CeleryQueue(), job_id, number, more)
 
 
 @app.task(name="ce2de.finish_job", **_OPTIONS)
 def finish_job(job_id: str, fingerprint: str) -> None:
     """Verify the target and move the alias."""
-    check_fingerprint(job_id, fingerprint, resources.encoder())
-    finish(resources.client(), resources.encoder(), job_id, resources.owner())
+    client = resources.client()
+    try:
+        check_fingerprint(job_id, fingerprint, resources.encoder())
+        finish(client, resources.encoder(), job_id, resources.owner(), resources.is_gone)
+    except ArtifactMismatchError as error:
+        give_back(Ledger(client), CeleryQueue(), job_id, None, str(error))
+        raise

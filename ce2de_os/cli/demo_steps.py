@@ -19,10 +19,10 @@ from ce2de_os.errors import ConfigError, DataError, JobError
 from ce2de_os.index import admin
 from ce2de_os.index.bulk import WriteAction, write_documents
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.records import Document, Hit, read_documents
 from ce2de_os.reindex.job import DONE
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.spec import TextSpec
 from ce2de_os.reindex.start import start
 from ce2de_os.reindex.status import JobStatus
 from ce2de_os.search.question import Mode

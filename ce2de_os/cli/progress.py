@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ce2de_os.errors import BackendUnavailableError, BrokerUnavailableError
 from ce2de_os.reindex.job import FINISHING, READY, RUNNING
+from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import nudge
 from ce2de_os.reindex.status import JobStatus, status
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ce2de_os.reindex.status import JobStatus
 
 POLL_S = 0.5
-NUDGE_S = 30.0  # without progress for so long, messages may have been lost: send them again
+NUDGE_S = 30.0  # so often messages are sent again that may have been lost
 HINT_S = 10.0
 LINE_S = 5.0  # between lines where there is no terminal
 
@@ -110,7 +111,7 @@ def _completed(found: JobStatus) -> int:
 
 
 def _poll(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[JobStatus]:
-    moved_at = hinted_at = said_at = time.monotonic()
+    nudged_at = hinted_at = said_at = time.monotonic()
     told: set[str] = set()
     last: tuple[int, str] | None = None
     while True:
@@ -127,13 +128,13 @@ def _poll(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[JobStat
         told.update(found.errors)
         state = (found.counts.documents, found.job.state)
         if state != last:
-            last, moved_at, hinted_at = state, now, now
+            last, hinted_at = state, now
         if now - hinted_at > HINT_S and not found.workers:
             click.echo("No worker has taken this up; start one: celery -A workers.app worker", err=True)
             hinted_at = now + 5 * HINT_S
-        if now - moved_at > NUDGE_S:
+        if now - nudged_at > NUDGE_S:
             _try_nudge(client, queue, job_id)
-            moved_at = now
+            nudged_at = now
         if not sys.stderr.isatty() and now - said_at > LINE_S:
             click.echo(next(iter(status_lines(found))), err=True)
             said_at = now
@@ -150,6 +151,6 @@ def _try_status(client: OpenSearch, job_id: str) -> JobStatus | None:
 
 def _try_nudge(client: OpenSearch, queue: TaskQueue, job_id: str) -> None:
     try:
-        nudge(client, queue, job_id)
+        nudge(Ledger(client), queue, job_id)
     except (BackendUnavailableError, BrokerUnavailableError) as error:
         click.echo(f"{error}; waiting", err=True)

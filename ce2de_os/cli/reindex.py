@@ -94,8 +94,8 @@ def start(
     from ce2de_os.artifact import Artifact
     from ce2de_os.cli.progress import follow
     from ce2de_os.index.client import connect
+    from ce2de_os.index.text_spec import text_spec
     from ce2de_os.reindex.request import JobRequest
-    from ce2de_os.reindex.spec import text_spec
     from ce2de_os.reindex.start import start as start_job
     from ce2de_os.reindex.status import status as read_status
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ce2de_os.errors import IndexSchemaError
+from ce2de_os.index.text_spec import TextSpec
 
 META_KEY = "ce2de"
 
@@ -31,6 +32,7 @@ class IndexMetadata:
         model: the model's name, for people.
         source: the index that the documents came from.
         space: the vector space, which several models may share; ``None``: the model has its own.
+        template: how the fields were joined, see `ce2de_os.index.text_spec`; ``None``: one to a line.
         passages: whether a document has one vector for each passage, in a nested field.
         data_type: ``float``, or ``byte``: whole numbers, to which a query's vector must be turned too, see
             `ce2de_os.index.vector_field`.
@@ -44,6 +46,7 @@ class IndexMetadata:
     model: str
     source: str
     space: str | None = None
+    template: str | None = None
     passages: bool = False
     data_type: str = "float"
     ready: bool = True
@@ -51,6 +54,11 @@ class IndexMetadata:
     def holds(self, space: str) -> bool:
         """Whether vectors of the space can be compared with the index's; an own space is the fingerprint."""
         return (self.space or self.fingerprint) == space
+
+    @property
+    def text(self) -> TextSpec:
+        """How a document's embedded text is made."""
+        return TextSpec(self.text_fields, self.template)
 
     def to_meta(self, others: Iterable[IndexMetadata] = ()) -> dict[str, Any]:
         """The entry for a mapping's ``_meta``, with the ``others`` that the index carries already."""
@@ -61,7 +69,7 @@ class IndexMetadata:
         return {META_KEY: {"fields": described}}
 
 
-_OPTIONAL = frozenset({"space", "passages", "data_type", "ready"})
+_OPTIONAL = frozenset({"space", "template", "passages", "data_type", "ready"})
 
 
 def fields_from(mapping: Mapping[str, Any]) -> tuple[IndexMetadata, ...]:
@@ -119,7 +127,7 @@ def _same(entries: Iterable[IndexMetadata], others: Iterable[IndexMetadata]) -> 
 def _identity(entry: IndexMetadata) -> tuple[object, ...]:
     return (
         entry.vector_field,
-        entry.text_fields,
+        entry.text,
         entry.fingerprint,
         entry.dim,
         entry.passages,

@@ -295,13 +295,6 @@ def most_shards(primaries_bytes: float) -> int:
     return max(1, math.floor(primaries_bytes / SMALLEST_SHARD_BYTES))
 
 
-def slices(operations: Iterable[int], smallest: int, at_most: int) -> int:
-    """Into how many slices shards of so many operations can be cut: workers that can be busy at once."""
-    shards = list(operations)
-    per_shard = max(1, at_most // max(1, len(shards)))
-    return sum(max(1, min(per_shard, number // smallest)) for number in shards)
-
-
 def seconds_for(documents: float, docs_per_s: float, workers: int) -> float:
     """How long so many workers take to encode the documents, each at ``docs_per_s``."""
     return documents / (docs_per_s * workers)

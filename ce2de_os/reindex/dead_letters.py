@@ -10,9 +10,9 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
-from ce2de_os.errors import BulkWriteError
+from ce2de_os.errors import BackendBusyError, BulkWriteError
 from ce2de_os.index import admin
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import BLOCKED, RETRYABLE_STATUS, backend_errors
 from ce2de_os.index.templates import render
 
 DLQ_INDEX = "ce2de-dlq"
@@ -61,11 +61,19 @@ class DeadLetter:
 
 
 def add(client: OpenSearch, letters: Iterable[DeadLetter]) -> None:
-    """Enter documents; one that is there already counts a try more."""
+    """Enter documents; one that is there already counts a try more.
+
+    Raises:
+        BackendBusyError: 429, or the index is read-only for now.
+        BulkWriteError: OpenSearch does not take them.
+    """
     lines: list[dict[str, Any]] = []
     for letter in letters:
         again = {"source": _AGAIN, "params": {"reason": letter.reason, "at_s": letter.at_s}}
-        lines += [{"update": {"_id": letter.key}}, {"script": again, "upsert": asdict(letter)}]
+        lines += [
+            {"update": {"_id": letter.key, "retry_on_conflict": 3}},
+            {"script": again, "upsert": asdict(letter)},
+        ]
     if not lines:
         return
     if not admin.exists(client, DLQ_INDEX):
@@ -73,8 +81,13 @@ def add(client: OpenSearch, letters: Iterable[DeadLetter]) -> None:
     with backend_errors("write dead letters"):
         answer = client.bulk(index=DLQ_INDEX, body=lines)
     failed = [item["update"] for item in answer["items"] if item["update"]["status"] >= 300]
-    if failed:
-        raise BulkWriteError(f"write dead letters: {failed[0].get('error', {}).get('reason', 'refused')}")
+    if not failed:
+        return
+    error = failed[0].get("error", {})
+    message = f"write dead letters: {error.get('reason', 'refused')}"
+    if failed[0]["status"] in RETRYABLE_STATUS or error.get("type") == BLOCKED:
+        raise BackendBusyError(message)
+    raise BulkWriteError(message)
 
 
 def count(client: OpenSearch, job_id: str) -> int:

@@ -108,7 +108,7 @@ def _stored(
     if job.mode == "in_place" or not documents:
         return nothing
     shard = documents[0].shard
-    if 0 <= shard < len(part.snapshot) and documents[-1].seq_no <= part.snapshot[shard]:
+    if not part.existed and shard >= 0 and documents[-1].seq_no <= part.snapshot[shard]:
         return nothing
     wanted = [
         {"_id": document.doc_id, **({"routing": document.routing} if document.routing else {})}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from opensearchpy import OpenSearch
 
@@ -14,7 +16,7 @@ from ce2de_os.reindex.cutover import switch
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, READY, RUNNING, WAITING, Job, Slice
 from ce2de_os.reindex.ledger import Ledger, StoredJob
-from ce2de_os.reindex.pipeline import run_slice
+from ce2de_os.reindex.pipeline import IsGone, LeaseLostError, run_slice
 from ce2de_os.reindex.reconcile import reconcile
 from ce2de_os.reindex.verify import VerifyReport, verify
 
@@ -22,11 +24,17 @@ logger = logging.getLogger(__name__)
 
 CATCH_UP_ROUNDS = 5
 FINISH_LEASE_S = 120.0
-_NO_LIMIT_S = float("inf")
+_RENEW_S = (
+    20.0  # so often the lease is renewed: the message may come back long before a large job is finished
+)
 
 
-def finish(client: OpenSearch, encoder: DocumentEncoder, job_id: str, owner: str) -> None:
+def finish(
+    client: OpenSearch, encoder: DocumentEncoder, job_id: str, owner: str, is_gone: IsGone | None = None
+) -> None:
     """Finish a job whose slices are done; does nothing if somebody else is at it.
+
+    ``is_gone`` tells whether an owner of a lease is known to be dead; ``None``: nobody is.
 
     Raises:
         ArtifactMismatchError: the encoder is not the job's.
@@ -36,11 +44,13 @@ def finish(client: OpenSearch, encoder: DocumentEncoder, job_id: str, owner: str
     ledger = Ledger(client)
     stored = patiently(lambda: ledger.job(job_id))
     check_fingerprint(job_id, stored.job.fingerprint, encoder)
-    claimed = _claim(ledger, stored, owner)
+    claimed = _claim(ledger, stored, owner, is_gone)
     if claimed is None:
         return
     try:
         _Finish(client, encoder, ledger, claimed, owner).run()
+    except LeaseLostError:
+        logger.warning("Job taken over, paused or cancelled", extra={"action": "lease_lost", "job": job_id})
     except BackendUnavailableError:
         raise
     except Ce2deError as error:
@@ -71,10 +81,11 @@ def reopen(ledger: Ledger, record: Slice) -> None:
         ledger.change_slice(stored, state=WAITING, deaths=0)
 
 
-def _claim(ledger: Ledger, stored: StoredJob, owner: str) -> StoredJob | None:
+def _claim(ledger: Ledger, stored: StoredJob, owner: str, is_gone: IsGone | None) -> StoredJob | None:
     job = stored.job
     # A worker may take up its own attempt again: OpenSearch may have gone away in the midst of it.
-    held = job.state == FINISHING and job.owner != owner and job.lease_until_s > ledger.now()
+    others = job.owner not in (None, owner) and not (is_gone is not None and is_gone(str(job.owner)))
+    held = job.state == FINISHING and others and job.lease_until_s > ledger.now()
     if job.state not in (RUNNING, FINISHING) or held:
         return None
     return ledger.change_job(
@@ -90,6 +101,7 @@ class _Finish:
         self._stored, self._owner = stored, owner
         self._job = stored.job
         self._deletions: dict[str, int] = {}
+        self._renewed_s = time.monotonic()
 
     def run(self) -> None:
         if self._job.mode == "copy":
@@ -97,8 +109,7 @@ class _Finish:
                 patiently(lambda: admin.put_settings(self._client, part.target, part.restore))  # noqa: B023
         report = VerifyReport()
         for _ in range(CATCH_UP_ROUNDS):
-            if not self._renew():
-                return  # paused, cancelled, or somebody else's by now
+            self._renew()
             report = self._round()
             if not report.problems or not self._lag():
                 break  # another round would find the same
@@ -106,7 +117,8 @@ class _Finish:
             self._end(FAILED, report, error="; ".join(report.problems))
         elif self._job.hold:
             self._end(READY, report)
-        elif self._renew():
+        else:
+            self._renew()
             previous = patiently(lambda: switch(self._client, self._job))
             self._catch_up()  # what was written to the sources until the alias moved
             self._end(DONE, report, previous=previous)
@@ -127,7 +139,9 @@ class _Finish:
         records = {record.number: record for record in patiently(lambda: self._ledger.slices(self._job))}
         for number in behind(self._client, self._ledger, self._job):
             reopen(self._ledger, records[number])
-            run_slice(self._client, self._encoder, self._job.job_id, number, self._owner, _NO_LIMIT_S)
+            while run_slice(self._client, self._encoder, self._job.job_id, number, self._owner, _RENEW_S):
+                self._renew()
+            self._keep()
 
     def _reconcile(self) -> None:
         """Remove what was deleted from the sources, if anything was since the last look."""
@@ -135,25 +149,24 @@ class _Finish:
             return
         for part in self._job.parts:
             if reconcile_if_needed(self._client, part.source, part.target, self._deletions):
-                deleted = reconcile(self._client, part)
+                deleted = reconcile(self._client, part, self._keep)
                 patiently(lambda: admin.refresh(self._client, part.target))  # noqa: B023
                 logger.info(
                     "Removed documents that are gone from the source",
                     extra={"action": "reconcile", "job": self._job.job_id, "deleted": deleted},
                 )
 
-    def _renew(self) -> bool:
-        """Keep the lease; whether it is still this worker's."""
-        changed = patiently(
-            lambda: self._ledger.change_job(self._stored, lease_until_s=self._ledger.now() + FINISH_LEASE_S)
-        )
-        if changed is not None:
-            self._stored = changed
-        return changed is not None
+    def _keep(self) -> None:
+        """Renew the lease if that was some time ago."""
+        if time.monotonic() - self._renewed_s > _RENEW_S:
+            self._renew()
 
-    def _end(self, state: str, report: VerifyReport, error: str | None = None, **changes: object) -> None:
-        changed = self._ledger.change_job(
-            self._stored,
+    def _renew(self) -> None:
+        self._change(lease_until_s=self._ledger.now() + FINISH_LEASE_S)
+        self._renewed_s = time.monotonic()
+
+    def _end(self, state: str, report: VerifyReport, error: str | None = None, **changes: Any) -> None:  # noqa: ANN401
+        self._change(
             state=state,
             owner=None,
             finished_at_s=self._ledger.now(),
@@ -161,9 +174,20 @@ class _Finish:
             error=error,
             **changes,
         )
-        if changed is not None:
-            keys = {"action": "job_finished", "job": self._job.job_id, "problems": len(report.problems)}
-            logger.info("Job finished", extra={**keys, "state": state})
+        keys = {"action": "job_finished", "job": self._job.job_id, "problems": len(report.problems)}
+        logger.info("Job finished", extra={**keys, "state": state})
+
+    def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Job
+        """Change the job, which is this worker's, though an operator may change something else in it.
+
+        Raises:
+            LeaseLostError: it is paused, cancelled, or somebody else's by now.
+        """
+        while (changed := patiently(lambda: self._ledger.change_job(self._stored, **changes))) is None:
+            self._stored = patiently(lambda: self._ledger.job(self._job.job_id))
+            if (self._stored.job.state, self._stored.job.owner) != (FINISHING, self._owner):
+                raise LeaseLostError
+        self._stored = changed
 
 
 def reconcile_if_needed(client: OpenSearch, source: str, target: str, seen: dict[str, int]) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.spec import TextSpec
 
 RUNNING, PAUSED, FINISHING, READY = "running", "paused", "finishing", "ready"
 DONE, FAILED, CANCELLED, ROLLED_BACK = "done", "failed", "cancelled", "rolled_back"
@@ -20,7 +20,10 @@ Mode = Literal["copy", "in_place"]
 SLICE_OPERATIONS = 1000
 """Least number of ``_seq_no`` in a slice; fewer would only cost messages."""
 
-MAX_SLICES = 256
+SLICES, SHARD_SLICES = 256, 5
+"""Slices of a large job, and least of a large shard: shards are uneven, and workers are to end together."""
+
+MAX_SLICES = 1024
 """Most slices of a job whose indices have fewer shards than that, so that the ledger stays small."""
 
 
@@ -33,8 +36,9 @@ class Part:
         source_uuid: tells a source that was deleted and created again.
         target: the index that is written; the source itself when the job works in place.
         documents: in the source when the job was created.
-        snapshot: each shard's global checkpoint at that time; empty if the target existed before. A document
-            beyond it may be in the target already, so its vector is looked for there first.
+        snapshot: each shard's global checkpoint at that time; what is beyond it are live writes.
+        existed: whether the target was there before; then any document may be in it already, else only those
+            beyond the snapshot, and its vector is looked for there first.
         restore: settings that the target gets back after the load.
         dropped: fields of another model's vectors, which are not copied.
     """
@@ -44,6 +48,7 @@ class Part:
     target: str
     documents: int
     snapshot: tuple[int, ...] = ()
+    existed: bool = False
     restore: Mapping[str, Any] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
 
@@ -248,7 +253,8 @@ def cut(checkpoints: Sequence[Mapping[int, int]]) -> tuple[Range, ...]:
         for part, found in enumerate(checkpoints)
         for shard, checkpoint in sorted(found.items())
     ]
-    per_shard = max(1, MAX_SLICES // max(1, len(shards)))
+    count = max(1, len(shards))
+    per_shard = max(1, min(MAX_SLICES // count, max(SLICES // count, SHARD_SLICES)))
     ranges = []
     for part, shard, checkpoint in shards:
         operations = checkpoint + 1

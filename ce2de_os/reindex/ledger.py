@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,9 @@ POISON_DEATHS = 3
 CAREFUL_PAGE = 16
 CAREFUL_DOCUMENTS = 2048
 """After a worker's death so many documents go in small pages: more than it can have had in hand."""
+
+ALONE_DOCUMENTS = 4 * CAREFUL_PAGE
+"""So many go alone after a death in small pages, of which a worker has three in hand at most."""
 
 _BATCH = 1000
 _CONFLICT = 409
@@ -170,10 +173,6 @@ class Ledger:
         gone = record.owner is None or (is_gone is not None and is_gone(record.owner))
         return gone or record.lease_until_s < self.now()
 
-    def orphans(self, records: Iterable[Slice]) -> list[Slice]:
-        """Slices whose worker let the lease run out."""
-        return [record for record in records if record.state == RUNNING and self.claimable(record)]
-
     def claim(
         self, stored: StoredSlice, owner: str, is_gone: Callable[[str], bool] | None = None
     ) -> StoredSlice | None:
@@ -223,8 +222,12 @@ class Ledger:
 
 def after_death(record: Slice) -> dict[str, Any]:
     """What changes in a slice whose worker died: one death more, and smaller pages for a while."""
-    page_limit = CAREFUL_PAGE if record.page_limit is None else 1
-    return {"deaths": record.deaths + 1, "page_limit": page_limit, "careful": CAREFUL_DOCUMENTS}
+    first = record.page_limit is None
+    return {
+        "deaths": record.deaths + 1,
+        "page_limit": CAREFUL_PAGE if first else 1,
+        "careful": CAREFUL_DOCUMENTS if first else ALONE_DOCUMENTS,
+    }
 
 
 def is_poisoned(record: Slice) -> bool:

@@ -12,7 +12,7 @@ from ce2de_os.errors import DataError
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex import capacity, sample, survey, verdict
 from ce2de_os.reindex.capacity import MemoryRow, ShardLoad
-from ce2de_os.reindex.job import MAX_SLICES, SLICE_OPERATIONS
+from ce2de_os.reindex.job import cut
 from ce2de_os.reindex.sample import Sample
 from ce2de_os.reindex.survey import Cluster, SourceIndex
 
@@ -316,7 +316,7 @@ def _shards(loads: Sequence[ShardLoad]) -> Shards:
         most_documents=max(per_shard),
         fewest=capacity.fewest_shards(primaries, sum(load.documents for load in loads)),
         most=capacity.most_shards(primaries),
-        slices=capacity.slices(per_shard, SLICE_OPERATIONS, MAX_SLICES),
+        slices=len(cut([{shard: documents - 1 for shard, documents in enumerate(per_shard)}])),
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
-
-from opensearchpy import OpenSearch
 
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.job import CANCELLED, DONE, FAILED, FINISHING, PAUSED, RUNNING, Job
 from ce2de_os.reindex.ledger import Ledger
+
+OTHERS_S = 5.0
+"""So long a worker that lacks a job's model keeps a message before it gives it back: others may be faster."""
 
 
 class TaskQueue(Protocol):
@@ -19,6 +21,9 @@ class TaskQueue(Protocol):
 
     def finish_job(self, job: Job) -> None:
         """Ask for verification and cutover."""
+
+    def waiting(self) -> int:
+        """Messages that no worker has taken yet, of all jobs."""
 
 
 def send_waiting(ledger: Ledger, job: Job, queue: TaskQueue) -> None:
@@ -31,17 +36,20 @@ def send_waiting(ledger: Ledger, job: Job, queue: TaskQueue) -> None:
         queue.finish_job(job)
 
 
-def nudge(client: OpenSearch, queue: TaskQueue, job_id: str) -> None:
-    """Send the messages of a job again that the broker may have lost; too many do no harm."""
-    ledger = Ledger(client)
+def nudge(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
+    """Send the messages of a job again that the broker may have lost.
+
+    Where messages wait, none was lost but workers are missing or busy: more would only pile up.
+    """
+    if queue.waiting():
+        return
     job = ledger.job(job_id).job
     if job.state in (RUNNING, FINISHING):
         send_waiting(ledger, job, queue)
 
 
-def after_slice(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, more: bool) -> None:
-    """Pass the work on: the same slice, slices whose worker died, or the end of the job."""
-    ledger = Ledger(client)
+def after_slice(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, more: bool) -> None:
+    """Pass the work on: the same slice, slices whose worker or message was lost, or the end of the job."""
     found = patiently(lambda: ledger.find_job(job_id))
     if found is None or found.job.state in (PAUSED, CANCELLED):
         return
@@ -50,8 +58,9 @@ def after_slice(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, 
         queue.embed_slice(job, number)
         return
     records = patiently(lambda: ledger.slices(job))
-    for record in ledger.orphans(records):
-        queue.embed_slice(job, record.number)
+    if not queue.waiting():  # so a slice that nobody works on has lost its worker or its message
+        for record in filter(ledger.claimable, records):
+            queue.embed_slice(job, record.number)
     states = {record.state for record in records}
     if job.state != RUNNING:
         return
@@ -62,12 +71,30 @@ def after_slice(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, 
         ledger.change_job(ledger.job(job_id), state=FAILED, error=f"{len(errors)} slices failed: {errors[0]}")
 
 
-def after_error(client: OpenSearch, queue: TaskQueue, job_id: str, number: int, error: str) -> None:
-    """Show a worker's error in the job's status, unless another worker is at the slice; then pass work on."""
-    ledger = Ledger(client)
-    if ledger.find_job(job_id) is None:
+def after_error(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, error: str) -> None:
+    """Show a worker's error in the job's status, then pass work on."""
+    _show(ledger, job_id, number, error)
+    after_slice(ledger, queue, job_id, number, more=False)
+
+
+def _show(ledger: Ledger, job_id: str, number: int, error: str) -> None:
+    """Enter an error in a slice, unless another worker is at it."""
+    if patiently(lambda: ledger.find_job(job_id)) is None:
         return  # a message of a job that was removed
-    stored = ledger.slice(job_id, number)
+    stored = patiently(lambda: ledger.slice(job_id, number))
     if ledger.claimable(stored.slice):
-        ledger.change_slice(stored, last_error=error)
-    after_slice(client, queue, job_id, number, more=False)
+        patiently(lambda: ledger.change_slice(stored, last_error=error))
+
+
+def give_back(ledger: Ledger, queue: TaskQueue, job_id: str, number: int | None, error: str) -> None:
+    """Leave a message to workers with the job's model; ``number`` is its slice, ``None`` the job's end."""
+    if number is not None:
+        _show(ledger, job_id, number, error)
+    time.sleep(OTHERS_S)
+    found = patiently(lambda: ledger.find_job(job_id))
+    if found is None or found.job.state not in (RUNNING, FINISHING):
+        return
+    if number is None:
+        queue.finish_job(found.job)
+    elif patiently(lambda: ledger.slice(job_id, number)).slice.state not in (DONE, FAILED):
+        queue.embed_slice(found.job, number)

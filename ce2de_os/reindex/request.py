@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import Mode
-from ce2de_os.reindex.spec import TextSpec
 
 VECTOR_FIELD = "ce2de_vector"
 VectorOptions = Callable[..., VectorField]

@@ -22,7 +22,14 @@ class SourceDocument(NamedTuple):
 
 
 def read_page(
-    client: OpenSearch, index: str, shard: int, after: int, upto: int, size: int
+    client: OpenSearch,
+    index: str,
+    shard: int,
+    after: int,
+    upto: int,
+    size: int,
+    *,
+    with_source: bool = True,
 ) -> list[SourceDocument]:
     """Read the next ``size`` documents of a shard with ``after < _seq_no <= upto``; fewer means the end.
 
@@ -34,13 +41,15 @@ def read_page(
         "sort": [{"_seq_no": "asc"}],
         "seq_no_primary_term": True,
         "track_total_hits": False,
+        "_source": with_source,
     }
     with backend_errors(f"read '{index}' shard {shard}"):
         answer = client.search(
             index=index,
             body=body,
-            # A partial answer would lose documents without a word.
-            params={"preference": f"_shards:{shard}", "allow_partial_search_results": "false"},
+            # A partial answer would lose documents without a word, and so would a replica that gets its
+            # segments copied (segment replication) and is behind its primary.
+            params={"preference": f"_shards:{shard}|_primary", "allow_partial_search_results": "false"},
         )
     return [_document(shard, hit) for hit in answer["hits"]["hits"]]
 
@@ -59,5 +68,5 @@ def read_documents_by_id(client: OpenSearch, index: str, doc_ids: Sequence[str])
 
 def _document(shard: int, hit: Mapping[str, Any]) -> SourceDocument:
     return SourceDocument(
-        hit["_id"], shard, hit["_seq_no"], hit["_primary_term"], hit.get("_routing"), hit["_source"]
+        hit["_id"], shard, hit["_seq_no"], hit["_primary_term"], hit.get("_routing"), hit.get("_source", {})
     )

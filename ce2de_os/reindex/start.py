@@ -85,6 +85,7 @@ def _index(
         model=model.name,
         source=source.name,
         space=model.space,
+        template=request.text.template,
         passages=vector.passages,
         data_type=vector.data_type,
         ready=mode == "copy",
@@ -121,7 +122,7 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata) -> N
 
 
 def _work(metadata: IndexMetadata) -> tuple[object, ...]:
-    return metadata.source, metadata.text_fields, metadata.passages, metadata.data_type
+    return metadata.source, metadata.text, metadata.passages, metadata.data_type
 
 
 def _enter(
@@ -165,9 +166,9 @@ def _new_job(
     vector: VectorField,
     indices: Sequence[_Index],
 ) -> Job:
-    for index in indices:
-        admin.refresh(client, index.source.name)
     checkpoints = [admin.checkpoints(client, index.source.name) for index in indices]
+    for index in indices:  # after it, so that all up to the checkpoints are visible
+        admin.refresh(client, index.source.name)
     parts = tuple(
         _part(client, index, mode, found) for index, found in zip(indices, checkpoints, strict=True)
     )
@@ -197,7 +198,8 @@ def _part(client: OpenSearch, index: _Index, mode: Mode, checkpoints: Mapping[in
         source_uuid=index.source.uuid,
         target=index.target,
         documents=admin.count(client, index.source.name),
-        snapshot=() if index.existed else tuple(checkpoints[shard] for shard in sorted(checkpoints)),
+        snapshot=tuple(checkpoints[shard] for shard in sorted(checkpoints)),
+        existed=index.existed,
         restore=held_back_settings(index.source.settings) if mode == "copy" else {},
         dropped=_other_vectors(index.source),
     )

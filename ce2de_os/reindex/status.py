@@ -12,8 +12,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import IndexSchemaError
 from ce2de_os.index import admin
 from ce2de_os.reindex import dead_letters
-from ce2de_os.reindex.finish import lacking
-from ce2de_os.reindex.job import DONE, READY, RUNNING, Counts, Job, Slice
+from ce2de_os.reindex.job import DONE, PAUSED, READY, RUNNING, Counts, Job, Slice
 from ce2de_os.reindex.ledger import Ledger
 
 _ERRORS = 5
@@ -104,6 +103,7 @@ def summarize(
     """Add up a job's slices; ``alive`` are those that somebody works on."""
     counts = sum((record.counts for record in records), Counts())
     rate = sum(record.docs_per_s for record in alive) or _mean_rate(job, counts, now_s)
+    rate = None if job.state == PAUSED else rate
     left = max(0, job.documents - counts.documents)
     unfinished = [record for record in records if record.state != DONE]
     errors = [f"slice {record.number}: {record.last_error}" for record in records if record.last_error]
@@ -114,7 +114,7 @@ def summarize(
         workers=len({record.owner for record in alive}),
         docs_per_s=rate,
         eta_s=left / rate if rate and job.state == RUNNING else None,
-        slowest=_slowest(unfinished) if unfinished else None,
+        slowest=_slowest(job, unfinished) if unfinished else None,
         lag=lag,
         dead_letters=sum(letters.values()),
         refusals=letters,
@@ -125,9 +125,18 @@ def summarize(
 def _lag(client: OpenSearch, job: Job, records: Sequence[Slice]) -> int | None:
     try:
         checkpoints = [admin.checkpoints(client, part.source) for part in job.parts]
-        return sum(lacking(records, checkpoints).values())
+        return live_writes(job, records, checkpoints)
     except (IndexSchemaError, KeyError):  # deleted since, or made anew with fewer shards
         return None
+
+
+def live_writes(job: Job, records: Sequence[Slice], checkpoints: Sequence[Mapping[int, int]]) -> int:
+    """Operations since the job was created that the targets have not seen."""
+    return sum(
+        max(0, checkpoints[record.range.part][record.range.shard] - max(record.cursor, _end(job, record)))
+        for record in records
+        if record.range.upto is None
+    )
 
 
 def _mean_rate(job: Job, counts: Counts, now_s: float) -> float | None:
@@ -135,11 +144,15 @@ def _mean_rate(job: Job, counts: Counts, now_s: float) -> float | None:
     return counts.documents / elapsed_s if counts.documents and elapsed_s > 0 else None
 
 
-def _slowest(unfinished: Sequence[Slice]) -> tuple[int, int]:
-    record = max(unfinished, key=_left)
-    return record.number, _left(record)
+def _slowest(job: Job, unfinished: Sequence[Slice]) -> tuple[int, int]:
+    left = {record.number: max(0, _end(job, record) - record.cursor) for record in unfinished}
+    number = max(left, key=left.__getitem__)
+    return number, left[number]
 
 
-def _left(record: Slice) -> int:
-    """Operations that a slice has before it; an open end counts as none."""
-    return max(0, record.range.upto - record.cursor) if record.range.upto is not None else 0
+def _end(job: Job, record: Slice) -> int:
+    """The last operation of a slice that was there when the job was created; not known of an old target."""
+    bounds, snapshot = record.range, job.parts[record.range.part].snapshot
+    if bounds.upto is not None:
+        return bounds.upto
+    return snapshot[bounds.shard] if bounds.shard < len(snapshot) else bounds.after

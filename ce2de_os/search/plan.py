@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ce2de_os.index.metadata import IndexMetadata
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.search import queries
 from ce2de_os.search.queries import Body
 from ce2de_os.search.question import RERANK_DEPTH, Question
@@ -181,14 +182,14 @@ class Plan:
         contents: Body = {"_source": self._source()}
         if self.question.highlight is not None:
             contents["highlight"] = self._highlight(self.question.highlight)
-        if (self.rerank_depth or self.passages) and self.metadata_texts:
-            contents["fields"] = list(self.metadata_texts)
+        if (self.rerank_depth or self.passages) and self.embedded_text.fields:
+            contents["fields"] = list(self.embedded_text.fields)
         return contents
 
     @property
-    def metadata_texts(self) -> tuple[str, ...]:
-        """The fields whose text passages are cut from, and which the cross-encoder reads."""
-        return self.metadata.text_fields if self.metadata else self.target.text_fields
+    def embedded_text(self) -> TextSpec:
+        """The text that passages are cut from, and which the cross-encoder reads."""
+        return self.metadata.text if self.metadata else TextSpec(self.target.text_fields)
 
     def _source(self) -> Any:  # noqa: ANN401 - False or an object
         asked, hidden = self.question.source, list(self.target.hidden)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ce2de_os.index.documents import document_text
 from ce2de_os.records import Hit, Leg, Passage
 from ce2de_os.search import answers
 from ce2de_os.search.answers import Answer, Found
@@ -53,7 +52,7 @@ class Ranking:
     def text(self, document: Found) -> str:
         """The text that was embedded."""
         whole = self.plan.question.source is True
-        return document_text(document.source if whole else document.values, self.plan.metadata_texts)
+        return self.plan.embedded_text.text_of(document.source if whole else document.values)
 
     def passage(self, document: Found) -> Passage | None:
         """The passage that fits best; ``None`` where the document has no passages, or none was looked for."""
@@ -90,6 +89,7 @@ class Ranking:
             rerank_wanted=min(plan.rerank_depth, len(self.documents)),
             aggregations=self.counted.get("aggregations") if self.counted else None,
             vector_field=plan.metadata.vector_field if plan.metadata else None,
+            text=plan.embedded_text,
             timings=timings,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, overload
 
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.records import Hit
 
 
@@ -37,6 +38,8 @@ class SearchResult(Sequence[Hit]):
         rerank_wanted: hits that it was to score; more than ``reranked`` when the deadline came first.
         aggregations: OpenSearch's answer to ``aggregations``.
         vector_field: the vector field that was searched; ``None``: none was.
+        text: how a hit's text is made of its fields: what was embedded, or where no vectors were searched
+            the fields for BM25.
         timings: where the time went.
     """
 
@@ -50,6 +53,7 @@ class SearchResult(Sequence[Hit]):
     rerank_wanted: int
     aggregations: Mapping[str, Any] | None
     vector_field: str | None
+    text: TextSpec
     timings: Timings
 
     @property

@@ -1,10 +1,13 @@
-"""The older OpenSearch beside the default one, for what must be the same in both."""
+"""Jobs that real workers do, and servers beside the default ones."""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,95 @@ from opensearchpy import OpenSearch
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.index.client import connect
 from ce2de_os.local.servers import Endpoints, LocalServers
+from ce2de_os.reindex.job import DONE
+from ce2de_os.reindex.ledger import Ledger
 from tests.conftest import remove
+from tests.integration.jobs import Run, StartWorker, Tally, tally
 
 OLDER = "2.19.1"
+
+
+@pytest.fixture
+def environment(endpoints: Endpoints) -> dict[str, str]:
+    return {
+        **os.environ,
+        "CE2DE_OPENSEARCH_URL": endpoints.opensearch_url,
+        "CE2DE_BROKER_URL": endpoints.broker_url,
+    }
+
+
+@pytest.fixture
+def ce2de(environment: dict[str, str]) -> Run:
+    def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ce2de_os", *arguments]
+        return subprocess.run(
+            command, env={**environment, **extra}, capture_output=True, text=True, timeout=500, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def start_worker(environment: dict[str, str], tmp_path: Path) -> Iterator[StartWorker]:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(app: str = "workers.app", **extra: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "celery", "-A", app, "worker", "--concurrency", "1"]
+        with (tmp_path / f"worker-{len(started)}.log").open("wb") as log:
+            worker = subprocess.Popen(
+                [*command, "--loglevel", "INFO", "--hostname", f"w{len(started)}-{os.getpid()}@%h"],
+                env={**environment, **extra},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        if worker.poll() is None:
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+    for log in sorted(tmp_path.glob("worker-*.log")):
+        sys.stderr.write(f"{log.name}: {log.read_text()[-3000:]}")  # shown if the test fails
+
+
+@pytest.fixture
+def assert_all_there(client: OpenSearch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Tally]:
+    """Count every document of a finished job, tell the numbers, and accept none that is wrong."""
+
+    def check(job_id: str, fault: str, served: OpenSearch = client) -> Tally:
+        job = Ledger(served).job(job_id).job
+        assert job.state == DONE, job.error
+        assert sorted(served.indices.get_alias(name=job.alias)) == sorted(job.targets)
+        found = tally(served, job)
+        with capsys.disabled():
+            sys.stdout.write(
+                f"\n{fault}: of {found.documents} documents {found.lost} lost, {found.duplicate} duplicate, "
+                f"{found.stale} stale, {found.set_aside} set aside\n"
+            )
+        assert (found.lost, found.duplicate, found.stale) == (0, 0, 0)
+        return found
+
+    return check
+
+
+@pytest.fixture
+def narrow_endpoints(instances: Path) -> Iterator[Endpoints]:
+    """Servers of their own: one thread for writes and room for one request to wait."""
+    home = instances / f"tests-{os.getpid()}-narrow"
+    narrow = {"thread_pool.write.size": 1, "thread_pool.write.queue_size": 1}
+    own = LocalServers(home=home, node_settings=narrow)
+    yield own.up(heap="512m")
+    remove(own)
+
+
+@pytest.fixture
+def narrow_client(narrow_endpoints: Endpoints) -> Iterator[OpenSearch]:
+    settings = OpenSearchSettings(url=narrow_endpoints.opensearch_url)
+    with OpenSearch(**{**settings.client_kwargs(), "pool_maxsize": 16}) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

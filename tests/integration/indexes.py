@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,7 @@ from opensearchpy import OpenSearch, helpers
 from ce2de_os.arrays import Embeddings, l2_normalize
 from ce2de_os.reindex.finish import finish
 from ce2de_os.reindex.job import Job
+from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.pipeline import run_slice
 from ce2de_os.reindex.queue import after_slice
 
@@ -59,6 +62,9 @@ class InlineQueue:
     def finish_job(self, job: Job) -> None:
         self.messages.append((job.job_id, None))
 
+    def waiting(self) -> int:
+        return len(self.messages)
+
     def run(self, client: OpenSearch, encoder: Any, owner: str = "tester", budget_s: float = 20.0) -> None:
         while self.messages:
             job_id, number = self.messages.popleft()
@@ -66,7 +72,7 @@ class InlineQueue:
                 finish(client, encoder, job_id, owner)
             else:
                 more = run_slice(client, encoder, job_id, number, owner, budget_s)
-                after_slice(client, self, job_id, number, more)
+                after_slice(Ledger(client), self, job_id, number, more)
 
 
 def create_index(
@@ -116,3 +122,27 @@ def assert_same_documents(client: OpenSearch, source: str, target: str, encoder:
             np.testing.assert_allclose(vectors[doc_id], encoder.encode_documents([text])[0], atol=1e-5)
         else:
             assert vectors[doc_id] is None
+
+
+@contextmanager
+def hammer(client: OpenSearch, index: str, threads: int) -> Iterator[list[int]]:
+    """Bulk writes from elsewhere in ``threads`` threads; counts those that were turned away."""
+    body = "".join(f'{{"index":{{}}}}\n{{"text":"{"noise " * 50}"}}\n' for _ in range(100))
+    stop, turned_away = threading.Event(), [0] * threads
+
+    def write(number: int) -> None:
+        while not stop.is_set():
+            answer = client.bulk(index=index, body=body, params={"ignore": [429]})
+            if "error" in answer or answer["errors"]:
+                turned_away[number] += 1
+                stop.wait(0.5)
+
+    workers = [threading.Thread(target=write, args=[number]) for number in range(threads)]
+    for worker in workers:
+        worker.start()
+    try:
+        yield turned_away
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
 
-from ce2de_os.config import OpenSearchSettings
 from ce2de_os.errors import BulkWriteError
 from ce2de_os.index.bulk import BulkWriter, DeleteAction, UpdateAction, WriteAction, write_documents
 from ce2de_os.index.pace import BulkPace
-from ce2de_os.local.servers import LocalServers
-from tests.conftest import remove
-from tests.integration.indexes import all_documents
+from tests.integration.indexes import all_documents, hammer
 
 
 def documents(count: int, version: int = 1, **fields: Any) -> Iterator[WriteAction]:
@@ -150,43 +144,6 @@ def test_a_read_only_time_is_waited_for(client: OpenSearch, index: str, block: s
     assert report.written == 200
     assert report.paused_s > 0.5
     assert len(all_documents(client, index)) == 200
-
-
-@pytest.fixture
-def narrow_client(instances: Path) -> Iterator[OpenSearch]:
-    """A server of its own with one thread for writes and room for one request to wait."""
-    home = instances / f"tests-{os.getpid()}-narrow"
-    narrow = {"thread_pool.write.size": 1, "thread_pool.write.queue_size": 1}
-    own = LocalServers(home=home, node_settings=narrow)
-    endpoints = own.up(heap="512m")
-    settings = OpenSearchSettings(url=endpoints.opensearch_url)
-    with OpenSearch(**{**settings.client_kwargs(), "pool_maxsize": 16}) as client:
-        yield client
-    remove(own)
-
-
-@contextmanager
-def hammer(client: OpenSearch, index: str, threads: int) -> Iterator[list[int]]:
-    """Bulk writes from elsewhere in ``threads`` threads; counts those that were turned away."""
-    body = "".join(f'{{"index":{{}}}}\n{{"text":"{"noise " * 50}"}}\n' for _ in range(100))
-    stop, turned_away = threading.Event(), [0] * threads
-
-    def write(number: int) -> None:
-        while not stop.is_set():
-            answer = client.bulk(index=index, body=body, params={"ignore": [429]})
-            if "error" in answer or answer["errors"]:
-                turned_away[number] += 1
-                stop.wait(0.5)
-
-    workers = [threading.Thread(target=write, args=[number]) for number in range(threads)]
-    for worker in workers:
-        worker.start()
-    try:
-        yield turned_away
-    finally:
-        stop.set()
-        for worker in workers:
-            worker.join()
 
 
 def test_a_storm_of_429s(narrow_client: OpenSearch, capsys: pytest.CaptureFixture[str]) -> None:

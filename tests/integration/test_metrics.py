@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from opensearchpy import OpenSearch
 from prometheus_client.parser import text_string_to_metric_families
 
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.local.servers import Endpoints
 from ce2de_os.reindex.job import DONE
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.spec import TextSpec
 from ce2de_os.reindex.start import start
 from ce2de_os.reindex.status import status
 from tests.integration.indexes import HashEncoder, InlineQueue, articles, create_index
@@ -78,7 +78,7 @@ def test_a_real_job_is_scraped_on_its_way(client: OpenSearch, endpoints: Endpoin
         before = scrape(url)
         assert before["ce2de_up",] == 1
         assert before["ce2de_backlog_documents", job_id] == 30
-        assert before["ce2de_lag_operations", job_id] == 30  # the only slice has an open end
+        assert before["ce2de_lag_operations", job_id] == 0  # nobody has written since it began
         assert before["ce2de_slices", job_id, "waiting"] == 1
         assert before["ce2de_job_state", job_id, "running"] == 1
         queue.run(client, encoder)

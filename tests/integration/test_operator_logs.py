@@ -10,11 +10,11 @@ import pytest
 from opensearchpy import OpenSearch
 
 from ce2de_os import logs
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import operate
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.orders import Orders
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.spec import TextSpec
 from ce2de_os.reindex.start import start
 from tests.integration.indexes import HashEncoder, InlineQueue, create_index
 

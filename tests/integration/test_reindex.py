@@ -16,6 +16,7 @@ from ce2de_os.errors import (
     IndexSchemaError,
     JobError,
 )
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.finish import finish
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, RUNNING, Job
@@ -23,7 +24,6 @@ from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.pipeline import run_slice
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.retry import retry
-from ce2de_os.reindex.spec import TextSpec
 from ce2de_os.reindex.start import start
 from ce2de_os.reindex.status import status
 from tests.integration.indexes import (

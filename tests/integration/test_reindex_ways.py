@@ -10,12 +10,13 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.metadata import fields_from
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex.cutover import rollback
 from ce2de_os.reindex.job import DONE, ROLLED_BACK, Job
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.spec import TextSpec
 from ce2de_os.reindex.start import start
 from ce2de_os.reindex.status import status
+from ce2de_os.search.searcher import HybridSearcher
 from tests.integration.indexes import (
     TEXT_MAPPING,
     HashEncoder,
@@ -214,6 +215,22 @@ class TestTexts:
             documents["0"]["ce2de_vector"][1]["vector"], vector_of("fghijklmno"), atol=1e-5
         )
         assert [(passage["start"], passage["end"]) for passage in documents["1"]["ce2de_vector"]] == [(0, 5)]
+
+    def test_a_search_tells_the_passage_of_a_templates_text(
+        self, client: OpenSearch, index_name: str
+    ) -> None:
+        class Both(HashEncoder):
+            def encode_queries(self, texts: Any) -> Any:
+                return self.encode_documents(texts)
+
+        create_index(client, index_name, [{"title": "abcdefghij", "body": "klmnopqrst"}])
+        text = TextSpec(("title", "body"), "{body}+{title}", passages=(7, 7))
+        assert_done(reindex(client, index_name, text=text, alias=f"{index_name}-a"))
+        searcher = HybridSearcher(client, f"{index_name}-a", Both())
+        # The text is klmnopqrst+abcdefghij, its second passage r to d.
+        (hit,) = searcher.search("rst+abc", mode="dense")
+        assert hit.passage is not None
+        assert (hit.passage.start, hit.passage.end, hit.passage.text) == (7, 14, "rst+abc")
 
     def test_an_ingest_pipeline_runs_if_asked_for(self, client: OpenSearch, index_name: str) -> None:
         processors = [{"set": {"field": "seen", "value": True}}]

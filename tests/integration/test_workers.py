@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,64 +15,15 @@ import pytest
 from opensearchpy import OpenSearch
 
 from ce2de_os import OnnxEncoder
-from ce2de_os.local.servers import Endpoints, LocalServers
+from ce2de_os.local.servers import LocalServers
 from ce2de_os.reindex.job import DONE
 from ce2de_os.reindex.status import JobStatus, status
 from tests.integration.indexes import articles, assert_same_documents, create_index
+from tests.integration.jobs import Run, StartWorker, follow, has_begun, has_ended, start_detached, wait_for
 
 LONG = "It goes on with many plain words about the same matter, so that a worker has something to do. " * 6
-PATIENCE_S = 400.0
 
 pytestmark = pytest.mark.timeout(600)
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
-StartWorker = Callable[[], subprocess.Popen[bytes]]
-
-
-@pytest.fixture
-def environment(endpoints: Endpoints) -> dict[str, str]:
-    return {
-        **os.environ,
-        "CE2DE_OPENSEARCH_URL": endpoints.opensearch_url,
-        "CE2DE_BROKER_URL": endpoints.broker_url,
-    }
-
-
-@pytest.fixture
-def ce2de(environment: dict[str, str]) -> Run:
-    def run(*arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "ce2de_os", *arguments]
-        return subprocess.run(
-            command, env={**environment, **extra}, capture_output=True, text=True, timeout=500, check=False
-        )
-
-    return run
-
-
-@pytest.fixture
-def start_worker(environment: dict[str, str], tmp_path: Path) -> Iterator[StartWorker]:
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker", "--concurrency", "1"]
-        with (tmp_path / f"worker-{len(started)}.log").open("wb") as log:
-            worker = subprocess.Popen(
-                [*command, "--loglevel", "INFO", "--hostname", f"w{len(started)}-{os.getpid()}@%h"],
-                env=environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        started.append(worker)
-        return worker
-
-    yield start
-    for worker in started:
-        if worker.poll() is None:
-            os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait()
-    for log in sorted(tmp_path.glob("worker-*.log")):
-        sys.stderr.write(f"{log.name}: {log.read_text()[-3000:]}")  # shown if the test fails
 
 
 @pytest.fixture
@@ -81,37 +31,6 @@ def long_articles(client: OpenSearch, index_name: str) -> str:
     sources = ({**article, "body": article["body"] + LONG} for article in articles(2000))
     create_index(client, index_name, sources)
     return index_name
-
-
-def follow(ce2de: Run, source: str) -> None:
-    """Start the job again and follow it to its end."""
-    done = ce2de("reindex", "start", source, "--text-fields", "title,body", "--alias", f"{source}-search")
-    assert done.returncode == 0, done.stderr
-
-
-def start_detached(ce2de: Run, source: str) -> str:
-    arguments = ("--text-fields", "title,body", "--alias", f"{source}-search", "--detach", "--json")
-    done = ce2de("reindex", "start", source, *arguments)
-    assert done.returncode == 0, done.stderr
-    return str(json.loads(done.stdout)["job_id"])
-
-
-def wait_for(client: OpenSearch, job_id: str, reached: Callable[[JobStatus], bool]) -> JobStatus:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        found = status(client, job_id)
-        if reached(found):
-            return found
-        time.sleep(0.2)
-    pytest.fail(f"not reached in {PATIENCE_S} s: {found.to_json()}")
-
-
-def has_begun(found: JobStatus) -> bool:
-    return found.counts.documents >= 300
-
-
-def has_ended(found: JobStatus) -> bool:
-    return found.job.state not in ("running", "finishing")
 
 
 def assert_complete(client: OpenSearch, source: str, found: JobStatus) -> None:

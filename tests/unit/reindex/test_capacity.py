@@ -217,12 +217,6 @@ def test_shard_advice(size_gb, documents, fewest, most):
     assert capacity.most_shards(size_gb * GB) == most
 
 
-def test_slices():
-    assert capacity.slices([100, 2500], 1000, 256) == 1 + 2
-    assert capacity.slices([10**9], 1000, 256) == 256
-    assert capacity.slices([10**6] * 200, 1000, 256) == 200  # 256 // 200 = 1 a shard
-
-
 def test_time_and_workers():
     assert capacity.seconds_for(36_000, 10, 2) == 1800
     assert capacity.workers_for(36_000, 10, 1800) == 2

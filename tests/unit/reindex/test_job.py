@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import MAX_SLICES, Counts, Job, Part, Range, Slice, cut, job_id_for
 from ce2de_os.reindex.ledger import after_death, is_poisoned
-from ce2de_os.reindex.spec import TextSpec
 
 
 def covered(ranges: tuple[Range, ...], shard: int) -> list[tuple[int, int | None]]:
@@ -40,8 +40,9 @@ def test_cut_leaves_no_gap_and_stays_small() -> None:
         assert all(left[1] == right[0] for left, right in itertools.pairwise(bounds))
 
 
-def test_many_shards_get_one_slice_each() -> None:
-    assert len(cut([dict.fromkeys(range(1000), 10**7)])) == 1000
+@pytest.mark.parametrize(("shards", "slices"), [(1, 256), (10, 25 * 10), (200, 5 * 200), (1000, 1000)])
+def test_many_shards_get_few_slices_each(shards: int, slices: int) -> None:
+    assert len(cut([dict.fromkeys(range(shards), 10**7)])) == slices
 
 
 def test_every_part_is_cut() -> None:
@@ -64,7 +65,7 @@ def test_job_id_is_fit_for_a_shell(source: str, begins: str) -> None:
 
 
 def test_records_survive_the_ledger() -> None:
-    part = Part("s", "uuid", "t", 3, (2499,), {"index.x": None}, ("old", "old_hash"))
+    part = Part("s", "uuid", "t", 3, (2499,), True, {"index.x": None}, ("old", "old_hash"))
     job = Job(
         job_id="j", source="s*", mode="copy", parts=(part,), alias="a",
         text=TextSpec(("title",), "{title}.", (180, 90)), vector=VectorField(8, m=32), fingerprint="f" * 64,

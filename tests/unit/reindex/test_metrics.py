@@ -10,17 +10,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import CANCELLED, DONE, PAUSED, RUNNING, WAITING, Counts, Job, Part, Range, Slice
 from ce2de_os.reindex.metrics import WEEK_S, families, is_shown
-from ce2de_os.reindex.spec import TextSpec
 from ce2de_os.reindex.status import JobStatus, summarize
 
 JOB = Job(
     job_id="a-1",
     source="a",
     mode="copy",
-    parts=(Part("a", "uuid", "a-ce2de", documents=1000),),
+    parts=(Part("a", "uuid", "a-ce2de", documents=1000, snapshot=(999,)),),
     alias="a-search",
     text=TextSpec(("title",)),
     vector=VectorField("v", 3),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ce2de_os.errors import ConfigError
-from ce2de_os.reindex.spec import TextSpec, text_spec
+from ce2de_os.index.text_spec import TextSpec, text_spec
 
 DOCUMENT = {"title": "Waves", "author": [{"name": "Ann"}, {"name": "Ben"}], "year": 1999}
 

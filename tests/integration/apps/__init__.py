@@ -1,0 +1,1 @@
+"""Worker applications with something wrong with them, for ``celery -A``."""
