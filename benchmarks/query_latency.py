@@ -190,7 +190,7 @@ def _latency(ways: Mapping[str, Ask], questions: Sequence[str]) -> dict[str, dic
     for callers in CALLERS:
         print(f"\n{f'{callers} caller(s)':34}" + "".join(f"{name:>9}" for name in COLUMNS))
         times: dict[str, list[float]] = {name: [] for name in ways}
-        for name, ask in ways.items():
+        for ask in ways.values():
             _callers(ask, questions[: max(20, callers)], callers)  # kernels, connections, the server's caches
         # The ways take turns, so that noise troubles all alike.
         for start in range(0, len(questions), TURN):
