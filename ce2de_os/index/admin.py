@@ -105,7 +105,9 @@ def refresh(client: OpenSearch, name: str) -> None:
 def count(client: OpenSearch, name: str, query: Mapping[str, Any] | None = None) -> int:
     """Number of visible documents, of those that match ``query`` if one is given."""
     with backend_errors(f"count documents of '{name}'"):
-        return int(client.count(index=name, body={"query": query} if query else None)["count"])
+        body = {"query": query} if query else None
+        # Replicas may be behind where segments are copied to them.
+        return int(client.count(index=name, body=body, params={"preference": "_primary"})["count"])
 
 
 def checkpoints(client: OpenSearch, name: str) -> dict[int, int]:

@@ -52,7 +52,8 @@ def _gone(client: OpenSearch, source: str, batch: list[SourceDocument]) -> list[
 
     def present() -> set[str]:
         with backend_errors(f"look up documents of '{source}'"):
-            answer = client.search(index=source, body=body, params={"allow_partial_search_results": "false"})
+            params = {"preference": "_primary", "allow_partial_search_results": "false"}
+            answer = client.search(index=source, body=body, params=params)
         return {hit["_id"] for hit in answer["hits"]["hits"]}
 
     found = patiently(present)

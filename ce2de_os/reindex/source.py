@@ -47,8 +47,9 @@ def read_page(
         answer = client.search(
             index=index,
             body=body,
-            # A partial answer would lose documents without a word.
-            params={"preference": f"_shards:{shard}", "allow_partial_search_results": "false"},
+            # A partial answer would lose documents without a word, and so would a replica that gets its
+            # segments copied (segment replication) and is behind its primary.
+            params={"preference": f"_shards:{shard}|_primary", "allow_partial_search_results": "false"},
         )
     return [_document(shard, hit) for hit in answer["hits"]["hits"]]
 

@@ -166,9 +166,9 @@ def _new_job(
     vector: VectorField,
     indices: Sequence[_Index],
 ) -> Job:
-    for index in indices:
-        admin.refresh(client, index.source.name)
     checkpoints = [admin.checkpoints(client, index.source.name) for index in indices]
+    for index in indices:  # after it, so that all up to the checkpoints are visible
+        admin.refresh(client, index.source.name)
     parts = tuple(
         _part(client, index, mode, found) for index, found in zip(indices, checkpoints, strict=True)
     )
