@@ -201,15 +201,24 @@ def _as_query(text: str) -> str:
 def agreement(expected: Mapping[str, float], found: Mapping[str, float]) -> float:
     """Share of the ``expected`` best hits (id to score) that are among the best ``found``.
 
-    Which of several equal hits come last is chance, so a hit that ties with the lowest one found counts too.
+    Which of several equal hits come last is chance, so a hit that ties with the lowest one of either index
+    counts too: of an index with many deleted documents all scores may lie a little higher or lower.
     """
-    lowest = min(found.values(), default=0.0)
+    if not expected or not found:
+        return float(not expected and not found)
+    lowest = min(found.values())
+    last = [doc_id for doc_id, score in expected.items() if _ties(score, min(expected.values()))]
+    tied = set(last) if len(last) > 1 else set()
     agreed = [
         doc_id
         for doc_id, score in expected.items()
-        if doc_id in found or abs(score - lowest) <= _TIE * lowest
+        if doc_id in found or doc_id in tied or _ties(score, lowest)
     ]
-    return len(agreed) / len(expected) if expected else float(not found)
+    return len(agreed) / len(expected)
+
+
+def _ties(score: float, lowest: float) -> bool:
+    return abs(score - lowest) <= _TIE * lowest
 
 
 def _best(client: OpenSearch, index: str, job: Job, query: str) -> tuple[float, dict[str, float]]:

@@ -42,7 +42,7 @@ def start_arguments(source: str) -> tuple[str, ...]:
 def follow(ce2de: Run, source: str) -> None:
     """Start the job again and follow it to its end."""
     done = ce2de(*start_arguments(source))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr + done.stdout  # which says why the job failed
 
 
 def start_detached(ce2de: Run, source: str, *options: str) -> str:
