@@ -56,7 +56,7 @@ def main() -> None:
     for workers in (1, 2):
         with (
             tempfile.TemporaryDirectory() as logs,
-            worker_processes(workers, settings, Path(logs)),
+            worker_processes(workers, settings, Path(logs), options.app),
         ):
             rows[workers] = _measure(client, settings, workers)
     client.indices.delete(index=f"{SOURCE}*")
@@ -139,6 +139,10 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with debian/corpus.en.jsonl.gz")
     parser.add_argument("--documents", type=int, help="only the first so many (default: all)")
+    parser.add_argument(
+        "--rest", dest="app", action="store_const", const="benchmarks.resting_worker", default="workers.app",
+        help="encoders rest three quarters of the time, as if they had cores of their own",
+    )  # fmt: skip
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     return parser.parse_args()
 

@@ -21,7 +21,7 @@ _PING_S = 1.0
 
 
 @contextmanager
-def worker_processes(number: int, settings: Settings, logs: Path) -> Iterator[None]:
+def worker_processes(number: int, settings: Settings, logs: Path, app: str = "workers.app") -> Iterator[None]:
     """Run ``number`` workers of one process each during the block; ``logs`` is the folder for their logs.
 
     Raises:
@@ -32,15 +32,15 @@ def worker_processes(number: int, settings: Settings, logs: Path) -> Iterator[No
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for name in names:
-            processes.append(_start(name, settings, logs / f"{name.partition('@')[0]}.log"))
+            processes.append(_start(app, name, settings, logs / f"{name.partition('@')[0]}.log"))
         _wait_until_alive(set(names), processes, settings, logs)
         yield
     finally:
         _stop(processes)
 
 
-def _start(name: str, settings: Settings, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker"]
+def _start(app: str, name: str, settings: Settings, log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "celery", "-A", app, "worker"]
     # Two workers on one machine need not tell each other their news.
     options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
     with log.open("wb") as output:
