@@ -64,12 +64,17 @@ class Sources:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The documents' fields, without the one that queries are taken from.
+        """The fields of candidates, without the one that queries are taken from.
 
         A document that holds its query word for word would teach to look for nothing else.
         """
-        named = [field.strip() for field in self.text_fields.split(",") if field.strip()]
-        return tuple(field for field in named if field != self.query_field) or tuple(named)
+        named = self.named_fields
+        return tuple(field for field in named if field != self.query_field) or named
+
+    @property
+    def named_fields(self) -> tuple[str, ...]:
+        """All fields of a document: what will be embedded, and so what embeddings are learnt from."""
+        return tuple(field.strip() for field in self.text_fields.split(",") if field.strip())
 
     @cached_property
     def client(self) -> OpenSearch:
@@ -113,7 +118,7 @@ class Sources:
         count = 0
         with gzip.open(partial, "wt", encoding="utf-8", compresslevel=4) as file:
             for count, (_, text) in enumerate(
-                field_texts(self.client, str(self.index), self.fields), start=1
+                field_texts(self.client, str(self.index), self.named_fields), start=1
             ):
                 file.write(json.dumps({"text": text.encode("utf-8", "replace").decode()}) + "\n")
                 phase("documents", count, count + 1)
