@@ -24,9 +24,8 @@ logger = logging.getLogger(__name__)
 
 CATCH_UP_ROUNDS = 5
 FINISH_LEASE_S = 120.0
-_RENEW_S = (
-    20.0  # so often the lease is renewed: the message may come back long before a large job is finished
-)
+_RENEW_S = 20.0
+"""So often the lease is renewed: the message may come back long before a large job is finished."""
 
 
 def finish(
@@ -195,9 +194,11 @@ def reconcile_if_needed(client: OpenSearch, source: str, target: str, seen: dict
     deletions = patiently(lambda: admin.deletions(client, source))
     moved = seen.get(source) != deletions
     seen[source] = deletions
+    patiently(
+        lambda: admin.refresh(client, source)
+    )  # after counting, so that all these deletions are visible
     if moved and deletions:
         return True
-    patiently(lambda: admin.refresh(client, source))
     return patiently(lambda: admin.count(client, target)) > patiently(lambda: admin.count(client, source))
 
 
