@@ -63,6 +63,11 @@ def behind(client: OpenSearch, ledger: Ledger, job: Job) -> dict[int, int]:
     return lacking(patiently(lambda: ledger.slices(job)), checkpoints)
 
 
+def lag(client: OpenSearch, ledger: Ledger, job: Job) -> int:
+    """Operations of the sources that the targets have not seen."""
+    return sum(behind(client, ledger, job).values())
+
+
 def lacking(records: Sequence[Slice], checkpoints: Sequence[Mapping[int, int]]) -> dict[int, int]:
     """The same from what was read already; ``checkpoints`` are those of each part's shards."""
     unseen = {
@@ -132,7 +137,7 @@ class _Finish:
         )
 
     def _lag(self) -> int:
-        return sum(behind(self._client, self._ledger, self._job).values())
+        return lag(self._client, self._ledger, self._job)
 
     def _catch_up(self) -> None:
         records = {record.number: record for record in patiently(lambda: self._ledger.slices(self._job))}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -172,6 +172,10 @@ class Ledger:
             return record.state == WAITING
         gone = record.owner is None or (is_gone is not None and is_gone(record.owner))
         return gone or record.lease_until_s < self.now()
+
+    def held(self, records: Iterable[Slice]) -> list[Slice]:
+        """The slices that somebody works on now."""
+        return [record for record in records if record.state == RUNNING and not self.claimable(record)]
 
     def claim(
         self, stored: StoredSlice, owner: str, is_gone: Callable[[str], bool] | None = None

@@ -13,7 +13,7 @@ from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
-from ce2de_os.reindex.finish import behind, finish, reconcile_if_needed, reopen
+from ce2de_os.reindex.finish import behind, finish, lag, reconcile_if_needed, reopen
 from ce2de_os.reindex.job import (
     CANCELLED,
     DONE,
@@ -159,11 +159,6 @@ def clean(client: OpenSearch, job_id: str, *, targets: bool = False, sources: bo
     dead_letters.remove(client, list(dead_letters.letters(client, job_id)))
     ledger.forget(job)
     return doomed
-
-
-def lag(client: OpenSearch, ledger: Ledger, job: Job) -> int:
-    """Operations of the sources that the targets have not seen."""
-    return sum(behind(client, ledger, job).values())
 
 
 def _doomed(client: OpenSearch, job: Job, targets: bool, sources: bool) -> list[str]:

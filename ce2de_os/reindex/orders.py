@@ -6,7 +6,7 @@ import logging
 import time
 
 from ce2de_os.index.admin import patiently
-from ce2de_os.reindex.job import CANCELLED, PAUSED, RUNNING, Job
+from ce2de_os.reindex.job import CANCELLED, PAUSED, Job
 from ce2de_os.reindex.ledger import Ledger
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,8 @@ class Orders:
 
     def __init__(self, ledger: Ledger, job: Job) -> None:
         self._ledger, self._job = ledger, job
-        self._looked_at = self._counted_at = 0.0
+        self._looked_at = time.monotonic()  # the caller has just read the job
+        self._counted_at = 0.0
         self._busy = 1
 
     def stop(self) -> bool:
@@ -38,10 +39,7 @@ class Orders:
             return None
         if time.monotonic() - self._counted_at >= SHARE_S:
             records = patiently(lambda: self._ledger.slices(self._job))
-            alive = [
-                record for record in records if record.state == RUNNING and not self._ledger.claimable(record)
-            ]
-            self._busy = max(1, len(alive))
+            self._busy = max(1, len(self._ledger.held(records)))
             self._counted_at = time.monotonic()
         return self._job.docs_per_s / self._busy
 

@@ -88,8 +88,7 @@ def status_of(client: OpenSearch, ledger: Ledger, job: Job) -> JobStatus:
     records = ledger.slices(job)
     lag = _lag(client, job, records)
     letters = dead_letters.by_kind(client, job.job_id)
-    alive = [record for record in records if record.state == RUNNING and not ledger.claimable(record)]
-    return summarize(job, records, alive, lag, letters, ledger.now())
+    return summarize(job, records, ledger.held(records), lag, letters, ledger.now())
 
 
 def summarize(
