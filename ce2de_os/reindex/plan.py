@@ -21,10 +21,8 @@ if TYPE_CHECKING:
 
 AUTO, COPY, IN_PLACE = "auto", "copy", "in_place"
 MODES = (AUTO, COPY, IN_PLACE)
-_DERIVED_SINCE = (
-    3,
-    0,
-)  # from this version on vectors are left out of _source unless a setting says otherwise
+_DERIVED_SINCE = (3, 0)
+"""From this version on vectors are left out of ``_source`` unless a setting says otherwise."""
 
 
 @dataclass(frozen=True)

@@ -356,10 +356,6 @@ class TestPassages:
 class TestAsync:
     """The async driver; everything else is shared with the sync one."""
 
-    @pytest.fixture(autouse=True)
-    def need_aiohttp(self):
-        pytest.importorskip("aiohttp")
-
     def run(self, url, use):
         from opensearchpy import AsyncOpenSearch
 
