@@ -15,6 +15,8 @@ _LIBRARIES = (
     "opensearch-py",
 )  # fmt: skip
 _FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+_NEWER = ("avx512", "avx_vnni", "amx")  # what a flag newer than AVX2 begins with
+AVX2_ONLY = "CE2DE_BENCHMARK_AVX2_ONLY"  # set where `benchmarks.avx2_only` hides the newer features
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TOKENIZERS_PARALLELISM")
 
 
@@ -36,7 +38,10 @@ def machine() -> dict[str, Any]:
 
 def cpu_flags() -> set[str]:
     """The CPU's feature flags as the kernel spells them; empty where there is no ``/proc/cpuinfo``."""
-    return set(_cpuinfo().get("flags", "").split())
+    flags = set(_cpuinfo().get("flags", "").split())
+    if AVX2_ONLY in os.environ:
+        return {flag for flag in flags if not flag.startswith(_NEWER)}
+    return flags
 
 
 def instruction_set() -> str:

@@ -4,11 +4,13 @@ The head reads the last layer, or every depth (embedding output and each layer):
 the words say, the late ones what the sentence says. A linear head commutes with the mean, so it costs one
 product a text, not one a token.
 
-The last layer may run **pooled**: one query a text, the mean of the states below, instead of one query a
-token. With ``q_h`` the query of head ``h`` and ``x_j`` the states, ``score_j = x_j · (W_K,h q_h)`` and
-``output_h = W_V,h Σ_j a_j x_j``, so that keys and values are never formed for a token, and the feed-forward
-part runs once a text: the layer costs next to nothing. Funnel-Transformer (arXiv 2006.03236) pools queries
-likewise.
+The last layers may run **pooled**: one query a text instead of one query a token. The first of them asks
+with the mean of the states below it, each further one with the answer of the one before, and all of them read
+the same states, those of the last layer that runs on tokens. With ``q_h`` the query of head ``h`` and ``x_j``
+the states, ``score_j = x_j · (W_K,h q_h)`` and ``output_h = W_V,h Σ_j a_j x_j``, so that keys and values are
+never formed for a token, and the feed-forward part runs once a text: such a layer costs next to nothing.
+Funnel-Transformer (arXiv 2006.03236) pools queries likewise; asking the same states again and again is how
+Perceiver (arXiv 2103.03206) goes deep.
 """
 
 from __future__ import annotations
@@ -47,10 +49,10 @@ class StudentModel(torch.nn.Module):
         body: a BERT without pooler; all its layers are used.
         dim: length ``D`` of one embedding.
         readout: the depths that the head reads, ``"all"`` or ``"last"``.
-        pooled: whether the last layer runs with one query a text.
+        pooled: how many of the last layers run with one query a text.
     """
 
-    def __init__(self, body: BertModel, dim: int, readout: Readout = "all", *, pooled: bool = False) -> None:
+    def __init__(self, body: BertModel, dim: int, readout: Readout = "all", *, pooled: int = 0) -> None:
         super().__init__()
         self.body = body
         self.dim = dim
@@ -69,11 +71,12 @@ class StudentModel(torch.nn.Module):
         layers = list(self.body.encoder.layer)
         states = [self.body.embeddings(input_ids=input_ids)]
         hidden = self.body.get_extended_attention_mask(attention_mask, input_ids.shape, dtype=self.dtype)
-        for layer in layers[:-1] if self.pooled else layers:
+        on_tokens = len(layers) - self.pooled
+        for layer in layers[:on_tokens]:
             states.append(layer(states[-1], attention_mask=hidden)[0])
         pooled = [mean_pool(state.float(), attention_mask) for state in states]
-        if self.pooled:
-            pooled.append(pooled_layer(layers[-1], states[-1], pooled[-1], attention_mask).float())
+        for layer in layers[on_tokens:]:
+            pooled.append(pooled_layer(layer, states[-1], pooled[-1], attention_mask).float())
         return torch.cat(pooled if self.readout == "all" else pooled[-1:], dim=1)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -101,7 +104,7 @@ class StudentModel(torch.nn.Module):
             settings = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
             body = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
             body.load_state_dict(load_file(folder / WEIGHTS_FILE))
-            student = cls(body, settings["dim"], settings["readout"], pooled=settings["pooled"])
+            student = cls(body, settings["dim"], settings["readout"], pooled=int(settings["pooled"]))
             head = load_file(folder / HEAD_FOLDER / WEIGHTS_FILE)
             student.head.load_state_dict(
                 {name.removeprefix("linear."): tensor for name, tensor in head.items()}

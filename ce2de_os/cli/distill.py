@@ -51,7 +51,8 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
          "nobody's.", type=click.Choice(["de", "ce", "random"]), default=DEFAULTS.init)  # fmt: skip
 @_option("--layers", "Layers to copy, counted from 0; 'new' in their place is a random one (DE-2 CE: 0,new).",
          default="0,5")  # fmt: skip
-@_option("--pooled", "Run the last layer once a text instead of once a token.", is_flag=True)
+@_option("--pooled", "Run so many of the last layers once a text instead of once a token.", type=int,
+         default=DEFAULTS.pooled)  # fmt: skip
 @_option("--readout", "Depths that the head reads.", type=click.Choice(["all", "last"]),
          default=DEFAULTS.readout)  # fmt: skip
 @_option("--losses", f"Weighted sum to minimise, such as l2=1,kl=0.2; of texts: {', '.join(TEXT_LOSSES)}; of "

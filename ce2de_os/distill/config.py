@@ -50,7 +50,7 @@ class DistillConfig:
         init: whose layers the student copies: the teacher's (``"de"``), the cross-encoder's (``"ce"``), or
             nobody's (``"random"``).
         layers: the layers to copy, counted from 0; ``None`` in their place is a random one.
-        pooled: whether the student's last layer runs with one query a text, see `ce2de_os.student`.
+        pooled: how many of the student's last layers run with one query a text, see `ce2de_os.student`.
         readout: the depths that the head reads, ``"all"`` or ``"last"``.
         losses: weight of each loss in the sum that training minimises, see `ce2de_os.distill.losses`.
         temperature: what cosines are divided by to become scores in the ranking losses.
@@ -76,7 +76,7 @@ class DistillConfig:
     cross_encoder: str | None = None
     init: Init = "de"
     layers: tuple[int | None, ...] = (0, 5)
-    pooled: bool = False
+    pooled: int = 0
     readout: Literal["all", "last"] = "all"
     losses: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"l2": 1.0}))
     temperature: float = 0.05
@@ -110,6 +110,11 @@ class DistillConfig:
             raise ConfigError(f"candidates: got {self.candidates}, expected at least 2")
         if not self.layers:
             raise ConfigError("layers: got none, expected at least one such as 0,5")
+        if not 0 <= self.pooled < len(self.layers):
+            raise ConfigError(
+                f"pooled: got {self.pooled}, expected 0 to {len(self.layers) - 1}: "
+                "at least one layer runs on tokens"
+            )
         if not self.losses:
             raise ConfigError("losses: got none, expected at least one such as l2")
         if self.init == "ce" and self.cross_encoder is None:

@@ -27,7 +27,7 @@ def cut_student(
     *,
     dim: int,
     readout: Readout = "last",
-    pooled: bool = False,
+    pooled: int = 0,
     copy_embeddings: bool = True,
 ) -> StudentModel:
     """A student with the source's embeddings and the given layers of it; its head is the identity.

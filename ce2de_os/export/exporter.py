@@ -93,7 +93,7 @@ def _measure(artifact: Artifact, student: StudentModel, sample: Sequence[str], t
 def _settings(name: str, student: StudentModel, recipe: dict[str, Any], own_dim: int) -> dict[str, Any]:
     readout = "of every depth" if student.readout == "all" else "of the last layer"
     if student.pooled:
-        readout += ", which has one query a text"
+        readout += f", the last {student.pooled} with one query a text"
     packages = ("onnx", "onnxruntime", "optimum", "optimum-onnx")
     return {
         "name": name,

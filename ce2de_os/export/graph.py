@@ -30,8 +30,9 @@ class StudentGraph(torch.nn.Module):
         self.positions = torch.nn.Parameter(positions + embeddings.token_type_embeddings.weight[0])
         self.norm = embeddings.LayerNorm
         layers = list(student.body.encoder.layer)
-        self.pooled = _PooledLayer(layers.pop()) if student.pooled else None
-        self.layers = torch.nn.ModuleList(_Layer(layer, self.config) for layer in layers)
+        on_tokens = len(layers) - student.pooled
+        self.layers = torch.nn.ModuleList(_Layer(layer, self.config) for layer in layers[:on_tokens])
+        self.pooled = torch.nn.ModuleList(_PooledLayer(layer) for layer in layers[on_tokens:])
         self.readout = student.readout
         self.head = student.head
 
@@ -44,8 +45,8 @@ class StudentGraph(torch.nn.Module):
             states.append(layer(states[-1], hidden))
         shares = (mask / mask.sum(dim=1, keepdim=True).clamp(min=1.0))[:, None, :]
         depths = [(shares @ state).squeeze(1) for state in states]
-        if self.pooled is not None:
-            depths.append(self.pooled(states[-1], depths[-1], hidden[:, 0]))
+        for layer in self.pooled:
+            depths.append(layer(states[-1], depths[-1], hidden[:, 0]))
         pooled = torch.cat(depths, dim=1) if self.readout == "all" else depths[-1]
         embeddings: Tensor = self.head(pooled)
         return embeddings / embeddings.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-12)

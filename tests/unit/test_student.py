@@ -10,7 +10,7 @@ from ce2de_os.errors import DataError
 from ce2de_os.student import StudentModel, mean_pool, pad, pooled_layer
 
 
-def tiny_student(readout: str = "all", *, pooled: bool = False) -> StudentModel:
+def tiny_student(readout: str = "all", *, pooled: int = 0) -> StudentModel:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=40, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
@@ -53,7 +53,7 @@ def test_plain_depths_are_those_of_the_body():
 
 def test_pooled_layer_is_the_layer_asked_by_the_mean():
     """Keys and values formed for every token, as in the plain layer, and one query a text."""
-    student = tiny_student(pooled=True)
+    student = tiny_student(pooled=1)
     layer = student.body.encoder.layer[1]
     own, states, mask = layer.attention.self, torch.randn(1, 5, 8), torch.tensor([[1, 1, 1, 1, 0]])
     query = states[:, :4].mean(dim=1)
@@ -68,7 +68,18 @@ def test_pooled_layer_is_the_layer_asked_by_the_mean():
     torch.testing.assert_close(pooled_layer(layer, states, query, mask), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("pooled", [False, True])
+def test_each_pooled_layer_asks_with_the_answer_of_the_one_before():
+    student = tiny_student(pooled=2)
+    ids, mask = pad([[1, 2, 3], [4, 5]])
+    states = student.body.embeddings(input_ids=ids)
+    first, second = student.body.encoder.layer
+    mean = mean_pool(states, mask)
+    once = pooled_layer(first, states, mean, mask)
+    expected = torch.cat([mean, once, pooled_layer(second, states, once, mask)], dim=1)
+    torch.testing.assert_close(student.features(ids, mask), expected)
+
+
+@pytest.mark.parametrize("pooled", [0, 1, 2])
 def test_embedding_does_not_depend_on_padding(pooled):
     student = tiny_student(pooled=pooled)
     alone = student(*pad([[4, 5]]))
@@ -77,10 +88,10 @@ def test_embedding_does_not_depend_on_padding(pooled):
 
 
 def test_save_and_load_give_the_same_embeddings(tmp_path):
-    student = tiny_student("last", pooled=True)
+    student = tiny_student("last", pooled=2)
     student.save(tmp_path / "run")
     loaded = StudentModel.load(tmp_path / "run")
-    assert (loaded.readout, loaded.pooled) == ("last", True)
+    assert (loaded.readout, loaded.pooled) == ("last", 2)
     assert torch.equal(loaded(*pad([[1, 2, 3]])), student(*pad([[1, 2, 3]])))
 
 

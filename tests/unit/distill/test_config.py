@@ -29,7 +29,7 @@ def test_kinds_of_losses():
     "wrong",
     [
         {"lr": 0.0}, {"lr": float("nan")}, {"minutes": -1.0}, {"tokens": 0}, {"layers": ()}, {"losses": {}},
-        {"candidates": 1}, {"accumulate": 0}, {"init": "ce"},
+        {"candidates": 1}, {"accumulate": 0}, {"init": "ce"}, {"pooled": 2}, {"pooled": -1},
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(wrong):

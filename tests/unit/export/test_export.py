@@ -26,12 +26,14 @@ from ce2de_os.student import StudentModel, pad
 from tests.unit.distill.tiny import WORDS, save_tiny_teacher
 
 
-@pytest.fixture(scope="module", params=[("all", False), ("last", False), ("all", True), ("last", True)])
+@pytest.fixture(
+    scope="module", params=[("all", 2, 0), ("last", 2, 0), ("all", 2, 1), ("last", 2, 1), ("all", 3, 2)]
+)
 def student(request):
     torch.manual_seed(3)
-    readout, pooled = request.param
+    readout, layers, pooled = request.param
     config = BertConfig(
-        vocab_size=5 + len(WORDS), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+        vocab_size=5 + len(WORDS), hidden_size=32, num_hidden_layers=layers, num_attention_heads=4,
         intermediate_size=64, max_position_embeddings=256,
     )  # fmt: skip
     return StudentModel(BertModel(config, add_pooling_layer=False), 16, readout, pooled=pooled).eval()
@@ -75,7 +77,7 @@ def test_quantized_weights_are_signed_and_have_seven_bits(student, float_path, t
     products = [node for node in model.graph.node if node.op_type == "MatMulInteger"]
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     # In each layer: query-key-value, output, intermediate, output. A pooled layer stays float32.
-    assert len(products) == (1 if student.pooled else 2) * 4
+    assert len(products) == (student.body.config.num_hidden_layers - student.pooled) * 4
     for node in products:
         weight = tensors[node.input[1]]
         assert weight.dtype == np.int8
