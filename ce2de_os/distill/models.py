@@ -71,7 +71,10 @@ def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transfo
     try:
         tokenizer = AutoTokenizer.from_pretrained(locate(name))
     except LOAD_ERRORS as error:
-        raise ConfigError(f"'{name}': its tokenizer cannot be loaded ({first_line(error)})") from error
+        reason = first_line(error)
+        if "SentencePiece" in reason and find_spec("sentencepiece") is None:
+            reason = "there is a sentencepiece model only; pip install sentencepiece protobuf"
+        raise ConfigError(f"'{name}': its tokenizer cannot be loaded ({reason})") from error
     if not tokenizer.is_fast:
         raise ConfigError(f"'{name}': its tokenizer has no fast form; save it with tokenizer.json")
     if len(tokenizer) > vocab_size:

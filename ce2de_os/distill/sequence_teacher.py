@@ -111,7 +111,9 @@ class SequenceTeacher:
         """
 
         def score(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-            return torch.log_softmax(self._first_step(inputs)[:, self.answers], dim=1)[:, 0]
+            positive, negative = self._first_step(inputs)[:, self.answers].unbind(dim=1)
+            # The same as the log-softmax, and exact where the positive answer is nearly certain.
+            return torch.nn.functional.logsigmoid(positive - negative)
 
         most = batch_tokens or min(read_tokens(self.device), _MOST_TOKENS)
         with torch.inference_mode():

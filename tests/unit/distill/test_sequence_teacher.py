@@ -49,15 +49,17 @@ def monot5(folders):
     return load_sequence_teacher(str(folders["t5"]), precision="fp32")
 
 
-def by_hand(folder, query, document, answers):
-    """The documented score: log-softmax over two logits of the first step for the whole prompt."""
+def by_hand(folder, pairs, answers):
+    """The documented scores: log-softmax over two logits of the first step, each whole prompt alone."""
     model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    inputs = tokenizer(f"Query: {query} Document: {document} Relevant:", return_tensors="pt")
-    vocabulary = tokenizer.get_vocab()
-    with torch.no_grad():
-        logits = model.eval()(**inputs, decoder_input_ids=torch.tensor([[0]])).logits[0, 0].double()
-    positive, negative = (float(logits[vocabulary[f"▁{word}"]].exp()) for word in answers)
-    return float(np.log(positive / (positive + negative)))
+    vocabulary, scores = tokenizer.get_vocab(), []
+    for query, document in pairs:
+        inputs = tokenizer(f"Query: {query} Document: {document} Relevant:", return_tensors="pt")
+        with torch.no_grad():
+            logits = model.eval()(**inputs, decoder_input_ids=torch.tensor([[0]])).logits[0, 0].double()
+        positive, negative = (float(logits[vocabulary[f"▁{word}"]].exp()) for word in answers)
+        scores.append(float(np.log(positive / (positive + negative))))
+    return scores
 
 
 # Scores
@@ -67,7 +69,7 @@ def by_hand(folder, query, document, answers):
 def test_scores_are_those_of_a_plain_call_for_each_pair_in_the_order_given(folders, family):
     # Few tokens a batch: the order inside is another, and most prompts are padded.
     got = load_sequence_teacher(str(folders[family]), precision="fp32").logits(PAIRS, batch_tokens=256)
-    expected = [by_hand(folders[family], *pair, WORDS_OF[family]) for pair in PAIRS]
+    expected = by_hand(folders[family], PAIRS, WORDS_OF[family])
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(got, expected, atol=1e-4)
     assert got.dtype == np.float32
@@ -123,7 +125,7 @@ def test_the_document_is_cut_first_then_the_query_and_the_prompt_never(folders):
 def test_cut_prompts_score_like_the_shortened_document(folders):
     short = load_sequence_teacher(str(folders["t5"]), max_length=16, precision="fp32")
     query, document = " ".join(WORDS[:4]), " ".join(WORDS[10:40])
-    expected = by_hand(folders["t5"], query, " ".join(WORDS[10:18]), ("true", "false"))
+    (expected,) = by_hand(folders["t5"], [(query, " ".join(WORDS[10:18]))], ("true", "false"))
     assert short.logits([(query, document)]).item() == pytest.approx(expected, abs=1e-4)
 
 
@@ -142,13 +144,13 @@ def test_answers_can_be_named(tmp_path):
     with pytest.raises(ConfigError, match=r"would answer ▁true, ▁false with a probability of .*--answers"):
         load_sequence_teacher(str(folder))
     found = load_sequence_teacher(str(folder), ("yes", "no"), precision="fp32")
-    expected = by_hand(folder, *PAIRS[0], ("yes", "no"))
+    (expected,) = by_hand(folder, PAIRS[:1], ("yes", "no"))
     assert found.logits(PAIRS[:1]).item() == pytest.approx(expected, abs=1e-4)
 
 
 def test_some_mt5_say_no_more_than_a_mark_of_their_negative_answer(tmp_path):
     folder = save_tiny_reranker(tmp_path / "mt5-13b-mmarco-100k", "mt5", answers=("true", "▁"))
-    expected = by_hand(folder, *PAIRS[0], ("true", ""))
+    (expected,) = by_hand(folder, PAIRS[:1], ("true", ""))
     found = load_sequence_teacher(str(folder), precision="fp32")
     assert found.logits(PAIRS[:1]).item() == pytest.approx(expected, abs=1e-4)
     elsewhere = folder.rename(tmp_path / "mine")
