@@ -108,6 +108,7 @@ def command(
     Your cluster:      ce2de distill --index articles --text-fields title,body --query-field title \\
                          --cross-encoder ID_OR_FOLDER --out runs/mine
     The paper's DE-2:  ce2de distill … --init ce --layers 0,new --readout last --losses contrastive,kl
+    A MonoT5 teaches:  ce2de distill … --cross-encoder castorini/monot5-3b-msmarco-10k
     One step:          ce2de distill … --until scores
     Several GPUs:      accelerate launch --num_processes 2 -m ce2de_os distill …
 

@@ -42,7 +42,8 @@ Answers = tuple[str, str]
 
 _PROMPT = ("Query:", "Document:", "Relevant:")
 _OF_FAMILY: dict[str, Answers] = {"t5": ("true", "false"), "mt5": ("yes", "no")}
-# mT5 has no piece for "false", so what these say first of it is the bare word mark.
+# pygaggle, the software of MonoT5's authors, lists these two: "▁" is what comes first of a word that mT5 has
+# no piece for.
 _OF_MODEL: dict[str, Answers] = dict.fromkeys(("mt5-13b-mmarco-100k", "mt5-3B-mmarco-en-pt"), ("▁true", "▁"))
 _PIECE = "▁"  # how sentencepiece marks the beginning of a word
 _EXAMPLE: Pair = ("what is water", "Water is a clear liquid that falls as rain.")

@@ -208,6 +208,16 @@ def test_a_name_that_is_no_model_is_refused(tmp_path):
         load_pair_teacher(str(tmp_path / "nothing"))
 
 
+def test_a_tokenizer_that_needs_sentencepiece_says_so(folders, tmp_path, monkeypatch):
+    AutoModelForSeq2SeqLM.from_pretrained(folders["t5"]).save_pretrained(tmp_path)
+    (tmp_path / "spiece.model").write_bytes(b"\x0a\x0e\x0a\x05<pad>")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer"}')
+    monkeypatch.setattr("transformers.utils.import_utils._sentencepiece_available", False)
+    monkeypatch.setattr("ce2de_os.distill.models.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"its tokenizer cannot be loaded .*pip install sentencepiece"):
+        load_sequence_teacher(str(tmp_path))
+
+
 def test_the_digest_names_weights_and_answers(folders, monot5, tmp_path):
     assert load_sequence_teacher(str(folders["t5"]), precision="fp32").digest == monot5.digest
     turned = load_sequence_teacher(str(folders["t5"]), ("false", "true"), precision="fp32")
