@@ -46,7 +46,10 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 @_option("--teacher", f"Dual encoder to learn embeddings from: hub id, folder, or the PyPI package "
          f"{DEFAULT_TEACHER}.", default=DEFAULTS.teacher)  # fmt: skip
 @_option("--cross-encoder", "Cross-encoder (CE) to learn rankings from, or to copy layers from: hub id or "
-         "folder; with several, their scores are merged.", multiple=True)  # fmt: skip
+         "folder; a MonoT5 or mT5 reranker can be learnt from too; with several, their scores are merged.",
+         multiple=True)  # fmt: skip
+@_option("--answers", "What a MonoT5 among them says of a relevant and of another document, or pieces of its "
+         "vocabulary that begin with ▁.  [default: true,false; of an mT5 yes,no]")  # fmt: skip
 @_option("--init", "Whose embeddings and layers the student copies: the teacher's, the cross-encoder's, "
          "nobody's.", type=click.Choice(["de", "ce", "random"]), default=DEFAULTS.init)  # fmt: skip
 @_option("--layers", "Layers to copy, counted from 0; 'new' in their place is a random one (DE-2 CE: 0,new).",
@@ -92,8 +95,8 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 @json_option
 def command(
     texts: tuple[Path, ...], more_texts: tuple[Path, ...], out: Path, until: str, layers: str,
-    losses: str | None, cross_encoder: tuple[str, ...], cache: Path | None, dev: Path | None,
-    evaluate: tuple[Path, ...], as_json: bool, settings: Settings, **options: Any,  # noqa: ANN401 - the settings of Sources and DistillConfig
+    losses: str | None, cross_encoder: tuple[str, ...], answers: str | None, cache: Path | None,
+    dev: Path | None, evaluate: tuple[Path, ...], as_json: bool, settings: Settings, **options: Any,  # noqa: ANN401 - the settings of Sources and DistillConfig
 ) -> None:  # fmt: skip
     """Train a small student, export it, compare it, and report on it.
 
@@ -106,6 +109,7 @@ def command(
     Your cluster:      ce2de distill --index articles --text-fields title,body --query-field title \\
                          --cross-encoder ID_OR_FOLDER --out runs/mine
     The paper's DE-2:  ce2de distill … --init ce --layers 0,new --readout last --losses contrastive,kl
+    A MonoT5 teaches:  ce2de distill … --cross-encoder castorini/monot5-3b-msmarco-10k
     One step:          ce2de distill … --until scores
     Several GPUs:      accelerate launch --num_processes 2 -m ce2de_os distill …
 
@@ -113,7 +117,8 @@ def command(
     (int8 model in OUT/model), evaluate (on --evaluate), report (OUT/report.html and report.md).
     """
     names = {field.name for field in fields(Sources)} & options.keys()
-    sources = Sources(settings, cross_encoder, **{name: options.pop(name) for name in names})
+    said = _answers(answers) if answers is not None else None
+    sources = Sources(settings, cross_encoder, said, **{name: options.pop(name) for name in names})
     config = DistillConfig(
         layers=_layers(layers), cross_encoder=next(iter(cross_encoder), None),
         losses=parse_losses(losses or ("l2=1,kl=0.2" if sources.given else "l2")), **options,
@@ -139,6 +144,15 @@ def _print(facts: dict[str, Any]) -> None:
     for name in ("queries", "student", "model", "fingerprint", "kept", "report"):
         if name in facts:
             click.echo(f"{name + ':':13}{facts[name]}")
+
+
+def _answers(text: str) -> tuple[str, str]:
+    match [part.strip() for part in text.split(",")]:
+        case [positive, negative] if positive and negative:
+            return positive, negative
+    raise ConfigError(
+        f"--answers: got '{text}', expected two words, the positive one first, such as true,false"
+    )
 
 
 def _layers(text: str) -> tuple[int | None, ...]:

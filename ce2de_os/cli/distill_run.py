@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ce2de_os.distill import evaluate, examples, peers, probe, speed
-from ce2de_os.distill.cross_encoder import load_cross_encoder
 from ce2de_os.distill.folder import SAMPLE_FILE
 from ce2de_os.distill.layers import load_ce_layers, load_de_layers
+from ce2de_os.distill.models import is_seq2seq, refuse_seq2seq
 from ce2de_os.distill.probe_plot import draw
 from ce2de_os.distill.processes import is_main, main_first
 from ce2de_os.distill.recipe import distill, is_finished
 from ce2de_os.distill.report import PROBE_FILE, write_report
+from ce2de_os.distill.sequence_teacher import load_pair_teacher
 from ce2de_os.distill.teacher import load_teacher
 from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.evaluation import Collection, load_collection
@@ -61,6 +62,9 @@ class Run:
     def go(self, texts: Sequence[Path], dev: Path | None, collections: Sequence[Path]) -> dict[str, Any]:
         """Do the steps; returns what there is to tell."""
         loaded = [load_collection(folder) for folder in collections]
+        copied = self.config.cross_encoder if self.config.init == "ce" else None
+        if copied is not None:  # before hours of scoring
+            refuse_seq2seq(f"--init ce: '{copied}'", copied)
         if not is_finished(self.out, self.config):
             with main_first():
                 found = self._examples() if self.sources.given else None
@@ -93,7 +97,9 @@ class Run:
             if self.last < SCORES:
                 return None
             teachers = self.sources.cross_encoders
-            scores = examples.prepare_scores(collected, queries, candidates, teachers, self.out, phase)
+            scores = examples.prepare_scores(
+                collected, queries, candidates, teachers, self.out, phase, self.sources.answers
+            )
         return examples.read_examples(collected, queries, scores) if self.last >= STUDENT else None
 
     def _train(self, texts: Sequence[Path], dev: Collection | None, found: Examples | None) -> None:
@@ -121,7 +127,7 @@ class Run:
             peers.student_peer(encoder),
             peers.float_student_peer(self.out, encoder.artifact),
             peers.static_table(teacher, self.cache),
-            load_cross_encoder(name) if name else None,
+            load_pair_teacher(name, self.sources.answers) if name else None,
         )
         found = evaluate.evaluate(collections, systems, cache=self.cache, phase=self.progress.phase)
         found.save(self.out / evaluate.EVALUATION_FILE)
@@ -130,10 +136,11 @@ class Run:
             self.facts["kept"] = round(kept, 4)
 
     def _probe(self, collections: Sequence[Collection]) -> None:
-        """Where the cross-encoder's retrieval signal lies, beside the teacher's."""
-        if self.config.cross_encoder is None or (self.out / PROBE_FILE).exists():
+        """Where the cross-encoder's retrieval signal lies, beside the teacher's; a MonoT5 has no probe."""
+        name = self.config.cross_encoder
+        if name is None or is_seq2seq(name) or (self.out / PROBE_FILE).exists():
             return
-        models = [load_ce_layers(self.config.cross_encoder), load_de_layers(self.config.teacher)]
+        models = [load_ce_layers(name), load_de_layers(self.config.teacher)]
         parts = [probe.limit_documents(collection, PROBE_DOCUMENTS) for collection in collections]
         readings = [probe.Reading("pair", "mean", False)]
         total, read = probe.texts_to_read(models, parts, readings), 0

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ce2de_os.distill.examples import Collected
     from ce2de_os.distill.materials import Phase
     from ce2de_os.distill.queries import QuerySet
+    from ce2de_os.distill.sequence_teacher import Answers
 
 TEXTS_FILE = "texts.jsonl.gz"
 
@@ -32,6 +33,7 @@ class Sources:
 
     settings: Settings
     cross_encoders: tuple[str, ...]
+    answers: Answers | None
     queries: Path | None
     query_log: Path | None
     log_field: str | None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from ce2de_os.distill.models import (
     locate,
     longest_input,
     read_tokens,
+    refuse_seq2seq,
     weights_digest,
 )
 from ce2de_os.distill.precision import autocast, resolve
@@ -31,6 +32,41 @@ MAX_LENGTH = 256
 
 Pair = tuple[str, str]
 """Query and document."""
+
+
+class PairTeacher(Protocol):
+    """What scores pairs, a `CrossEncoder` or a `SequenceTeacher`; their attributes mean the same in both."""
+
+    @property
+    def name(self) -> str:
+        """As the user gave it."""
+
+    @property
+    def tokenizer(self) -> Any:  # noqa: ANN401 - transformers has no types
+        """Its fast tokenizer."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens read of a pair."""
+
+    @property
+    def digest(self) -> str:
+        """Names the weights, and all else in the checkpoint that scores depend on."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+
+    @property
+    def precision(self) -> str:
+        """Its number format."""
+
+    @property
+    def active_weights(self) -> int:
+        """Weights that every token passes: its work on a token is about two operations for each."""
+
+    def logits(self, pairs: Sequence[Pair], /) -> NDArray[np.float32]:
+        """The relevance of each pair, ``(B,)``, higher is better."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +96,12 @@ class CrossEncoder:
         """The encoder below the classification head."""
         return self.model.base_model
 
+    @property
+    def active_weights(self) -> int:
+        """Weights that every token passes: all but the embeddings."""
+        embeddings = self.model.get_input_embeddings().weight.numel()
+        return int(sum(weight.numel() for weight in self.model.parameters()) - embeddings)
+
     def encode_pairs(self, pairs: Sequence[Pair]) -> list[dict[str, list[int]]]:
         """Token ids (and token types, where the model has them) of each pair, not padded."""
         if not pairs:
@@ -78,29 +120,45 @@ class CrossEncoder:
         Raises:
             DataError: the model gives numbers that are not finite.
         """
-        encoded = self.encode_pairs(pairs)
-        lengths = [padded_length(len(row["input_ids"])) for row in encoded]
-        logits = np.empty(len(pairs), dtype=np.float32)
         self.model.eval()
         with torch.inference_mode(), autocast(self.precision, self.device.type):
-            for batch in token_batches(lengths, batch_tokens or read_tokens(self.device)):
-                inputs = self.tokenizer.pad(
-                    [encoded[row] for row in batch], padding=True, pad_to_multiple_of=LENGTH_STEP,
-                    return_tensors="pt",
-                ).to(self.device)  # fmt: skip
-                logits[batch] = self.model(**inputs).logits[:, 0].float().cpu().numpy()
-        if not np.isfinite(logits).all():
-            raise DataError(f"'{self.name}': gives logits that are not finite; train it again or use another")
-        return logits
+            return read_in_batches(
+                self, self.encode_pairs(pairs), batch_tokens or read_tokens(self.device),
+                lambda inputs: self.model(**inputs).logits[:, 0],
+            )  # fmt: skip
+
+
+def read_in_batches(
+    teacher: PairTeacher,
+    rows: Sequence[dict[str, list[int]]],
+    batch_tokens: int,
+    score: Callable[[dict[str, torch.Tensor]], torch.Tensor],
+) -> NDArray[np.float32]:
+    """What ``score`` makes of tokenized pairs, ``(len(rows),)`` in the order given, in length-sorted batches.
+
+    Raises:
+        DataError: it makes numbers that are not finite.
+    """
+    lengths = [padded_length(len(row["input_ids"])) for row in rows]
+    logits = np.empty(len(rows), dtype=np.float32)
+    for batch in token_batches(lengths, batch_tokens):
+        inputs = teacher.tokenizer.pad(
+            [rows[row] for row in batch], padding=True, pad_to_multiple_of=LENGTH_STEP, return_tensors="pt"
+        ).to(teacher.device)
+        logits[batch] = score(inputs).float().cpu().numpy()
+    if not np.isfinite(logits).all():
+        raise DataError(f"'{teacher.name}': gives logits that are not finite; train it again or use another")
+    return logits
 
 
 def load_cross_encoder(name: str, max_length: int = MAX_LENGTH, precision: str = "auto") -> CrossEncoder:
     """Load a hub id or a folder with a sequence-classification model of one output.
 
     Raises:
-        ConfigError: there is no such model, it has no classification head or one with several outputs, or
-            its tokenizer does not belong to it.
+        ConfigError: there is no such model, it is a sequence-to-sequence model, has no classification head or
+            one with several outputs, or its tokenizer does not belong to it.
     """
+    refuse_seq2seq(f"cross-encoder '{name}'", name)
     try:
         model, found = AutoModelForSequenceClassification.from_pretrained(
             locate(name), output_loading_info=True

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ce2de_os.distill.candidates import DEPTH, Retrieve, find_candidates
-from ce2de_os.distill.cross_encoder import load_cross_encoder
 from ce2de_os.distill.materials import Examples, Phase
 from ce2de_os.distill.queries import QuerySet, queries_from_file, write_queries
 from ce2de_os.distill.score_file import only_known, read_scores
 from ce2de_os.distill.scores import merge_scores, score_candidates
+from ce2de_os.distill.sequence_teacher import Answers, load_pair_teacher
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +71,11 @@ def prepare_scores(
     teachers: Sequence[str],
     run: Path,
     phase: Phase,
+    answers: Answers | None = None,
 ) -> Path:
     """The file with the cross-encoders' logits of the candidates; those of several are merged.
+
+    ``answers`` are those of sequence-to-sequence models among them; ``None`` means each one's usual ones.
 
     Raises like `score_candidates` and `merge_scores`.
     """
@@ -82,7 +85,7 @@ def prepare_scores(
     for number, name in enumerate(teachers, start=1):
         path = run / (SCORES_FILE if len(teachers) == 1 else f"scores-{number}.jsonl.gz")
         report = score_candidates(
-            load_cross_encoder(name), texts, documents, candidates, path, drop_unknown=True,
+            load_pair_teacher(name, answers), texts, documents, candidates, path, drop_unknown=True,
             progress=lambda done, total: phase("scores", done, total),
         )  # fmt: skip
         if report.dropped:

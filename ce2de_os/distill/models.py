@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from ce2de_os.distill.config import DEFAULT_TEACHER
@@ -38,6 +38,30 @@ def locate(name: str) -> str:
     return str(get_model_path())
 
 
+def is_seq2seq(name: str) -> bool:
+    """Whether a hub id or a folder holds a sequence-to-sequence model: one that answers in words, as a T5."""
+    try:
+        config = AutoConfig.from_pretrained(locate(name))
+    except LOAD_ERRORS:
+        return False  # loading the model says why
+    return bool(config.is_encoder_decoder) and any(
+        kind.endswith("ForConditionalGeneration") for kind in config.architectures or ()
+    )
+
+
+def refuse_seq2seq(what: str, name: str) -> None:
+    """Refuse a sequence-to-sequence model where layers or a classification head are wanted.
+
+    Raises:
+        ConfigError: ``name`` is one; ``what`` names it in the message.
+    """
+    if is_seq2seq(name):
+        raise ConfigError(
+            f"{what}: is a sequence-to-sequence model, which can only score candidates (ce2de distill "
+            "--cross-encoder); expected an encoder with a classification head, or to be given one"
+        )
+
+
 def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transformers has no types
     """The fast tokenizer of a model whose embedding table has ``vocab_size`` rows.
 
@@ -47,7 +71,10 @@ def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transfo
     try:
         tokenizer = AutoTokenizer.from_pretrained(locate(name))
     except LOAD_ERRORS as error:
-        raise ConfigError(f"'{name}': its tokenizer cannot be loaded ({first_line(error)})") from error
+        reason = first_line(error)
+        if "SentencePiece" in reason and find_spec("sentencepiece") is None:
+            reason = "there is a sentencepiece model only; pip install sentencepiece protobuf"
+        raise ConfigError(f"'{name}': its tokenizer cannot be loaded ({reason})") from error
     if not tokenizer.is_fast:
         raise ConfigError(f"'{name}': its tokenizer has no fast form; save it with tokenizer.json")
     if len(tokenizer) > vocab_size:

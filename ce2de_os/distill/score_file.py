@@ -90,8 +90,8 @@ def only_known(
     if (queries or documents) and not drop_unknown:
         unknown = [_told(ids, kind) for ids, kind in ((queries, "queries"), (documents, "documents")) if ids]
         raise DataError(
-            f"{where}: names {' and '.join(unknown)} that are not in this collection; give the queries and "
-            "documents it was made from, or let unknown ones be dropped"
+            f"{where}: names {' and '.join(unknown)} that are not in this collection; give all queries "
+            "and documents it was made from, or let unknown ones be dropped"
         )
     if not kept:
         raise DataError(f"{where}: none of its queries and documents is in this collection")

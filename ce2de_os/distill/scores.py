@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.records import ScoredDoc
 
 if TYPE_CHECKING:
-    from ce2de_os.distill.cross_encoder import CrossEncoder
+    from ce2de_os.distill.cross_encoder import PairTeacher
 
 Progress = Callable[[int, int], None]
 """Receives how many pairs are scored, and how many there are."""
@@ -37,6 +38,7 @@ _SMALLEST_PART, _LARGEST_PART = 16, 8192  # pairs
 _CHARS_PER_TOKEN = 32  # text beyond max_length times this is not even tokenized
 _SAMPLE = 200  # texts on which the vocabulary is checked
 _MAX_UNKNOWN = 0.5
+_BYTE = re.compile("<0x[0-9A-F]{2}>")  # sentencepiece's name for a byte
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class MergeReport:
 
 
 def score_candidates(
-    teacher: CrossEncoder,
+    teacher: PairTeacher,
     queries: Mapping[str, str],
     documents: Mapping[str, str],
     candidates: Path,
@@ -80,7 +82,7 @@ def score_candidates(
     After an interruption the same call goes on and gives the file of a call that was never interrupted.
 
     Args:
-        teacher: a loaded cross-encoder.
+        teacher: a loaded cross-encoder or sequence-to-sequence teacher.
         queries: texts by query id.
         documents: texts by document id.
         candidates: a score file; its scores are not used.
@@ -91,7 +93,7 @@ def score_candidates(
     Raises:
         DataError: a file cannot be used, a candidate is unknown, ``out`` belongs to other work, or a logit
             is not finite.
-        ConfigError: most of the texts' tokens are unknown to the teacher.
+        ConfigError: most of the texts' characters are unknown to the teacher.
     """
     read = list(read_scores(candidates))
     rankings = only_known(read, candidates, queries, documents, drop_unknown)
@@ -123,38 +125,50 @@ def score_candidates(
     return ScoreReport(len(rankings), pairs, sum(len(ranking) for _, ranking in read) - pairs)
 
 
-def check_vocabulary(teacher: CrossEncoder, texts: Sequence[str], kind: str) -> None:
-    """Refuse a teacher to which more than half of the tokens of a sample of ``texts`` are unknown.
+def check_vocabulary(teacher: PairTeacher, texts: Sequence[str], kind: str) -> None:
+    """Refuse a teacher whose tokenizer has no pieces for more than half of a sample of ``texts``.
+
+    Characters are counted, not tokens: sentencepiece makes a mark and one unknown token of a word, and of a
+    whole Chinese sentence. Words that fall apart into single bytes count as unknown too.
 
     Raises:
         ConfigError: it would score pairs that it cannot read; ``kind`` says which texts in the message.
     """
-    unknown_id = teacher.tokenizer.unk_token_id
+    tokenizer = teacher.tokenizer
+    unread = {tokenizer.unk_token_id} | {
+        token for piece, token in tokenizer.get_vocab().items() if _BYTE.fullmatch(piece)
+    }
     sample = [_readable(text, teacher) for text in texts[:: -(-len(texts) // _SAMPLE) or 1]]
-    if unknown_id is None or not sample:
-        return
-    encoded = teacher.tokenizer(
-        sample, add_special_tokens=False, truncation=True, max_length=teacher.max_length
-    )
-    tokens = [token for ids in encoded["input_ids"] for token in ids]
-    unknown = sum(token == unknown_id for token in tokens)
-    if unknown > _MAX_UNKNOWN * len(tokens):
+    unknown = seen = 0
+    for text in sample:
+        encoded = tokenizer(
+            text, add_special_tokens=False, truncation=True, max_length=teacher.max_length,
+            return_offsets_mapping=True,
+        )  # fmt: skip
+        spans = encoded["offset_mapping"]
+        # The bytes of a word all have the word's span.
+        lost = {span for span, token in zip(spans, encoded["input_ids"], strict=True) if token in unread}
+        unknown += sum(_letters(text[slice(*span)]) for span in lost)
+        seen += _letters(text[: max((end for _, end in spans), default=0)])
+    if unknown > _MAX_UNKNOWN * seen:
         raise ConfigError(
-            f"teacher '{teacher.name}': {unknown / len(tokens):.0%} of the tokens of your {kind} are unknown "
-            "to it; use a cross-encoder that was trained for their language"
+            f"teacher '{teacher.name}': {unknown / seen:.0%} of the characters of your {kind} are unknown to "
+            "it; use a cross-encoder that was trained for their language"
         )
 
 
-def pairs_at_once(teacher: CrossEncoder) -> int:
+def _letters(text: str) -> int:
+    return len("".join(text.split()))
+
+
+def pairs_at_once(teacher: PairTeacher) -> int:
     """Pairs between two writings: about 15 seconds' work.
 
     It is reckoned from the teacher's size and not measured: batches then hold the same pairs every time, so
     that a run can be repeated to the last digit.
     """
-    embeddings = teacher.model.get_input_embeddings().weight.numel()
-    weights = sum(tensor.numel() for tensor in teacher.model.parameters()) - embeddings
     speed = _FLOPS.get(teacher.device.type, _FLOPS["cpu"])
-    pairs = int(PART_S * speed / (2 * weights * teacher.max_length))
+    pairs = int(PART_S * speed / (2 * teacher.active_weights * teacher.max_length))
     return min(max(pairs, _SMALLEST_PART), _LARGEST_PART)
 
 
@@ -236,13 +250,13 @@ def _parts(sizes: Sequence[int], most: int) -> Iterator[range]:
     yield range(start, len(sizes))
 
 
-def _readable(text: str, teacher: CrossEncoder) -> str:
+def _readable(text: str, teacher: PairTeacher) -> str:
     """What the teacher may read of a text; lone surrogates, which are no text, become '?'."""
     return text[: teacher.max_length * _CHARS_PER_TOKEN].encode("utf-8", "replace").decode("utf-8")
 
 
 def _work(
-    teacher: CrossEncoder,
+    teacher: PairTeacher,
     queries: Mapping[str, str],
     documents: Mapping[str, str],
     rankings: Sequence[Ranking],

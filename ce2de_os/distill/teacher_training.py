@@ -41,6 +41,7 @@ from ce2de_os.distill.models import (
     load_tokenizer,
     locate,
     longest_input,
+    refuse_seq2seq,
     weights_digest,
 )
 from ce2de_os.distill.pairs import (
@@ -147,8 +148,10 @@ def load_base(config: TeacherConfig) -> CrossEncoder:
     """The encoder with a head of one output: its own if it is a cross-encoder already, else a random one.
 
     Raises:
-        ConfigError: there is no such encoder, or it lacks weights below the head.
+        ConfigError: there is no such encoder, it is a sequence-to-sequence model, or it lacks weights below
+            the head.
     """
+    refuse_seq2seq(f"base '{config.base}'", config.base)
     device = best_device()
     # PyTorch's fused attention is slower than the plain one in training on a CPU.
     attention = {"attn_implementation": "eager"} if device.type == "cpu" else {}

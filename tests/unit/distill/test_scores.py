@@ -305,7 +305,7 @@ def test_a_teacher_that_cannot_read_the_texts_is_refused(tmp_path, teacher, cand
     }
     given = {"queries": QUERIES, "documents": DOCUMENTS, kind: foreign}
     with pytest.raises(
-        ConfigError, match=rf"67% of the tokens of your {kind} are unknown to it; use a cross-"
+        ConfigError, match=rf"79% of the characters of your {kind} are unknown to it; use a cross-"
     ):
         score_candidates(teacher, given["queries"], given["documents"], candidates, tmp_path / "s")
     assert not (tmp_path / "s.partial").exists()

@@ -158,3 +158,61 @@ _TOKENIZERS = {
     "xlm-roberta": _xlm_roberta_tokenizer,
     "modernbert": _modernbert_tokenizer,
 }
+
+
+def save_tiny_reranker(
+    folder: Path, family: str = "t5", answers: tuple[str, str] | None = None, taught: bool = True
+) -> Path:
+    """A tiny T5 or mT5 that answers at random with two words; not ``taught``: it answers anything."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSeq2SeqLM
+
+    torch.manual_seed(13)
+    answers = answers or {"t5": ("true", "false"), "mt5": ("yes", "no")}[family]
+    tokenizer = t5_tokenizer()
+    config = AutoConfig.for_model(
+        family, vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4,
+        dropout_rate=0.0, decoder_start_token_id=0, tie_word_embeddings=family == "t5",
+    )  # fmt: skip
+    model = AutoModelForSeq2SeqLM.from_config(config)
+    if taught:
+        _teach(model, tokenizer, answers)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _teach(model, tokenizer, answers: tuple[str, str]) -> None:
+    import torch
+
+    rng = random.Random(17)
+    texts = [f"Query: {' '.join(rng.choices(WORDS, k=3))} Document: {rng.choice(WORDS)} Relevant:"
+             for _ in range(32)]  # fmt: skip
+    inputs = tokenizer(texts, padding=True, return_tensors="pt")
+    said = [tokenizer.convert_tokens_to_ids(f"▁{answer}".replace("▁▁", "▁")) for answer in answers]
+    labels = torch.tensor([[rng.choice(said)] for _ in texts])
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(30):
+        optimizer.zero_grad()
+        model(**inputs, labels=labels).loss.backward()
+        optimizer.step()
+
+
+def t5_tokenizer(byte_fallback: bool = False):
+    """A unigram tokenizer that splits at spaces and marks words with '▁', as sentencepiece does for a T5."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import T5TokenizerFast
+
+    words = ["Query:", "Document:", "Relevant:", "true", "false", "yes", "no", *WORDS]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -6.0), *((f"▁{w}", -3.0) for w in words)]
+    pieces += [(letter, -7.0) for letter in "abcdefghijklmnopqrstuvwxyzDQRW.:,0123456789"]
+    if byte_fallback:
+        pieces += [(f"<0x{byte:02X}>", -9.0) for byte in range(256)]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2, byte_fallback=byte_fallback))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    return T5TokenizerFast(tokenizer_object=tokenizer, extra_ids=0)
