@@ -121,16 +121,23 @@ def command(
 
 
 def _mixed(documents: dict[str, Path], judged: Qrels) -> Qrels:
-    """The judgements of every translation that there is."""
+    """The judgements of every translation that there is; tells how many queries have none."""
     from ce2de_os.evaluation import mixed_qrels
     from ce2de_os.records import read_documents
 
     wanted = {doc_id for one in judged.values() for doc_id in one}
     held = {
-        language: {document.doc_id for document in read_documents(file)} & wanted
+        language: {document.doc_id for document in read_documents(file) if document.doc_id in wanted}
         for language, file in documents.items()
     }
-    return mixed_qrels(held, judged)
+    mixed = mixed_qrels(held, judged)
+    if len(mixed) < len(judged):
+        click.echo(
+            f"note: {len(judged) - len(mixed):,} of {len(judged):,} judged queries have no relevant document "
+            f"in {', '.join(documents)}; they are left out",
+            err=True,
+        )
+    return mixed
 
 
 def _read(file: Path, judged: Qrels, passages: Path | None) -> Runs:

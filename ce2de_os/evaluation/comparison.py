@@ -192,17 +192,24 @@ def _figures(
     figures: Figures = {name: {} for name in runs}
     for metric in metrics:
         scores = {name: measure(qrels, run, metric) for name, run in runs.items()}
-        compared = [name for name in runs if name != baseline] if baseline is not None else []
-        better = _corrected({name: better_than(scores[name], scores[str(baseline)]) for name in compared})
-        equivalent = _corrected(
-            {name: tost(scores[name], scores[str(baseline)], margin) for name in compared}
-        )
+        better, equivalent = _tests(scores, baseline, margin)
         for name, one in scores.items():
-            interval = confidence_interval(one)
-            figures[name][metric] = Figure(
-                mean(one), *interval, better.get(name), equivalent.get(name), one
-            )  # fmt: skip
+            low, high = confidence_interval(one)
+            figures[name][metric] = Figure(mean(one), low, high, better.get(name), equivalent.get(name), one)
     return figures
+
+
+def _tests(
+    scores: Mapping[str, Scores], baseline: str | None, margin: float
+) -> tuple[dict[str, PValue], dict[str, PValue]]:
+    """The tests of "better" and of "equivalent" of all systems but the baseline."""
+    if baseline is None:
+        return {}, {}
+    others = {name: one for name, one in scores.items() if name != baseline}
+    return (
+        _corrected({name: better_than(one, scores[baseline]) for name, one in others.items()}),
+        _corrected({name: tost(one, scores[baseline], margin) for name, one in others.items()}),
+    )
 
 
 def _corrected(p_values: Mapping[str, float]) -> dict[str, PValue]:
@@ -225,11 +232,11 @@ def _languages(
     how: tuple[str | None, Sequence[str], float],
 ) -> Iterator[LanguageResult]:
     judged, relevant = qrels_by_language(qrels, language_of), relevant_shares(qrels, language_of)
-    parts: dict[str, dict[str, Runs]] = {}
+    parts: dict[str, Mapping[str, Runs]] = {}
     ranked: dict[str, dict[str, float]] = {}
     for name, run in runs.items():
         try:
-            parts[name] = dict(runs_by_language(run, language_of))
+            parts[name] = runs_by_language(run, language_of)
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
         ranked[name] = ranked_shares(run, language_of, TOP_K)

@@ -60,7 +60,7 @@ def mixed_collection(corpora: Mapping[str, Iterable[Document]], judged: Judged) 
         judged: queries, and judgements by the ids that the translations share.
 
     Raises:
-        DataError: no language has a relevant document, or one has a document twice.
+        DataError: no language has a relevant document.
     """
     texts = {
         language: {document.doc_id: document.whole for document in documents}

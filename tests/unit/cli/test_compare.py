@@ -165,6 +165,16 @@ def test_languages_are_taken_apart(languages):
     assert json.loads(listed.stdout) == found
 
 
+def test_queries_whose_documents_have_no_translation_are_left_out(languages):
+    (languages / "german.trec").write_text("".join(lines_of(q, f"de:{q[1:]}") for q in QUERIES))
+    options = ("--qrels", "qrels.tsv", "--run", "german=german.trec", "--documents", "de=de.jsonl")
+    result = invoke(*options, "--json")
+    assert json.loads(result.stdout)["queries"] == 4
+    assert "note: 4 of 8 judged queries have no relevant document in de; they are left out" in result.stderr
+    (languages / "qrels.tsv").write_text("q0\tother\t1\n")
+    assert refused(*options).startswith("no relevant document is in de, the first one judged is 'other'")
+
+
 def test_documents_of_no_known_language_are_refused(languages):
     options = ("--qrels", "qrels.tsv", "--run", "mixed=mixed.trec")
     expected = "more: document 'fr:1': its language is not known; expected 'de:' or 'it:' before its id"
