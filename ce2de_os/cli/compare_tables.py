@@ -12,13 +12,22 @@ from rich.text import Text
 
 from ce2de_os.evaluation.comparison import TOP_K, Figure, PValue, RunComparison, is_better, is_equivalent
 
+_LANGUAGES_LEGEND = (
+    "each language's documents in the rankings, judged by its relevant ones, tested by itself\n"
+    f"top {TOP_K}: the language's share of the first {TOP_K} documents where all languages are ranked\n"
+    "relevant: its share of the relevant documents; a system that shows more of it than that prefers it\n"
+    "both are means over queries"
+)
+
 
 def print_tables(found: RunComparison) -> None:
-    """Print to stdout: all systems, and each language alone if languages are known."""
+    """Print to stdout: all systems, and each language alone if languages are known; what they mean below."""
     console = Console()
     console.print(systems_table(found))
+    console.print(Text("\n".join(_legend(found)), style="dim"))
     if found.languages:
         console.print(languages_table(found))
+        console.print(Text(_LANGUAGES_LEGEND, style="dim"))
 
 
 def systems_table(found: RunComparison) -> Table:
@@ -27,7 +36,6 @@ def systems_table(found: RunComparison) -> Table:
     table.add_column("system")
     for metric in found.metrics:
         table.add_column(metric, justify="right", no_wrap=True)
-    table.caption = "\n".join(_legend(found))
     for name, figures in found.figures.items():
         title = Text(name)
         if name == found.baseline:
@@ -42,16 +50,11 @@ def languages_table(found: RunComparison) -> Table:
     table.add_column("system")
     for heading in (*found.metrics, f"top {TOP_K}"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.caption = (
-        "rankings without the other languages' documents, judged by this language's relevant ones\n"
-        f"top {TOP_K}: the language's share of the first {TOP_K} documents where all languages are ranked; a "
-        "system that prefers the language has more of it there than there is among the relevant\n"
-        "shares are means over queries"
-    )
     for one in found.languages:
         title = Text(one.language, style="bold")
-        title.append(f"\n{one.queries:,} queries\nrelevant {one.relevant_share:.1%}", style="not bold dim")
-        table.add_row(title)
+        title.append(f"\n{one.queries:,} queries", style="not bold dim")
+        relevant = Text(f"relevant\n{one.relevant_share:.1%}", style="dim")
+        table.add_row(title, *("" for _ in found.metrics), relevant)
         for name, share in one.ranked_shares.items():
             figures = one.figures.get(name)
             cells = [_cell(figures[metric]) if figures else Text("-") for metric in found.metrics]
@@ -82,12 +85,10 @@ def notes(found: RunComparison) -> Iterator[str]:
 def _legend(found: RunComparison) -> Iterator[str]:
     yield "below each mean its 95% bootstrap interval"
     if found.comparisons:
-        times = f", {found.comparisons} comparisons" if found.comparisons > 1 else ""
-        yield (
-            f"▲ p of a one-sided paired t-test: better than {found.baseline}\n"
-            f"≈ p of a paired TOST: within ±{found.margin:g} of {found.baseline}\n"
-            f"each with Bonferroni's correction{times}; beside the mean: p < 0.05"
-        )
+        times = f" ({found.comparisons} comparisons)" if found.comparisons > 1 else ""
+        yield f"▲ p of a one-sided paired t-test: better than {found.baseline}"
+        yield f"≈ p of a paired TOST: within ±{found.margin:g} of {found.baseline}"
+        yield f"each with Bonferroni's correction{times}; beside the mean: p < 0.05"
 
 
 def _cell(figure: Figure, tests: bool = False) -> Text:
@@ -113,6 +114,6 @@ def _depth(metric: str) -> int:
 
 def _table(title: str) -> Table:
     return Table(
-        title=Text(title, style="bold"), title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD,
+        title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD,
         pad_edge=False,
     )  # fmt: skip
