@@ -125,13 +125,25 @@ def read_queries(path: Path) -> Iterator[Query]:
 
 
 def read_qrels(path: Path) -> Iterator[Qrel]:
-    """Stream a ``qrels.tsv`` with its header line; raises `DataError` like `read_documents`."""
+    """Stream judgements: a ``qrels.tsv``, its header line or not, or TREC's four columns.
+
+    TREC's are ``query-id 0 doc-id relevance``; the second one means nothing.
+
+    Raises:
+        DataError: like `read_documents`.
+    """
     for number, line in enumerate(text_lines(path), start=1):
         if number == 1 and line.startswith("query-id"):
             continue
         columns = line.rstrip("\n").split("\t")
+        if len(columns) != 3 and len(line.split()) == 4:
+            query_id, _, *rest = line.split()
+            columns = [query_id, *rest]
         if len(columns) != 3 or not columns[2].lstrip("-").isdigit():
-            raise DataError(f"{path}:{number}: expected 'query-id<TAB>corpus-id<TAB>score'")
+            raise DataError(
+                f"{path}:{number}: expected 'query-id<TAB>corpus-id<TAB>score', or TREC's "
+                "'query-id 0 doc-id relevance'"
+            )
         yield Qrel(columns[0], columns[1], int(columns[2]))
 
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "reindex": ("ce2de_os.cli.reindex", "Embed an index's documents and move its alias."),
     "search": ("ce2de_os.cli.search", "Ask an index by BM25, vectors, or both."),
     "evaluate": ("ce2de_os.cli.evaluate", "Compare BM25, vectors and hybrids on judged queries; tune them."),
+    "compare": ("ce2de_os.cli.compare", "Compare rankings in files: which is better, which equivalent."),
     "metrics": ("ce2de_os.cli.metrics", "Show the progress of all jobs to Prometheus."),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from ce2de_os.config import Settings
 from ce2de_os.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
+    from ce2de_os.evaluation import Qrels, Runs
     from ce2de_os.search.comparison import Comparison
     from ce2de_os.search.question import Fusion
 
@@ -65,6 +67,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--latency-queries", type=click.IntRange(0), default=100, show_default=True,
     help="Queries timed one by one in every system; 0: none.",
 )  # fmt: skip
+@click.option(
+    "--save-runs", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Write each system's rankings to DIR as a TREC run, and their judgements, for 'ce2de compare'.",
+)  # fmt: skip
 @click.option("--plot", type=_FILE, help="Draw quality against latency to this file, as PNG and as SVG.")
 @json_option
 @connection_options
@@ -72,7 +78,7 @@ def command(
     settings: Settings, index: str, data: Path | None, queries: Path | None, qrels: Path | None,
     fusions: tuple[Fusion, ...], reranker: Path | None, rerank_depth: int, tune: bool, seed: int,
     top_k: int, candidates: int, fields: tuple[str, ...], vector_field: str | None, latency_queries: int,
-    plot: Path | None, as_json: bool,
+    save_runs: Path | None, plot: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare ways to search INDEX on queries whose relevant documents are known.
 
@@ -107,7 +113,10 @@ def command(
     encoder = OnnxEncoder(settings.artifact, threads=settings.threads)
     cross_encoder = OnnxReranker(reranker, threads=settings.threads) if reranker else None
     with connect(settings.opensearch) as client, _progress() as phase:
-        found = evaluate(client, index, encoder, judged, reranker=cross_encoder, settings=how, phase=phase)
+        found = evaluate(
+            client, index, encoder, judged, reranker=cross_encoder, settings=how, phase=phase,
+            keep=partial(_save, save_runs, judged.qrels) if save_runs else lambda name, runs: None,
+        )  # fmt: skip
     if draw:
         click.echo(f"written: {', '.join(map(str, draw(found)))}", err=True)
     if as_json:
@@ -127,6 +136,15 @@ def _files(data: Path | None, queries: Path | None, qrels: Path | None) -> tuple
     if data is not None or queries is None or qrels is None:
         raise click.UsageError("name the judged queries either by --data, or by --queries and --qrels")
     return queries, qrels
+
+
+def _save(folder: Path, qrels: Qrels, name: str, runs: Runs) -> None:
+    """Write one system's rankings, and the judgements of the queries that it was asked."""
+    from ce2de_os.evaluation import write_qrels, write_run
+
+    tag = "-".join(re.findall(r"\w+", name))
+    write_run(folder / f"{tag}.trec.gz", runs, tag)
+    write_qrels(folder / "qrels.tsv", {query_id: qrels[query_id] for query_id in runs})
 
 
 def _drawing(file: Path, latency_queries: int) -> Callable[[Comparison], list[Path]]:

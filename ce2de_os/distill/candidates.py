@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -19,8 +18,8 @@ from pathlib import Path
 from ce2de_os.distill.queries import QuerySet
 from ce2de_os.distill.score_file import Ranking, only_known, read_scores, write_in_parts
 from ce2de_os.errors import ConfigError, DataError
-from ce2de_os.evaluation import Runs
-from ce2de_os.records import Query, ScoredDoc, text_lines
+from ce2de_os.evaluation import Runs, read_run
+from ce2de_os.records import Query, ScoredDoc
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +121,8 @@ def imported(
     """
     wanted = {query.query_id for query in queries}
     is_scores = path.name.removesuffix(".gz").endswith(".jsonl")
-    found = [row for row in (read_scores(path) if is_scores else read_run(path)) if row[0] in wanted]
+    rankings = read_scores(path) if is_scores else read_run(path).items()
+    found = [(query_id, ranking) for query_id, ranking in rankings if query_id in wanted]
     if not found:
         raise DataError(f"{path}: holds none of the {len(wanted):,} queries; expected the same query ids")
     kept = dict(only_known(found, path, wanted, doc_ids, drop_unknown))
@@ -138,27 +138,6 @@ def imported(
         return {query.query_id: runs[query.query_id][:top_k] for query in batch if query.query_id in runs}
 
     return retrieve
-
-
-def read_run(path: Path) -> Iterator[Ranking]:
-    """Read a TREC run (``query-id Q0 doc-id rank score tag``), its queries in the order of the file.
-
-    Raises:
-        DataError: the file cannot be read, a line has other columns, or a document of a query comes twice.
-    """
-    runs: dict[str, dict[str, float]] = {}
-    for number, line in enumerate(text_lines(path), start=1):
-        columns = line.split()
-        if not columns:
-            continue
-        if len(columns) != 6 or not _is_finite(columns[4]):
-            raise DataError(f"{path}:{number}: expected 'query-id Q0 doc-id rank score tag'")
-        run = runs.setdefault(columns[0], {})
-        if columns[2] in run:
-            raise DataError(f"{path}:{number}: document '{columns[2]}' of query '{columns[0]}' comes twice")
-        run[columns[2]] = float(columns[4])
-    for query_id, run in runs.items():
-        yield query_id, [ScoredDoc(doc_id, score) for doc_id, score in run.items()]
 
 
 def _joined(query_id: str, runs: Sequence[Runs], first: str | None, depth: int) -> Ranking:
@@ -181,10 +160,3 @@ def _report(out: Path, asked: int) -> CandidateReport:
 
 def _size(runs: Runs) -> int:
     return sum(map(len, runs.values()))
-
-
-def _is_finite(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

@@ -27,7 +27,6 @@ from ce2de_os.distill.peers import (
     bm25_runs,
     kept_rows,
 )
-from ce2de_os.distill.writing import replacing
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation import (
     Collection,
@@ -43,6 +42,7 @@ from ce2de_os.evaluation import (
 )
 from ce2de_os.fusion import fuse_min_max
 from ce2de_os.records import ScoredDoc
+from ce2de_os.writing import replacing
 
 EVALUATION_FILE = "evaluation.json"
 METRICS = ("nDCG@10", "MRR@10", "Recall@100")

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from ce2de_os.arrays import l2_normalize
 from ce2de_os.distill.layers import POOLINGS, LayeredModel, embed_layers
-from ce2de_os.distill.writing import replacing
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import (
     Collection,
@@ -31,6 +30,7 @@ from ce2de_os.evaluation import (
     measure,
     paired_t_test,
 )
+from ce2de_os.writing import replacing
 
 METRICS = ("Hits@10", "MRR@10", "nDCG@10")
 CHOSEN_BY = "nDCG@10"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ce2de_os.distill.writing import replacing
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.records import Query, json_lines, text_lines
+from ce2de_os.writing import replacing
 
 MIN_CHARS = 2
 MAX_WORDS = 64

@@ -21,9 +21,9 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from ce2de_os.distill.writing import replacing
 from ce2de_os.errors import DataError
 from ce2de_os.records import ScoredDoc, text_lines
+from ce2de_os.writing import replacing
 
 Ranking = tuple[str, list[ScoredDoc]]
 """A query id and its documents with their scores, in any order."""

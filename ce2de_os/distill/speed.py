@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from ce2de_os.distill.peers import Peer
-from ce2de_os.distill.writing import replacing
 from ce2de_os.encoder import BATCH_TOKENS
 from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.writing import replacing
 
 SPEED_FILE = "speed.json"
 ROUNDS = 5

@@ -57,8 +57,8 @@ from ce2de_os.distill.processes import set_mixed_precision
 from ce2de_os.distill.teacher_config import TeacherConfig
 from ce2de_os.distill.teacher_groups import QueryGroups, collate
 from ce2de_os.distill.teacher_progress import ProgressKeeper, TeacherProgress, TeacherReport, last_checkpoint
-from ce2de_os.distill.writing import replacing
 from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.writing import replacing
 
 logger = logging.getLogger(__name__)
 

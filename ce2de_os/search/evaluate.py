@@ -42,6 +42,9 @@ _IDS = 1000  # ids in one look-up
 Phase = Callable[[str, int, int], None]
 """Receives the name of a step, how much of it is done, and how much there is."""
 
+Keep = Callable[[str, Runs], None]
+"""Receives a system's name and its rankings of every query."""
+
 
 def evaluate(
     client: OpenSearch,
@@ -52,6 +55,7 @@ def evaluate(
     reranker: Reranker | None = None,
     settings: Settings | None = None,
     phase: Phase = lambda name, done, total: None,
+    keep: Keep = lambda name, runs: None,
 ) -> Comparison:
     """Ask every judged query in every way, and compare.
 
@@ -63,6 +67,7 @@ def evaluate(
         reranker: scores the best hits again, in systems of its own.
         settings: how to compare; ``None``: the defaults.
         phase: receives the progress.
+        keep: receives each system's rankings, as soon as they are complete.
 
     Raises:
         ConfigError: a setting is outside its bounds.
@@ -91,9 +96,10 @@ def evaluate(
     compared = systems(
         settings.fusions, tuning.chosen if tuning else None, settings.rerank_depth if reranker else None
     )
-    answers = {
-        system.name: asker.ask(system.name, list(tested.queries), system.options) for system in compared
-    }
+    answers: dict[str, _Answers] = {}
+    for system in compared:
+        answers[system.name] = asker.ask(system.name, list(tested.queries), system.options)
+        keep(system.name, answers[system.name].runs)
     figures = figures_of(tested.qrels, {name: one.runs for name, one in answers.items()}, compared)
     single = _searcher(client, index, encoder, reranker, settings, 0)
     latencies = time_systems(single, compared, _sample(tested, settings), phase)

@@ -178,6 +178,24 @@ class TestCommand:
         assert answer["systems"][0]["figures"]["MRR@10"]["mean"] == 1
         assert answer["queries"] == 4
 
+    def test_saved_runs_give_the_same_figures(self, run, folder):
+        runs = folder / "runs"
+        options = ("--data", folder, "--tune", "--fusion", "min_max", "--latency-queries", 0, "--json")
+        measured = json.loads(run(*options, "--save-runs", runs).stdout)
+        names = {one["name"]: "-".join(one["name"].replace(",", "").split()) for one in measured["systems"]}
+        assert names["hybrid, tuned"] == "hybrid-tuned"
+        assert {path.name for path in runs.iterdir()} == {
+            "qrels.tsv", *(f"{tag}.trec.gz" for tag in names.values()),
+        }  # fmt: skip
+        given = [f"--run={name}={runs}/{tag}.trec.gz" for name, tag in names.items()]
+        compared = CliRunner().invoke(
+            cli, ["compare", f"--qrels={runs}/qrels.tsv", *given, "--metric=nDCG@10", "--json"]
+        )
+        found = json.loads(compared.stdout)
+        assert found["queries"] == 2  # of the test half
+        for one in measured["systems"]:
+            assert found["figures"][one["name"]]["nDCG@10"]["mean"] == one["figures"]["nDCG@10"]["mean"]
+
     def test_usage(self, run, folder):
         both = run("--data", folder, "--qrels", folder / "qrels" / "test.tsv")
         assert (both.exit_code, run().exit_code) == (2, 2)

@@ -25,6 +25,8 @@ def test_documents_queries_and_qrels(tmp_path: Path) -> None:
     qrels = tmp_path / "qrels.tsv"
     qrels.write_text("query-id\tcorpus-id\tscore\nq\t1\t2\nq\t2\t-1\n")
     assert list(read_qrels(qrels)) == [Qrel("q", "1", 2), Qrel("q", "2", -1)]
+    qrels.write_text("q 0 1 2\nq\t0\t2\t-1\n")
+    assert list(read_qrels(qrels)) == [Qrel("q", "1", 2), Qrel("q", "2", -1)]
 
 
 @pytest.mark.parametrize(

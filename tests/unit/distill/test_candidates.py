@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ce2de_os.arrays import l2_normalize
-from ce2de_os.distill.candidates import CandidateReport, find_candidates, imported, interleave, read_run
+from ce2de_os.distill.candidates import CandidateReport, find_candidates, imported, interleave
 from ce2de_os.distill.local_retrieve import bm25_retriever, dense_retriever
 from ce2de_os.distill.queries import QueryReport, QuerySet
 from ce2de_os.distill.score_file import read_scores, write_scores
@@ -134,7 +134,6 @@ def test_nothing_found_and_nothing_asked_are_refused(tmp_path):
 def test_a_trec_run_is_imported(tmp_path, caplog):
     path = tmp_path / "bm25.run"
     path.write_text("q1 Q0 b 2 1.5 x\nq1 Q0 a 1 3.5 x\n\nq9 Q0 zz 1 1 x\nq0 Q0 c 1 -1e3 x\n")
-    assert [query_id for query_id, _ in read_run(path)] == ["q1", "q9", "q0"]
     with caplog.at_level(logging.WARNING):
         retrieve = imported(path, query_set(3).queries, {"a", "b", "c"})
     assert "nothing for 1 of 3 queries; 0 candidates left out" in caplog.text
@@ -162,22 +161,6 @@ def test_unknown_documents_are_refused_or_dropped(tmp_path, caplog):
         imported(path, query_set(1).queries, {"x"}, drop_unknown=True)
     with pytest.raises(DataError, match="holds none of the 1 queries"):
         imported(path, [Query("other", "")], {"d1"})
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("q0 Q0 a 1 1.5\n", r"r\.run:1: expected 'query-id Q0"),
-        ("q0 Q0 a 1 1 x\nq0 Q0 b 2 nan x\n", r"r\.run:2: expected 'query-id Q0"),
-        ("q0 Q0 a 1 high x\n", r"r\.run:1: expected 'query-id Q0"),
-        ("q0 Q0 a 1 2 x\nq0 Q0 a 2 1 x\n", r"r\.run:2: document 'a' of query 'q0' comes twice"),
-    ],
-)
-def test_broken_runs_name_the_line(tmp_path, content, message):
-    path = tmp_path / "r.run"
-    path.write_text(content)
-    with pytest.raises(DataError, match=message):
-        list(read_run(path))
 
 
 def test_bm25_finds_documents_by_their_words():

@@ -1,0 +1,60 @@
+"""Evaluation: how well rankings find what people judged relevant, and how sure that is.
+
+``collection`` reads what was judged, ``exact`` ranks it, ``trec`` reads and writes rankings as files.
+``metrics`` measures rankings, query by query; ``significance`` has intervals and tests. ``passages`` turns
+rankings of passages into rankings of documents, ``languages`` takes rankings over several languages apart.
+``comparison`` puts it together for several systems, and ``comparison_plot`` draws that.
+"""
+
+from ce2de_os.evaluation.collection import (
+    Collection,
+    Judged,
+    judged_files,
+    load_collection,
+    load_judged,
+    load_qrels,
+)
+from ce2de_os.evaluation.exact import exact_search
+from ce2de_os.evaluation.languages import mixed_collection, mixed_qrels
+from ce2de_os.evaluation.metrics import METRICS, Qrels, Runs, Scores, measure
+from ce2de_os.evaluation.passages import max_p
+from ce2de_os.evaluation.significance import (
+    better_than,
+    bonferroni,
+    confidence_interval,
+    holm,
+    mean,
+    paired_t_test,
+    ratio_interval,
+    tost,
+)
+from ce2de_os.evaluation.trec import read_run, write_qrels, write_run
+
+__all__ = [
+    "METRICS",
+    "Collection",
+    "Judged",
+    "Qrels",
+    "Runs",
+    "Scores",
+    "better_than",
+    "bonferroni",
+    "confidence_interval",
+    "exact_search",
+    "holm",
+    "judged_files",
+    "load_collection",
+    "load_judged",
+    "load_qrels",
+    "max_p",
+    "mean",
+    "measure",
+    "mixed_collection",
+    "mixed_qrels",
+    "paired_t_test",
+    "ratio_interval",
+    "read_run",
+    "tost",
+    "write_qrels",
+    "write_run",
+]
