@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ce2de_os.cli.distill_sources import Sources
+from ce2de_os.cli.distill_translations import Translated
 from ce2de_os.cli.options import Command, connection_options, json_option
 from ce2de_os.distill.config import (
     DEFAULT_TEACHER,
@@ -19,6 +20,7 @@ from ce2de_os.distill.config import (
     DistillConfig,
     parse_losses,
 )
+from ce2de_os.distill.languages import MIXINGS
 from ce2de_os.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -79,7 +81,24 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 @_option("--index", "Documents: an index or an alias of your cluster.")
 @_option("--text-fields", "With --index: the documents' fields, separated by commas.", default="title,text")
 @_option("--corpus", "Documents instead: a corpus.jsonl (_id, title, text).", type=PATH)
+@_option("--language", "Language of these queries and documents, a code.", default="en")
+@_option("--translations", "Translated documents, LANGUAGE=FILE: a corpus.jsonl with the same ids; repeat it "
+         "for more languages.", multiple=True)  # fmt: skip
+@_option("--translated-queries", "Translated queries, LANGUAGE=FILE, with the same ids.", multiple=True)
+@_option("--parallel", "More parallel text, LANGUAGE=FILE: lines original<TAB>translation.", multiple=True)
+@_option("--selector-languages", "What the search for candidates reads, QUERIES-DOCUMENTS.  [default: the "
+         "originals]")  # fmt: skip
+@_option("--selector-index", "An index that holds the documents of the selector's language.")
+@_option("--teacher-languages", "What the cross-encoder reads, QUERIES-DOCUMENTS.  [default: the originals]")
+@_option("--student-languages", "What the student reads: en-it, or en-it,de,en for documents in several.  "
+         "[default: original queries, all translations]")  # fmt: skip
+@_option("--mixing", "How a batch mixes languages: each passage in a random one, each query's set, or a "
+         "query once in each.", type=click.Choice(MIXINGS), default=DEFAULTS.mixing)  # fmt: skip
+@_option("--missing-translations", "What to do where a translation or its original is missing.",
+         type=click.Choice(["refuse", "skip"]), default="refuse")  # fmt: skip
 @_option("--depth", "Candidates of a query.", type=int, default=50)
+@_option("--ways", "Candidates compared at a time, drawn anew from all of a query's.", type=int,
+         default=DEFAULTS.candidates)  # fmt: skip
 @_option("--dense-candidates", "Find candidates by the model in --artifact too, not by BM25 alone.",
          is_flag=True)  # fmt: skip
 @_option("--candidates", "Candidates found elsewhere: a TREC run or a score file.", type=PATH)
@@ -92,7 +111,7 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 @json_option
 def command(
     texts: tuple[Path, ...], more_texts: tuple[Path, ...], out: Path, until: str, layers: str,
-    losses: str | None, cross_encoder: tuple[str, ...], cache: Path | None, dev: Path | None,
+    losses: str | None, cross_encoder: tuple[str, ...], cache: Path | None, dev: Path | None, ways: int,
     evaluate: tuple[Path, ...], as_json: bool, settings: Settings, **options: Any,  # noqa: ANN401 - the settings of Sources and DistillConfig
 ) -> None:  # fmt: skip
     """Train a small student, export it, compare it, and report on it.
@@ -105,6 +124,7 @@ def command(
     Texts only:        ce2de distill --texts runs/texts/*.txt.gz --out runs/student
     Your cluster:      ce2de distill --index articles --text-fields title,body --query-field title \\
                          --cross-encoder ID_OR_FOLDER --out runs/mine
+    Other languages:   ce2de distill … --translations it=corpus.it.jsonl --translations de=corpus.de.jsonl
     The paper's DE-2:  ce2de distill … --init ce --layers 0,new --readout last --losses contrastive,kl
     One step:          ce2de distill … --until scores
     Several GPUs:      accelerate launch --num_processes 2 -m ce2de_os distill …
@@ -112,10 +132,11 @@ def command(
     The steps: queries, candidates (BM25, hard negatives), scores (cross-encoder), student (training), export
     (int8 model in OUT/model), evaluate (on --evaluate), report (OUT/report.html and report.md).
     """
-    names = {field.name for field in fields(Sources)} & options.keys()
-    sources = Sources(settings, cross_encoder, **{name: options.pop(name) for name in names})
+    translated = Translated(**_taken(options, Translated))
+    sources = Sources(settings, cross_encoder, translated, **_taken(options, Sources))
     config = DistillConfig(
-        layers=_layers(layers), cross_encoder=next(iter(cross_encoder), None),
+        layers=_layers(layers), cross_encoder=next(iter(cross_encoder), None), candidates=ways,
+        languages=translated.languages,
         losses=parse_losses(losses or ("l2=1,kl=0.2" if sources.given else "l2")), **options,
     )  # fmt: skip
     try:
@@ -133,6 +154,11 @@ def command(
         click.echo(json.dumps(facts))
     else:
         _print(facts)
+
+
+def _taken(options: dict[str, Any], owner: type) -> dict[str, Any]:
+    """The options that are fields of ``owner``, no longer among ``options``."""
+    return {field.name: options.pop(field.name) for field in fields(owner) if field.name in options}
 
 
 def _print(facts: dict[str, Any]) -> None:

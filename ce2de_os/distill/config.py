@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from ce2de_os.distill.languages import MIXINGS, Languages, Mixing
 from ce2de_os.errors import ConfigError
 
 Init = Literal["de", "ce", "random"]
@@ -62,6 +63,8 @@ class DistillConfig:
         batch_texts: most texts in one batch.
         batch_queries: queries in one batch of the ranking losses.
         candidates: documents a query is compared with at a time, drawn anew from all of its candidates.
+        languages: in which language selector, cross-encoder and student read queries and documents.
+        mixing: how a batch mixes the languages of the student's documents, see `ce2de_os.distill.mixing`.
         accumulate: batches in one step of the optimiser.
         lr: peak learning rate of the body; the head learns at twice that rate.
         warmup: share of the run in which the rate rises from 0.
@@ -88,6 +91,8 @@ class DistillConfig:
     batch_texts: int = 64
     batch_queries: int = 8
     candidates: int = 6
+    languages: Languages = field(default_factory=Languages)
+    mixing: Mixing = "entries"
     accumulate: int = 1
     lr: float = 3e-4
     warmup: float = 0.03
@@ -108,6 +113,8 @@ class DistillConfig:
             raise ConfigError(f"tokens: got {self.tokens}, expected a number above 0")
         if self.candidates < 2:
             raise ConfigError(f"candidates: got {self.candidates}, expected at least 2")
+        if self.mixing not in MIXINGS:
+            raise ConfigError(f"mixing: got '{self.mixing}', expected one of {', '.join(MIXINGS)}")
         if not self.layers:
             raise ConfigError("layers: got none, expected at least one such as 0,5")
         if not 0 <= self.pooled < len(self.layers):
@@ -125,7 +132,8 @@ class DistillConfig:
     def plain(self) -> dict[str, Any]:
         """The settings as lists, dicts and numbers, as JSON and checkpoints hold them."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return values | {"layers": list(self.layers), "losses": dict(self.losses)}
+        plain = {"layers": list(self.layers), "losses": dict(self.losses)}
+        return values | plain | {"languages": self.languages.plain()}
 
     @property
     def reads_texts(self) -> bool:
@@ -136,6 +144,11 @@ class DistillConfig:
     def shares_space(self) -> bool:
         """Whether the student's embeddings are drawn to the teacher's own and can be compared with them."""
         return "l2" in self.losses or "cosine" in self.losses
+
+    @property
+    def needs_positive(self) -> bool:
+        """Whether a loss compares a query's positive with others, rather than all with each other."""
+        return "contrastive" in self.losses or "margin-mse" in self.losses
 
     @property
     def ranks(self) -> bool:

@@ -7,7 +7,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +38,7 @@ from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
 from ce2de_os.distill.teacher import Teacher, load_teacher
 from ce2de_os.distill.texts import Passage
 from ce2de_os.distill.trainer import FREE_SETTINGS, Measure, Progress, Report, train
+from ce2de_os.distill.translations import Coverage
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation import Collection
 from ce2de_os.student import StudentModel
@@ -56,6 +57,8 @@ def distill(
     *,
     cache: Path | None = None,
     examples: Examples | None = None,
+    parallel: Sequence[Passage] = (),
+    coverage: Sequence[Coverage] = (),
     dev: Collection | None = None,
     command: str = "",
     phase: Phase,
@@ -72,6 +75,8 @@ def distill(
         cache: folder for the teacher's embeddings, which several students can share; ``None`` means
             ``out/teacher``.
         examples: queries with scored candidates, for the ranking losses; ``None`` where none is asked for.
+        parallel: translations whose originals the teacher reads, for the text losses.
+        coverage: how translations fit their originals, for the record.
         dev: judged collection whose nDCG@10 picks the best checkpoint; ``None`` means that the share of
             nearest neighbours in common with the teacher does, on texts held out.
         command: the command line that made it, for the record.
@@ -83,7 +88,7 @@ def distill(
             nothing to learn from.
         ConfigError: teacher, cross-encoder or layers do not exist.
     """
-    _check(texts, config, out, examples)
+    _check([*texts, *parallel], config, out, examples)
     started = time.monotonic()
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -92,7 +97,7 @@ def distill(
     precision = resolve(config.precision, source.teacher.device.type)
     student = _student(source, config)
     with main_first():
-        passages = read_passages(texts, config, phase) if config.reads_texts else []
+        passages = _passages(texts, parallel, source, config, phase) if config.reads_texts else []
         data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
     if examples is not None:
         data = replace(data, ranking=tokenized(examples, source.fast, config))
@@ -108,10 +113,12 @@ def distill(
         f"nDCG@10 on {dev.name}" if dev else "nearest neighbours in common with the teacher"
     )
     recipe["command"] = command
+    recipe["translations"] = [asdict(one) for one in coverage]
+    recipe["queries_left_out"] = len(examples.scores) - recipe["queries"] if examples is not None else 0
     recipe["space"] = source.teacher.space if config.shares_space else None
     sample = [passage.text for passage in passages[data.trained :]]
     if examples is not None:
-        sample += list(examples.documents.values())
+        sample += [text for texts in examples.documents.values() for text in texts.values()]
     if is_main():
         write_student(out, student.cpu(), source.tokenizer, config.max_length, sample[:SAMPLE_TEXTS], recipe)
         (out / CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -147,7 +154,7 @@ class _Source(NamedTuple):
     teacher: Teacher
 
 
-def _check(texts: Sequence[Path], config: DistillConfig, out: Path, examples: Examples | None) -> None:
+def _check(texts: Sequence[object], config: DistillConfig, out: Path, examples: Examples | None) -> None:
     losses = ", ".join(config.losses)
     if (out / RECIPE_FILE).exists():
         raise DataError(
@@ -182,6 +189,12 @@ def _student(source: _Source, config: DistillConfig) -> StudentModel:
     )  # fmt: skip
 
 
+def _passages(
+    texts: Sequence[Path], parallel: Sequence[Passage], source: _Source, config: DistillConfig, phase: Phase
+) -> list[Passage]:
+    return read_passages(texts, parallel, (source.fast, source.teacher.tokenizer), config, phase)
+
+
 def _training_set(
     passages: Sequence[Passage],
     source: _Source,
@@ -190,9 +203,9 @@ def _training_set(
     precision: str,
     phase: Phase,
 ) -> TrainingSet:
-    texts = [passage.text for passage in passages]
-    ids = token_ids(source.fast, texts, config.max_length)
-    targets = teacher_targets(source.teacher, texts, config, cache, precision, phase)
+    originals = [passage.original or passage.text for passage in passages]
+    ids = token_ids(source.fast, [passage.text for passage in passages], config.max_length)
+    targets = teacher_targets(source.teacher, originals, config, cache, precision, phase)
     return TrainingSet(ids, targets, min(HELD_OUT, int(HELD_OUT_SHARE * len(ids))))
 
 
