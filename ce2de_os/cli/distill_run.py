@@ -58,7 +58,13 @@ class Run:
         self.progress, self.last = progress, last
         self.facts: dict[str, Any] = {"run": str(out)}
 
-    def go(self, texts: Sequence[Path], dev: Path | None, collections: Sequence[Path]) -> dict[str, Any]:
+    def go(
+        self,
+        texts: Sequence[Path],
+        dev: Path | None,
+        collections: Sequence[Path],
+        new_languages: Sequence[Path] = (),
+    ) -> dict[str, Any]:
         """Do the steps; returns what there is to tell."""
         loaded = [load_collection(folder) for folder in collections]
         if not is_finished(self.out, self.config):
@@ -66,7 +72,7 @@ class Run:
                 found = self._examples() if self.sources.given else None
             if self.last < STUDENT:
                 return self.facts
-            self._train(texts, load_collection(dev) if dev else None, found)
+            self._train(texts, load_collection(dev) if dev else None, found, new_languages)
         self.facts["student"] = str(self.out)
         if not is_main():
             return self.facts
@@ -96,12 +102,19 @@ class Run:
             scores = examples.prepare_scores(collected, queries, candidates, teachers, self.out, phase)
         return examples.read_examples(collected, queries, scores) if self.last >= STUDENT else None
 
-    def _train(self, texts: Sequence[Path], dev: Collection | None, found: Examples | None) -> None:
+    def _train(
+        self,
+        texts: Sequence[Path],
+        dev: Collection | None,
+        found: Examples | None,
+        new_languages: Sequence[Path],
+    ) -> None:
         if self.config.reads_texts and not texts:
             with main_first():
                 texts = self.sources.texts(self.out, self.progress.phase)
         self.facts["recipe"] = distill(
-            texts, self.config, self.out, cache=self.cache, examples=found, dev=dev,
+            texts, self.config, self.out, cache=self.cache, examples=found, new_languages=new_languages,
+            dev=dev,
             command=shlex.join(["ce2de", *sys.argv[1:]]), phase=self.progress.phase,
             report=self.progress.training,
         )  # fmt: skip

@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from transformers import BertModel
 
 from ce2de_os.distill.batches import TrainingSet
 from ce2de_os.distill.bodies import as_bert
-from ce2de_os.distill.config import DistillConfig
+from ce2de_os.distill.config import SHAPE, DistillConfig
 from ce2de_os.distill.cross_encoder import load_cross_encoder
 from ce2de_os.distill.dev import collection_ndcg, held_out_overlap
 from ce2de_os.distill.folder import RECIPE_FILE, write_student
@@ -32,13 +31,14 @@ from ce2de_os.distill.materials import (
     token_ids,
     tokenized,
 )
-from ce2de_os.distill.models import bare_tokenizer, load_tokenizer
+from ce2de_os.distill.models import bare_tokenizer, load_tokenizer, wrapped_tokenizer
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
 from ce2de_os.distill.teacher import Teacher, load_teacher
-from ce2de_os.distill.texts import Passage
+from ce2de_os.distill.texts import Passage, read_lines, source_name
 from ce2de_os.distill.trainer import FREE_SETTINGS, Measure, Progress, Report, train
-from ce2de_os.errors import DataError
+from ce2de_os.distill.vocabulary import change_vocabulary
+from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Collection
 from ce2de_os.student import StudentModel
 
@@ -56,6 +56,7 @@ def distill(
     *,
     cache: Path | None = None,
     examples: Examples | None = None,
+    new_languages: Sequence[Path] = (),
     dev: Collection | None = None,
     command: str = "",
     phase: Phase,
@@ -72,6 +73,8 @@ def distill(
         cache: folder for the teacher's embeddings, which several students can share; ``None`` means
             ``out/teacher``.
         examples: queries with scored candidates, for the ranking losses; ``None`` where none is asked for.
+        new_languages: files, of ``texts`` or not, in the languages that the vocabulary is extended for, see
+            `change_vocabulary`.
         dev: judged collection whose nDCG@10 picks the best checkpoint; ``None`` means that the share of
             nearest neighbours in common with the teacher does, on texts held out.
         command: the command line that made it, for the record.
@@ -90,14 +93,15 @@ def distill(
     torch.manual_seed(config.seed)
     source = _source(config)
     precision = resolve(config.precision, source.teacher.device.type)
-    student = _student(source, config)
+    student = source.student
     with main_first():
         passages = read_passages(texts, config, phase) if config.reads_texts else []
+        source, vocabulary = _with_vocabulary(source, config, passages, examples, new_languages)
         data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
     if examples is not None:
         data = replace(data, ranking=tokenized(examples, source.fast, config))
     out.mkdir(parents=True, exist_ok=True)
-    if not (out / CHECKPOINT_FILE).exists() and config.reads_texts:
+    if not (out / CHECKPOINT_FILE).exists() and config.reads_texts and config.start is None:
         head = data.targets[: min(HEAD_TEXTS, data.trained)].astype(np.float32)
         solve_head(student, data.ids[: len(head)], head, precision)
     prepared_s = time.monotonic() - started
@@ -107,6 +111,9 @@ def distill(
     recipe["dev_metric"] = (
         f"nDCG@10 on {dev.name}" if dev else "nearest neighbours in common with the teacher"
     )
+    recipe |= _shape(config)
+    if vocabulary:
+        recipe["vocabulary"] = vocabulary
     recipe["command"] = command
     recipe["space"] = source.teacher.space if config.shares_space else None
     sample = [passage.text for passage in passages[data.trained :]]
@@ -139,9 +146,9 @@ def is_finished(out: Path, config: DistillConfig) -> bool:
 
 
 class _Source(NamedTuple):
-    """Where the student's layers and its tokenizer (wrapped and bare) come from, and its teacher."""
+    """The student before its first step, its tokenizer (wrapped and bare), and its teacher."""
 
-    body: BertModel
+    student: StudentModel
     tokenizer: Any
     fast: Tokenizer
     teacher: Teacher
@@ -165,21 +172,53 @@ def _check(texts: Sequence[Path], config: DistillConfig, out: Path, examples: Ex
 
 def _source(config: DistillConfig) -> _Source:
     teacher = load_teacher(config.teacher)
+    if config.start is not None:
+        student, tokenizer = _started(Path(config.start), config, teacher)
+        return _Source(student, tokenizer, bare_tokenizer(tokenizer), teacher)
     if config.init == "ce" and config.cross_encoder:
         crossed = load_cross_encoder(config.cross_encoder)
         body, tokenizer = as_bert(crossed.body, crossed.name), crossed.tokenizer
     else:
         body = as_bert(teacher.model, teacher.name)
         tokenizer = load_tokenizer(teacher.name, teacher.model.config.vocab_size)
-    return _Source(body, tokenizer, bare_tokenizer(tokenizer), teacher)
-
-
-def _student(source: _Source, config: DistillConfig) -> StudentModel:
     layers = [None if config.init == "random" else layer for layer in config.layers]
-    return cut_student(
-        source.body, layers, dim=source.teacher.dim, readout=config.readout, pooled=config.pooled,
+    student = cut_student(
+        body, layers, dim=teacher.dim, readout=config.readout, pooled=config.pooled,
         copy_embeddings=config.init != "random",
     )  # fmt: skip
+    return _Source(student, tokenizer, bare_tokenizer(tokenizer), teacher)
+
+
+def _started(folder: Path, config: DistillConfig, teacher: Teacher) -> tuple[StudentModel, Any]:
+    student = StudentModel.load(folder)
+    if config.shares_space and student.dim != teacher.dim:
+        raise ConfigError(
+            f"{folder}: its embeddings have {student.dim} numbers, those of the teacher '{teacher.name}' "
+            f"{teacher.dim}; start from a student of the same length, or leave out l2 and cosine"
+        )
+    return student, load_tokenizer(str(folder), student.body.config.vocab_size)
+
+
+def _with_vocabulary(
+    source: _Source,
+    config: DistillConfig,
+    passages: Sequence[Passage],
+    examples: Examples | None,
+    new_languages: Sequence[Path],
+) -> tuple[_Source, dict[str, Any]]:
+    """The source with its vocabulary extended and trimmed as ``config`` says, and what was done."""
+    if config.extend_vocabulary is None and config.trim_vocabulary is None:
+        return source, {}
+    new = {source_name(path) for path in new_languages}
+    texts = [passage.text for passage in passages if passage.source not in new]
+    if examples is not None:
+        texts += [*examples.queries.values(), *examples.documents.values()]
+    fast, facts = change_vocabulary(
+        source.student, source.fast, texts, extend_by=config.extend_vocabulary,
+        new_texts=[line for path in new_languages for line in read_lines(path)],
+        trim_below=config.trim_vocabulary,
+    )  # fmt: skip
+    return source._replace(tokenizer=wrapped_tokenizer(fast, source.tokenizer), fast=fast), facts
 
 
 def _training_set(
@@ -205,6 +244,14 @@ def _dev_metric(
         token_ids(source.fast, texts, config.max_length) for texts in (dev.documents, dev.queries)
     )
     return collection_ndcg(dev, documents, queries, precision)
+
+
+def _shape(config: DistillConfig) -> dict[str, Any]:
+    """How the student was cut that this one goes on from; empty if it is cut in this run."""
+    if config.start is None:
+        return {}
+    recipe = json.loads((Path(config.start) / RECIPE_FILE).read_text(encoding="utf-8"))
+    return {name: recipe[name] for name in SHAPE}
 
 
 def _recipe(

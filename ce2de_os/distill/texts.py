@@ -88,7 +88,7 @@ def sample_passages(paths: Sequence[Path], max_words: int, seed: int) -> list[Pa
         DataError: a file cannot be read, or no file holds any usable text.
     """
     rng = random.Random(seed)  # noqa: S311 - sampling, not secrets
-    pools = {_source_name(path): _shuffled(path, rng) for path in paths}
+    pools = {source_name(path): _shuffled(path, rng) for path in paths}
     sizes = {name: sum(_words(text) for text in pool) for name, pool in pools.items()}
     if not any(sizes.values()):
         raise DataError(f"{', '.join(map(str, paths))}: no usable text; expected prose, one paragraph a line")
@@ -136,7 +136,8 @@ def _words(text: str) -> int:
     return text.count(" ") + 1
 
 
-def _source_name(path: Path) -> str:
+def source_name(path: Path) -> str:
+    """What passages of the file call their source."""
     return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
 
 
