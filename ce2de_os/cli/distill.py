@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ce2de_os.cli.distill_sources import Sources
 from ce2de_os.cli.distill_translations import Translated
@@ -16,6 +17,7 @@ from ce2de_os.cli.options import Command, connection_options, json_option
 from ce2de_os.distill.config import (
     DEFAULT_TEACHER,
     RANKING_LOSSES,
+    SHAPE,
     TEXT_LOSSES,
     DistillConfig,
     parse_losses,
@@ -53,6 +55,14 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
          "nobody's.", type=click.Choice(["de", "ce", "random"]), default=DEFAULTS.init)  # fmt: skip
 @_option("--layers", "Layers to copy, counted from 0; 'new' in their place is a random one (DE-2 CE: 0,new).",
          default="0,5")  # fmt: skip
+@_option("--start", "Go on from this finished student, with its layers, readout, head and tokenizer.",
+         type=FOLDER)  # fmt: skip
+@_option("--extend-vocabulary", "Add so many word pieces for other languages to the student's (WordPiece).",
+         type=int)  # fmt: skip
+@_option("--new-language", "Texts to learn those pieces from (default: all); no piece then cuts frequent "
+         "words of the other texts anew.", type=PATH, multiple=True)  # fmt: skip
+@_option("--trim-vocabulary", "Keep only those of the student's pieces that the texts use so many times.",
+         type=int)  # fmt: skip
 @_option("--pooled", "Run so many of the last layers once a text instead of once a token.", type=int,
          default=DEFAULTS.pooled)  # fmt: skip
 @_option("--readout", "Depths that the head reads.", type=click.Choice(["all", "last"]),
@@ -67,6 +77,8 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
          default=DEFAULTS.unique_tokens)  # fmt: skip
 @_option("--lr", "Peak learning rate.", type=float, default=DEFAULTS.lr)
 @_option("--accumulate", "Batches in one step of the optimiser.", type=int, default=DEFAULTS.accumulate)
+@_option("--batch-queries", "Queries of the ranking losses in one step, each with --ways documents.", type=int,
+         default=DEFAULTS.batch_queries)  # fmt: skip
 @_option("--seed", "Decides which passages are taken, their order, and random weights.", type=int,
          default=DEFAULTS.seed)  # fmt: skip
 @click.option("--threads", type=int, default=0, help="Cores to use.  [default: all]")
@@ -112,7 +124,8 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 def command(
     texts: tuple[Path, ...], more_texts: tuple[Path, ...], out: Path, until: str, layers: str,
     losses: str | None, cross_encoder: tuple[str, ...], cache: Path | None, dev: Path | None, ways: int,
-    evaluate: tuple[Path, ...], as_json: bool, settings: Settings, **options: Any,  # noqa: ANN401 - the settings of Sources and DistillConfig
+    evaluate: tuple[Path, ...], start: Path | None, new_language: tuple[Path, ...], as_json: bool,
+    settings: Settings, **options: Any,  # noqa: ANN401 - the settings of Sources and DistillConfig
 ) -> None:  # fmt: skip
     """Train a small student, export it, compare it, and report on it.
 
@@ -127,6 +140,7 @@ def command(
     Other languages:   ce2de distill … --translations it=corpus.it.jsonl --translations de=corpus.de.jsonl
     The paper's DE-2:  ce2de distill … --init ce --layers 0,new --readout last --losses contrastive,kl
     One step:          ce2de distill … --until scores
+    More languages:    ce2de distill … --start runs/mine --extend-vocabulary 8000 --new-language texts/it.txt
     Several GPUs:      accelerate launch --num_processes 2 -m ce2de_os distill …
 
     The steps: queries, candidates (BM25, hard negatives), scores (cross-encoder), student (training), export
@@ -134,9 +148,10 @@ def command(
     """
     translated = Translated(**_taken(options, Translated))
     sources = Sources(settings, cross_encoder, translated, **_taken(options, Sources))
+    _refuse_shape(start)
     config = DistillConfig(
         layers=_layers(layers), cross_encoder=next(iter(cross_encoder), None), candidates=ways,
-        languages=translated.languages,
+        languages=translated.languages, start=str(start) if start else None,
         losses=parse_losses(losses or ("l2=1,kl=0.2" if sources.given else "l2")), **options,
     )  # fmt: skip
     try:
@@ -147,7 +162,7 @@ def command(
         raise MissingExtraError.for_extra("distill,export", error.name) from error
     with ConsoleProgress(quiet=not is_main()) as progress:
         run = Run(config, sources, out, cache or out / "teacher", progress, last=STEPS.index(until))
-        facts = run.go([*texts, *more_texts], dev, evaluate)
+        facts = run.go([*texts, *more_texts], dev, evaluate, new_language)
     if not is_main():
         return
     if as_json:
@@ -159,6 +174,17 @@ def command(
 def _taken(options: dict[str, Any], owner: type) -> dict[str, Any]:
     """The options that are fields of ``owner``, no longer among ``options``."""
     return {field.name: options.pop(field.name) for field in fields(owner) if field.name in options}
+
+
+def _refuse_shape(start: Path | None) -> None:
+    """Even a default that was typed out contradicts --start: the student there may be another."""
+    source = click.get_current_context().get_parameter_source
+    given = [name for name in SHAPE if start and source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        raise ConfigError(
+            f"--{given[0]}: got it beside --start, expected one of them: the student there keeps its "
+            "layers and readout"
+        )
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -61,7 +61,13 @@ class Run:
         self.coverage: list[Coverage] = []
         self.facts: dict[str, Any] = {"run": str(out)}
 
-    def go(self, texts: Sequence[Path], dev: Path | None, collections: Sequence[Path]) -> dict[str, Any]:
+    def go(
+        self,
+        texts: Sequence[Path],
+        dev: Path | None,
+        collections: Sequence[Path],
+        new_languages: Sequence[Path] = (),
+    ) -> dict[str, Any]:
         """Do the steps; returns what there is to tell."""
         loaded = [load_collection(folder) for folder in collections]
         if not is_finished(self.out, self.config):
@@ -71,7 +77,7 @@ class Run:
             self.facts["translations"] = [asdict(one) for one in self.coverage]
             if self.last < STUDENT:
                 return self.facts
-            self._train(texts, load_collection(dev) if dev else None, found)
+            self._train(texts, load_collection(dev) if dev else None, found, new_languages)
         self.facts["student"] = str(self.out)
         if not is_main():
             return self.facts
@@ -102,13 +108,19 @@ class Run:
             scores = examples.prepare_scores(collected, queries, candidates, teachers, self.out, phase)
         return examples.read_examples(collected, queries, scores) if self.last >= STUDENT else None
 
-    def _train(self, texts: Sequence[Path], dev: Collection | None, found: Examples | None) -> None:
+    def _train(
+        self,
+        texts: Sequence[Path],
+        dev: Collection | None,
+        found: Examples | None,
+        new_languages: Sequence[Path],
+    ) -> None:
         if self.config.reads_texts and not texts:
             with main_first():
                 texts = self.sources.texts(self.out, self.progress.phase)
         self.facts["recipe"] = distill(
             texts, self.config, self.out, cache=self.cache, examples=found, dev=dev, coverage=self.coverage,
-            parallel=self.sources.parallel() if self.config.reads_texts else (),
+            parallel=self.sources.parallel() if self.config.reads_texts else (), new_languages=new_languages,
             command=shlex.join(["ce2de", *sys.argv[1:]]), phase=self.progress.phase,
             report=self.progress.training,
         )  # fmt: skip
