@@ -77,7 +77,7 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
          default=DEFAULTS.unique_tokens)  # fmt: skip
 @_option("--lr", "Peak learning rate.", type=float, default=DEFAULTS.lr)
 @_option("--accumulate", "Batches in one step of the optimiser.", type=int, default=DEFAULTS.accumulate)
-@_option("--batch-queries", "Queries of the ranking losses in one step, each with --ways documents.", type=int,
+@_option("--batch-queries", "Queries of the ranking losses in one step.", type=int,
          default=DEFAULTS.batch_queries)  # fmt: skip
 @_option("--seed", "Decides which passages are taken, their order, and random weights.", type=int,
          default=DEFAULTS.seed)  # fmt: skip
