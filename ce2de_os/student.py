@@ -102,7 +102,9 @@ class StudentModel(torch.nn.Module):
         """
         try:
             settings = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
-            body = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
+            # Training goes on from here too, and the eager attention's backward pass is the fast one on CPUs.
+            config = BertConfig.from_pretrained(folder, attn_implementation="eager")
+            body = BertModel(config, add_pooling_layer=False)
             body.load_state_dict(load_file(folder / WEIGHTS_FILE))
             student = cls(body, settings["dim"], settings["readout"], pooled=int(settings["pooled"]))
             head = load_file(folder / HEAD_FOLDER / WEIGHTS_FILE)

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ce2de_os.cli.distill_sources import Sources
+from ce2de_os.cli.distill_translations import Translated
 from ce2de_os.cli.options import Command, connection_options, json_option
 from ce2de_os.distill.config import (
     DEFAULT_TEACHER,
     RANKING_LOSSES,
+    SHAPE,
     TEXT_LOSSES,
     DistillConfig,
     parse_losses,
 )
+from ce2de_os.distill.languages import MIXINGS
 from ce2de_os.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -54,6 +58,14 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
          "nobody's.", type=click.Choice(["de", "ce", "random"]), default=DEFAULTS.init)  # fmt: skip
 @_option("--layers", "Layers to copy, counted from 0; 'new' in their place is a random one (DE-2 CE: 0,new).",
          default="0,5")  # fmt: skip
+@_option("--start", "Go on from this finished student, with its layers, readout, head and tokenizer.",
+         type=FOLDER)  # fmt: skip
+@_option("--extend-vocabulary", "Add so many word pieces for other languages to the student's (WordPiece).",
+         type=int)  # fmt: skip
+@_option("--new-language", "Texts to learn those pieces from (default: all); no piece then cuts frequent "
+         "words of the other texts anew.", type=PATH, multiple=True)  # fmt: skip
+@_option("--trim-vocabulary", "Keep only those of the student's pieces that the texts use so many times.",
+         type=int)  # fmt: skip
 @_option("--pooled", "Run so many of the last layers once a text instead of once a token.", type=int,
          default=DEFAULTS.pooled)  # fmt: skip
 @_option("--readout", "Depths that the head reads.", type=click.Choice(["all", "last"]),
@@ -68,6 +80,8 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
          default=DEFAULTS.unique_tokens)  # fmt: skip
 @_option("--lr", "Peak learning rate.", type=float, default=DEFAULTS.lr)
 @_option("--accumulate", "Batches in one step of the optimiser.", type=int, default=DEFAULTS.accumulate)
+@_option("--batch-queries", "Queries of the ranking losses in one step.", type=int,
+         default=DEFAULTS.batch_queries)  # fmt: skip
 @_option("--seed", "Decides which passages are taken, their order, and random weights.", type=int,
          default=DEFAULTS.seed)  # fmt: skip
 @click.option("--threads", type=int, default=0, help="Cores to use.  [default: all]")
@@ -82,7 +96,24 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 @_option("--index", "Documents: an index or an alias of your cluster.")
 @_option("--text-fields", "With --index: the documents' fields, separated by commas.", default="title,text")
 @_option("--corpus", "Documents instead: a corpus.jsonl (_id, title, text).", type=PATH)
+@_option("--language", "Language of these queries and documents, a code.", default="en")
+@_option("--translations", "Translated documents, LANGUAGE=FILE: a corpus.jsonl with the same ids; repeat it "
+         "for more languages.", multiple=True)  # fmt: skip
+@_option("--translated-queries", "Translated queries, LANGUAGE=FILE, with the same ids.", multiple=True)
+@_option("--parallel", "More parallel text, LANGUAGE=FILE: lines original<TAB>translation.", multiple=True)
+@_option("--selector-languages", "What the search for candidates reads, QUERIES-DOCUMENTS.  [default: the "
+         "originals]")  # fmt: skip
+@_option("--selector-index", "An index that holds the documents of the selector's language.")
+@_option("--teacher-languages", "What the cross-encoder reads, QUERIES-DOCUMENTS.  [default: the originals]")
+@_option("--student-languages", "What the student reads: en-it, or en-it,de,en for documents in several.  "
+         "[default: original queries, all translations]")  # fmt: skip
+@_option("--mixing", "How a batch mixes languages: each passage in a random one, each query's set, or a "
+         "query once in each.", type=click.Choice(MIXINGS), default=DEFAULTS.mixing)  # fmt: skip
+@_option("--missing-translations", "What to do where a translation or its original is missing.",
+         type=click.Choice(["refuse", "skip"]), default="refuse")  # fmt: skip
 @_option("--depth", "Candidates of a query.", type=int, default=50)
+@_option("--ways", "Candidates compared at a time, drawn anew from all of a query's.", type=int,
+         default=DEFAULTS.candidates)  # fmt: skip
 @_option("--dense-candidates", "Find candidates by the model in --artifact too, not by BM25 alone.",
          is_flag=True)  # fmt: skip
 @_option("--candidates", "Candidates found elsewhere: a TREC run or a score file.", type=PATH)
@@ -96,7 +127,8 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 def command(
     texts: tuple[Path, ...], more_texts: tuple[Path, ...], out: Path, until: str, layers: str,
     losses: str | None, cross_encoder: tuple[str, ...], answers: str | None, cache: Path | None,
-    dev: Path | None, evaluate: tuple[Path, ...], as_json: bool, settings: Settings, **options: Any,  # noqa: ANN401 - the settings of Sources and DistillConfig
+    dev: Path | None, ways: int, evaluate: tuple[Path, ...], start: Path | None,
+    new_language: tuple[Path, ...], as_json: bool, settings: Settings, **options: Any,  # noqa: ANN401 - the settings of Sources and DistillConfig
 ) -> None:  # fmt: skip
     """Train a small student, export it, compare it, and report on it.
 
@@ -108,19 +140,23 @@ def command(
     Texts only:        ce2de distill --texts runs/texts/*.txt.gz --out runs/student
     Your cluster:      ce2de distill --index articles --text-fields title,body --query-field title \\
                          --cross-encoder ID_OR_FOLDER --out runs/mine
+    Other languages:   ce2de distill … --translations it=corpus.it.jsonl --translations de=corpus.de.jsonl
     The paper's DE-2:  ce2de distill … --init ce --layers 0,new --readout last --losses contrastive,kl
     A MonoT5 teaches:  ce2de distill … --cross-encoder castorini/monot5-3b-msmarco-10k
     One step:          ce2de distill … --until scores
+    More languages:    ce2de distill … --start runs/mine --extend-vocabulary 8000 --new-language texts/it.txt
     Several GPUs:      accelerate launch --num_processes 2 -m ce2de_os distill …
 
     The steps: queries, candidates (BM25, hard negatives), scores (cross-encoder), student (training), export
     (int8 model in OUT/model), evaluate (on --evaluate), report (OUT/report.html and report.md).
     """
-    names = {field.name for field in fields(Sources)} & options.keys()
+    translated = Translated(**_taken(options, Translated))
     said = _answers(answers) if answers is not None else None
-    sources = Sources(settings, cross_encoder, said, **{name: options.pop(name) for name in names})
+    sources = Sources(settings, cross_encoder, said, translated, **_taken(options, Sources))
+    _refuse_shape(start)
     config = DistillConfig(
-        layers=_layers(layers), cross_encoder=next(iter(cross_encoder), None),
+        layers=_layers(layers), cross_encoder=next(iter(cross_encoder), None), candidates=ways,
+        languages=translated.languages, start=str(start) if start else None,
         losses=parse_losses(losses or ("l2=1,kl=0.2" if sources.given else "l2")), **options,
     )  # fmt: skip
     try:
@@ -131,13 +167,29 @@ def command(
         raise MissingExtraError.for_extra("distill,export", error.name) from error
     with ConsoleProgress(quiet=not is_main()) as progress:
         run = Run(config, sources, out, cache or out / "teacher", progress, last=STEPS.index(until))
-        facts = run.go([*texts, *more_texts], dev, evaluate)
+        facts = run.go([*texts, *more_texts], dev, evaluate, new_language)
     if not is_main():
         return
     if as_json:
         click.echo(json.dumps(facts))
     else:
         _print(facts)
+
+
+def _taken(options: dict[str, Any], owner: type) -> dict[str, Any]:
+    """The options that are fields of ``owner``, no longer among ``options``."""
+    return {field.name: options.pop(field.name) for field in fields(owner) if field.name in options}
+
+
+def _refuse_shape(start: Path | None) -> None:
+    """Even a default that was typed out contradicts --start: the student there may be another."""
+    source = click.get_current_context().get_parameter_source
+    given = [name for name in SHAPE if start and source(name) is ParameterSource.COMMANDLINE]
+    if given:
+        raise ConfigError(
+            f"--{given[0]}: got it beside --start, expected one of them: the student there keeps its "
+            "layers and readout"
+        )
 
 
 def _print(facts: dict[str, Any]) -> None:

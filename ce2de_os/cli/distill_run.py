@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ce2de_os.distill.config import DistillConfig
     from ce2de_os.distill.console import ConsoleProgress
     from ce2de_os.distill.materials import Examples
+    from ce2de_os.distill.translations import Coverage
 
 QUERIES, CANDIDATES, SCORES, STUDENT, EXPORT, EVALUATE, REPORT = range(7)
 SPEED_TEXTS = 200
@@ -57,9 +59,16 @@ class Run:
     ) -> None:
         self.config, self.sources, self.out, self.cache = config, sources, out, cache
         self.progress, self.last = progress, last
+        self.coverage: list[Coverage] = []
         self.facts: dict[str, Any] = {"run": str(out)}
 
-    def go(self, texts: Sequence[Path], dev: Path | None, collections: Sequence[Path]) -> dict[str, Any]:
+    def go(
+        self,
+        texts: Sequence[Path],
+        dev: Path | None,
+        collections: Sequence[Path],
+        new_languages: Sequence[Path] = (),
+    ) -> dict[str, Any]:
         """Do the steps; returns what there is to tell."""
         loaded = [load_collection(folder) for folder in collections]
         copied = self.config.cross_encoder if self.config.init == "ce" else None
@@ -67,10 +76,12 @@ class Run:
             refuse_seq2seq(f"--init ce: '{copied}'", copied)
         if not is_finished(self.out, self.config):
             with main_first():
+                self.coverage = self.sources.coverage()
                 found = self._examples() if self.sources.given else None
+            self.facts["translations"] = [asdict(one) for one in self.coverage]
             if self.last < STUDENT:
                 return self.facts
-            self._train(texts, load_collection(dev) if dev else None, found)
+            self._train(texts, load_collection(dev) if dev else None, found, new_languages)
         self.facts["student"] = str(self.out)
         if not is_main():
             return self.facts
@@ -87,6 +98,7 @@ class Run:
         phase, collected = self.progress.phase, self.sources.collected()
         queries = examples.prepare_queries(collected, self.out, phase)
         self.facts["queries"] = len(queries.queries)
+        self.coverage += examples.check_queries(collected, queries)
         if self.last < CANDIDATES:
             return None
         if self.sources.scores:
@@ -102,12 +114,19 @@ class Run:
             )
         return examples.read_examples(collected, queries, scores) if self.last >= STUDENT else None
 
-    def _train(self, texts: Sequence[Path], dev: Collection | None, found: Examples | None) -> None:
+    def _train(
+        self,
+        texts: Sequence[Path],
+        dev: Collection | None,
+        found: Examples | None,
+        new_languages: Sequence[Path],
+    ) -> None:
         if self.config.reads_texts and not texts:
             with main_first():
                 texts = self.sources.texts(self.out, self.progress.phase)
         self.facts["recipe"] = distill(
-            texts, self.config, self.out, cache=self.cache, examples=found, dev=dev,
+            texts, self.config, self.out, cache=self.cache, examples=found, dev=dev, coverage=self.coverage,
+            parallel=self.sources.parallel() if self.config.reads_texts else (), new_languages=new_languages,
             command=shlex.join(["ce2de", *sys.argv[1:]]), phase=self.progress.phase,
             report=self.progress.training,
         )  # fmt: skip

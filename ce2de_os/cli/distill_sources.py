@@ -17,12 +17,16 @@ from ce2de_os.errors import DataError
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
+    from ce2de_os.cli.distill_translations import Translated
     from ce2de_os.config import Settings
     from ce2de_os.distill.candidates import Retrieve
     from ce2de_os.distill.examples import Collected
     from ce2de_os.distill.materials import Phase
     from ce2de_os.distill.queries import QuerySet
     from ce2de_os.distill.sequence_teacher import Answers
+    from ce2de_os.distill.texts import Passage
+    from ce2de_os.distill.translations import Coverage
+    from ce2de_os.records import Document
 
 TEXTS_FILE = "texts.jsonl.gz"
 
@@ -34,6 +38,7 @@ class Sources:
     settings: Settings
     cross_encoders: tuple[str, ...]
     answers: Answers | None
+    translated: Translated
     queries: Path | None
     query_log: Path | None
     log_field: str | None
@@ -58,6 +63,10 @@ class Sources:
             raise click.UsageError("queries need a teacher of rankings: give --cross-encoder or --scores")
         if not self.given and (self.scores or self.candidates):
             raise click.UsageError("--scores and --candidates need the queries' texts: give --queries")
+        if self.translated.document_files and self.index is None and self.corpus is None:
+            raise click.UsageError("--translations need their originals: give --index NAME or --corpus FILE")
+        if self.translated.query_files and not self.given:
+            raise click.UsageError("--translated-queries need their originals: give --queries")
 
     @property
     def given(self) -> bool:
@@ -90,16 +99,36 @@ class Sources:
         """The texts of a corpus file by id."""
         from ce2de_os.records import read_documents
 
-        corpus = read_documents(Path(str(self.corpus)))
-        if self.query_field == "title":
-            return {doc.doc_id: doc.text for doc in corpus}
-        return {doc.doc_id: doc.whole for doc in corpus}
+        return {doc.doc_id: self._text(doc) for doc in read_documents(Path(str(self.corpus)))}
+
+    @cached_property
+    def originals(self) -> dict[str, Document]:
+        """All documents by id, to be compared with translations; those of an index have no title."""
+        from ce2de_os.records import Document, read_documents
+
+        if self.corpus is not None:
+            return {doc.doc_id: doc for doc in read_documents(self.corpus)}
+        from ce2de_os.index.documents import field_texts
+
+        found = field_texts(self.client, str(self.index), self.named_fields)
+        return {doc_id: Document(doc_id, "", text) for doc_id, text in found}
+
+    def coverage(self) -> list[Coverage]:
+        """How the translations fit the originals; raises like `check_coverage`."""
+        return self.translated.coverage(self.originals) if self.translated.document_files else []
+
+    def parallel(self) -> list[Passage]:
+        """All parallel text that there is to learn embeddings from."""
+        return self.translated.passages(self.originals if self.translated.document_files else {})
 
     def collected(self) -> Collected:
         """The sources in the form that the recipe's steps take."""
         from ce2de_os.distill.examples import Collected
 
-        return Collected(self._queries, self._searches, self._fetch)
+        return Collected(
+            self._queries, self._searches, self._fetch, self.translated.languages, self.translated.queries,
+            self.translated.skip,
+        )  # fmt: skip
 
     def texts(self, run: Path, phase: Phase) -> list[Path]:
         """The documents themselves as training texts, where no other texts are given."""
@@ -156,36 +185,56 @@ class Sources:
 
             known: Container[str] = self.documents if self.corpus is not None else _Everything()
             return {f"import {self.candidates}": imported(self.candidates, asked.queries, known)}
-        return dict(self._live_searches() if self.index is not None else self._local_searches())
+        language = self.translated.languages.selector.documents[0]
+        given = self.index if language == self.translated.languages.original else None
+        index = self.translated.selector_index or given
+        return dict(self._live_searches(index) if index is not None else self._local_searches(language))
 
-    def _live_searches(self) -> Iterator[tuple[str, Retrieve]]:
+    def _live_searches(self, index: str) -> Iterator[tuple[str, Retrieve]]:
         from ce2de_os.encoder import OnnxEncoder
         from ce2de_os.search.retrieve import Bm25Retriever, DenseRetriever
 
-        index = str(self.index)
         bm25 = Bm25Retriever(self.client, index, self.fields)
         yield f"BM25 {index} {','.join(self.fields)}", bm25
         if self.dense_candidates:
             encoder = OnnxEncoder(self.settings.artifact, threads=self.settings.threads)
             yield f"dense {index} {encoder.fingerprint}", DenseRetriever(self.client, index, encoder)
 
-    def _local_searches(self) -> Iterator[tuple[str, Retrieve]]:
+    def _local_searches(self, language: str) -> Iterator[tuple[str, Retrieve]]:
         from ce2de_os.distill.local_retrieve import bm25_retriever, dense_retriever
         from ce2de_os.encoder import OnnxEncoder
 
-        ids, texts = list(self.documents), list(self.documents.values())
-        yield f"BM25 {self.corpus}", bm25_retriever(ids, texts)
+        documents = self._in_language(language)
+        ids, texts = list(documents), list(documents.values())
+        yield (
+            f"BM25 {self.translated.document_files.get(language, self.corpus)}",
+            bm25_retriever(ids, texts, language),
+        )
         if self.dense_candidates:
             encoder = OnnxEncoder(self.settings.artifact, threads=self.settings.threads)
             vectors = encoder.encode_documents(texts)
             yield f"dense {encoder.fingerprint}", dense_retriever(ids, vectors, encoder.encode_queries)
 
-    def _fetch(self, doc_ids: Sequence[str]) -> Mapping[str, str]:
-        if self.corpus is not None:
-            return {doc_id: self.documents[doc_id] for doc_id in doc_ids if doc_id in self.documents}
+    def _fetch(self, doc_ids: Sequence[str], language: str) -> Mapping[str, str]:
+        if self.corpus is not None or language != self.translated.languages.original:
+            texts = self._in_language(language)
+            return {doc_id: texts[doc_id] for doc_id in doc_ids if doc_id in texts}
         from ce2de_os.index.documents import documents
 
         return documents(self.client, str(self.index), doc_ids, self.fields)
+
+    def _in_language(self, language: str) -> Mapping[str, str]:
+        """Texts by id: of the corpus, or of a translation those that have an original."""
+        if language == self.translated.languages.original:
+            return self.documents
+        found = {
+            doc_id: self._text(doc)
+            for doc_id, doc in self.translated.documents[language].items() if doc_id in self.originals
+        }  # fmt: skip
+        return {doc_id: text for doc_id, text in found.items() if text.strip()}
+
+    def _text(self, document: Document) -> str:
+        return document.text if self.query_field == "title" else document.whole
 
 
 class _Everything:

@@ -48,7 +48,10 @@ def batches(data: TrainingSet, config: DistillConfig, done: int) -> Iterator[Bat
     texts = islice(_text_batches(data, config), done, None) if config.reads_texts else None
     ranking = None
     if config.ranks and data.ranking is not None:
-        drawn = ranking_batches(data.ranking, config.batch_queries, config.candidates, config.seed)
+        drawn = ranking_batches(
+            data.ranking, config.batch_queries, config.candidates, config.seed, mixing=config.mixing,
+            keep_positive=config.needs_positive,
+        )  # fmt: skip
         ranking = islice(drawn, done, None)
     while True:
         yield Batch(next(texts) if texts else None, next(ranking) if ranking else None)

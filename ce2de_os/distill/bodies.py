@@ -96,7 +96,7 @@ def _config(theirs: Any, weights: Weights, name: str) -> BertConfig:  # noqa: AN
         layer_norm_eps=getattr(theirs, "layer_norm_eps", 1e-12),
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        pad_token_id=0,
+        pad_token_id=theirs.pad_token_id,  # its row does not learn
     )
     config._attn_implementation = "eager"
     return config

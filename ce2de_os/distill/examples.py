@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ce2de_os.distill.candidates import DEPTH, Retrieve, find_candidates
+from ce2de_os.distill.languages import Languages, Reads
 from ce2de_os.distill.materials import Examples, Phase
 from ce2de_os.distill.queries import QuerySet, queries_from_file, write_queries
 from ce2de_os.distill.score_file import only_known, read_scores
 from ce2de_os.distill.scores import merge_scores, score_candidates
 from ce2de_os.distill.sequence_teacher import Answers, load_pair_teacher
+from ce2de_os.distill.translations import Coverage, check_coverage
+from ce2de_os.records import Query
 
 logger = logging.getLogger(__name__)
 
 QUERIES_FILE, CANDIDATES_FILE, SCORES_FILE = "queries.jsonl", "candidates.jsonl.gz", "scores.jsonl.gz"
 
-Fetch = Callable[[Sequence[str]], Mapping[str, str]]
-"""The texts of documents by id; those that do not exist are absent."""
+Fetch = Callable[[Sequence[str], str], Mapping[str, str]]
+"""The texts of documents by id in a language; those that do not exist are absent."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,25 @@ class Collected:
         queries: makes the queries; called only if the run has none yet.
         searches: what finds candidates for these queries, by names that tell index, fields and model.
         fetch: the documents' texts.
+        languages: in which language selector, teacher and student read.
+        translated: by language, translations of queries by their ids.
+        skip_missing: whether what is not translated is left out, rather than refused.
     """
 
     queries: Callable[[], QuerySet]
     searches: Callable[[QuerySet], Mapping[str, Retrieve]]
     fetch: Fetch
+    languages: Languages = field(default_factory=Languages)
+    translated: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    skip_missing: bool = False
+
+    def asked(self, queries: QuerySet, language: str) -> QuerySet:
+        """The queries in a language, those without a translation left out."""
+        if language == self.languages.original:
+            return queries
+        texts = self.translated[language]
+        found = [Query(one.query_id, texts[one.query_id]) for one in queries.queries if one.query_id in texts]
+        return replace(queries, queries=found)
 
 
 def prepare_queries(collected: Collected, run: Path, phase: Phase) -> QuerySet:
@@ -52,13 +69,29 @@ def prepare_queries(collected: Collected, run: Path, phase: Phase) -> QuerySet:
     return found
 
 
+def check_queries(collected: Collected, queries: QuerySet) -> list[Coverage]:
+    """How the translations of queries fit these; raises like `check_coverage`.
+
+    Translations of other queries do not count: these may be a sample.
+    """
+    asked = {query.query_id for query in queries.queries}
+    return [
+        check_coverage(
+            asked, asked & texts.keys(), ("queries", language), f"queries in '{language}'",
+            skip=collected.skip_missing,
+        )
+        for language, texts in collected.translated.items()
+    ]  # fmt: skip
+
+
 def prepare_candidates(
     collected: Collected, queries: QuerySet, run: Path, phase: Phase, depth: int = DEPTH
 ) -> Path:
     """The file with each query's candidates, found if it is not there yet; raises like `find_candidates`."""
     path = run / CANDIDATES_FILE
+    asked = collected.asked(queries, collected.languages.selector.queries)
     find_candidates(
-        queries, collected.searches(queries), path, depth=depth,
+        asked, collected.searches(asked), path, depth=depth,
         progress=lambda done, total: phase("candidates", done, total),
     )  # fmt: skip
     return path
@@ -79,8 +112,9 @@ def prepare_scores(
 
     Raises like `score_candidates` and `merge_scores`.
     """
-    texts = {query.query_id: query.text for query in queries.queries}
-    documents = _candidate_texts(collected, candidates)
+    language = collected.languages.teacher
+    texts = _query_texts(collected, queries, language)
+    documents = _candidate_texts(collected, candidates, language.documents[0])
     parts = []
     for number, name in enumerate(teachers, start=1):
         path = run / (SCORES_FILE if len(teachers) == 1 else f"scores-{number}.jsonl.gz")
@@ -106,17 +140,25 @@ def merged(parts: Sequence[Path], run: Path) -> Path:
 
 
 def read_examples(collected: Collected, queries: QuerySet, scores: Path) -> Examples:
-    """Queries, documents and scores in memory.
+    """Queries, documents and scores in memory, in the student's languages.
 
     Raises:
         DataError: the scores cannot be read, or name queries or documents that are not there.
     """
-    texts = {query.query_id: query.text for query in queries.queries}
-    documents = _candidate_texts(collected, scores)
-    found = only_known(list(read_scores(scores)), scores, texts, documents, drop_unknown=False)
-    return Examples(texts, documents, dict(found), queries.sources)
+    reads = collected.languages.student
+    texts = _query_texts(collected, queries, reads)
+    documents = {language: _candidate_texts(collected, scores, language) for language in reads.documents}
+    known = {doc_id for found in documents.values() for doc_id in found}
+    rankings = only_known(
+        list(read_scores(scores)), scores, texts, known, drop_unknown=collected.skip_missing
+    )
+    return Examples(texts, documents, dict(rankings), queries.sources)
 
 
-def _candidate_texts(collected: Collected, scores: Path) -> Mapping[str, str]:
+def _query_texts(collected: Collected, queries: QuerySet, reads: Reads) -> dict[str, str]:
+    return {query.query_id: query.text for query in collected.asked(queries, reads.queries).queries}
+
+
+def _candidate_texts(collected: Collected, scores: Path, language: str) -> Mapping[str, str]:
     ids = dict.fromkeys(doc.doc_id for _, ranking in read_scores(scores) for doc in ranking)
-    return collected.fetch(list(ids))
+    return collected.fetch(list(ids), language)

@@ -12,17 +12,22 @@ from ce2de_os.distill.candidates import Retrieve
 from ce2de_os.evaluation import Runs
 from ce2de_os.records import Query, ScoredDoc
 
+_STOP_WORDS = frozenset(["da", "de", "en", "es", "fr", "it", "ko", "nl", "no", "pt", "ru", "sv", "tr", "zh"])
 _BATCH = 256  # queries whose scores of all documents are held at a time
 
 
-def bm25_retriever(doc_ids: Sequence[str], texts: Sequence[str]) -> Retrieve:
-    """BM25 with English stop words and without stemming; only documents that share a word are found."""
+def bm25_retriever(doc_ids: Sequence[str], texts: Sequence[str], language: str = "en") -> Retrieve:
+    """BM25 with the stop words of ``language`` and without stemming.
+
+    Only documents that share a word are found. A language that is not known has no stop words.
+    """
+    stopwords = language if language in _STOP_WORDS else None
     index = bm25s.BM25()
-    index.index(bm25s.tokenize(list(texts), stopwords="en", show_progress=False), show_progress=False)
+    index.index(bm25s.tokenize(list(texts), stopwords=stopwords, show_progress=False), show_progress=False)
 
     def retrieve(queries: Sequence[Query], top_k: int) -> Runs:
         words = bm25s.tokenize(
-            [query.text for query in queries], stopwords="en", show_progress=False, return_ids=False
+            [query.text for query in queries], stopwords=stopwords, show_progress=False, return_ids=False
         )
         found, scores = index.retrieve(words, k=min(top_k, len(doc_ids)), show_progress=False)
         return {

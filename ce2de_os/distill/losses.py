@@ -43,16 +43,21 @@ def similarity(student: Tensor, teacher: Tensor, temperature: float = SIMILARITY
     return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
 
 
-def contrastive(queries: Tensor, documents: Tensor, temperature: float) -> Tensor:
+def contrastive(queries: Tensor, documents: Tensor, temperature: float, rows: Tensor | None = None) -> Tensor:
     """Cross-entropy of each query's positive among all candidates of the batch, its own and the others'.
 
     ``queries`` ``(B, D)`` and ``documents`` ``(B, N, D)`` have rows of length 1; a query's positive is its
     first candidate. The hard-label objective of DPR (arXiv 2004.04906) with similarities divided by
-    ``temperature``.
+    ``temperature``. ``rows`` ``(B, N)`` tell which document each candidate is: the positive itself, in
+    another set or another language, is no negative. ``None`` means that all are different ones.
     """
     size, candidates = documents.shape[:2]
     scores = queries @ documents.flatten(0, 1).T / temperature
     positives = torch.arange(size, device=scores.device) * candidates
+    if rows is not None:
+        again = rows[:, :1] == rows.flatten()
+        again[torch.arange(size, device=scores.device), positives] = False
+        scores = scores.masked_fill(again, -torch.inf)
     return torch.nn.functional.cross_entropy(scores, positives)
 
 
@@ -88,18 +93,23 @@ def text_loss(weights: Mapping[str, float], student: Tensor, teacher: Tensor) ->
 
 
 def ranking_loss(
-    weights: Mapping[str, float], queries: Tensor, documents: Tensor, teacher: Tensor, temperature: float
+    weights: Mapping[str, float],
+    queries: Tensor,
+    documents: Tensor,
+    teacher: Tensor,
+    temperature: float,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """The weighted sum of the ranking losses in ``weights``; those of the other kind do not count.
 
     ``queries`` ``(B, D)`` and ``documents`` ``(B, N, D)`` have rows of length 1, ``teacher`` ``(B, N)`` holds
     logits. The student's score of a candidate is its cosine divided by ``temperature``, which brings it to
-    the range of logits.
+    the range of logits. ``rows`` are for `contrastive`.
     """
     student = torch.einsum("bd,bnd->bn", queries, documents) / temperature
     terms = []
     if "contrastive" in weights:
-        terms.append(weights["contrastive"] * contrastive(queries, documents, temperature))
+        terms.append(weights["contrastive"] * contrastive(queries, documents, temperature, rows))
     if "margin-mse" in weights:
         terms.append(weights["margin-mse"] * margin_mse(student, teacher))
     if "kl" in weights:

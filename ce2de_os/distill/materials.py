@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from ce2de_os.distill.teacher import SHARD_TEXTS, Teacher, teacher_shards
 from ce2de_os.distill.texts import Passage, sample_passages
 from ce2de_os.records import ScoredDoc
 
+logger = logging.getLogger(__name__)
+
+_TOKENIZED = 8192  # pairs of parallel text whose tokens are held at a time
 _WORDS_PER_TOKEN = 0.57  # English prose in WordPieces, special tokens included
 
 Phase = Callable[[str, int, int], None]
@@ -28,23 +32,66 @@ class Examples:
 
     Attributes:
         queries: text by query id.
-        documents: text by document id.
+        documents: by language, text by document id; what is not translated is absent.
         scores: by query id, its candidates with the cross-encoder's logits.
         positives: by query id, the document known to answer it; queries may be absent.
     """
 
     queries: Mapping[str, str]
-    documents: Mapping[str, str]
+    documents: Mapping[str, Mapping[str, str]]
     scores: Mapping[str, Sequence[ScoredDoc]]
     positives: Mapping[str, str]
 
 
-def read_passages(texts: Sequence[Path], config: DistillConfig, phase: Phase) -> list[Passage]:
-    """The passages that the text losses learn from."""
+def read_passages(
+    texts: Sequence[Path],
+    translations: Sequence[Passage],
+    tokenizers: tuple[Tokenizer, Tokenizer],
+    config: DistillConfig,
+    phase: Phase,
+) -> list[Passage]:
+    """The passages that the text losses learn from.
+
+    Args:
+        texts: files to cut passages from.
+        translations: passages with what the teacher reads in their place (Reimers & Gurevych 2020, arXiv
+            2004.09813). One that is longer than ``max_length`` in either language is left out: what is cut
+            off of a text and of its translation is not the same.
+        tokenizers: the student's and the teacher's.
+        config: how many tokens to take.
+        phase: receives the progress.
+
+    Raises like `sample_passages`.
+    """
     phase("texts", 0, 1)
-    passages = sample_passages(texts, int(config.unique_tokens * _WORDS_PER_TOKEN), config.seed)
+    words = _words_of(translations, tokenizers, config.max_length)
+    passages = sample_passages(texts, int(config.unique_tokens * _WORDS_PER_TOKEN), config.seed, words)
     phase("texts", 1, 1)
     return passages
+
+
+def _words_of(
+    translations: Sequence[Passage], tokenizers: tuple[Tokenizer, Tokenizer], max_length: int
+) -> dict[Passage, int]:
+    """The words of English that have as many tokens as the student's of each translation that fits."""
+    found: dict[Passage, int] = {}
+    for start in range(0, len(translations), _TOKENIZED):
+        part = translations[start : start + _TOKENIZED]
+        texts = [passage.text for passage in part], [passage.original or passage.text for passage in part]
+        students, teachers = (
+            [len(ids) for ids in token_ids(tokenizer, one, max_length + 1)]
+            for tokenizer, one in zip(tokenizers, texts, strict=True)
+        )
+        for passage, tokens, longest in zip(part, students, map(max, students, teachers), strict=True):
+            if longest <= max_length:
+                found[passage] = max(1, round(tokens * _WORDS_PER_TOKEN))
+    if len(found) < len(translations):
+        logger.info(
+            "%d of %d pairs of parallel text are left out: longer than %d tokens",
+            len(translations) - len(found), len(translations), max_length,
+            extra={"action": "read_passages"},
+        )  # fmt: skip
+    return found
 
 
 def token_ids(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
@@ -71,12 +118,15 @@ def teacher_targets(
 def tokenized(examples: Examples, tokenizer: Tokenizer, config: DistillConfig) -> RankingSet:
     """The examples in the student's tokens; only documents that are somebody's candidate are kept."""
     named = {doc.doc_id for run in examples.scores.values() for doc in run}
-    kept = {doc_id: text for doc_id, text in examples.documents.items() if doc_id in named}
     asked = {query: text for query, text in examples.queries.items() if query in examples.scores}
+
+    def tokens(texts: Mapping[str, str]) -> dict[str, list[int]]:
+        return dict(zip(texts, token_ids(tokenizer, list(texts.values()), config.max_length), strict=True))
+
+    documents = {
+        language: tokens({doc_id: text for doc_id, text in texts.items() if doc_id in named})
+        for language, texts in examples.documents.items()
+    }
     return ranking_set(
-        dict(zip(asked, token_ids(tokenizer, list(asked.values()), config.max_length), strict=True)),
-        dict(zip(kept, token_ids(tokenizer, list(kept.values()), config.max_length), strict=True)),
-        examples.scores,
-        examples.positives,
-        config.candidates,
+        tokens(asked), documents, examples.scores, examples.positives, config.candidates, config.mixing
     )

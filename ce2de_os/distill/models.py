@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from ce2de_os.distill.config import DEFAULT_TEACHER
@@ -122,6 +122,16 @@ def bare_tokenizer(tokenizer: Any) -> Tokenizer:  # noqa: ANN401 - transformers 
     bare.no_truncation()
     bare.no_padding()
     return bare
+
+
+def wrapped_tokenizer(bare: Tokenizer, like: Any) -> Any:  # noqa: ANN401 - transformers has no types
+    """``bare`` as transformers' fast tokenizer, with the special tokens and the inputs of ``like``."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bare,
+        model_input_names=like.model_input_names,
+        model_max_length=like.model_max_length,
+        **like.special_tokens_map,
+    )
 
 
 def read_tokens(device: torch.device | None) -> int:

@@ -100,6 +100,24 @@ def queries_from_file(path: Path, limit: int | None = None, seed: int = 13) -> Q
     return _query_set(distinct, rows, str(path), _EXPECTED)
 
 
+def query_texts(path: Path) -> dict[str, str]:
+    """The text of each query of a file as `queries_from_file` reads it, repeats included and blanks not.
+
+    Raises:
+        DataError: the file cannot be read, holds no query, or gives two texts the same id.
+    """
+    texts: dict[str, str] = {}
+    for row in _file_rows(path):
+        text = _clean(row.text)
+        if len(text) < MIN_CHARS:
+            continue
+        if texts.setdefault(row.query_id, text) != text:
+            raise DataError(f"{path}: id '{row.query_id}' stands for 2 different texts; give each its own id")
+    if not texts:
+        raise DataError(f"{path}: none of its texts is a query; {_EXPECTED}")
+    return texts
+
+
 def queries_from_log(path: Path, field_name: str | None = None, limit: int | None = None) -> QuerySet:
     """Read a query log and keep the most frequent queries, most frequent first.
 

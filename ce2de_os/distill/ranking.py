@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ce2de_os.distill.languages import Mixing
+from ce2de_os.distill.mixing import Mixer, usable_languages
 from ce2de_os.errors import DataError
 from ce2de_os.records import ScoredDoc
 from ce2de_os.student import Ids
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,82 +26,139 @@ class RankingSet:
 
     Attributes:
         queries: token ids of each query.
-        documents: token ids of each document that is a candidate of some query.
+        documents: by language, token ids of each document that is a candidate of some query; empty where
+            there is no translation.
         candidates: for each query, positions in ``documents``, the positive first.
         logits: for each query, the teacher's logits of its candidates, ``(N,)`` float32.
     """
 
     queries: Ids
-    documents: Ids
+    documents: Mapping[str, Ids]
     candidates: Sequence[NDArray[np.int64]]
     logits: Sequence[NDArray[np.float32]]
 
+    @cached_property
+    def translated(self) -> NDArray[np.bool_]:
+        """``(L, N)``: whether each document has a text in each language."""
+        return np.array([[bool(row) for row in documents] for documents in self.documents.values()])
+
+    def texts(self, batch: RankingBatch) -> Ids:
+        """Token ids of the batch's queries, then of its documents, row by row."""
+        versions = list(self.documents.values())
+        pairs = zip(batch.languages.ravel().tolist(), batch.documents.ravel().tolist(), strict=True)
+        return [
+            *(self.queries[row] for row in batch.queries),
+            *(versions[language][row] for language, row in pairs),
+        ]
+
 
 class RankingBatch(NamedTuple):
-    """``queries`` ``(B,)`` and ``documents`` ``(B, N)``, rows of a `RankingSet`, and their ``logits``."""
+    """``queries`` ``(B,)`` and ``documents`` ``(B, N)``, rows of a `RankingSet`, with their ``logits``.
+
+    ``languages`` ``(B, N)`` are places among the set's languages.
+    """
 
     queries: list[int]
     documents: NDArray[np.int64]
     logits: NDArray[np.float32]
+    languages: NDArray[np.int64]
 
 
 def ranking_set(
     queries: Mapping[str, Sequence[int]],
-    documents: Mapping[str, Sequence[int]],
+    documents: Mapping[str, Mapping[str, Sequence[int]]],
     scores: Mapping[str, Sequence[ScoredDoc]],
     positives: Mapping[str, str],
     minimum: int,
+    mixing: Mixing = "entries",
 ) -> RankingSet:
-    """Join tokenized texts and scores by id.
+    """Join tokenized texts and scores by id; ``documents`` are given by language.
 
     A query's positive is the document that ``positives`` names if it is among the candidates, else the one
-    with the highest score. Queries with fewer than ``minimum`` candidates are left out.
+    with the highest score. Queries with fewer than ``minimum`` candidates, see `usable_languages`, are left
+    out and counted in a log message.
 
     Raises:
-        DataError: no query has enough candidates, or an id has no text.
+        DataError: no query has enough candidates in one of the languages, or an id has no text.
     """
+    position = {doc_id: row for row, doc_id in enumerate(dict.fromkeys(_ids(documents)))}
     unknown = [query for query in scores if query not in queries]
-    unknown += [doc.doc_id for run in scores.values() for doc in run if doc.doc_id not in documents]
+    unknown += [doc.doc_id for run in scores.values() for doc in run if doc.doc_id not in position]
     if unknown:
         raise DataError(f"scores name {len(unknown):,} ids without a text, the first is '{unknown[0]}'")
-    kept = {query: run for query, run in scores.items() if len(run) >= minimum}
-    if not kept:
-        raise DataError(
-            f"no query has the {minimum} scored candidates that a batch takes of each; "
-            "set candidates lower, or retrieve more"
-        )
-    position = {doc_id: row for row, doc_id in enumerate(documents)}
-    ordered = [_positive_first(run, positives.get(query)) for query, run in kept.items()]
-    return RankingSet(
-        [queries[query] for query in kept],
-        list(documents.values()),
-        [np.array([position[doc.doc_id] for doc in run]) for run in ordered],
-        [np.array([doc.score for doc in run], dtype=np.float32) for run in ordered],
+    ordered = {query: _positive_first(run, positives.get(query)) for query, run in scores.items()}
+    versions = {
+        language: [texts.get(doc_id, ()) for doc_id in position] for language, texts in documents.items()
+    }
+    joined = RankingSet(
+        [queries[query] for query in scores],
+        versions,
+        [np.array([position[doc.doc_id] for doc in run], dtype=np.int64) for run in ordered.values()],
+        [np.array([doc.score for doc in run], dtype=np.float32) for run in ordered.values()],
     )
+    return _large_enough(joined, minimum, mixing)
 
 
-def ranking_batches(data: RankingSet, queries: int, candidates: int, seed: int) -> Iterator[RankingBatch]:
-    """Endless batches of ``queries`` queries with ``candidates`` documents each.
+def ranking_batches(
+    data: RankingSet,
+    queries: int,
+    candidates: int,
+    seed: int,
+    *,
+    mixing: Mixing = "entries",
+    keep_positive: bool = True,
+) -> Iterator[RankingBatch]:
+    """Endless batches of ``queries`` sets of ``candidates`` documents, one set a query.
 
-    Each query keeps its positive and gets others at random, other ones at every visit, as Translate-Distill
-    draws 6 of 50 (arXiv 2401.04810). The sequence depends on the arguments only.
+    The documents are drawn at random from all of a query's, other ones at every visit, as Translate-Distill
+    draws 6 of 50 (arXiv 2401.04810); ``keep_positive`` always takes the positive, and puts it first. In
+    round robin a query has a set for each language, so that a batch has fewer of them. The sequence depends
+    on the arguments only.
     """
-    size, epoch = min(queries, len(data.queries)), 0
+    mixer = Mixer(data, candidates, mixing, keep_positive=keep_positive)
+    sets = len(data.documents) if mixing == "round-robin" else 1
+    size, epoch = min(max(1, queries // sets), len(data.queries)), 0
     while True:
         rng = np.random.default_rng((seed, epoch))
         order = rng.permutation(len(data.queries))
         for start in range(0, len(order) - size + 1, size):
-            rows = order[start : start + size].tolist()
-            drawn = [
-                np.concatenate(([0], 1 + rng.permutation(len(data.candidates[row]) - 1)[: candidates - 1]))
-                for row in rows
-            ]
+            drawn = mixer.draw(order[start : start + size].tolist(), rng)
             yield RankingBatch(
-                rows,
-                np.stack([data.candidates[row][picked] for row, picked in zip(rows, drawn, strict=True)]),
-                np.stack([data.logits[row][picked] for row, picked in zip(rows, drawn, strict=True)]),
+                [entry.query for entry in drawn],
+                np.stack([data.candidates[entry.query][entry.places] for entry in drawn]),
+                np.stack([data.logits[entry.query][entry.places] for entry in drawn]),
+                np.stack([entry.languages for entry in drawn]),
             )
         epoch += 1
+
+
+def _ids(documents: Mapping[str, Mapping[str, Sequence[int]]]) -> Iterator[str]:
+    for texts in documents.values():
+        yield from texts
+
+
+def _large_enough(data: RankingSet, minimum: int, mixing: Mixing) -> RankingSet:
+    """The queries with enough candidates, if there are some in each language."""
+    usable = [usable_languages(data.translated[:, row], minimum, mixing) for row in data.candidates]
+    for number, language in enumerate(data.documents):
+        if not any(number in languages for languages in usable):
+            where = f" in '{language}'" if len(data.documents) > 1 else ""
+            raise DataError(
+                f"no query has the {minimum} scored candidates{where} that a batch takes of each; "
+                "set --ways lower, or retrieve more"
+            )
+    kept = [row for row, languages in enumerate(usable) if languages]
+    if len(kept) < len(usable):
+        logger.warning(
+            "%d of %d queries are left out: fewer than %d candidates",
+            len(usable) - len(kept), len(usable), minimum, extra={"action": "ranking_set"},
+        )  # fmt: skip
+    return replace(
+        data,
+        queries=[data.queries[row] for row in kept],
+        candidates=[data.candidates[row] for row in kept],
+        logits=[data.logits[row] for row in kept],
+    )
 
 
 def _positive_first(run: Sequence[ScoredDoc], positive: str | None) -> list[ScoredDoc]:

@@ -7,19 +7,19 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from transformers import BertModel
 
 from ce2de_os.distill.batches import TrainingSet
 from ce2de_os.distill.bodies import as_bert
-from ce2de_os.distill.config import DistillConfig
+from ce2de_os.distill.config import SHAPE, DistillConfig
 from ce2de_os.distill.cross_encoder import load_cross_encoder
 from ce2de_os.distill.dev import collection_ndcg, held_out_overlap
 from ce2de_os.distill.folder import RECIPE_FILE, write_student
@@ -32,13 +32,15 @@ from ce2de_os.distill.materials import (
     token_ids,
     tokenized,
 )
-from ce2de_os.distill.models import bare_tokenizer, load_tokenizer
+from ce2de_os.distill.models import bare_tokenizer, load_tokenizer, wrapped_tokenizer
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
 from ce2de_os.distill.teacher import Teacher, load_teacher
-from ce2de_os.distill.texts import Passage
+from ce2de_os.distill.texts import Passage, read_lines
 from ce2de_os.distill.trainer import FREE_SETTINGS, Measure, Progress, Report, train
-from ce2de_os.errors import DataError
+from ce2de_os.distill.translations import Coverage
+from ce2de_os.distill.vocabulary import change_vocabulary
+from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Collection
 from ce2de_os.student import StudentModel
 
@@ -46,6 +48,7 @@ CHECKPOINT_FILE = "checkpoint.pt"
 HEAD_TEXTS = 20_000  # for the closed-form head: 17 texts for each of its 1,152 inputs
 HELD_OUT = 2000
 HELD_OUT_SHARE = 0.05
+_KNOWN_LINES = 20_000  # of each file, to learn which words of the known language are frequent
 SAMPLE_TEXTS = 1000  # real texts on which the export measures parity
 
 
@@ -56,6 +59,9 @@ def distill(
     *,
     cache: Path | None = None,
     examples: Examples | None = None,
+    parallel: Sequence[Passage] = (),
+    coverage: Sequence[Coverage] = (),
+    new_languages: Sequence[Path] = (),
     dev: Collection | None = None,
     command: str = "",
     phase: Phase,
@@ -72,6 +78,10 @@ def distill(
         cache: folder for the teacher's embeddings, which several students can share; ``None`` means
             ``out/teacher``.
         examples: queries with scored candidates, for the ranking losses; ``None`` where none is asked for.
+        parallel: translations whose originals the teacher reads, for the text losses.
+        coverage: how translations fit their originals, for the record.
+        new_languages: files, of ``texts`` or not, in the languages that the vocabulary is extended for, see
+            `change_vocabulary`.
         dev: judged collection whose nDCG@10 picks the best checkpoint; ``None`` means that the share of
             nearest neighbours in common with the teacher does, on texts held out.
         command: the command line that made it, for the record.
@@ -83,21 +93,23 @@ def distill(
             nothing to learn from.
         ConfigError: teacher, cross-encoder or layers do not exist.
     """
-    _check(texts, config, out, examples)
+    _check([*texts, *parallel], config, out, examples)
     started = time.monotonic()
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     source = _source(config)
     precision = resolve(config.precision, source.teacher.device.type)
-    student = _student(source, config)
+    student = source.student
     with main_first():
-        passages = read_passages(texts, config, phase) if config.reads_texts else []
+        source, grown = _extended(source, config, texts, parallel, new_languages)
+        passages = _passages(texts, parallel, source, config, phase) if config.reads_texts else []
+        source, cut = _trimmed(source, config, passages, examples)
         data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
     if examples is not None:
         data = replace(data, ranking=tokenized(examples, source.fast, config))
     out.mkdir(parents=True, exist_ok=True)
-    if not (out / CHECKPOINT_FILE).exists() and config.reads_texts:
+    if not (out / CHECKPOINT_FILE).exists() and config.reads_texts and config.start is None:
         head = data.targets[: min(HEAD_TEXTS, data.trained)].astype(np.float32)
         solve_head(student, data.ids[: len(head)], head, precision)
     prepared_s = time.monotonic() - started
@@ -107,11 +119,15 @@ def distill(
     recipe["dev_metric"] = (
         f"nDCG@10 on {dev.name}" if dev else "nearest neighbours in common with the teacher"
     )
+    recipe |= _shape(config)
+    recipe["vocabulary"] = [facts for facts in (grown, cut) if facts]
     recipe["command"] = command
+    recipe["translations"] = [asdict(one) for one in coverage]
+    recipe["queries_left_out"] = len(examples.scores) - recipe["queries"] if examples is not None else 0
     recipe["space"] = source.teacher.space if config.shares_space else None
     sample = [passage.text for passage in passages[data.trained :]]
     if examples is not None:
-        sample += list(examples.documents.values())
+        sample += [text for texts in examples.documents.values() for text in texts.values()]
     if is_main():
         write_student(out, student.cpu(), source.tokenizer, config.max_length, sample[:SAMPLE_TEXTS], recipe)
         (out / CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -139,15 +155,15 @@ def is_finished(out: Path, config: DistillConfig) -> bool:
 
 
 class _Source(NamedTuple):
-    """Where the student's layers and its tokenizer (wrapped and bare) come from, and its teacher."""
+    """The student before its first step, its tokenizer (wrapped and bare), and its teacher."""
 
-    body: BertModel
+    student: StudentModel
     tokenizer: Any
     fast: Tokenizer
     teacher: Teacher
 
 
-def _check(texts: Sequence[Path], config: DistillConfig, out: Path, examples: Examples | None) -> None:
+def _check(texts: Sequence[object], config: DistillConfig, out: Path, examples: Examples | None) -> None:
     losses = ", ".join(config.losses)
     if (out / RECIPE_FILE).exists():
         raise DataError(
@@ -165,21 +181,77 @@ def _check(texts: Sequence[Path], config: DistillConfig, out: Path, examples: Ex
 
 def _source(config: DistillConfig) -> _Source:
     teacher = load_teacher(config.teacher)
+    if config.start is not None:
+        student, tokenizer = _started(Path(config.start), config, teacher)
+        return _Source(student, tokenizer, bare_tokenizer(tokenizer), teacher)
     if config.init == "ce" and config.cross_encoder:
         crossed = load_cross_encoder(config.cross_encoder)
         body, tokenizer = as_bert(crossed.body, crossed.name), crossed.tokenizer
     else:
         body = as_bert(teacher.model, teacher.name)
         tokenizer = load_tokenizer(teacher.name, teacher.model.config.vocab_size)
-    return _Source(body, tokenizer, bare_tokenizer(tokenizer), teacher)
-
-
-def _student(source: _Source, config: DistillConfig) -> StudentModel:
     layers = [None if config.init == "random" else layer for layer in config.layers]
-    return cut_student(
-        source.body, layers, dim=source.teacher.dim, readout=config.readout, pooled=config.pooled,
+    student = cut_student(
+        body, layers, dim=teacher.dim, readout=config.readout, pooled=config.pooled,
         copy_embeddings=config.init != "random",
     )  # fmt: skip
+    return _Source(student, tokenizer, bare_tokenizer(tokenizer), teacher)
+
+
+def _started(folder: Path, config: DistillConfig, teacher: Teacher) -> tuple[StudentModel, Any]:
+    student = StudentModel.load(folder)
+    if config.shares_space and student.dim != teacher.dim:
+        raise ConfigError(
+            f"{folder}: its embeddings have {student.dim} numbers, those of the teacher '{teacher.name}' "
+            f"{teacher.dim}; start from a student of the same length, or leave out l2 and cosine"
+        )
+    return student, load_tokenizer(str(folder), student.body.config.vocab_size)
+
+
+def _extended(
+    source: _Source,
+    config: DistillConfig,
+    texts: Sequence[Path],
+    parallel: Sequence[Passage],
+    new_languages: Sequence[Path],
+) -> tuple[_Source, dict[str, Any]]:
+    """The source with more pieces, learned from translations and new languages, and what was done.
+
+    It comes before passages are chosen: how long a translation is depends on its pieces.
+    """
+    if config.extend_vocabulary is None:
+        return source, {}
+    known = [passage.original for passage in parallel if passage.original]
+    for path in texts:
+        if path not in new_languages:
+            known += islice(read_lines(path), _KNOWN_LINES)
+    new = [passage.text for passage in parallel if passage.original]
+    new += [line for path in new_languages for line in read_lines(path)]
+    return _changed(source, known, extend_by=config.extend_vocabulary, new_texts=new)
+
+
+def _trimmed(
+    source: _Source, config: DistillConfig, passages: Sequence[Passage], examples: Examples | None
+) -> tuple[_Source, dict[str, Any]]:
+    """The source without the pieces that the texts of the training do not use, and what was done."""
+    if config.trim_vocabulary is None:
+        return source, {}
+    texts = [passage.text for passage in passages]
+    if examples is not None:
+        texts += examples.queries.values()
+        texts += [text for documents in examples.documents.values() for text in documents.values()]
+    return _changed(source, texts, trim_below=config.trim_vocabulary)
+
+
+def _changed(source: _Source, texts: Sequence[str], **how: Any) -> tuple[_Source, dict[str, Any]]:  # noqa: ANN401
+    fast, facts = change_vocabulary(source.student, source.fast, texts, **how)
+    return source._replace(tokenizer=wrapped_tokenizer(fast, source.tokenizer), fast=fast), facts
+
+
+def _passages(
+    texts: Sequence[Path], parallel: Sequence[Passage], source: _Source, config: DistillConfig, phase: Phase
+) -> list[Passage]:
+    return read_passages(texts, parallel, (source.fast, source.teacher.tokenizer), config, phase)
 
 
 def _training_set(
@@ -190,9 +262,9 @@ def _training_set(
     precision: str,
     phase: Phase,
 ) -> TrainingSet:
-    texts = [passage.text for passage in passages]
-    ids = token_ids(source.fast, texts, config.max_length)
-    targets = teacher_targets(source.teacher, texts, config, cache, precision, phase)
+    originals = [passage.original or passage.text for passage in passages]
+    ids = token_ids(source.fast, [passage.text for passage in passages], config.max_length)
+    targets = teacher_targets(source.teacher, originals, config, cache, precision, phase)
     return TrainingSet(ids, targets, min(HELD_OUT, int(HELD_OUT_SHARE * len(ids))))
 
 
@@ -205,6 +277,14 @@ def _dev_metric(
         token_ids(source.fast, texts, config.max_length) for texts in (dev.documents, dev.queries)
     )
     return collection_ndcg(dev, documents, queries, precision)
+
+
+def _shape(config: DistillConfig) -> dict[str, Any]:
+    """How the student was cut that this one goes on from; empty if it is cut in this run."""
+    if config.start is None:
+        return {}
+    recipe = json.loads((Path(config.start) / RECIPE_FILE).read_text(encoding="utf-8"))
+    return {name: recipe[name] for name in SHAPE}
 
 
 def _recipe(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,10 +27,14 @@ _TEXT_KEYS = ("text", "body", "content")
 
 
 class Passage(NamedTuple):
-    """A training text and the file it comes from."""
+    """A training text and the file it comes from.
+
+    ``original`` is what the teacher reads where the text is a translation, ``None`` where it reads the same.
+    """
 
     text: str
     source: str
+    original: str | None = None
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -78,25 +82,37 @@ def cut_passages(lines: Iterator[str], rng: random.Random) -> Iterator[str]:
         yield " ".join(words)
 
 
-def sample_passages(paths: Sequence[Path], max_words: int, seed: int) -> list[Passage]:
+def sample_passages(
+    paths: Sequence[Path], max_words: int, seed: int, translations: Mapping[Passage, int] | None = None
+) -> list[Passage]:
     """Passages of about ``max_words`` words in all, in random order.
 
-    A file's share grows with its size to the power 0.7, so that large files do not drown small special ones;
-    a file that is too small for its share leaves the rest to the others.
+    A source's share grows with its size to the power 0.7, so that large ones do not drown small special
+    ones; one that is too small for its share leaves the rest to the others.
+
+    Args:
+        paths: files to cut passages from.
+        max_words: the words to take.
+        seed: of the cuts and of what is taken.
+        translations: passages to take from besides, as they are, with the number of words that each counts
+            as; ``None`` means none.
 
     Raises:
-        DataError: a file cannot be read, or no file holds any usable text.
+        DataError: a file cannot be read, or there is no usable text.
     """
     rng = random.Random(seed)  # noqa: S311 - sampling, not secrets
-    pools = {_source_name(path): _shuffled(path, rng) for path in paths}
-    sizes = {name: sum(_words(text) for text in pool) for name, pool in pools.items()}
+    pools = {source_name(path): _shuffled(path, rng) for path in paths}
+    more = list((translations or {}).items())
+    rng.shuffle(more)
+    for passage, words in more:
+        pools.setdefault(passage.source, []).append((passage, words))
+    sizes = {name: sum(words for _, words in pool) for name, pool in pools.items()}
     if not any(sizes.values()):
-        raise DataError(f"{', '.join(map(str, paths))}: no usable text; expected prose, one paragraph a line")
-    chosen = [
-        Passage(text, name)
-        for name, share in power_shares(sizes, max_words).items()
-        for text in _take(pools[name], share)
-    ]
+        where = ", ".join(map(str, paths)) or "translations"
+        raise DataError(f"{where}: no usable text; expected prose, one paragraph a line")
+    chosen: list[Passage] = []
+    for name, share in power_shares(sizes, max_words).items():
+        chosen += _take(pools[name], share)
     rng.shuffle(chosen)
     return chosen
 
@@ -114,18 +130,23 @@ def power_shares(sizes: dict[str, int], total: int) -> dict[str, int]:
     return shares
 
 
-def _shuffled(path: Path, rng: random.Random) -> list[str]:
+def source_name(path: Path) -> str:
+    """The name under which a file's passages are counted: its own without the last ending."""
+    return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+
+
+def _shuffled(path: Path, rng: random.Random) -> list[tuple[Passage, int]]:
     pool = list(cut_passages(read_lines(path), rng))
     rng.shuffle(pool)
-    return pool
+    return [(Passage(text, source_name(path)), _words(text)) for text in pool]
 
 
-def _take(pool: list[str], words: int) -> Iterator[str]:
-    for text in pool:
+def _take(pool: Sequence[tuple[Passage, int]], words: int) -> Iterator[Passage]:
+    for passage, size in pool:
         if words <= 0:
             return
-        words -= _words(text)
-        yield text
+        words -= size
+        yield passage
 
 
 def _draw_length(rng: random.Random) -> int:
@@ -134,10 +155,6 @@ def _draw_length(rng: random.Random) -> int:
 
 def _words(text: str) -> int:
     return text.count(" ") + 1
-
-
-def _source_name(path: Path) -> str:
-    return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
 
 
 def _raw_lines(path: Path) -> Iterator[str]:

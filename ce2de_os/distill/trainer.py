@@ -191,12 +191,14 @@ class _Run:
 
     def _ranking_loss(self, batch: RankingBatch, data: RankingSet) -> Tensor:
         size, candidates = batch.documents.shape
-        texts = [data.queries[row] for row in batch.queries]
-        texts += [data.documents[row] for row in batch.documents.flatten().tolist()]
-        embeddings = self._embed(texts)
-        logits = torch.from_numpy(batch.logits).to(self.device)
+        embeddings = self._embed(data.texts(batch))
+        logits, rows = (
+            torch.from_numpy(values).to(self.device) for values in (batch.logits, batch.documents)
+        )
         documents = embeddings[size:].view(size, candidates, -1)
-        return ranking_loss(self.config.losses, embeddings[:size], documents, logits, self.config.temperature)
+        return ranking_loss(
+            self.config.losses, embeddings[:size], documents, logits, self.config.temperature, rows
+        )
 
     def _embed(self, ids: Ids) -> Tensor:
         """Embeddings in the order given, in forward passes of similar length."""
@@ -272,8 +274,7 @@ def _tokens(group: Sequence[Batch], data: TrainingSet) -> int:
     for batch in group:
         rows += [data.ids[row] for row in batch.texts or ()]
         if batch.ranking is not None and data.ranking is not None:
-            rows += [data.ranking.queries[row] for row in batch.ranking.queries]
-            rows += [data.ranking.documents[row] for row in batch.ranking.documents.flatten().tolist()]
+            rows += data.ranking.texts(batch.ranking)
     return sum(map(len, rows))
 
 

@@ -20,7 +20,7 @@ SCORES = {
 
 
 def joined(positives=None, minimum=2, scores=SCORES):
-    return ranking_set(QUERIES, DOCUMENTS, scores, positives or {}, minimum)
+    return ranking_set(QUERIES, {"en": DOCUMENTS}, scores, positives or {}, minimum)
 
 
 def test_the_known_positive_comes_first_else_the_best_scored():

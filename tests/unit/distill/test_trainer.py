@@ -81,7 +81,7 @@ def data(teacher):
     ids = [rng.integers(5, 60, size=rng.integers(3, 25)).tolist() for _ in range(300)]
     candidates = [rng.permutation(50)[:6] for _ in range(20)]
     logits = [np.sort(rng.normal(size=6))[::-1].astype(np.float32) for _ in range(20)]
-    ranking = RankingSet(ids[250:270], ids[200:250], candidates, logits)
+    ranking = RankingSet(ids[250:270], {"en": ids[200:250]}, candidates, logits)
     targets = embed_ids(teacher.embed, ids, "fp32").astype(np.float16)
     return TrainingSet(ids, targets, held_out=40, ranking=ranking)
 

@@ -1,0 +1,98 @@
+"""The languages in which each part of a distillation reads queries and documents.
+
+Translate-Distill (arXiv 2401.04810) sets three apart: what searches for candidates, the cross-encoder that
+scores them, and the student. So a student can learn German documents from an English cross-encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from ce2de_os.errors import ConfigError
+
+Mixing = Literal["passages", "entries", "round-robin"]
+MIXINGS: tuple[Mixing, ...] = ("passages", "entries", "round-robin")
+
+
+class Reads(NamedTuple):
+    """The language of the queries and the languages of the documents that somebody reads."""
+
+    queries: str
+    documents: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.queries}-{','.join(self.documents)}"
+
+
+_ENGLISH = Reads("en", ("en",))
+
+
+@dataclass(frozen=True)
+class Languages:
+    """Who reads what; codes of languages are names that the user chooses.
+
+    Attributes:
+        original: language of the given queries and documents; all others are those of translations.
+        selector: what the search for candidates reads, documents in one language.
+        teacher: what the cross-encoder reads, documents in one language.
+        student: what the student reads; documents in several languages are mixed in its batches.
+    """
+
+    original: str = "en"
+    selector: Reads = _ENGLISH
+    teacher: Reads = _ENGLISH
+    student: Reads = _ENGLISH
+
+    def plain(self) -> dict[str, str]:
+        """As JSON holds them."""
+        return {name: str(getattr(self, name)) for name in self.__dataclass_fields__}
+
+
+def read_languages(
+    original: str,
+    translations: Sequence[str] = (),
+    *,
+    selector: str | None = None,
+    teacher: str | None = None,
+    student: str | None = None,
+) -> Languages:
+    """The languages that the options name.
+
+    Args:
+        original: language of the given queries and documents.
+        translations: languages in which there are documents besides.
+        selector: ``query-document``, such as ``en-de``; ``None`` means the originals.
+        teacher: the same.
+        student: the same, with documents in one or several languages (``en-it,de``); ``None`` means queries
+            in the original language and the translated documents, or the originals if there are none.
+
+    Raises:
+        ConfigError: a setting cannot be read, or names a language twice or too many.
+    """
+    if not original.isidentifier():
+        raise ConfigError(f"--language: got '{original}', expected a code such as en")
+    given = Reads(original, (original,))
+    translated = Reads(original, tuple(translations) or (original,))
+    return Languages(
+        original,
+        _reads("--selector-languages", selector, most=1) if selector else given,
+        _reads("--teacher-languages", teacher, most=1) if teacher else given,
+        _reads("--student-languages", student) if student else translated,
+    )
+
+
+def _reads(option: str, text: str, most: int | None = None) -> Reads:
+    queries, _, rest = text.partition("-")
+    documents = tuple(rest.split(","))
+    if not all(code.isidentifier() for code in (queries, *documents)):
+        more = "" if most == 1 else " or en-it,de"
+        raise ConfigError(
+            f"{option}: got '{text}', expected the queries' and the documents' language, such as en-it{more}"
+        )
+    if most is not None and len(documents) > most:
+        raise ConfigError(f"{option}: got '{text}', expected one language of documents, such as en-it")
+    if len(set(documents)) < len(documents):
+        raise ConfigError(f"{option}: got '{text}', expected each language of documents once")
+    return Reads(queries, documents)
