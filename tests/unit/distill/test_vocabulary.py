@@ -1,4 +1,4 @@
-"""Vocabularies trimmed and extended: the tokenizer's JSON, the rows of the table, and whole runs with them."""
+"""Vocabularies trimmed and extended: the tokenizer's JSON, the table's rows, and whole runs with them."""
 
 from __future__ import annotations
 
