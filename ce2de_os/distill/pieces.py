@@ -41,6 +41,16 @@ def learn_pieces(
     return {piece: learned[piece] for piece in best[:pieces]}
 
 
+def cut_anew(words: Words, vocabulary: Collection[str], learned: Learned, prefix: str) -> int:
+    """How many of the words, repeats counted, use a learned piece."""
+    both = learned.keys() | vocabulary
+    return sum(
+        count
+        for word, count in words.items()
+        if len(word) > 1 and not learned.keys().isdisjoint(_cut(_spelled(word, prefix), both, prefix))
+    )
+
+
 def _uses(words: Words, vocabulary: Set[str], prefix: str) -> Counter[str]:
     """How often each piece is used in words that the old vocabulary cuts; it keeps the others whole."""
     uses: Counter[str] = Counter()

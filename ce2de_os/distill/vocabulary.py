@@ -20,7 +20,7 @@ import torch
 from tokenizers import Tokenizer
 from tokenizers.pre_tokenizers import ByteLevel
 
-from ce2de_os.distill.pieces import learn_pieces
+from ce2de_os.distill.pieces import cut_anew, learn_pieces
 from ce2de_os.errors import ConfigError
 from ce2de_os.student import StudentModel
 
@@ -88,7 +88,17 @@ def extend(
             "languages already and can be trimmed"
         )
     words, known = _words(tokenizer, spec, texts), _words(tokenizer, spec, original)
-    learned = learn_pieces(words, known, pieces, spec["model"]["vocab"], _prefix(spec["model"]))
+    vocabulary, prefix = spec["model"]["vocab"].keys(), _prefix(spec["model"])
+    learned = learn_pieces(words, known, pieces, vocabulary, prefix)
+    logger.info(
+        "learned new pieces",
+        extra={
+            "action": "distill_pieces",
+            "pieces": len(learned),
+            "original_words": known.total(),
+            "original_words_cut_anew": cut_anew(known, vocabulary, learned, prefix),
+        },
+    )
     size = tokenizer.get_vocab_size(with_added_tokens=True)
     ids = tokenizer.get_vocab(with_added_tokens=True)
     spec["model"]["vocab"] |= {piece: size + number for number, piece in enumerate(learned)}

@@ -1,20 +1,31 @@
-"""Vocabularies trimmed and extended: the tokenizer's JSON, the table's rows, and whole runs with them."""
+"""Vocabularies trimmed and extended: tokenizers, rows of the table, and whole runs with them."""
 
 from __future__ import annotations
 
 import json
 import random
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoTokenizer, BertConfig, BertModel
+from transformers import AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
 
+from ce2de_os.artifact import Artifact
+from ce2de_os.cli import cli
+from ce2de_os.distill import trainer
+from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.models import bare_tokenizer, wrapped_tokenizer
+from ce2de_os.distill.recipe import distill, is_finished
 from ce2de_os.distill.vocabulary import change_vocabulary, extend, give_rows, trim
+from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import ConfigError
+from ce2de_os.export.exporter import export
+from ce2de_os.export.parity import student_embeddings
 from ce2de_os.student import StudentModel, pad
-from tests.unit.distill.tiny import WORDS, save_tiny_model
+from tests.unit.distill.tiny import WORDS, save_tiny_model, save_tiny_teacher
 
 USED = [" ".join(WORDS[:9]), WORDS[3], " ".join(WORDS[4:12])]
 OTHER = [" ".join(WORDS[30:40]), "zebra 42", f"{WORDS[2]}{WORDS[50]}"]
@@ -176,12 +187,11 @@ def test_extension_does_not_depend_on_the_order_of_the_texts():
     assert len(rows) == first.get_vocab_size() == 4 + len(SPELLED) + 50
 
 
-def test_only_word_pieces_can_be_added(tokenizer):
-    bare = bare_tokenizer(tokenizer)
-    if json.loads(bare.to_str())["model"]["type"] == "WordPiece":
-        pytest.skip("that is the one which can be extended")
+@pytest.mark.parametrize("family", ["xlm-roberta", "roberta"])
+def test_only_word_pieces_can_be_added(family, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(save_tiny_model(tmp_path, family))
     with pytest.raises(ConfigError, match="expected WordPiece to be extended"):
-        extend(bare, USED, 3)
+        extend(bare_tokenizer(tokenizer), USED, 3)
 
 
 def test_a_trimmed_student_gives_the_same_embeddings(tokenizer):
@@ -198,3 +208,171 @@ def test_a_trimmed_student_gives_the_same_embeddings(tokenizer):
     assert facts["pieces_after"] == size == student.body.config.vocab_size == trimmed.get_vocab_size()
     assert facts["pieces_before"] == bare.get_vocab_size()
     assert facts["megabytes_after"] == round(size * 32 * 4 / 1e6, 1)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A random BERT that knows some words, and letters to spell the others with."""
+    folder = tmp_path_factory.mktemp("teacher")
+    tokenizer = word_pieces(*SPELLED, *WORDS)
+    torch.manual_seed(7)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(), hidden_size=32, num_hidden_layers=3, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=256,
+    )  # fmt: skip
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    specials = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **specials).save_pretrained(folder)
+    return folder
+
+
+def write(path, stems, endings=("",), seed=3):
+    """200 texts of words that are put together from ``stems`` and ``endings``."""
+    rng = random.Random(seed)
+    words = [stem + ending for stem in stems for ending in endings]
+    path.write_text("".join(f"{' '.join(rng.choices(words, k=rng.randint(4, 30)))}\n" for _ in range(200)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def english(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("en") / "en.txt", WORDS)
+
+
+@pytest.fixture(scope="module")
+def italian(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("it") / "it.txt", WORDS[:12], ("azione", "ità", "mente"))
+
+
+def settings(teacher, **changes):
+    common = {
+        "teacher": str(teacher), "layers": (0, 2), "unique_tokens": 6000, "tokens": 3000, "batch_tokens": 512,
+        "precision": "fp32", "threads": 1,
+    }  # fmt: skip
+    return DistillConfig(**{**common, **changes})
+
+
+def run(texts, config, out, **more):
+    more = {"phase": lambda *_: None, "report": lambda *_: None, **more}
+    return distill(texts, config, out, **more)
+
+
+@pytest.fixture(scope="module")
+def first(teacher, english, tmp_path_factory):
+    """A finished student of English texts."""
+    folder = tmp_path_factory.mktemp("first") / "run"
+    run([english], settings(teacher, pooled=True), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def going_on(teacher, first):
+    return settings(teacher, layers=(0, 5), start=str(first), extend_vocabulary=30, trim_vocabulary=1)
+
+
+@pytest.fixture(scope="module")
+def second(going_on, english, italian, tmp_path_factory):
+    """A student that went on from the first one, with pieces of another language."""
+    folder = tmp_path_factory.mktemp("second") / "run"
+    run([english, italian], going_on, folder, new_languages=[italian])
+    return folder
+
+
+def test_a_run_goes_on_from_a_student_with_more_pieces(first, second, going_on, italian):
+    recipe, old = (json.loads((folder / "recipe.json").read_text()) for folder in (second, first))
+    assert {key: recipe[key] for key in ("init", "layers", "pooled", "readout", "space")} == {
+        key: old[key] for key in ("init", "layers", "pooled", "readout", "space")
+    }
+    assert is_finished(second, going_on)
+    assert recipe["vocabulary"]["pieces_added"] == 30
+    before, after = (Tokenizer.from_file(str(folder / "tokenizer.json")) for folder in (first, second))
+    lines, known = italian.read_text().splitlines(), [" ".join(WORDS)]
+    assert sum(map(len, ids(after, lines))) < 0.7 * sum(map(len, ids(before, lines)))
+    assert tokens(after, known) == tokens(before, known)
+
+
+def test_without_training_steps_the_student_is_the_one_it_starts_from(first, teacher, english, tmp_path):
+    config = settings(teacher, layers=(0, 5), start=str(first), tokens=1, lr=1e-12)
+    run([english], config, tmp_path / "run")
+    old, new = (StudentModel.load(folder) for folder in (first, tmp_path / "run"))
+    for mine, theirs in zip(new.parameters(), old.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_a_student_with_more_pieces_exports_and_loads_elsewhere(second, italian, tmp_path):
+    texts = italian.read_text().splitlines()[:20]
+    _, parity = export(second, tmp_path / "model")
+    assert parity.passed
+    student, tokenizer = StudentModel.load(second), Tokenizer.from_file(str(second / "tokenizer.json"))
+    tokenizer.enable_truncation(256)
+    own = student_embeddings(student, ids(tokenizer, texts))
+    theirs = SentenceTransformer(str(second), device="cpu", trust_remote_code=True).encode(texts)
+    np.testing.assert_allclose(theirs, own, atol=1e-6)
+    encoder = OnnxEncoder(Artifact.load(tmp_path / "model"))
+    assert np.sum(encoder.encode_documents(texts) * own, axis=1).min() > 0.98
+    assert encoder.token_ids(texts) == ids(tokenizer, texts)
+
+
+def test_an_interrupted_run_ends_with_the_same_student(
+    going_on, second, english, italian, tmp_path, monkeypatch
+):
+    def interrupt(progress, _):
+        if progress.steps == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    texts = {"new_languages": [italian]}
+    with pytest.raises(KeyboardInterrupt):
+        run([english, italian], going_on, tmp_path / "run", report=interrupt, **texts)
+    assert (tmp_path / "run" / "checkpoint.pt").exists()
+    steps = []
+    texts["report"] = lambda progress, _: steps.append(progress.steps)
+    run([english, italian], going_on, tmp_path / "run", **texts)
+    assert steps[0] == 3
+    again, whole = (StudentModel.load(folder) for folder in (tmp_path / "run", second))
+    for mine, theirs in zip(again.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
+    assert (tmp_path / "run" / "tokenizer.json").read_text() == (second / "tokenizer.json").read_text()
+
+
+def test_a_start_keeps_its_layers(teacher, first):
+    with pytest.raises(ConfigError, match="pooled: got True beside start"):
+        settings(teacher, layers=(0, 5), start=str(first), pooled=True)
+
+
+def test_a_start_of_another_length_is_refused(first, english, tmp_path):
+    other = save_tiny_teacher(tmp_path, hidden_size=16)
+    with pytest.raises(ConfigError, match=r"its embeddings have 32 numbers, those of the teacher .* 16;"):
+        run([english], settings(other, layers=(0, 5), start=str(first)), tmp_path / "run")
+
+
+def test_the_command_refuses_layers_beside_a_start(teacher, first, english, tmp_path):
+    arguments = ["--texts", english, "--teacher", teacher, "--out", tmp_path / "run", "--start", first]
+    result = CliRunner().invoke(cli, ["distill", *map(str, arguments), "--layers", "0,5"])
+    assert isinstance(result.exception, ConfigError)
+    assert "--layers: got it beside --start" in str(result.exception)
+
+
+@pytest.mark.parametrize(("init", "trim_below"), [("de", None), ("ce", 1)])
+def test_a_multilingual_student_exports(init, trim_below, tmp_path):
+    """The Unigram tokenizer and the positions of XLM-R survive folder, export and serving."""
+    multilingual = save_tiny_model(tmp_path / "de", "xlm-roberta")
+    crossed = save_tiny_model(tmp_path / "ce", "xlm-roberta", labels=1)
+    layers, cross_encoder = ((0, 2), None) if init == "de" else ((0, None), str(crossed))
+    config = settings(
+        multilingual, init=init, layers=layers, cross_encoder=cross_encoder, trim_vocabulary=trim_below
+    )
+    folder, model = tmp_path / "run", tmp_path / "model"
+    recipe = run([write(tmp_path / "few.txt", WORDS[:8])], config, folder)
+    export(folder, model)
+    texts = [" ".join(WORDS[:6]), f"{WORDS[1]} unseen {WORDS[50]}"]
+    student, tokenizer = StudentModel.load(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
+    size = student.body.embeddings.word_embeddings.num_embeddings
+    assert size == tokenizer.get_vocab_size()
+    assert tokenizer.token_to_id("<pad>") == student.body.config.pad_token_id == 1
+    if trim_below:
+        assert size == recipe["vocabulary"]["pieces_after"] < recipe["vocabulary"]["pieces_before"]
+    own = student_embeddings(student, ids(tokenizer, texts))
+    assert np.sum(OnnxEncoder(model).encode_documents(texts) * own, axis=1).min() > 0.98
+    theirs = SentenceTransformer(str(folder), device="cpu", trust_remote_code=True).encode(texts)
+    np.testing.assert_allclose(theirs, own, atol=1e-6)
