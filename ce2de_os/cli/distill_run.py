@@ -64,6 +64,7 @@ class Run:
     def go(self, texts: Sequence[Path], dev: Path | None, collections: Sequence[Path]) -> dict[str, Any]:
         """Do the steps; returns what there is to tell."""
         loaded = [load_collection(folder) for folder in collections]
+        judged = self.sources.translated.judged(dev)
         if not is_finished(self.out, self.config):
             with main_first():
                 self.coverage = self.sources.coverage()
@@ -71,7 +72,7 @@ class Run:
             self.facts["translations"] = [asdict(one) for one in self.coverage]
             if self.last < STUDENT:
                 return self.facts
-            self._train(texts, load_collection(dev) if dev else None, found)
+            self._train(texts, judged, found)
         self.facts["student"] = str(self.out)
         if not is_main():
             return self.facts
@@ -102,7 +103,7 @@ class Run:
             scores = examples.prepare_scores(collected, queries, candidates, teachers, self.out, phase)
         return examples.read_examples(collected, queries, scores) if self.last >= STUDENT else None
 
-    def _train(self, texts: Sequence[Path], dev: Collection | None, found: Examples | None) -> None:
+    def _train(self, texts: Sequence[Path], dev: Sequence[Collection], found: Examples | None) -> None:
         if self.config.reads_texts and not texts:
             with main_first():
                 texts = self.sources.texts(self.out, self.progress.phase)
