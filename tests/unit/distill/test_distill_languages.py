@@ -64,10 +64,10 @@ def test_a_student_of_two_languages(base, folder, tmp_path):
     translations = ("--translations", f"it={folder}/it.jsonl", "--translations", f"de={folder}/de.jsonl")
     more = ("--parallel", f"it={folder}/more.tsv", "--missing-translations", "skip", "--mixing", "passages")
     facts = ok(*base, *translations, *more, "--ways", 4, "--losses", "l2=1,kl=0.2", "--until", "report")
-    counts = [{"kind": "documents", "language": "it", "originals": COUNT, "missing": 0, "unknown": 0},
-              {"kind": "documents", "language": "de", "originals": COUNT, "missing": 18, "unknown": 1}]  # fmt: skip
+    complete = {"kind": "documents", "language": "it", "originals": COUNT, "missing": 0, "unknown": 0}
+    partial = {"kind": "documents", "language": "de", "originals": COUNT, "missing": 18, "unknown": 1}
     recipe = facts["recipe"]
-    assert facts["translations"] == recipe["translations"] == counts
+    assert facts["translations"] == recipe["translations"] == [complete, partial]
     assert recipe["languages"] == {
         "original": "en",
         "selector": "en-en",

@@ -25,10 +25,10 @@ def student_tokenizer(tmp_path):
 
 
 def pairs(count, words):
-    rows = [
-        (WORDS[n % 60 : n % 60 + words], WORDS[(n * 7) % 50 : (n * 7) % 50 + words]) for n in range(count)
-    ]
-    return [Passage(" ".join(text), "pairs (it)", " ".join(original)) for original, text in rows]
+    def text(start):
+        return " ".join(WORDS[start : start + words])
+
+    return [Passage(text(number % 50), "pairs (it)", text(number * 7 % 50)) for number in range(count)]
 
 
 def test_the_target_of_a_translation_is_the_embedding_of_its_original(teacher, student_tokenizer, tmp_path):
