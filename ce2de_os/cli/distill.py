@@ -120,6 +120,8 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 @_option("--scores", "Scores given elsewhere, JSON lines [query, [document, score], …]; several are merged.",
          type=PATH, multiple=True)  # fmt: skip
 @_option("--dev", "Judged collection whose nDCG@10 picks the best checkpoint.", type=FOLDER)
+@_option("--dev-translations", "With --dev: translations of its documents, LANGUAGE=FILE, that take their "
+         "place; repeat it for the mean over several.", multiple=True)  # fmt: skip
 @_option("--evaluate", "Judged collection to compare the student on; repeat it for more.", type=FOLDER,
          multiple=True)  # fmt: skip
 @connection_options

@@ -74,6 +74,7 @@ class Run:
         copied = self.config.cross_encoder if self.config.init == "ce" else None
         if copied is not None:  # before hours of scoring
             refuse_seq2seq(f"--init ce: '{copied}'", copied)
+        judged = self.sources.translated.judged(dev)
         if not is_finished(self.out, self.config):
             with main_first():
                 self.coverage = self.sources.coverage()
@@ -81,7 +82,7 @@ class Run:
             self.facts["translations"] = [asdict(one) for one in self.coverage]
             if self.last < STUDENT:
                 return self.facts
-            self._train(texts, load_collection(dev) if dev else None, found, new_languages)
+            self._train(texts, judged, found, new_languages)
         self.facts["student"] = str(self.out)
         if not is_main():
             return self.facts
@@ -117,7 +118,7 @@ class Run:
     def _train(
         self,
         texts: Sequence[Path],
-        dev: Collection | None,
+        dev: Sequence[Collection],
         found: Examples | None,
         new_languages: Sequence[Path],
     ) -> None:

@@ -16,6 +16,7 @@ from ce2de_os.errors import ConfigError
 if TYPE_CHECKING:
     from ce2de_os.distill.texts import Passage
     from ce2de_os.distill.translations import Coverage
+    from ce2de_os.evaluation import Collection
     from ce2de_os.records import Document
 
 
@@ -32,6 +33,7 @@ class Translated:
     student_languages: str | None
     selector_index: str | None
     missing_translations: str
+    dev_translations: tuple[str, ...]
 
     def __post_init__(self) -> None:
         languages = self.languages
@@ -107,6 +109,22 @@ class Translated:
         for language, path in _named("--parallel", self.parallel):
             found += read_parallel(path, parallel_source(path, language))
         return found
+
+    def judged(self, dev: Path | None) -> list[Collection]:
+        """The collections that pick the best checkpoint: ``dev``, or it with each of its translations."""
+        from ce2de_os.distill.translations import read_translation, translated_collection
+        from ce2de_os.evaluation import load_collection
+
+        files = _by_language("--dev-translations", self.dev_translations)
+        if dev is None and files:
+            raise click.UsageError("--dev-translations need a judged collection: give --dev")
+        if dev is None:
+            return []
+        collection = load_collection(dev)
+        return [
+            translated_collection(collection, read_translation(path), language)
+            for language, path in files.items()
+        ] or [collection]
 
     def _check(self, option: str, reads: Reads, *, documents: bool = True) -> None:
         original = self.languages.original

@@ -5,6 +5,8 @@ A falling loss does not prove it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ce2de_os.arrays import Embeddings, l2_normalize
@@ -31,13 +33,16 @@ def held_out_overlap(data: TrainingSet, precision: str) -> Measure:
     return overlap
 
 
-def collection_ndcg(collection: Collection, documents: Ids, queries: Ids, precision: str) -> Measure:
-    """nDCG@10 on a judged collection, given its token ids."""
+def collections_ndcg(collections: Sequence[tuple[Collection, Ids, Ids]], precision: str) -> Measure:
+    """nDCG@10, the mean over judged collections, each given with the token ids of documents and queries."""
 
     def ndcg(student: StudentModel) -> float:
-        embedded = [embed_ids(student, ids, precision, device=best_device()) for ids in (documents, queries)]
-        runs = exact_search(collection, embedded[0], embedded[1], top_k=10)
-        return mean(measure(collection.qrels, runs))
+        values = []
+        for collection, *ids in collections:
+            documents, queries = (embed_ids(student, one, precision, device=best_device()) for one in ids)
+            runs = exact_search(collection, documents, queries, top_k=10)
+            values.append(mean(measure(collection.qrels, runs)))
+        return float(np.mean(values))
 
     return ndcg
 

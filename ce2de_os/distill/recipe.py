@@ -21,7 +21,7 @@ from ce2de_os.distill.batches import TrainingSet
 from ce2de_os.distill.bodies import as_bert
 from ce2de_os.distill.config import SHAPE, DistillConfig
 from ce2de_os.distill.cross_encoder import load_cross_encoder
-from ce2de_os.distill.dev import collection_ndcg, held_out_overlap
+from ce2de_os.distill.dev import collections_ndcg, held_out_overlap
 from ce2de_os.distill.folder import RECIPE_FILE, write_student
 from ce2de_os.distill.init import cut_student, solve_head
 from ce2de_os.distill.materials import (
@@ -62,7 +62,7 @@ def distill(
     parallel: Sequence[Passage] = (),
     coverage: Sequence[Coverage] = (),
     new_languages: Sequence[Path] = (),
-    dev: Collection | None = None,
+    dev: Sequence[Collection] = (),
     command: str = "",
     phase: Phase,
     report: Report,
@@ -82,7 +82,7 @@ def distill(
         coverage: how translations fit their originals, for the record.
         new_languages: files, of ``texts`` or not, in the languages that the vocabulary is extended for, see
             `change_vocabulary`.
-        dev: judged collection whose nDCG@10 picks the best checkpoint; ``None`` means that the share of
+        dev: judged collections whose mean nDCG@10 picks the best checkpoint; without them the share of
             nearest neighbours in common with the teacher does, on texts held out.
         command: the command line that made it, for the record.
         phase: receives the progress of the preparation.
@@ -116,9 +116,8 @@ def distill(
     measure = _dev_metric(dev, data, source, config, precision)
     progress = train(student, data, config, precision, out / CHECKPOINT_FILE, report, measure)
     recipe = _recipe(config, precision, passages, data, progress, prepared_s)
-    recipe["dev_metric"] = (
-        f"nDCG@10 on {dev.name}" if dev else "nearest neighbours in common with the teacher"
-    )
+    names = ", ".join(collection.name for collection in dev)
+    recipe["dev_metric"] = f"nDCG@10 on {names}" if dev else "nearest neighbours in common with the teacher"
     recipe |= _shape(config)
     recipe["vocabulary"] = [facts for facts in (grown, cut) if facts]
     recipe["command"] = command
@@ -269,14 +268,15 @@ def _training_set(
 
 
 def _dev_metric(
-    dev: Collection | None, data: TrainingSet, source: _Source, config: DistillConfig, precision: str
+    dev: Sequence[Collection], data: TrainingSet, source: _Source, config: DistillConfig, precision: str
 ) -> Measure:
-    if dev is None:
+    if not dev:
         return held_out_overlap(data, precision)
-    documents, queries = (
-        token_ids(source.fast, texts, config.max_length) for texts in (dev.documents, dev.queries)
-    )
-    return collection_ndcg(dev, documents, queries, precision)
+
+    def tokens(texts: Sequence[str]) -> list[list[int]]:
+        return token_ids(source.fast, texts, config.max_length)
+
+    return collections_ndcg([(one, tokens(one.documents), tokens(one.queries)) for one in dev], precision)
 
 
 def _shape(config: DistillConfig) -> dict[str, Any]:
@@ -303,7 +303,7 @@ def _recipe(
         "passages": len(passages),
         "passage_tokens": sum(len(row) for row in data.ids),
         "queries": len(data.ranking.queries) if data.ranking else 0,
-        "query_candidates": sum(map(len, data.ranking.candidates)) if data.ranking else 0,
+        "query_candidates": data.ranking.counts() if data.ranking else {},
         "tokens_seen": progress.tokens,
         "steps": progress.steps,
         "final_loss": round(progress.loss, 4),

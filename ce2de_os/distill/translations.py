@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ce2de_os.distill.texts import Passage, source_name
 from ce2de_os.errors import DataError
+from ce2de_os.evaluation import Collection
 from ce2de_os.records import Document, read_documents, text_lines
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,36 @@ def check_coverage(
     if differences:
         logger.warning("%s: %s; left out", where, differences, extra={"action": "check_translations"})
     return Coverage(kind, language, len(originals), len(missing), len(unknown))
+
+
+def translated_collection(
+    collection: Collection, translations: Mapping[str, Document], language: str
+) -> Collection:
+    """The collection with translated documents; those without a translation are left out.
+
+    Queries that are left without a relevant document are left out too; the others keep their language.
+
+    Raises:
+        DataError: no query has a relevant document that is translated.
+    """
+    qrels = {
+        query_id: {doc_id: grade for doc_id, grade in judged.items() if doc_id in translations}
+        for query_id, judged in collection.qrels.items()
+    }
+    kept = [
+        query_id for query_id in collection.query_ids if any(grade > 0 for grade in qrels[query_id].values())
+    ]
+    if not kept:
+        raise DataError(
+            f"{collection.name}: no query has a relevant document among its translations into '{language}'; "
+            "expected translations under the same ids"
+        )
+    queries = dict(zip(collection.query_ids, collection.queries, strict=True))
+    doc_ids = [doc_id for doc_id in collection.doc_ids if doc_id in translations]
+    return Collection(
+        f"{collection.name} ({language})", doc_ids, [translations[doc_id].whole for doc_id in doc_ids],
+        kept, [queries[query_id] for query_id in kept], {query_id: qrels[query_id] for query_id in kept},
+    )  # fmt: skip
 
 
 def parallel_documents(

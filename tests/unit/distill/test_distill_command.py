@@ -100,7 +100,7 @@ def test_the_whole_recipe_step_by_step(tmp_path, teacher_folder, cross_encoder, 
     assert (run / "queries.jsonl").read_text() == queries
     assert facts["recipe"]["losses"] == {"l2": 1.0, "kl": 0.2}
     assert facts["recipe"]["queries"] == 40
-    assert facts["recipe"]["query_candidates"] == sum(map(len, scores.values()))
+    assert facts["recipe"]["query_candidates"] == {"en": sum(map(len, scores.values()))}
     assert json.loads((run / "model" / "manifest.json").read_text())["fingerprint"] == facts["fingerprint"]
 
 

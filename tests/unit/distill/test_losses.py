@@ -137,3 +137,16 @@ def test_ranking_loss_is_the_weighted_sum_of_its_kind(embeddings):
     )
     weights = {"l2": 9.0, "contrastive": 0.5, "margin-mse": 0.2, "kl": 3.0}
     torch.testing.assert_close(losses.ranking_loss(weights, queries, documents, logits, 0.1), expected)
+
+
+def test_a_translation_of_the_positive_is_no_negative(embeddings):
+    """Round robin: the same query comes twice, its documents in two languages."""
+    queries, documents, _ = embeddings
+    rows = torch.tensor([[7, 1, 2, 3], [7, 1, 2, 3], [4, 5, 6, 0], [10, 11, 12, 13], [14, 15, 16, 7]])
+    scores = queries @ documents.flatten(0, 1).T / 0.5
+    expected = 0.0
+    for query, itself in enumerate([0, 4, 8, 12, 16]):
+        others = [0, 4, 19] if query < 2 else [itself]  # places of the query's positive
+        negatives = [place for place in range(20) if place not in others]
+        expected -= torch.log_softmax(scores[query, [itself, *negatives]], dim=0)[0].item() / 5
+    assert losses.contrastive(queries, documents, 0.5, rows).item() == pytest.approx(expected, rel=1e-5)

@@ -15,6 +15,7 @@ from ce2de_os.distill.bodies import as_bert
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.dev import held_out_overlap, neighbour_overlap
 from ce2de_os.distill.init import cut_student
+from ce2de_os.distill.languages import MIXINGS
 from ce2de_os.distill.ranking import RankingSet
 from ce2de_os.distill.teacher import embed_ids
 from ce2de_os.distill.trainer import Progress, schedule, train
@@ -156,6 +157,29 @@ def test_a_killed_run_goes_on_to_the_same_student(teacher, data, tmp_path, monke
     resumed = fresh(teacher)
     run(resumed, data, config, tmp_path / "part.pt", lambda _, done: seen.append(done))
     assert seen[0] > 0.4  # it did not begin again
+    assert_equal(resumed, expected)
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_a_killed_run_in_two_languages_goes_on_to_the_same_student(
+    teacher, data, tmp_path, monkeypatch, mixing
+):
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    documents = data.ranking.documents["en"]
+    ranking = replace(data.ranking, documents={"it": documents, "de": [ids[::-1] for ids in documents]})
+    data = replace(data, ranking=ranking)
+    config = replace(BOTH, mixing=mixing, tokens=3000)
+    expected = fresh(teacher)
+    run(expected, data, config, tmp_path / "whole.pt")
+
+    def stop_in_the_middle(progress, done):
+        if done > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(fresh(teacher), data, config, tmp_path / "part.pt", stop_in_the_middle)
+    resumed = fresh(teacher)
+    run(resumed, data, config, tmp_path / "part.pt")
     assert_equal(resumed, expected)
 
 

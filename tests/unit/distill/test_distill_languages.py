@@ -1,0 +1,158 @@
+"""``ce2de distill`` into two other languages, from the command line."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from click.testing import CliRunner
+
+from ce2de_os.cli import cli
+from ce2de_os.distill.score_file import read_scores
+from ce2de_os.errors import Ce2deError
+from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder
+
+COUNT = 90
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+    if isinstance(result.exception, Ce2deError):
+        raise result.exception
+    return result
+
+
+def ok(*arguments):
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Documents in three languages; German lacks every fifth, and the last is translated only."""
+    folder = tmp_path_factory.mktemp("parallel")
+    for language in ("en", "it", "de"):
+        rng, rows = random.Random(language), []
+        for number in range(COUNT):
+            words = rng.choices(WORDS, k=25)
+            rows.append(
+                {"_id": f"d{number}", "title": " ".join(rng.sample(words, 3)), "text": " ".join(words)}
+            )
+        if language == "de":
+            rows = [row for number, row in enumerate(rows) if number % 5]
+            rows.append({"_id": "x", "title": "", "text": "bab"})
+        (folder / f"{language}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "more.tsv").write_text("bab beg\tbip bon\nbut\tcab\n")
+    (folder / "other.jsonl").write_text('{"_id": "y", "text": "bab"}\n')
+    (folder / "empty.jsonl").write_text("")
+    save_tiny_cross_encoder(folder / "ce")
+    return folder
+
+
+@pytest.fixture
+def base(folder, teacher_folder, tmp_path):
+    return (
+        "distill", "--corpus", folder / "en.jsonl", "--query-field", "title", "--max-queries", 30,
+        "--teacher", teacher_folder, "--cross-encoder", folder / "ce", "--layers", "0,2", "--depth", 10,
+        "--tokens", 4000, "--unique-tokens", 6000, "--threads", 1, "--out", tmp_path / "run", "--json",
+    )  # fmt: skip
+
+
+def test_a_student_of_two_languages(base, folder, tmp_path):
+    translations = ("--translations", f"it={folder}/it.jsonl", "--translations", f"de={folder}/de.jsonl")
+    more = ("--parallel", f"it={folder}/more.tsv", "--missing-translations", "skip", "--mixing", "passages")
+    facts = ok(*base, *translations, *more, "--ways", 4, "--losses", "l2=1,kl=0.2", "--until", "report")
+    complete = {"kind": "documents", "language": "it", "originals": COUNT, "missing": 0, "unknown": 0}
+    partial = {"kind": "documents", "language": "de", "originals": COUNT, "missing": 18, "unknown": 1}
+    recipe = facts["recipe"]
+    assert facts["translations"] == recipe["translations"] == [complete, partial]
+    assert recipe["languages"] == {
+        "original": "en",
+        "selector": "en-en",
+        "teacher": "en-en",
+        "student": "en-it,de",
+    }
+    assert (recipe["mixing"], recipe["candidates"], recipe["queries"]) == ("passages", 4, 30)
+    assert 0 < recipe["query_candidates"]["de"] < recipe["query_candidates"]["it"] == 300
+    assert set(recipe["texts"]) == {"en", "it (it)", "de (de)", "more (it)"}
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "passages" in page
+    assert "en-it,de" in page
+
+
+def test_the_selector_searches_the_translations(base, folder, tmp_path):
+    queries = tmp_path / "it.tsv"
+    rows = [json.loads(line) for line in (folder / "it.jsonl").read_text().splitlines()]
+    queries.write_text("".join(f"{row['_id']}\t{row['title']}\n" for row in rows))
+    options = (
+        "--translations", f"it={folder}/it.jsonl", "--translated-queries", f"it={queries}",
+        "--selector-languages", "it-it", "--until", "candidates",
+    )  # fmt: skip
+    assert ok(*base, *options)["translations"][-1]["kind"] == "queries"
+    found = dict(read_scores(tmp_path / "run" / "candidates.jsonl.gz"))
+    texts = {row["_id"]: set(row["text"].split()) for row in rows}
+    titles = {row["_id"]: set(row["title"].split()) for row in rows}
+    for query_id, ranking in found.items():
+        assert all(titles[query_id] & texts[doc.doc_id] for doc in ranking)
+
+
+@pytest.mark.parametrize("translated", [True, False], ids=["translate-train", "zero-shot"])
+def test_baselines_come_from_the_same_command(base, folder, translated):
+    """Labels alone on translated documents; and English alone."""
+    options = ("--translations", f"it={folder}/it.jsonl") if translated else ()
+    recipe = ok(*base, *options, "--losses", "contrastive", "--until", "student")["recipe"]
+    assert recipe["query_candidates"] == {"it" if translated else "en": 300}
+    assert recipe["passages"] == 0
+
+
+def test_the_best_checkpoint_is_that_of_translated_documents(base, folder, tmp_path):
+    judged = tmp_path / "judged"
+    judged.mkdir()
+    (judged / "corpus.jsonl").write_text((folder / "en.jsonl").read_text())
+    (judged / "queries.jsonl").write_text('{"_id": "q", "text": "bab beg"}\n')
+    (judged / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\td1\t1\n")
+    options = ("--losses", "l2", "--until", "student", "--dev-translations", f"de={folder}/de.jsonl")
+    recipe = ok(*base, *options, "--dev", judged)["recipe"]
+    assert recipe["dev_metric"] == "nDCG@10 on judged (de)"
+    result = invoke(*base, "--out", tmp_path / "other", *options)
+    assert "give --dev" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--translations", "it={}/other.jsonl"), r"other\.jsonl: none of its 1 ids is among"),
+        (("--translations", "it={}/empty.jsonl"), r"empty\.jsonl: holds no document"),
+        (
+            ("--translations", "de={}/de.jsonl"),
+            r"18 documents have no translation \(d0, d10, d15, …\); 1 tran",
+        ),
+        (("--translations", "it=a", "--translations", "it=b"), "--translations: 'it' comes twice"),
+        (("--translations", "en=a"), "'en' is the language of the originals"),
+        (("--student-languages", "en-it"), "no documents in 'it'; add --translations it=FILE"),
+        (("--teacher-languages", "en-it"), "--teacher-languages en-it: there are no documents in 'it'"),
+        (("--selector-languages", "it-en"), "no queries in 'it'; add --translated-queries it=FILE"),
+        (("--parallel", "it={}/none.tsv"), r"none\.tsv: No such file"),
+        (("--ways", "11"), "no query has the 11 scored candidates .*set --ways lower"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(base, folder, arguments, message):
+    with pytest.raises(Ce2deError, match=message) as error:
+        invoke(*base, *(argument.format(folder) for argument in arguments))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--translations", "it.jsonl"), "--translations: got 'it.jsonl', expected language=FILE"),
+        (("--translations", "it=it.jsonl"), "give --index NAME or --corpus FILE"),
+        (("--translated-queries", "it=it.tsv"), "give --queries"),
+    ],
+)
+def test_options_that_do_not_go_together(tmp_path, arguments, message):
+    result = invoke("distill", "--out", tmp_path / "run", *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
