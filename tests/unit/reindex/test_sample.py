@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ce2de_os.encoder import OnnxEncoder
-from ce2de_os.reindex.sample import docs_per_s, measure, percentile, summarize, token_counts
+from ce2de_os.reindex.sample import Drawn, docs_per_s, measure, percentile, summarize, token_counts
 
 
 def test_the_statistics_of_four_texts():
@@ -45,7 +45,7 @@ def test_tokens_are_counted_beyond_max_length(encoder):
 
 
 def test_measured_with_the_packaged_student(encoder):
-    found = measure(encoder, ["house", "", "house " * 1000])
+    found = measure(encoder, Drawn(["house", "", "house " * 1000]))
     assert (found.documents, found.with_text) == (3, 2)
     assert found.mean_tokens == (3 + 1002) / 2
     assert found.cut_share == 1 / 2
