@@ -234,6 +234,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             raise ArtifactError(
                 f"{path}: '{key}' is missing or not a {kind.__name__}; export the model again"
             )
+    languages = manifest["languages"]
+    if not languages or not all(isinstance(code, str) for code in languages):
+        raise ArtifactError(f"{path}: 'languages' is no list of codes: {languages}; export the model again")
     return manifest
 
 
