@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from tokenizers import Tokenizer
 
 from ce2de_os.artifact import CANARY_FILE, MODEL_FILE, TOKENIZER_FILE, Artifact
 from ce2de_os.encoder import OnnxEncoder
-from ce2de_os.errors import ConfigError, DataError, ParityError
+from ce2de_os.errors import DataError, ParityError
 from ce2de_os.export import canary
 from ce2de_os.export.activations import fix_activation_scales
 from ce2de_os.export.folder import new_folder
@@ -23,7 +24,7 @@ from ce2de_os.export.graph import StudentGraph
 from ce2de_os.export.onnx_model import export_float, quantize
 from ce2de_os.export.parity import MIN_MEAN_COSINE, MIN_WORST_COSINE, Parity, compare, student_embeddings
 from ce2de_os.export.truncation import truncate
-from ce2de_os.languages import ENGLISH, parse_languages
+from ce2de_os.languages import ENGLISH, normalized
 from ce2de_os.student import StudentModel
 
 MAX_LENGTH = 256
@@ -40,16 +41,17 @@ def export(
     result stands in ``run/parity.json`` and in the manifest.
 
     Args:
-        run: a finished student's folder; ``languages`` in its ``recipe.json`` lists what it was made for, no
-            such key means English.
+        run: a finished student's folder; ``languages`` in its ``recipe.json`` says what it was made for: codes
+            in a list, or what each part of a distillation read, ``{"student": "en-it,de", ...}``; no such key
+            means English.
         out: folder for the artifact; one that is there is replaced.
         name: the model's name for people; ``None`` means the run folder's name.
         dim: length of an embedding, see `truncate`; ``None`` means the student's own.
         threads: cores for the check.
 
     Raises:
-        DataError: ``run`` holds no finished student, or its languages are not known, or ``out`` is not empty
-            and no artifact, or cannot be written; ``out`` is then as it was.
+        DataError: ``run`` holds no finished student, or its languages are no names, or ``out`` is not empty and
+            no artifact, or cannot be written; ``out`` is then as it was.
         ConfigError: ``dim`` is not between 1 and the student's.
         ParityError: the quantized embeddings are too far from the student's; ``out`` is not written.
     """
@@ -79,11 +81,14 @@ def export(
 
 
 def _languages(run: Path, recipe: Mapping[str, Any]) -> tuple[str, ...]:
-    listed = recipe.get("languages", [ENGLISH])
-    try:
-        return parse_languages(",".join(listed))
-    except (TypeError, ConfigError) as error:
-        raise DataError(f"{run / 'recipe.json'}: {error}") from error
+    """The codes; a name that is no known language stays as it is, and has no canaries."""
+    found = recipe.get("languages", [ENGLISH])
+    names = re.split("[-,]", str(found.get("student"))) if isinstance(found, dict) else found
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise DataError(
+            f"{run / 'recipe.json'}: got languages {found}, expected a list of codes such as ['en', 'it']"
+        )
+    return tuple(dict.fromkeys(normalized(name) or name for name in names))
 
 
 def _write_files(

@@ -3,6 +3,11 @@
 The detector is py3langid, whose model comes with the package: naive Bayes over byte sequences of 139
 languages. It reads all of them, not only the wanted ones: asked to choose between English and Italian, it
 would call a Spanish text Italian.
+
+Measured on Debian's package descriptions in English, Italian and German (``benchmarks/languages.py``): of
+descriptions of some 440 characters 99.9% are told right, and as many of another language are left out; of
+titles of some 50 characters 94 to 96% are told right, 3 to 4% are too short to tell, and of another language
+one in ten is called English.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def _check_field(source: IndexInfo, wanted: IndexMetadata) -> None:
         if _languages(found) != _languages(wanted):
             raise ConfigError(
                 f"'{source.name}' has this model's vectors in '{found.vector_field}' already"
-                f"{_languages_told(found)}; take the same --languages, or make a copy with others: "
+                f"{_languages_told(found)}; start it as it was, or make a copy with other --languages: "
                 f"--mode copy --target {source.name}-2 --alias NAME"
             )
 

@@ -68,7 +68,8 @@ def by_language(text: str, fields: Sequence[str]) -> Body:
     """The words of ``text`` in the field of any language, each time as that language's analyzer reads them.
 
     A document's text stands in one of the fields. So its score is that of its own field, and documents of all
-    languages compete: the best field counts (``best_fields``, a ``dis_max``), nothing is added up.
+    languages compete: the best field counts (``best_fields``, a ``dis_max``), nothing is added up. What is
+    rare differs from field to field: an English word in an Italian text weighs more than in an English one.
     """
     return {"multi_match": {"query": text, "fields": list(fields), "type": "best_fields", "lenient": True}}
 

@@ -158,7 +158,25 @@ def test_a_multilingual_student_brings_canaries_in_its_languages(run_folder, tmp
     assert OnnxEncoder(several).encode_queries(["bab"]).shape == (1, 16)  # which replays them
 
 
-@pytest.mark.parametrize("languages", [["klingon"], [], [7], 7])
+@pytest.mark.parametrize(
+    ("languages", "codes"),
+    [
+        (
+            {"original": "en", "selector": "en-en", "teacher": "en-en", "student": "en-it,de"},
+            ("en", "it", "de"),
+        ),
+        ({"student": "en-en"}, ("en",)),
+        (["ita", "venetian"], ("it", "venetian")),  # users may name languages as they like
+    ],
+)
+def test_what_a_distillation_says_of_its_languages(run_folder, tmp_path, languages, codes):
+    set_languages(run_folder, languages)
+    artifact, _ = export(run_folder, tmp_path / "model")
+    assert artifact.languages == codes
+    assert artifact.canaries()[0] == list(canary.texts_for(codes))
+
+
+@pytest.mark.parametrize("languages", ["en", [], [7], 7, None])
 def test_languages_that_are_none_are_refused(run_folder, tmp_path, languages):
     set_languages(run_folder, languages)
     with pytest.raises(DataError, match=r"recipe\.json: "):
