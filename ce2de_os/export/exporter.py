@@ -41,17 +41,17 @@ def export(
     result stands in ``run/parity.json`` and in the manifest.
 
     Args:
-        run: a finished student's folder; ``languages`` in its ``recipe.json`` says what it was made for: codes
-            in a list, or what each part of a distillation read, ``{"student": "en-it,de", ...}``; no such key
-            means English.
+        run: a finished student's folder; ``languages`` in its ``recipe.json`` says what it was made for:
+            codes in a list, or what each part of a distillation read, ``{"student": "en-it,de", ...}``; no
+            such key means English.
         out: folder for the artifact; one that is there is replaced.
         name: the model's name for people; ``None`` means the run folder's name.
         dim: length of an embedding, see `truncate`; ``None`` means the student's own.
         threads: cores for the check.
 
     Raises:
-        DataError: ``run`` holds no finished student, or its languages are no names, or ``out`` is not empty and
-            no artifact, or cannot be written; ``out`` is then as it was.
+        DataError: ``run`` holds no finished student, or its languages are no names, or ``out`` is not empty
+            and no artifact, or cannot be written; ``out`` is then as it was.
         ConfigError: ``dim`` is not between 1 and the student's.
         ParityError: the quantized embeddings are too far from the student's; ``out`` is not written.
     """

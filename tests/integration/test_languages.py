@@ -35,6 +35,7 @@ from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, c
 from tests.integration.jobs import Run, StartWorker
 
 TEXT = TextSpec(("title", "body"))
+PASSAGES = TextSpec(TEXT.fields, passages=(30, 15))
 SPEC = LanguageSpec(("en", "it", "de"), "lang")
 MAPPING = {
     "properties": {
@@ -123,7 +124,7 @@ def reindex(
     client: OpenSearch, source: str, encoder: Any, model: Model | None = None, **request: Any
 ) -> JobStatus:
     queue = InlineQueue()
-    asked = JobRequest(source, TEXT, **{"alias": f"{source}-search", "languages": SPEC, **request})
+    asked = JobRequest(source, **{"text": TEXT, "alias": f"{source}-search", "languages": SPEC, **request})
     job = start(client, asked, model or encoder, queue)
     queue.run(client, encoder)
     found = status(client, job.job_id)
@@ -323,6 +324,10 @@ def test_a_copy_follows_its_source_and_takes_no_other_languages(client: OpenSear
     fill(client, index_name)
     encoder = HashEncoder()
     first = reindex(client, index_name, encoder)
+    in_passages = reindex(client, index_name, encoder, text=PASSAGES, target=f"{index_name}-passages")
+    found = all_documents(client, in_passages.job.target)
+    for doc_id, language in LANGUAGES.items():
+        assert_in_its_language(found[doc_id], language)
     client.index(index=index_name, id="it-found", body={"title": "Am Hafen liegt ein Schiff aus Holz."})
     client.index(index=index_name, id="finnish", body={"body": ""}, refresh=True)
     second = reindex(client, index_name, encoder)
