@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from ce2de_os.arrays import Embeddings
 from ce2de_os.errors import ArtifactError, ArtifactNotFoundError
+from ce2de_os.languages import ENGLISH
 
 FORMAT = 1
 ENCODER, RERANKER = "encoder", "reranker"
@@ -54,6 +55,7 @@ _FIELDS: dict[str, type] = {
     "source": dict,
     "recipe": dict,
     "files": dict,
+    "languages": list,
     "fingerprint": str,
 }
 
@@ -76,6 +78,7 @@ class Artifact:
         space: 64 hexadecimal digits that name the vector space; the fingerprint where the model has it for
             itself.
         kind: ``"encoder"`` or ``"reranker"``.
+        languages: codes of the languages that it was made for; a folder that does not say is English.
     """
 
     folder: Path
@@ -90,6 +93,7 @@ class Artifact:
     fingerprint: str
     space: str
     kind: str = ENCODER
+    languages: tuple[str, ...] = (ENGLISH,)
 
     @classmethod
     def load(cls, folder: Path | None = None, *, kind: str = ENCODER) -> Artifact:
@@ -118,8 +122,8 @@ class Artifact:
                 f"(got {manifest['fingerprint'][:12]}, expected {fingerprint[:12]}); export the model again"
             )
         space = manifest.get("space") or fingerprint
-        fields = {key: manifest[key] for key in _FIELDS if key != "files"}
-        return cls(folder, **fields, space=space, kind=kind)
+        fields = {key: manifest[key] for key in _FIELDS if key not in ("files", "languages")}
+        return cls(folder, **fields, space=space, kind=kind, languages=tuple(manifest["languages"]))
 
     @classmethod
     def create(
@@ -136,6 +140,7 @@ class Artifact:
         document_prefix: str = "",
         space: str | None = None,
         kind: str = ENCODER,
+        languages: Sequence[str] = (ENGLISH,),
     ) -> Artifact:
         """Write the manifest for a folder that already holds the three other files, and load the result.
 
@@ -150,6 +155,7 @@ class Artifact:
             "name": name,
             "dim": dim,
             "max_length": max_length,
+            "languages": list(languages),
             "pooling": pooling,
             "query_prefix": query_prefix,
             "document_prefix": document_prefix,
@@ -222,11 +228,15 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ArtifactError(f"{path}: not a format {FORMAT} manifest; use the ce2de-os version that wrote it")
     manifest.setdefault("kind", ENCODER)  # there were no others in the beginning
+    manifest.setdefault("languages", [ENGLISH])
     for key, kind in _FIELDS.items():
         if not isinstance(manifest.get(key), kind):
             raise ArtifactError(
                 f"{path}: '{key}' is missing or not a {kind.__name__}; export the model again"
             )
+    languages = manifest["languages"]
+    if not languages or not all(isinstance(code, str) for code in languages):
+        raise ArtifactError(f"{path}: 'languages' is no list of codes: {languages}; export the model again")
     return manifest
 
 
@@ -250,7 +260,7 @@ def _sha256(path: Path) -> str:
 
 
 def _fingerprint(manifest: Mapping[str, Any]) -> str:
-    """sha256 over everything that decides an embedding; names, recipes and canaries do not."""
+    """sha256 over everything that decides an embedding; names, languages, recipes and canaries do not."""
     decisive = {
         "model": manifest["files"].get(MODEL_FILE),
         "tokenizer": manifest["files"].get(TOKENIZER_FILE),

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from ce2de_os.cli.durations import duration_s
+from ce2de_os.cli.language_options import language_options
 from ce2de_os.cli.options import connection_options, json_option
 from ce2de_os.cli.vector_options import FieldFactory, vector_options
 from ce2de_os.config import Settings
+
+if TYPE_CHECKING:
+    from ce2de_os.index.language_fields import LanguageSpec
 
 
 @click.command(short_help="Tell what a reindex would take, and whether it fits.")
@@ -23,6 +28,7 @@ from ce2de_os.config import Settings
     show_default=True,
     help="New index and alias swap, or a vector field in the same index; auto looks which is possible.",
 )
+@language_options
 @vector_options
 @click.option(
     "--within",
@@ -44,6 +50,7 @@ def command(
     source: str,
     text_fields: str,
     way: str,
+    languages: LanguageSpec | None,
     vector_field: FieldFactory,
     within: float | None,
     workers: int | None,
@@ -60,6 +67,7 @@ def command(
     How many workers?    ce2de plan articles --text-fields title,body --within 4h
     How long?            ce2de plan articles --text-fields title,body --workers 8
     Less memory:         ce2de plan articles --text-fields title,body --engine faiss --compression-level 16x
+    Which languages?     ce2de plan articles --text-fields title,body --languages en,it,de
     For a program:       ce2de plan articles --text-fields title,body --json
     """
     from ce2de_os.encoder import OnnxEncoder
@@ -76,6 +84,7 @@ def command(
         within_s=within,
         workers=workers,
         sample=sample,
+        languages=languages,
     )
     found = plan(connect(settings.opensearch), request, encoder)
     if as_json:

@@ -44,6 +44,8 @@ def fact_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "source", _source(plan)
     yield "model", f"{plan.model.name} ({plan.model.fingerprint[:12]}), {plan.model.dim} dimensions"
     yield "tokens", _tokens(plan)
+    if plan.sample.languages is not None:
+        yield "languages", _languages(plan)
     yield "time", _time(plan)
     yield "memory", _memory(plan)
     yield "disk", _disk(plan)
@@ -68,6 +70,14 @@ def _tokens(plan: Plan) -> str:
         f"{sample.cut_share:.1%} are cut at {plan.model.max_length}; about {plan.tokens:,.0f} to encode "
         f"(sample of {sample.documents} documents, seed {sample.seed})"
     )
+
+
+def _languages(plan: Plan) -> str:
+    found = plan.sample.languages or {}
+    each = ", ".join(f"{name} {number / plan.sample.with_text:.1%}" for name, number in found.items())
+    spec = plan.request.languages
+    how = f"read from {spec.field}, else detected" if spec and spec.field else "detected"
+    return f"{each or 'unknown: no text in the sample'} ({how}; other: in none of the languages wanted)"
 
 
 def _time(plan: Plan) -> str:
@@ -97,9 +107,10 @@ def _memory(plan: Plan) -> str:
 def _disk(plan: Plan) -> str:
     disk = plan.disk
     until = f"until the watermark ({disk.watermark})" if disk.watermark else "free"
+    texts = f", text by language {gigabytes(disk.texts_bytes)}" if disk.texts_bytes else ""
     return (
         f"{gigabytes(disk.needed_bytes)} more: documents {gigabytes(disk.documents_bytes)}, vectors "
-        f"{gigabytes(disk.vectors_bytes)}, headroom for merges {gigabytes(disk.headroom_bytes)}, "
+        f"{gigabytes(disk.vectors_bytes)}{texts}, headroom for merges {gigabytes(disk.headroom_bytes)}, "
         f"replicas included; {_rooms(disk.rooms)} {until}"
     )
 

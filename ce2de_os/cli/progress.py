@@ -57,6 +57,8 @@ def status_lines(found: JobStatus) -> Iterator[str]:
         f"  {counts.embedded:,} embedded, {counts.reused + counts.unchanged:,} known already, "
         f"{counts.without_text:,} without text, {found.dead_letters:,} refused"
     )
+    if job.languages is not None:
+        yield f"  {_languages(found)}"
     slices = ", ".join(f"{number} {state}" for state, number in sorted(found.slices.items()))
     slowest = f"; slowest: slice {found.slowest[0]}, {found.slowest[1]:,} to go" if found.slowest else ""
     yield f"  slices: {slices}; workers busy: {found.workers}{slowest}"
@@ -77,6 +79,15 @@ def status_lines(found: JobStatus) -> Iterator[str]:
         yield f"  failed: {job.error}"
     for error in found.errors:
         yield f"  {error}"
+
+
+def _languages(found: JobStatus) -> str:
+    counts, report = found.counts, found.job.report or {}
+    told = f"{counts.other_languages:,} documents in none of the languages"
+    if report.get("languages"):
+        each = ", ".join(f"{name} {number:,}" for name, number in report["languages"].items())
+        told = f"languages: {each}"
+    return f"{told}; {counts.unknown_languages:,} name a language that is not known"
 
 
 def _speed(found: JobStatus) -> str:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ce2de_os.cli import dlq, reindex_control
+from ce2de_os.cli.language_options import language_options
 from ce2de_os.cli.options import broker_option, connection_options, json_option
 from ce2de_os.cli.reindex_output import show, task_queue
 from ce2de_os.cli.vector_options import vector_options
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
+    from ce2de_os.artifact import Artifact
+    from ce2de_os.index.language_fields import LanguageSpec
     from ce2de_os.reindex.request import VectorOptions
 
 
@@ -52,6 +55,7 @@ def command() -> None:
     help="copy: new indices and the alias. in-place: a second vector field in the index, which must have "
     "index.knn already. auto: in-place wherever that is possible and no --target is named.",
 )
+@language_options
 @vector_options
 @click.option("--pipeline", help="Ingest pipeline to run on what is written. (default: none)")
 @click.option("--docs-per-second", type=float, help="Most documents a second, over all workers.")
@@ -71,6 +75,7 @@ def start(
     text_fields: str | None,
     template: str | None,
     passages: str | None,
+    languages: LanguageSpec | None,
     vector_field: VectorOptions,
     way: str,
     docs_per_second: float | None,
@@ -90,6 +95,7 @@ def start(
     \b
         ce2de reindex start articles --text-fields title,body --alias articles-search
         ce2de reindex start 'logs-*' --template '{service}: {message}' --alias logs-search --hold
+        ce2de reindex start articles --text-fields title,body --alias articles-search --languages en,it,de
     """
     from ce2de_os.artifact import Artifact
     from ce2de_os.cli.progress import follow
@@ -107,14 +113,27 @@ def start(
         text_spec(text_fields, template, passages),
         mode="in_place" if way == "in-place" else way,  # type: ignore[arg-type]  # click checked it
         vector=vector_field,
+        languages=languages,
         docs_per_s=docs_per_second,
         accept_excluded=accept_excluded_fields,
         **chosen,
     )
+    _warn(artifact, languages)
     job = start_job(client, request, artifact, queue)
     told = "in place" if job.mode == "in_place" else f"→ {', '.join(job.targets)}"
     click.echo(f"Job {job.job_id}: {job.source} {told}, {job.documents} documents", err=True)
     show(read_status(client, job.job_id) if detach else follow(client, queue, job.job_id), as_json)
+
+
+def _warn(artifact: Artifact, languages: LanguageSpec | None) -> None:
+    """Say which of the languages the model was not made for; words find those documents all the same."""
+    foreign = [code for code in languages.codes if code not in artifact.languages] if languages else []
+    if foreign:
+        click.echo(
+            f"The model {artifact.name} was made for {', '.join(artifact.languages)}, not for "
+            f"{', '.join(foreign)}: BM25 will find such documents, its vectors perhaps not.",
+            err=True,
+        )
 
 
 @command.command()

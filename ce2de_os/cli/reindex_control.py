@@ -258,6 +258,9 @@ def _told(report: VerifyReport) -> str:
         f"vectors: {report.sampled} computed again, least cosine {cosine}; "
         f"{report.without_vector:,} documents without text",
     ]
+    if report.languages:
+        each = ", ".join(f"{name} {number:,}" for name, number in report.languages.items())
+        lines.append(f"languages: {each}")
     if report.agreement is not None:
         lines.append(
             f"BM25: {report.agreement:.0%} of the best hits agree; "

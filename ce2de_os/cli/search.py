@@ -81,11 +81,17 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     help="An OpenSearch query that every hit must match; may be given several times.",
 )
 @click.option(
+    "--language",
+    metavar="CODE",
+    help="Only documents in this language, such as it; 'other': in none of the index's. (default: all)",
+)
+@click.option(
     "--field",
     "fields",
     metavar="NAME[^BOOST]",
     multiple=True,
-    help="A text field for BM25, such as title^3; several times for several. (default: the embedded ones)",
+    help="A text field for BM25, such as title^3; several times for several. (default: the embedded text, by "
+    "language where the index has it so)",
 )
 @click.option("--vector-field", help="The vector field. (default: the newest that fits the model)")
 @click.option(
@@ -135,7 +141,8 @@ def command(
     \b
     Both ways together:   ce2de search articles-search how do I copy a folder
     Compared:             ce2de search articles-search "copy a folder" --mode bm25,dense,hybrid --top-k 5
-    Only in English:      ce2de search articles-search folder --filter '{"term": {"lang": "en"}}'
+    Only recent ones:     ce2de search articles-search folder --filter '{"range": {"year": {"gte": 2020}}}'
+    Only in Italian:      ce2de search articles-search passport renewal --language it
     For a program:        ce2de search articles-search folder --json
 
     The mode bm25 works on any index; dense and hybrid need one that 'ce2de reindex' has filled with the same

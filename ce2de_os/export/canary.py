@@ -1,8 +1,10 @@
 """Canary texts: their embeddings travel with the artifact and are replayed where it is loaded."""
 
+# ruff: noqa: RUF001 - other scripts have letters that look like Latin ones
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ce2de_os.arrays import Embeddings
@@ -37,9 +39,83 @@ TEXTS = (
 """From one letter to a hundred words, prose, code, noise and other scripts: what an index may contain."""
 
 
-def write_canaries(path: Path, embeddings: Embeddings) -> None:
-    """Write `TEXTS` with their float32 embeddings ``(16, D)``, one JSON object a line."""
+BY_LANGUAGE: Mapping[str, tuple[str, str]] = {
+    "ar": (
+        "تغلق المكتبة أبوابها يوم الجمعة، لكن يمكن إعادة الكتب في الصندوق عند المدخل.",
+        "كيف أجدد رخصة القيادة إذا كنت مقيما في مدينة أخرى؟",
+    ),
+    "de": (
+        "Die Fähre legt bei starkem Wind nicht ab; Fahrkarten gelten dann auch am nächsten Tag.",
+        "Wie lange muss ich Rechnungen für die Steuererklärung aufbewahren?",
+    ),
+    "es": (
+        "El taller repara bicicletas por la tarde y presta una herramienta a quien quiera aprender.",
+        "¿Cuánto cuesta enviar un paquete de cinco kilos a las islas?",
+    ),
+    "fr": (
+        "Le barrage a été vidé pour réparer les vannes, et le niveau de la rivière baissera jusqu'en mars.",
+        "Comment obtenir une copie de mon acte de naissance à l'étranger ?",
+    ),
+    "hi": (
+        "बरसात के बाद गाँव की सड़क टूट गई, इसलिए डाकिया अब नाव से चिट्ठियाँ लाता है।",
+        "पुराने कंप्यूटर से तस्वीरें नए फ़ोन में कैसे भेजें?",
+    ),
+    "it": (
+        "Il mercato del sabato si sposta in piazza quando il fiume supera il primo gradino del ponte.",
+        "Quali documenti servono per iscrivere un bambino alla scuola materna?",
+    ),
+    "ja": (
+        "台風が近づくと、港の漁師たちは船を陸に上げて縄でしっかり結びます。",
+        "引っ越したあと、郵便物を新しい住所に届けてもらうにはどうすればいいですか。",
+    ),
+    "ko": (
+        "눈이 많이 오면 산 위의 관측소는 며칠 동안 길이 끊겨 라디오로만 소식을 전한다.",
+        "세탁기에서 물이 빠지지 않을 때 무엇을 먼저 확인해야 하나요?",
+    ),
+    "nl": (
+        "De molenaar maalt alleen op dinsdag, want dan brengt de boer uit het volgende dorp zijn graan.",
+        "Waar kan ik een gevonden fiets zonder slot melden?",
+    ),
+    "pl": (
+        "Zegar na wieży spóźnia się zimą o kwadrans, bo smar w przekładni gęstnieje od mrozu.",
+        "Jak zgłosić awarię oświetlenia na mojej ulicy?",
+    ),
+    "pt": (
+        "A padaria acende o forno às três da manhã e vende o primeiro pão aos pescadores que voltam.",
+        "O que devo fazer se perder a chave do apartamento alugado?",
+    ),
+    "ru": (
+        "Весной реку переходят только по новому мосту: старый каждый год заливает талая вода.",
+        "Сколько дней хранится заказная посылка в почтовом отделении?",
+    ),
+    "sv": (
+        "Skolan stänger tidigt i morgon eftersom värmen i den gamla byggnaden måste lagas.",
+        "Hur byter jag namn på ett konto utan att förlora mina filer?",
+    ),
+    "tr": (
+        "Köydeki değirmen yıllarca boş kaldı, sonra gençler onu küçük bir müzeye çevirdi.",
+        "Kaybolan kütüphane kartımın yerine yenisini nasıl alabilirim?",
+    ),
+    "uk": (
+        "Після повені міст розібрали, і тепер діти дістаються до школи човном.",
+        "Де можна безкоштовно перевірити якість води з колодязя?",
+    ),
+    "zh": (
+        "茶农在清晨采下嫩叶，中午以前就要炒好，否则香味会变淡。",
+        "手机掉进水里以后，应该先做什么才能保住里面的照片？",
+    ),
+}
+"""A statement and a question for each language that a student may be made for besides English."""
+
+
+def texts_for(languages: Sequence[str]) -> tuple[str, ...]:
+    """The canary texts of a student for these languages: `TEXTS`, then those of each language."""
+    return TEXTS + tuple(text for code in languages for text in BY_LANGUAGE.get(code, ()))
+
+
+def write_canaries(path: Path, texts: Sequence[str], embeddings: Embeddings) -> None:
+    """Write ``N`` texts with their float32 embeddings ``(N, D)``, one JSON object a line."""
     with path.open("w", encoding="utf-8") as file:
-        for text, row in zip(TEXTS, embeddings, strict=True):
+        for text, row in zip(texts, embeddings, strict=True):
             vector = [round(float(value), DECIMALS) for value in row]
             file.write(json.dumps({"text": text, "embedding": vector}, ensure_ascii=False) + "\n")

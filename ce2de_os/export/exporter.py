@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,7 @@ from ce2de_os.export.graph import StudentGraph
 from ce2de_os.export.onnx_model import export_float, quantize
 from ce2de_os.export.parity import MIN_MEAN_COSINE, MIN_WORST_COSINE, Parity, compare, student_embeddings
 from ce2de_os.export.truncation import truncate
+from ce2de_os.languages import ENGLISH, normalized
 from ce2de_os.student import StudentModel
 
 MAX_LENGTH = 256
@@ -39,15 +41,17 @@ def export(
     result stands in ``run/parity.json`` and in the manifest.
 
     Args:
-        run: a finished student's folder.
+        run: a finished student's folder; ``languages`` in its ``recipe.json`` says what it was made for:
+            codes in a list, or what each part of a distillation read, ``{"student": "en-it,de", ...}``; no
+            such key means English.
         out: folder for the artifact; one that is there is replaced.
         name: the model's name for people; ``None`` means the run folder's name.
         dim: length of an embedding, see `truncate`; ``None`` means the student's own.
         threads: cores for the check.
 
     Raises:
-        DataError: ``run`` holds no finished student, or ``out`` is not empty and no artifact, or cannot be
-            written; ``out`` is then as it was.
+        DataError: ``run`` holds no finished student, or its languages are no names, or ``out`` is not empty
+            and no artifact, or cannot be written; ``out`` is then as it was.
         ConfigError: ``dim`` is not between 1 and the student's.
         ParityError: the quantized embeddings are too far from the student's; ``out`` is not written.
     """
@@ -56,12 +60,12 @@ def export(
         _read_json(run, "recipe.json"),
         _read_json(run, "sample.json"),
     )
-    own = student.dim
+    own, languages = student.dim, _languages(run, recipe)
     if dim is not None:
         truncate(student, student_embeddings(student, _token_ids(run / TOKENIZER_FILE, sample)), dim)
     with new_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
-        _write_files(student, run, sample[::SAMPLE_STEP], folder, Path(scratch))
-        settings = _settings(name or run.name, student, recipe, own)
+        _write_files(student, run, sample[::SAMPLE_STEP], languages, folder, Path(scratch))
+        settings = _settings(name or run.name, student, recipe, own) | {"languages": languages}
         artifact = Artifact.create(folder, **settings)
         parity = _measure(artifact, student, sample, threads)
         (run / PARITY_FILE).write_text(json.dumps(asdict(parity), indent=2) + "\n", encoding="utf-8")
@@ -76,13 +80,32 @@ def export(
     return Artifact.load(out), parity
 
 
-def _write_files(student: StudentModel, run: Path, texts: Sequence[str], folder: Path, scratch: Path) -> None:
+def _languages(run: Path, recipe: Mapping[str, Any]) -> tuple[str, ...]:
+    """The codes; a name that is no known language stays as it is, and has no canaries."""
+    found = recipe.get("languages", [ENGLISH])
+    names = re.split("[-,]", str(found.get("student"))) if isinstance(found, dict) else found
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise DataError(
+            f"{run / 'recipe.json'}: got languages {found}, expected a list of codes such as ['en', 'it']"
+        )
+    return tuple(dict.fromkeys(normalized(name) or name for name in names))
+
+
+def _write_files(
+    student: StudentModel,
+    run: Path,
+    texts: Sequence[str],
+    languages: Sequence[str],
+    folder: Path,
+    scratch: Path,
+) -> None:
     float_path = export_float(StudentGraph(student, MAX_LENGTH).eval(), scratch)
     shutil.move(quantize(float_path, scratch, student.body.config), folder / MODEL_FILE)
     shutil.copy(run / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     fix_activation_scales(folder / MODEL_FILE, _token_ids(folder / TOKENIZER_FILE, texts))
-    ids = _token_ids(folder / TOKENIZER_FILE, canary.TEXTS)
-    canary.write_canaries(folder / CANARY_FILE, student_embeddings(student, ids))
+    canaries = canary.texts_for(languages)
+    ids = _token_ids(folder / TOKENIZER_FILE, canaries)
+    canary.write_canaries(folder / CANARY_FILE, canaries, student_embeddings(student, ids))
 
 
 def _measure(artifact: Artifact, student: StudentModel, sample: Sequence[str], threads: int) -> Parity:

@@ -36,6 +36,9 @@ class IndexMetadata:
         passages: whether a document has one vector for each passage, in a nested field.
         data_type: ``float``, or ``byte``: whole numbers, to which a query's vector must be turned too, see
             `ce2de_os.index.vector_field`.
+        languages: the languages that have a text field each, see `ce2de_os.index.language_fields`; empty: the
+            embedded text has no fields of its own.
+        language_from: the documents' field that names their language; ``None``: it is detected.
         ready: whether every document has been embedded; searches leave a field alone until then.
     """
 
@@ -49,6 +52,8 @@ class IndexMetadata:
     template: str | None = None
     passages: bool = False
     data_type: str = "float"
+    languages: tuple[str, ...] = ()
+    language_from: str | None = None
     ready: bool = True
 
     def holds(self, space: str) -> bool:
@@ -64,12 +69,14 @@ class IndexMetadata:
         """The entry for a mapping's ``_meta``, with the ``others`` that the index carries already."""
         entries = {entry.vector_field: entry for entry in (*others, self)}
         described = {
-            name: {**asdict(entry), "text_fields": list(entry.text_fields)} for name, entry in entries.items()
+            name: {key: list(value) if isinstance(value, tuple) else value for key, value in pairs.items()}
+            for name, pairs in ((name, asdict(entry)) for name, entry in entries.items())
         }
         return {META_KEY: {"fields": described}}
 
 
-_OPTIONAL = frozenset({"space", "template", "passages", "data_type", "ready"})
+_OPTIONAL = frozenset({"space", "template", "passages", "data_type", "languages", "language_from", "ready"})
+_TUPLES = ("text_fields", "languages")  # lists in JSON
 
 
 def fields_from(mapping: Mapping[str, Any]) -> tuple[IndexMetadata, ...]:
@@ -91,7 +98,7 @@ def _from_entry(entry: Mapping[str, Any]) -> IndexMetadata:
             "make the index again with: ce2de reindex start"
         )
     values = {name: entry[name] for name in names if name in entry}
-    return IndexMetadata(**{**values, "text_fields": tuple(entry["text_fields"])})
+    return IndexMetadata(**values | {name: tuple(entry[name]) for name in _TUPLES if name in entry})
 
 
 def common_fields(index: str, mappings: Mappings) -> tuple[IndexMetadata, ...]:
@@ -132,13 +139,18 @@ def _identity(entry: IndexMetadata) -> tuple[object, ...]:
         entry.dim,
         entry.passages,
         entry.data_type,
+        entry.languages,
     )
 
 
 def _told(entries: Iterable[IndexMetadata]) -> str:
     told = [
         f"vectors of {entry.model} ({entry.fingerprint[:12]}, {', '.join(entry.text_fields)}) "
-        f"in {entry.vector_field}"
+        f"in {entry.vector_field}{_in_languages(entry)}"
         for entry in entries
     ]
     return " and ".join(told) or "no vectors"
+
+
+def _in_languages(entry: IndexMetadata) -> str:
+    return f" with text in {', '.join(entry.languages)}" if entry.languages else ""

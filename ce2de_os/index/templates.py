@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.metadata import IndexMetadata
 
-if TYPE_CHECKING:
-    from ce2de_os.index.vector_field import VectorField  # which renders its own templates through `render`
+if TYPE_CHECKING:  # both render templates of their own through `render`
+    from ce2de_os.index.language_fields import LanguageSpec
+    from ce2de_os.index.vector_field import VectorField
 
 # Settings that belong to one physical index and cannot, or must not, be copied to another.
 _PRIVATE_SETTINGS = (
@@ -68,6 +69,7 @@ def target_body(
     metadata: IndexMetadata,
     vector_field: VectorField,
     hash_field: str,
+    languages: LanguageSpec | None = None,
 ) -> dict[str, Any]:
     """The body that creates a target: the source's settings, analyzers and mappings plus the new fields.
 
@@ -77,9 +79,10 @@ def target_body(
         metadata: what the target's ``_meta`` will say.
         vector_field: the field for the vectors.
         hash_field: the field for the hash of what was embedded.
+        languages: the languages that get a text field each; ``None``: none do.
 
     """
-    body = render("vector_index", {"properties": vector_properties(vector_field, hash_field)})
+    body = render("vector_index", {"properties": vector_properties(vector_field, hash_field, languages)})
     carried = {f"index.{key}": value for key, value in source_settings.items() if _carries_over(key)}
     mappings = {**source_mappings}
     mappings["properties"] = {**source_mappings.get("properties", {}), **body["mappings"]["properties"]}
@@ -87,10 +90,13 @@ def target_body(
     return {"settings": {**carried, **body["settings"]}, "mappings": mappings}
 
 
-def vector_properties(vector_field: VectorField, hash_field: str) -> dict[str, Any]:
-    """The mappings of the two new fields by name; ``hash_field`` is only ever read from ``_source``."""
+def vector_properties(
+    vector_field: VectorField, hash_field: str, languages: LanguageSpec | None = None
+) -> dict[str, Any]:
+    """The mappings of the new fields by name; ``hash_field`` is only ever read from ``_source``."""
     holes = {"vector_field": vector_field.name, "vector": vector_field.mapping(), "hash_field": hash_field}
-    return render("vector_properties", holes)
+    beside = languages.properties(vector_field.name) if languages else {}
+    return {**render("vector_properties", holes), **beside}
 
 
 def held_back_settings(source_settings: Mapping[str, Any]) -> dict[str, Any]:

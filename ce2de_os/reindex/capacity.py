@@ -199,6 +199,7 @@ def shard_load(
     vectors: float,
     vector_bytes: float,
     in_place: bool,
+    text_bytes: float = 0.0,
 ) -> ShardLoad:
     """What one index's shards hold at the end and what is new of it.
 
@@ -211,9 +212,10 @@ def shard_load(
         vectors: documents that get a vector.
         vector_bytes: disk for one vector, see `disk_per_vector`.
         in_place: whether the documents stay where they are; else a second copy of them is written.
+        text_bytes: what the fields for the languages add to the index; 0: there are none.
 
     """
-    added = vectors * vector_bytes / shards
+    added = (vectors * vector_bytes + text_bytes) / shards
     final = store_bytes / shards + added
     new = (added if in_place else final) + merge_headroom(final)
     return ShardLoad(index, shards, copies, documents, final, new, vectors / shards)

@@ -12,6 +12,8 @@ from ce2de_os.errors import ArtifactMismatchError
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import UpdateAction, WriteAction
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.language_fields import language_field, text_field
+from ce2de_os.reindex.detection import languages_of
 from ce2de_os.reindex.job import Counts, Job, Part
 from ce2de_os.reindex.source import SourceDocument
 
@@ -62,12 +64,20 @@ def embed(
 ) -> Embedded:
     """Give each document its vector: its own, the target's, or a new one of the model.
 
-    A vector is known if its hash names the same text and model, so a text is not encoded twice.
+    A vector is known if its hash names the same text and model, so a text is not encoded twice. The job's
+    languages, if it has any, get the text of each document in the field of its own.
+
+    Raises:
+        MissingExtraError: a language must be detected, and the detector is not installed.
     """
     texts = [job.text.text_of(document.source) for document in documents]
     hashes = [job.text.hash_of(text, job.fingerprint) if text else None for text in texts]
     own = [document.source for document in documents]
-    right = [_carries(job, source, wanted) for source, wanted in zip(own, hashes, strict=True)]
+    spoken = languages_of(job.languages, own, texts)
+    right = [
+        _carries(job, source, wanted) and _stands(job, source, language, text)
+        for source, wanted, language, text in zip(own, hashes, spoken.languages, texts, strict=True)
+    ]
     stored = _stored(client, job, part, documents)
     known = {
         wanted: source[job.vector.name]
@@ -78,8 +88,10 @@ def embed(
     before = encoder.tokens_read
     vectors = known | dict(zip(new, _encode(encoder, job, list(new.values())), strict=True))
     actions = [
-        _action(job, part, document, wanted, vectors)
-        for document, wanted, is_right in zip(documents, hashes, right, strict=True)
+        _action(job, part, document, wanted, vectors, language, text)
+        for document, wanted, is_right, language, text in zip(
+            documents, hashes, right, spoken.languages, texts, strict=True
+        )
         if not (job.mode == "in_place" and is_right)
     ]
     with_text = sum(wanted is not None for wanted in hashes)
@@ -90,6 +102,8 @@ def embed(
         tokens=encoder.tokens_read - before,
         unchanged=unchanged,
         without_text=len(documents) - with_text,
+        other_languages=spoken.other,
+        unknown_languages=spoken.unknown,
         reused=max(0, with_text - len(new) - unchanged),
     )
     return Embedded(actions, counts)
@@ -98,6 +112,11 @@ def embed(
 def _carries(job: Job, source: Mapping[str, Any], wanted: str | None) -> bool:
     """Whether a document has the vector of this text, or rightly none."""
     return source.get(job.hash_field) == wanted and (source.get(job.vector.name) is None) == (wanted is None)
+
+
+def _stands(job: Job, source: Mapping[str, Any], language: str | None, text: str) -> bool:
+    """Whether a document has its text in the field of its language, if the job asks for that."""
+    return job.languages is None or job.languages.holds(source, job.vector.name, language, text)
 
 
 def _stored(
@@ -137,14 +156,26 @@ def _encode(encoder: DocumentEncoder, job: Job, texts: list[str]) -> list[Vector
 
 
 def _action(
-    job: Job, part: Part, document: SourceDocument, wanted: str | None, vectors: Mapping[str, Vector]
+    job: Job,
+    part: Part,
+    document: SourceDocument,
+    wanted: str | None,
+    vectors: Mapping[str, Vector],
+    language: str | None,
+    text: str,
 ) -> WriteAction | UpdateAction:
-    fields = {job.vector.name: vectors[wanted], job.hash_field: wanted} if wanted else {}
+    name = job.vector.name
+    fields = {name: vectors[wanted], job.hash_field: wanted} if wanted else {}
     if job.mode == "in_place":
-        cleared = {job.vector.name: None, job.hash_field: None}  # the text is gone, its vector must go too
+        cleared = {name: None, job.hash_field: None}  # the text is gone, its vector must go too
+        beside = job.languages.update(name, language, text) if job.languages else {}
+        changes = (fields or cleared) | beside
         return UpdateAction(
-            document.doc_id, document.seq_no, document.primary_term, document.routing, fields or cleared
+            document.doc_id, document.seq_no, document.primary_term, document.routing, changes
         )
-    left_out = {job.vector.name, job.hash_field, *part.dropped}
+    left_out = {name, job.hash_field, *part.dropped}
+    if job.languages is not None:
+        left_out |= {text_field(name), language_field(name)}
+        fields |= job.languages.values(name, language, text)
     kept = {key: value for key, value in document.source.items() if key not in left_out}
     return WriteAction(document.doc_id, document.seq_no + 1, document.routing, kept | fields)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 
@@ -84,6 +85,7 @@ class Job:
         vector: the field for the vectors.
         fingerprint: the model's; also ``model``, its name, and ``space``.
         ranges: the slices, by number.
+        languages: what has a text field beside the vectors; ``None``: the text has none.
         hold: whether the alias waits for ``ce2de reindex cutover`` when all is verified.
         accept_refused: whether the alias may move although documents were refused.
         pipeline: ingest pipeline that runs on what is written; ``None``: none does.
@@ -108,6 +110,7 @@ class Job:
     space: str
     ranges: tuple[Range, ...]
     created_at_s: float
+    languages: LanguageSpec | None = None
     hold: bool = False
     accept_refused: bool = False
     pipeline: str | None = None
@@ -149,6 +152,8 @@ class Job:
         values["text"] = TextSpec.from_source(source["text"])
         values["vector"] = VectorField.from_source(source["vector"])
         values["previous"] = tuple(source.get("previous", ()))
+        if source.get("languages"):
+            values["languages"] = LanguageSpec.from_source(source["languages"])
         return cls(**values)
 
     def to_source(self) -> dict[str, Any]:
@@ -168,6 +173,8 @@ class Counts:
         reused: documents whose vector was known from an equal text.
         unchanged: documents that carried the right vector already.
         without_text: documents that have no text and get no vector.
+        other_languages: documents with text in none of the job's languages, or too short to tell.
+        unknown_languages: documents whose language field names no language that is known.
         already_newer: writes that found a newer version in the target.
         refused: documents set aside in the dead-letter index.
         rejected: writes that OpenSearch was too busy for (429) and that were sent again.
@@ -181,6 +188,8 @@ class Counts:
     reused: int = 0
     unchanged: int = 0
     without_text: int = 0
+    other_languages: int = 0
+    unknown_languages: int = 0
     already_newer: int = 0
     refused: int = 0
     rejected: int = 0

@@ -48,6 +48,8 @@ _COUNTERS = {
     "reused": ("documents_reused", "Documents that got a known vector of an equal text."),
     "unchanged": ("documents_unchanged", "Documents that carried the right vector already."),
     "without_text": ("documents_without_text", "Documents that have no text and get no vector."),
+    "other_languages": ("documents_other_languages", "Documents in none of the job's languages."),
+    "unknown_languages": ("documents_unknown_languages", "Documents that name a language that is none."),
     "already_newer": ("documents_already_newer", "Writes that found a newer version in the target."),
     "refused": ("documents_refused", "Documents set aside in the dead-letter index."),
     "rejected": ("writes_rejected", "Writes answered with 429 and sent again."),

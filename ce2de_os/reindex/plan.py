@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import DataError
+from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex import capacity, sample, survey, verdict
 from ce2de_os.reindex.capacity import MemoryRow, ShardLoad
@@ -37,6 +38,7 @@ class PlanRequest:
         within_s: time in which the job is wanted; ``None``: no wish.
         workers: how many workers there will be; ``None``: as many as ``within_s`` needs, else one.
         sample: how many documents to draw.
+        languages: the languages that would get a text field each; ``None``: none.
     """
 
     source: str
@@ -46,6 +48,7 @@ class PlanRequest:
     within_s: float | None = None
     workers: int | None = None
     sample: int = 500
+    languages: LanguageSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class Model:
 class Disk:
     """Disk that the job adds on all nodes, replicas included: documents, vectors, and headroom for merges.
 
+    ``texts_bytes`` is what the fields for the languages take: the embedded text's share of the documents once
+    more. That is the most; Debian's package descriptions took less than half of it, because equal texts of
+    one document compress well.
+
     ``rooms`` says how much each data node can still take before it reaches ``watermark``, which is ``None``
     where none is enforced; ``unplaced`` is the number of shard copies that find no room, ``None`` if
     the nodes could not be seen.
@@ -69,6 +76,7 @@ class Disk:
 
     documents_bytes: float
     vectors_bytes: float
+    texts_bytes: float
     headroom_bytes: float
     needed_bytes: float
     watermark: str | None
@@ -164,13 +172,15 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
         BackendError: OpenSearch does not answer, or does not let the source be read.
     """
     indices = survey.source_indices(client, request.source)
-    missing = survey.check_fields(indices, request.text_fields)
+    named = (request.languages.field,) if request.languages and request.languages.field else ()
+    missing = survey.check_fields(indices, (*request.text_fields, *named))
     documents = sum(index.documents for index in indices)
     if not documents:
         raise DataError(f"'{request.source}' holds no documents; index some first, or name another index")
     cluster = survey.look_at_cluster(client)
     request.field.validate(cluster.release)
-    texts = sample.draw(client, request.source, request.text_fields, min(request.sample, documents))
+    size = min(request.sample, documents)
+    texts = sample.draw(client, request.source, request.text_fields, size, languages=request.languages)
     drawn = sample.measure(encoder, texts)
     return compose(request, _model(encoder), indices, missing, cluster, drawn)
 
@@ -185,7 +195,7 @@ def compose(
 ) -> Plan:
     """Add up what was seen and measured, and judge it; no server is asked."""
     mode, mode_reason = choose_mode(request.mode, indices)
-    loads = tuple(_load(index, request.field, mode, drawn.text_share, cluster) for index in indices)
+    loads = tuple(_load(index, request.field, mode, drawn, cluster) for index in indices)
     documents = sum(index.documents for index in indices)
     vectors = documents * drawn.text_share
     found = Plan(
@@ -201,7 +211,7 @@ def compose(
         sample=drawn,
         memory_table=_memory_table(request.field, mode, indices, loads, cluster),
         memory=_memory(request.field, loads, cluster),
-        disk=_disk(mode, indices, loads, cluster),
+        disk=_disk(mode, indices, loads, drawn, cluster),
         shards=_shards(loads),
         time=_time(request, vectors, drawn),
         loads=loads,
@@ -230,9 +240,7 @@ def _derived_source(index: SourceIndex, mode: str, cluster: Cluster) -> bool:
     return cluster.release >= _DERIVED_SINCE and index.derived_source is not False
 
 
-def _load(
-    index: SourceIndex, field: VectorField, mode: str, text_share: float, cluster: Cluster
-) -> ShardLoad:
+def _load(index: SourceIndex, field: VectorField, mode: str, drawn: Sample, cluster: Cluster) -> ShardLoad:
     storage = capacity.storage_of(field, cluster.release)
     derived = _derived_source(index, mode, cluster)
     return capacity.shard_load(
@@ -241,9 +249,10 @@ def _load(
         capacity.copies(index.replicas, cluster.data_nodes),
         index.documents,
         store_bytes=index.store_bytes,
-        vectors=index.documents * text_share,
+        vectors=index.documents * drawn.text_share,
         vector_bytes=capacity.disk_per_vector(field.dim, field.m, storage, derived_source=derived),
         in_place=mode == IN_PLACE,
+        text_bytes=index.store_bytes * drawn.embedded_share,
     )
 
 
@@ -279,24 +288,29 @@ def _memory(field: VectorField, loads: Sequence[ShardLoad], cluster: Cluster) ->
     return Memory(storage.option, sum(sizes), limit if applies else None, rooms, left)
 
 
-def _disk(mode: str, indices: Sequence[SourceIndex], loads: Sequence[ShardLoad], cluster: Cluster) -> Disk:
-    vectors = sum(
-        (load.shard_bytes * load.shards - index.store_bytes) * load.copies
-        for load, index in zip(loads, indices, strict=True)
-    )
+def _disk(
+    mode: str,
+    indices: Sequence[SourceIndex],
+    loads: Sequence[ShardLoad],
+    drawn: Sample,
+    cluster: Cluster,
+) -> Disk:
+    stored = sum(index.store_bytes * load.copies for load, index in zip(loads, indices, strict=True))
+    texts = stored * drawn.embedded_share
+    final = sum(load.shard_bytes * load.shards * load.copies for load in loads)
+    vectors = final - stored - texts
     marks = cluster.watermarks
     watermark = marks["high"] or marks["flood_stage"]
     rooms = {
         node.name: capacity.room(node.disk_bytes, node.disk_free_bytes, watermark) for node in cluster.nodes
     }
     sizes = tuple(load.new_bytes for load in loads for _ in range(load.shards * load.copies))
-    documents = 0.0
-    if mode == COPY:
-        documents += sum(index.store_bytes * load.copies for load, index in zip(loads, indices, strict=True))
+    documents = float(stored) if mode == COPY else 0.0
     return Disk(
         documents_bytes=documents,
         vectors_bytes=vectors,
-        headroom_bytes=sum(sizes) - documents - vectors,
+        texts_bytes=texts,
+        headroom_bytes=sum(sizes) - documents - vectors - texts,
         needed_bytes=sum(sizes),
         watermark=watermark,
         rooms=rooms,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import Mode
@@ -46,6 +47,7 @@ class JobRequest:
         target: the new index; ``None`` means ``<source>-ce2de-<fingerprint>``.
         mode: ``copy``, ``in_place``, or ``auto``: in place where every index has ``index.knn`` already.
         vector: makes the vector field.
+        languages: the languages whose documents' text gets the analyzer of its language; ``None``: none.
         hold: wait for ``ce2de reindex cutover`` before the alias moves.
         pipeline: ingest pipeline for what is written; ``None``: none.
         docs_per_s: most documents a second; ``None``: no limit.
@@ -59,6 +61,7 @@ class JobRequest:
     target: str | None = None
     mode: Mode | Literal["auto"] = "auto"
     vector: VectorOptions = VectorField
+    languages: LanguageSpec | None = None
     hold: bool = False
     pipeline: str | None = None
     docs_per_s: float | None = None

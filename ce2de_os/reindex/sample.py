@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opensearchpy import OpenSearch
 
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.documents import document_text
+from ce2de_os.index.language_fields import LanguageSpec
+from ce2de_os.reindex.detection import languages_of
 from ce2de_os.runtime import load_tokenizer, readable
 
 if TYPE_CHECKING:
@@ -37,6 +41,9 @@ class Sample:
         mean_encoded_tokens: of a text, after it is cut.
         cut_share: share of the texts that are longer than ``max_length``.
         docs_per_s: texts encoded in a second on one core of this machine; ``None`` if there are none.
+        languages: documents by language, those in none of the wanted ones under ``"other"``, the largest
+            number first; ``None``: no languages are wanted.
+        embedded_share: the embedded text's share of the documents' JSON; 0 where no languages are wanted.
     """
 
     documents: int
@@ -48,6 +55,8 @@ class Sample:
     mean_encoded_tokens: float
     cut_share: float
     docs_per_s: float | None
+    languages: Mapping[str, int] | None = None
+    embedded_share: float = 0.0
 
     @property
     def text_share(self) -> float:
@@ -55,31 +64,61 @@ class Sample:
         return self.with_text / self.documents if self.documents else 0.0
 
 
+class Drawn(NamedTuple):
+    """Documents drawn at random: their texts, ``""`` for those without, and what their languages say.
+
+    ``languages`` and ``embedded_share`` are those of `Sample`.
+    """
+
+    texts: list[str]
+    languages: Mapping[str, int] | None = None
+    embedded_share: float = 0.0
+
+
 def draw(
-    client: OpenSearch, source: str, text_fields: Sequence[str], size: int, seed: int = SEED
-) -> list[str]:
-    """The texts of ``size`` documents drawn at random, ``""`` for those without text.
+    client: OpenSearch,
+    source: str,
+    text_fields: Sequence[str],
+    size: int,
+    seed: int = SEED,
+    languages: LanguageSpec | None = None,
+) -> Drawn:
+    """Draw ``size`` documents; where ``languages`` are wanted, the documents are read whole.
 
     Raises:
         BackendError: OpenSearch refuses or does not answer.
+        MissingExtraError: a language must be detected, and the detector is not installed.
     """
     chance = {"random_score": {"seed": seed, "field": "_seq_no"}, "boost_mode": "replace"}
     body = {
         "size": size,
         "query": {"function_score": {"query": {"match_all": {}}, **chance}},
-        "_source": list(text_fields),
+        "_source": list(text_fields) if languages is None else True,
         "track_total_hits": False,
     }
     with backend_errors(f"draw a sample of '{source}'"):
         answer = client.search(index=source, body=body, params={"allow_partial_search_results": "false"})
-    return [document_text(hit.get("_source") or {}, text_fields) for hit in answer["hits"]["hits"]]
+    sources = [hit.get("_source") or {} for hit in answer["hits"]["hits"]]
+    texts = [document_text(source, text_fields) for source in sources]
+    if languages is None:
+        return Drawn(texts)
+    found = Counter(filter(None, languages_of(languages, sources, texts).languages))
+    return Drawn(texts, dict(found.most_common()), embedded_share(sources, texts))
 
 
-def measure(encoder: OnnxEncoder, texts: Sequence[str], seed: int = SEED) -> Sample:
+def embedded_share(sources: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> float:
+    """The share of the documents' JSON that their embedded text would take as one more field."""
+    whole = sum(len(json.dumps(source)) for source in sources)
+    return sum(len(json.dumps(text)) for text in texts if text) / max(1, whole)
+
+
+def measure(encoder: OnnxEncoder, drawn: Drawn, seed: int = SEED) -> Sample:
     """Count the texts' tokens and encode them against the clock."""
-    with_text = [text for text in texts if text]
+    with_text = [text for text in drawn.texts if text]
     lengths = token_counts(encoder, with_text)
-    return summarize(len(texts), lengths, encoder.artifact.max_length, seed, docs_per_s(encoder, with_text))
+    rate = docs_per_s(encoder, with_text)
+    found = summarize(len(drawn.texts), lengths, encoder.artifact.max_length, seed, rate)
+    return replace(found, languages=drawn.languages, embedded_share=drawn.embedded_share)
 
 
 def summarize(

@@ -86,6 +86,12 @@ def check_source(source: IndexInfo, request: JobRequest) -> None:
     ours = {entry.vector_field for entry in fields_from(source.mappings)}
     if VECTOR_FIELD in fields and VECTOR_FIELD not in ours:
         raise ConfigError(f"'{source.name}' already has a field '{VECTOR_FIELD}'; name an index without it")
+    named = request.languages.field if request.languages else None
+    if named is not None and named not in fields:
+        raise DataError(
+            f"'{source.name}' has no field '{named}'; name the one that holds each document's language, or "
+            "leave --language-field out, so that it is detected"
+        )
     missing = [field for field in request.text.fields if field not in fields]
     if missing or not request.text.fields:
         texts = ", ".join(sorted(name for name, kind in fields.items() if kind == "text")) or "none"

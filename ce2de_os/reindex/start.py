@@ -11,6 +11,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import ArtifactMismatchError, ConfigError, JobError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
+from ce2de_os.index.language_fields import LanguageSpec, language_field, text_field
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, target_body, vector_properties
 from ce2de_os.index.vector_field import VectorField
@@ -42,7 +43,8 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     """Start a job, or resume the one that does the same; a finished one catches up with later writes.
 
     Raises:
-        ConfigError: the alias is taken by an index, or the source cannot be copied.
+        ConfigError: the alias is taken by an index, the source cannot be copied, or a target has other
+            languages.
         DataError: a text field is not in the source's mapping.
         ArtifactMismatchError: a target holds vectors of another model.
         JobError: a source was deleted and created again since the job began.
@@ -88,9 +90,12 @@ def _index(
         template=request.text.template,
         passages=vector.passages,
         data_type=vector.data_type,
+        languages=request.languages.codes if request.languages else (),
+        language_from=request.languages.field if request.languages else None,
         ready=mode == "copy",
     )
     if mode == "in_place":
+        _check_field(source, metadata)
         return _Index(source, source.name, metadata, existed=True)
     target = target_name(source, request, sources, model)
     existed = admin.exists(client, target)
@@ -116,13 +121,39 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata) -> N
         )
     if _work(found) != _work(wanted):
         raise ConfigError(
-            f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}; "
-            f"{cure}"
+            f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}"
+            f"{_languages_told(found)}; {cure}"
         )
 
 
+def _check_field(source: IndexInfo, wanted: IndexMetadata) -> None:
+    """Refuse a field of this model's vectors whose text stands in the fields of other languages."""
+    mine = [entry for entry in fields_from(source.mappings) if entry.vector_field == wanted.vector_field]
+    for found in mine:
+        if _languages(found) != _languages(wanted):
+            raise ConfigError(
+                f"'{source.name}' has this model's vectors in '{found.vector_field}' already"
+                f"{_languages_told(found)}; start it as it was, or make a copy with other --languages: "
+                f"--mode copy --target {source.name}-2 --alias NAME"
+            )
+
+
+def _languages(metadata: IndexMetadata) -> tuple[object, ...]:
+    return metadata.languages, metadata.language_from
+
+
+def _languages_told(metadata: IndexMetadata) -> str:
+    if not metadata.languages:
+        return ", without languages"
+    return (
+        f", in the languages {','.join(metadata.languages)}, read from {metadata.language_from}"
+        if metadata.language_from
+        else f", in the languages {','.join(metadata.languages)}, detected"
+    )
+
+
 def _work(metadata: IndexMetadata) -> tuple[object, ...]:
-    return metadata.source, metadata.text, metadata.passages, metadata.data_type
+    return metadata.source, metadata.text, metadata.passages, metadata.data_type, *_languages(metadata)
 
 
 def _enter(
@@ -136,14 +167,15 @@ def _enter(
 ) -> Job:
     """The job of this request: the one in the ledger, or a new one."""
     names = tuple((index.source.name, index.target) for index in indices)
-    job_id = job_id_for(request.source, mode, names, request.alias, request.text, vector)
+    languages = [request.languages] if request.languages else []
+    job_id = job_id_for(request.source, mode, names, request.alias, request.text, vector, *languages)
     stored = ledger.find_job(job_id)
     # Targets are made before the job is entered, so a job without its target has lost it: begin anew.
     if stored is not None and not all(admin.exists(client, index.target) for index in indices):
         ledger.forget(stored.job)
         stored = None
     for index in indices:
-        _prepare(client, index, mode, vector)
+        _prepare(client, index, mode, vector, request.languages)
     if stored is None:
         ledger.add_job(_new_job(client, ledger, job_id, request, model, mode, vector, indices))
         stored = ledger.job(job_id)  # if somebody was faster, theirs counts
@@ -185,6 +217,7 @@ def _new_job(
         space=model.space,
         ranges=cut(checkpoints),
         created_at_s=ledger.now(),
+        languages=request.languages,
         hold=request.hold,
         accept_refused=request.accept_refused,
         pipeline=request.pipeline,
@@ -206,23 +239,28 @@ def _part(client: OpenSearch, index: _Index, mode: Mode, checkpoints: Mapping[in
 
 
 def _other_vectors(source: IndexInfo) -> tuple[str, ...]:
-    """The fields of vectors that a copy leaves behind."""
+    """The fields of vectors, and beside them, that a copy leaves behind."""
     names = [entry.vector_field for entry in fields_from(source.mappings)]
-    return tuple(field for name in names for field in (name, f"{name}_hash"))
+    return tuple(
+        field for name in names for field in (name, f"{name}_hash", text_field(name), language_field(name))
+    )
 
 
-def _prepare(client: OpenSearch, index: _Index, mode: Mode, vector: VectorField) -> None:
+def _prepare(
+    client: OpenSearch, index: _Index, mode: Mode, vector: VectorField, languages: LanguageSpec | None
+) -> None:
     """Create the target, or the field in the source's own mapping."""
     source = index.source
     if mode == "copy":
         mappings = _without(source.mappings, _other_vectors(source))
-        body = target_body(source.settings, mappings, index.metadata, vector, vector.hash_field)
+        body = target_body(source.settings, mappings, index.metadata, vector, vector.hash_field, languages)
         admin.create(client, index.target, body)
         return
     described = fields_from(source.mappings)
     if all(entry.vector_field != vector.name for entry in described):
         meta = {**source.mappings.get("_meta", {}), **index.metadata.to_meta(described)}
-        admin.put_meta(client, source.name, meta, vector_properties(vector, vector.hash_field))
+        properties = vector_properties(vector, vector.hash_field, languages)
+        admin.put_meta(client, source.name, meta, properties)
 
 
 def _without(mappings: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:

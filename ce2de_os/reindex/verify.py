@@ -1,4 +1,9 @@
-"""Verification: decides whether the alias may move to the targets."""
+"""Verification: decides whether the alias may move to the targets.
+
+BM25 is compared in the fields that source and target have in common, under the source's own analyzers. Fields
+for the languages of the text are the target's alone: searches there are meant to find other documents than
+before, so what is verified of them is that each document's text stands in the field of one language.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.arrays import cosine
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.language_fields import OTHER, LanguageSpec, language_field
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.embedding import DocumentEncoder
 from ce2de_os.reindex.job import Job, Part
@@ -45,6 +51,7 @@ class VerifyReport:
         without_vector: documents that have no text.
         sampled: vectors that were computed again.
         min_cosine: the least cosine to them, ``None`` if there was no vector.
+        languages: documents by language, those in none of the job's under ``"other"``; empty: it has none.
         agreement: mean share of the ten best BM25 hits in common, ``None`` if there was no text.
         source_p50_ms: median time of a BM25 search; ``target_p50_ms`` likewise.
         problems: what stands against moving the alias.
@@ -57,6 +64,7 @@ class VerifyReport:
     without_vector: int = 0
     sampled: int = 0
     min_cosine: float | None = None
+    languages: dict[str, int] = field(default_factory=dict)
     agreement: float | None = None
     source_p50_ms: float | None = None
     target_p50_ms: float | None = None
@@ -87,6 +95,7 @@ def verify(
     _check_counts(client, job, report, lag)
     for part in job.parts:
         _check_vectors(client, encoder, job, part, report)
+        _check_languages(client, job, part, report)
         if job.mode == "copy":
             _check_results(client, job, part, report)
     return report
@@ -130,6 +139,38 @@ def _check_vectors(
             f"a vector stored in '{part.target}' differs from its text encoded again: cosine {least:.4f}, "
             f"at least {MIN_COSINE} expected"
         )
+
+
+def _check_languages(client: OpenSearch, job: Job, part: Part, report: VerifyReport) -> None:
+    if job.languages is None:
+        return
+    for language, documents in _by_language(client, job, part.target).items():
+        report.languages[language] = report.languages.get(language, 0) + documents
+    wrong = [
+        hit["_id"]
+        for hit in _sample(client, part.target, {"match_all": {}})
+        if not _stands(job, job.languages, hit["_source"])
+    ]
+    if len(wrong) > report.moving + report.refused:
+        report.problems.append(
+            f"the text of document '{wrong[0]}' and perhaps of others does not stand in the field of its "
+            "language"
+        )
+
+
+def _stands(job: Job, languages: LanguageSpec, source: Mapping[str, Any]) -> bool:
+    """Whether a document's text stands in the field of its language, and in no other."""
+    text, language = job.text.text_of(source), source.get(language_field(job.vector.name))
+    known = language in (*languages.codes, OTHER) if text else language is None
+    return known and languages.holds(source, job.vector.name, language, text)
+
+
+def _by_language(client: OpenSearch, job: Job, index: str) -> dict[str, int]:
+    most = len(job.languages.codes) + 1 if job.languages else 1
+    terms = {"terms": {"field": language_field(job.vector.name), "size": most}}
+    with backend_errors(f"count languages of '{index}'"):
+        answer = client.search(index=index, body={"size": 0, "aggs": {"languages": terms}})
+    return {bucket["key"]: bucket["doc_count"] for bucket in answer["aggregations"]["languages"]["buckets"]}
 
 
 def _has_vector(job: Job) -> dict[str, Any]:

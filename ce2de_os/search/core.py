@@ -114,7 +114,7 @@ class SearchCore:
         return results
 
     def _plans(self, target: Target, questions: Sequence[Question]) -> Steps[list[Plan]]:
-        texts = [queries.clip(one.text, len(one.fields or target.text_fields)) for one in questions]
+        texts = [queries.clip(one.text, 1) for one in questions]  # the lexical leg may have to cut more
         fields = [self._vector_field(target, question) for question in questions]
         vectors = yield from self._encode([text for text, field in zip(texts, fields, strict=True) if field])
         plans = []

@@ -34,7 +34,7 @@ class Plan:
     Attributes:
         question: what is asked.
         target: the indices.
-        text: the question's text, short enough for OpenSearch.
+        text: the question's text without what is beyond some hundred words.
         strategy: how to join the legs; ``None``: there is one leg, or the user's own sort.
         vector: the text's vector, as the vector field takes it; ``None`` in mode ``"bm25"``.
         metadata: the vector field; ``None`` in mode ``"bm25"``.
@@ -86,12 +86,18 @@ class Plan:
         """The lexical leg without its filters."""
         if self.question.lexical is not None:
             return dict(self.question.lexical)
-        return queries.default_lexical(self.text, self.question.fields or self.target.text_fields)
+        return self.target.lexical(self.text, self.question.fields, self.question.language_code)
+
+    @property
+    def filters(self) -> list[Body]:
+        """What every hit must match, in both legs."""
+        language = self.question.language_code
+        return self.question.filter_list + ([self.target.language_filter(language)] if language else [])
 
     @property
     def legs(self) -> dict[str, Body]:
         """The legs that the mode asks for, by name."""
-        filters = self.question.filter_list
+        filters = self.filters
         legs = {BM25: queries.filtered(self.lexical, filters)}
         if self.vector is not None and self.metadata is not None:
             field, passages = self.metadata.vector_field, self.metadata.passages
@@ -192,20 +198,33 @@ class Plan:
         return self.metadata.text if self.metadata else TextSpec(self.target.text_fields)
 
     def _source(self) -> Any:  # noqa: ANN401 - False or an object
-        asked, hidden = self.question.source, list(self.target.hidden)
+        asked = self.question.source
         if asked is False:
             return False
         if asked is True:
-            return {"excludes": hidden}
+            return {"excludes": self._hidden([])}
         if not isinstance(asked, Mapping):
-            return {"includes": [asked] if isinstance(asked, str) else list(asked), "excludes": hidden}
-        excludes = asked.get("excludes", [])
-        own = [excludes] if isinstance(excludes, str) else list(excludes)
-        return {**asked, "excludes": [*own, *hidden]}
+            includes = _listed(asked)
+            return {"includes": includes, "excludes": self._hidden(includes)}
+        hidden = self._hidden(_listed(asked.get("includes", [])))
+        return {**asked, "excludes": [*_listed(asked.get("excludes", [])), *hidden]}
+
+    def _hidden(self, named: Sequence[str]) -> list[str]:
+        """What is left out when these fields are asked for by name."""
+        asked = {name.partition(".")[0] for name in named}
+        return [*self.target.hidden, *(aside for aside in self.target.asides if aside not in asked)]
 
     def _highlight(self, asked: Sequence[str] | Mapping[str, Any]) -> Body:
         own = dict(asked) if isinstance(asked, Mapping) else {"fields": {field: {} for field in asked}}
-        return {"highlight_query": self.lexical, **own}
+        return {"highlight_query": self._highlighted, **own}
+
+    @property
+    def _highlighted(self) -> Body:
+        """The lexical leg; where it searches the text by language, also the fields that this was made of."""
+        question, target = self.question, self.target
+        if question.lexical is not None or question.fields or not target.languages:
+            return self.lexical
+        return queries.either([self.lexical, target.lexical(self.text, target.text_fields)])
 
     def _fetch_query(self, doc_ids: Sequence[str]) -> Body:
         query: Body = {"filter": [queries.by_ids(doc_ids)]}
@@ -215,3 +234,7 @@ class Plan:
 
     def _timeout(self) -> Body:
         return {"timeout": f"{self.question.timeout_ms}ms"} if self.question.timeout_ms else {}
+
+
+def _listed(value: str | Sequence[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)

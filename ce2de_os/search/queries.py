@@ -64,14 +64,19 @@ def default_lexical(text: str, fields: Sequence[str]) -> Body:
     return {"multi_match": {"query": text, "fields": list(fields), "type": "most_fields", "lenient": True}}
 
 
+def by_language(text: str, fields: Sequence[str]) -> Body:
+    """The words of ``text`` in the field of any language, each time as that language's analyzer reads them.
+
+    A document's text stands in one of the fields. So its score is that of its own field, and documents of all
+    languages compete: the best field counts (``best_fields``, a ``dis_max``), nothing is added up. What is
+    rare differs from field to field: an English word in an Italian text weighs more than in an English one.
+    """
+    return {"multi_match": {"query": text, "fields": list(fields), "type": "best_fields", "lenient": True}}
+
+
 def filtered(query: Mapping[str, Any], filters: Sequence[Body]) -> Body:
     """``query`` among the documents that pass the filters, which score nothing."""
     return {"bool": {"must": [dict(query)], "filter": list(filters)}} if filters else dict(query)
-
-
-def lexical_query(text: str, fields: Sequence[str], filters: Sequence[Body]) -> Body:
-    """The default lexical leg: `default_lexical` with filters."""
-    return filtered(default_lexical(text, fields), filters)
 
 
 def dense_query(

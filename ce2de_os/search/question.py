@@ -8,6 +8,8 @@ from typing import Any, Literal, TypedDict, get_args
 
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.fusion import RRF_K, LowerBound
+from ce2de_os.index.language_fields import OTHER
+from ce2de_os.languages import normalized
 from ce2de_os.search.queries import Body, Filters, as_filters
 
 Mode = Literal["hybrid", "bm25", "dense"]
@@ -35,9 +37,13 @@ class Question:
             changes meanwhile. Pages end where the candidates end.
         mode: ``"hybrid"``, ``"bm25"`` or ``"dense"``.
         filters: an OpenSearch query or several, which every hit must match and which score nothing.
+        language: ``"it"``, ``"it-IT"`` or ``"ita"``: only documents in this language, in both legs, and words
+            only as its analyzer reads them; ``"other"``: those in none of the index's languages; ``None``:
+            all documents.
         lexical: an OpenSearch query in place of the default lexical leg, a ``multi_match`` with ``text``.
         fields: the text fields that the default lexical leg searches, with OpenSearch's boosts:
-            ``("title^3", "body")``; ``None``: those that were embedded, else every text field.
+            ``("title^3", "body")``; ``None``: the embedded text under the analyzer of its language where the
+            index has that, else the fields that were embedded, else every text field.
         vector_field: the vector field to search; ``None``: the newest whose vectors fit the encoder.
         fusion: ``"min_max"``, ``"l2"``, ``"z_score"`` (weighted means of normalised scores) or ``"rrf"``
             (sums of reciprocal ranks).
@@ -53,7 +59,8 @@ class Question:
         highlight: fields to highlight, or OpenSearch's ``highlight`` object; the words of the lexical leg.
         aggregations: OpenSearch's ``aggs``, over the documents that match either leg.
         source: OpenSearch's ``_source``: ``False``, fields, or ``{"includes": ..., "excludes": ...}``.
-            Vectors and their hashes are never returned.
+            Vectors and their hashes are never returned; the text by language and the language only if they
+            are named.
         explain: whether each hit of a hybrid search tells the raw score and the rank in both legs; costs two
             more searches in the same request.
         track_total_hits: whether to count the documents that match either leg; costs one more search in
@@ -70,6 +77,7 @@ class Question:
     from_: int = 0
     mode: Mode = "hybrid"
     filters: Filters = None
+    language: str | None = None
     lexical: Mapping[str, Any] | None = None
     fields: Sequence[str] | None = None
     vector_field: str | None = None
@@ -94,6 +102,11 @@ class Question:
     def filter_list(self) -> list[Body]:
         """The filters as a list of OpenSearch queries."""
         return as_filters(self.filters)
+
+    @property
+    def language_code(self) -> str | None:
+        """The language as the index names it; ``None``: none was named, or it is not known."""
+        return self.language if self.language in (None, OTHER) else normalized(str(self.language))
 
     @property
     def depth(self) -> int:
@@ -150,6 +163,10 @@ class Question:
             if getattr(self, name) is not None:
                 check_bounds(name, getattr(self, name), low, high)
         as_filters(self.filters)
+        if self.language is not None and self.language_code is None:
+            raise ConfigError(
+                f"language: got '{self.language}', expected a code such as en, it-IT or deu, or '{OTHER}'"
+            )
         _check_objects(self)
         _check_together(self)
 
@@ -172,6 +189,7 @@ class Options(TypedDict, total=False):
     from_: int
     mode: Mode
     filters: Filters
+    language: str | None
     lexical: Mapping[str, Any] | None
     fields: Sequence[str] | None
     vector_field: str | None

@@ -26,7 +26,8 @@ class Bm25Retriever:
     Args:
         client: the connection to OpenSearch.
         index: an index or an alias.
-        fields: the fields to search; ``None``: those that were embedded, else every text field.
+        fields: the fields to search; ``None``: the embedded text under the analyzer of its language where the
+            index has that, else the fields that were embedded, else every text field.
 
     Raises:
         IndexSchemaError: there is no such index, or it has no text field.
@@ -36,7 +37,9 @@ class Bm25Retriever:
     def __init__(self, client: OpenSearch, index: str, fields: Sequence[str] | None = None) -> None:
         self._client = client
         self._index = index
-        self.fields = tuple(fields or read_target(client, index).text_fields)
+        self._target = read_target(client, index)
+        self._given = fields
+        self.fields = tuple(fields or self._target.lexical_fields())
 
     def __call__(self, asked: Sequence[Query], top_k: int) -> dict[str, list[ScoredDoc]]:
         """The best ``top_k`` documents of each query, best first; an empty list where nothing matches.
@@ -45,10 +48,7 @@ class Bm25Retriever:
             ConfigError: ``top_k`` is not between 1 and 10,000.
             BackendError: OpenSearch refuses one of the searches, or does not answer for two minutes.
         """
-        bodies = [
-            queries.lexical_query(queries.clip(query.text, len(self.fields)), self.fields, [])
-            for query in asked
-        ]
+        bodies = [self._target.lexical(query.text, self._given) for query in asked]
         return _retrieve(self._client, self._index, asked, bodies, top_k)
 
 

@@ -13,9 +13,11 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import ArtifactMismatchError, BackendError, BackendUnavailableError, IndexSchemaError
 from ce2de_os.index import admin
+from ce2de_os.index.language_fields import OTHER, language_field, language_paths, text_field, text_path
 from ce2de_os.index.metadata import IndexMetadata, Mappings, common_fields, fields_from
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.search.queries import PASSAGE_VECTOR
+from ce2de_os.search import queries
+from ce2de_os.search.queries import PASSAGE_VECTOR, Body
 from ce2de_os.search.steps import Call, Steps, drive
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class Target:
         hidden: what results leave out: every vector, passages, and the hashes of embedded text.
         embedded: the vector fields and whose vectors they carry; empty: only BM25 works.
         bytes_in: those of the vector fields that hold bytes instead of floats.
+        asides: what results leave out unless it is named: the text by language, and the language.
     """
 
     name: str
@@ -46,6 +49,42 @@ class Target:
     hidden: tuple[str, ...]
     embedded: tuple[IndexMetadata, ...]
     bytes_in: frozenset[str] = frozenset()
+    asides: tuple[str, ...] = ()
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages in which the embedded text can be searched; empty: it has no fields for them."""
+        return self.embedded[-1].languages if self.embedded else ()
+
+    def lexical(self, text: str, fields: Sequence[str] | None, language: str | None = None) -> Body:
+        """The default lexical leg without filters; ``fields`` ``None``: as the index has its text.
+
+        ``language`` is one of the index's, or ``"other"``; ``None``: all of them.
+        """
+        searched = tuple(fields or self.lexical_fields(language))
+        build = queries.default_lexical if fields or not self.languages else queries.by_language
+        return build(queries.clip(text, len(searched)), searched)
+
+    def lexical_fields(self, language: str | None = None) -> tuple[str, ...]:
+        """The fields of the default lexical leg; ``language`` as in `lexical`."""
+        if not self.languages:
+            return self.text_fields
+        name = self.embedded[-1].vector_field
+        return (text_path(name, language),) if language else language_paths(name, self.languages)
+
+    def language_filter(self, language: str) -> Body:
+        """The documents in one language.
+
+        Raises:
+            IndexSchemaError: the index does not have that language.
+        """
+        if language not in (*self.languages, OTHER) or not self.languages:
+            there = ", ".join((*self.languages, OTHER)) if self.languages else "none"
+            raise IndexSchemaError(
+                f"{self.name}: no documents are known to be in '{language}', only in: {there}; make an "
+                "index that tells with: ce2de reindex start --languages, or filter by a field of your own"
+            )
+        return {"term": {language_field(self.embedded[-1].vector_field): language}}
 
 
 def read_target(client: OpenSearch, name: str) -> Target:
@@ -62,13 +101,14 @@ def target_steps(name: str) -> Steps[Target]:
     """The steps of `read_target`."""
     mappings = yield from _mapping_steps(name)
     embedded = common_fields(name, mappings)
-    texts = embedded[-1].text_fields if embedded else _fields(mappings, "text")
+    asides = _asides(mappings)
+    texts = embedded[-1].text_fields if embedded else _own_texts(mappings, asides)
     if not texts:
         raise IndexSchemaError(f"{name}: its mapping has no text field to search in")
     answer = yield Call(f"look up the shards of {name}", "search_shards", {"index": name})
     shards = max((copies[0]["shard"] + 1 for copies in answer["shards"]), default=1)
     whole = frozenset(entry.vector_field for entry in embedded if _holds_bytes(mappings, entry))
-    return Target(name, frozenset(mappings), shards, texts, _hidden(mappings), embedded, whole)
+    return Target(name, frozenset(mappings), shards, texts, _hidden(mappings), embedded, whole, asides)
 
 
 def _mapping_steps(name: str) -> Steps[dict[str, Mapping[str, Any]]]:
@@ -88,6 +128,17 @@ def _hidden(mappings: Mappings) -> tuple[str, ...]:
     hidden = [entry.vector_field for entry in described]
     hidden += [f"{entry.vector_field}{HASH_SUFFIX}" for entry in described]
     return tuple(dict.fromkeys([*_fields(mappings, "knn_vector"), *hidden]))
+
+
+def _asides(mappings: Mappings) -> tuple[str, ...]:
+    described = [entry for mapping in mappings.values() for entry in fields_from(mapping)]
+    names = dict.fromkeys(entry.vector_field for entry in described if entry.languages)
+    return tuple(field for name in names for field in (text_field(name), language_field(name)))
+
+
+def _own_texts(mappings: Mappings, asides: Sequence[str]) -> tuple[str, ...]:
+    """Every text field that is not made of others."""
+    return tuple(path for path in _fields(mappings, "text") if path.partition(".")[0] not in asides)
 
 
 def embedded_in(target: Target, space: str, vector_field: str | None = None) -> IndexMetadata:

@@ -168,10 +168,10 @@ def test_nested_and_dotted_fields_and_documents_without_text(client, index_name,
 
 def test_the_sample_is_drawn_at_random_but_the_same_each_time(client, index_name):
     create_index(client, index_name, articles(300), number_of_shards=2, number_of_replicas=0)
-    first = sample.draw(client, index_name, ["title"], 30)
+    first = sample.draw(client, index_name, ["title"], 30).texts
     assert len(set(first)) == 30
-    assert sample.draw(client, index_name, ["title"], 30) == first
-    other = sample.draw(client, index_name, ["title"], 30, seed=2)
+    assert sample.draw(client, index_name, ["title"], 30).texts == first
+    other = sample.draw(client, index_name, ["title"], 30, seed=2).texts
     assert len(set(first) & set(other)) < 15
     # Not only the documents that were written first.
     assert max(int(title.rsplit(maxsplit=1)[1]) for title in first) > 200

@@ -104,3 +104,24 @@ def test_tokenizer_file_that_is_no_tokenizer(folder: Path) -> None:
     recreate(folder, artifact)
     with pytest.raises(ArtifactError, match="not a tokenizer"):
         OnnxEncoder(folder)
+
+
+def test_a_manifest_without_languages_is_english(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest.pop("languages", None)  # as in folders of earlier versions
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert Artifact.load(folder).languages == ("en",)
+
+
+def test_languages_do_not_change_the_fingerprint(folder: Path) -> None:
+    known = Artifact.load(folder)
+    several = recreate(folder, known, space=known.space, languages=("en", "it"))
+    assert several.languages == ("en", "it")
+    assert several.fingerprint == known.fingerprint
+
+
+@pytest.mark.parametrize("languages", ["en", [], ["en", 7]])
+def test_languages_must_be_a_list_of_codes(folder: Path, languages: object) -> None:
+    change_manifest(folder, languages=languages)
+    with pytest.raises(ArtifactError, match="'languages' is"):
+        Artifact.load(folder)

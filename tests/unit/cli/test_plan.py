@@ -7,9 +7,10 @@ from click.testing import CliRunner
 
 from ce2de_os.cli import cli
 from ce2de_os.cli.durations import duration_s
-from ce2de_os.cli.plan_tables import show, verdict_lines
+from ce2de_os.cli.plan_tables import fact_rows, show, verdict_lines
 from ce2de_os.errors import BackendUnavailableError
-from tests.unit.reindex.planned import cluster, index, node, planned
+from ce2de_os.index.language_fields import LanguageSpec
+from tests.unit.reindex.planned import cluster, index, node, planned, sample
 
 ARTICLES = ["plan", "articles", "--text-fields", "title"]
 
@@ -76,3 +77,16 @@ def test_reasons_come_with_their_cures():
     assert lines[1] == "- index.knn is off in articles and cannot be switched on later"
     assert lines[2].startswith("  cure: use --mode copy")
     assert "Know also:" in lines
+
+
+def test_the_languages_that_were_found_have_a_row():
+    drawn = sample(languages={"en": 300, "it": 150, "other": 50}, embedded_share=0.25)
+    rows = dict(fact_rows(planned(drawn=drawn, languages=LanguageSpec(("en", "it"), "lang"))))
+    assert rows["languages"].startswith("en 60.0%, it 30.0%, other 10.0% (read from lang, else detected;")
+    assert "text by language 50.0 GB" in rows["disk"]
+
+
+def test_without_languages_there_is_no_row():
+    rows = dict(fact_rows(planned()))
+    assert "languages" not in rows
+    assert "by language" not in rows["disk"]

@@ -108,6 +108,14 @@ def test_there_are_sixteen_different_canaries():
     assert len(canary.TEXTS) == len(set(canary.TEXTS)) == 16
 
 
+def test_each_language_has_canaries_of_its_own():
+    texts = [text for pair in canary.BY_LANGUAGE.values() for text in pair]
+    assert len(texts) == len(set(texts)) == 2 * len(canary.BY_LANGUAGE)
+    assert canary.texts_for(["en"]) == canary.TEXTS
+    assert canary.texts_for(["it", "en"]) == canary.TEXTS + canary.BY_LANGUAGE["it"]
+    assert canary.texts_for(["sw"]) == canary.TEXTS  # none are built in
+
+
 @pytest.fixture
 def run_folder(student, tmp_path):
     """What ``ce2de distill`` leaves behind."""
@@ -133,6 +141,48 @@ def test_artifact_loads_and_gives_the_students_embeddings(student, run_folder, t
     assert artifact.recipe["distill"]["lr"] == 0.001
     encoder = OnnxEncoder(Artifact.load(tmp_path / "model"))
     assert encoder.encode_queries(["bab beg"]).shape == (1, 16)
+
+
+def set_languages(run_folder, languages):
+    recipe = json.loads((run_folder / "recipe.json").read_text())
+    (run_folder / "recipe.json").write_text(json.dumps({**recipe, "languages": languages}))
+
+
+def test_a_multilingual_student_brings_canaries_in_its_languages(run_folder, tmp_path):
+    english, _ = export(run_folder, tmp_path / "english")
+    set_languages(run_folder, ["en", "it", "ja"])
+    several, _ = export(run_folder, tmp_path / "several")
+    assert (english.languages, several.languages) == (("en",), ("en", "it", "ja"))
+    assert english.canaries()[0] == list(canary.TEXTS)
+    expected = [*canary.TEXTS, *canary.BY_LANGUAGE["it"], *canary.BY_LANGUAGE["ja"]]
+    assert several.canaries()[0] == expected
+    assert several.fingerprint == english.fingerprint  # languages decide no embedding
+    assert OnnxEncoder(several).encode_queries(["bab"]).shape == (1, 16)  # which replays them
+
+
+@pytest.mark.parametrize(
+    ("languages", "codes"),
+    [
+        (
+            {"original": "en", "selector": "en-en", "teacher": "en-en", "student": "en-it,de"},
+            ("en", "it", "de"),
+        ),
+        ({"student": "en-en"}, ("en",)),
+        (["ita", "venetian"], ("it", "venetian")),  # users may name languages as they like
+    ],
+)
+def test_what_a_distillation_says_of_its_languages(run_folder, tmp_path, languages, codes):
+    set_languages(run_folder, languages)
+    artifact, _ = export(run_folder, tmp_path / "model")
+    assert artifact.languages == codes
+    assert artifact.canaries()[0] == list(canary.texts_for(codes))
+
+
+@pytest.mark.parametrize("languages", ["en", [], [7], 7, None])
+def test_languages_that_are_none_are_refused(run_folder, tmp_path, languages):
+    set_languages(run_folder, languages)
+    with pytest.raises(DataError, match=r"recipe\.json: "):
+        export(run_folder, tmp_path / "model")
 
 
 def test_a_poor_model_is_refused_and_not_written(run_folder, tmp_path, monkeypatch):

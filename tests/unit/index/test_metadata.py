@@ -84,3 +84,21 @@ def test_the_indices_of_an_alias_must_agree(other, told):
     with pytest.raises(IndexSchemaError) as raised:
         common_fields("all", {"a": mapping(METADATA), "b": other})
     assert told in str(raised.value)
+
+
+def test_the_languages_are_written_and_read():
+    spoken = replace(METADATA, languages=("en", "it"), language_from="lang")
+    entry = mapping(spoken)["_meta"]["ce2de"]["fields"]["ce2de_vector"]
+    assert (entry["languages"], entry["language_from"]) == (["en", "it"], "lang")
+    assert fields_from(mapping(spoken)) == (spoken,)
+    del entry["languages"], entry["language_from"]  # an index that was made before there were any
+    assert fields_from({"_meta": {"ce2de": {"fields": {"ce2de_vector": entry}}}}) == (METADATA,)
+
+
+def test_indices_with_different_languages_are_not_searched_together():
+    """The words of a question would miss the documents of the index without the fields."""
+    spoken = replace(METADATA, languages=("en", "it"))
+    with pytest.raises(IndexSchemaError, match="in ce2de_vector with text in en, it"):
+        common_fields("alias", {"a": mapping(METADATA), "b": mapping(spoken)})
+    given = replace(spoken, language_from="lang")  # how a language became known makes no difference
+    assert common_fields("alias", {"a": mapping(spoken), "b": mapping(given)}) == (spoken,)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, render, target_body
 from ce2de_os.index.vector_field import VectorField
@@ -54,3 +55,11 @@ def test_held_back_settings_come_back() -> None:
     assert restored["index.number_of_replicas"] == "2"
     assert restored["index.default_pipeline"] == "enrich"
     assert restored["index.refresh_interval"] is None
+
+
+def test_the_languages_get_their_fields_beside_the_vectors() -> None:
+    body = target_body({}, {}, METADATA, VectorField(8, "vec"), "vec_hash", LanguageSpec(("it", "pl")))
+    properties = body["mappings"]["properties"]
+    assert set(properties) == {"vec", "vec_hash", "vec_text", "vec_language"}
+    analyzers = {name: text["analyzer"] for name, text in properties["vec_text"]["properties"].items()}
+    assert analyzers == {"it": "italian", "pl": "standard", "other": "standard"}

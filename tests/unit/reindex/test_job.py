@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import MAX_SLICES, Counts, Job, Part, Range, Slice, cut, job_id_for
@@ -72,6 +73,8 @@ def test_records_survive_the_ledger() -> None:
         model="tiny", space="s" * 64, ranges=cut([{0: 2500}]), created_at_s=1.5, report={"a": 1},
     )  # fmt: skip
     assert Job.from_source(json.loads(json.dumps(job.to_source()))) == job
+    spoken = replace(job, languages=LanguageSpec(("en", "it"), "lang"))
+    assert Job.from_source(json.loads(json.dumps(spoken.to_source()))) == spoken
     record = Slice("j", 0, job.ranges[0], cursor=-1, counts=Counts(documents=2, encode_s=0.5))
     assert Slice.from_source(json.loads(json.dumps(record.to_source()))) == record
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.reindex.capacity import GB
 from ce2de_os.reindex.plan import choose_mode
 from tests.unit.reindex.planned import FAISS, cluster, index, node, planned, sample
@@ -161,3 +162,23 @@ def test_json_says_everything_but_the_fields():
     assert "fields" not in found["indices"][0]
     assert found["memory"]["rooms"]["node-0"] == 100 * GB
     assert len(found["memory_table"]) == 10
+
+
+def test_text_by_language_takes_its_share_of_the_documents_again():
+    drawn = sample(languages={"en": 300, "it": 150, "other": 50}, embedded_share=0.25)
+    plan = planned(drawn=drawn, languages=LanguageSpec(("en", "it")))
+    assert plan.disk.documents_bytes == 200 * GB
+    assert plan.disk.texts_bytes == 0.25 * 200 * GB
+    assert plan.disk.vectors_bytes == pytest.approx(366.08 * GB)
+    # 100 GB, a quarter of them again, and 183.04 GB of vectors in 10 shards; a fifth on top for merges.
+    assert plan.shards.largest_shard_bytes == pytest.approx((100 + 25 + 183.04) / 10 * GB)
+    assert plan.disk.needed_bytes == pytest.approx(1.2 * 616.08 * GB)
+    answer = json.loads(json.dumps(plan.to_json()))
+    assert answer["sample"]["languages"] == {"en": 300, "it": 150, "other": 50}
+    assert answer["request"]["languages"] == {"codes": ["en", "it"], "field": None}
+
+
+def test_in_place_the_text_by_language_is_new_too():
+    drawn = sample(languages={"en": 500}, embedded_share=0.5)
+    plan = planned(index(knn=True, derived_source=True), drawn=drawn, languages=LanguageSpec(("en",)))
+    assert (plan.disk.documents_bytes, plan.disk.texts_bytes) == (0, 100 * GB)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from ce2de_os.encoder import OnnxEncoder
-from ce2de_os.reindex.sample import docs_per_s, measure, percentile, summarize, token_counts
+from ce2de_os.reindex.sample import (
+    Drawn,
+    docs_per_s,
+    embedded_share,
+    measure,
+    percentile,
+    summarize,
+    token_counts,
+)
 
 
 def test_the_statistics_of_four_texts():
@@ -45,9 +53,16 @@ def test_tokens_are_counted_beyond_max_length(encoder):
 
 
 def test_measured_with_the_packaged_student(encoder):
-    found = measure(encoder, ["house", "", "house " * 1000])
+    found = measure(encoder, Drawn(["house", "", "house " * 1000]))
     assert (found.documents, found.with_text) == (3, 2)
     assert found.mean_tokens == (3 + 1002) / 2
     assert found.cut_share == 1 / 2
     assert found.docs_per_s > 0
     assert docs_per_s(encoder, []) is None
+
+
+def test_the_embedded_text_s_share_of_the_documents():
+    """{"title": "ab", "id": 7} has 24 characters, "ab" four of them; a document without text counts too."""
+    assert embedded_share([{"title": "ab", "id": 7}], ["ab"]) == 4 / 24
+    assert embedded_share([{"title": "ab", "id": 7}, {"id": 8}], ["ab", ""]) == 4 / (24 + 9)
+    assert embedded_share([], []) == 0

@@ -114,3 +114,40 @@ def test_passages_are_fetched_with_their_documents():
 def test_every_search_has_the_timeout():
     one = plan("client", timeout_ms=250, track_total_hits=True)
     assert {request.body["timeout"] for request in one.requests()} == {"250ms"}
+
+
+SPOKEN = IndexMetadata("vector", ("title", "body"), "a" * 64, 2, "m", "articles", languages=("en", "it"))
+ASIDES = ("vector_text", "vector_language")
+MANY = Target(
+    "articles", frozenset(["a"]), 1, ("title", "body"), ("vector", "vector_hash"), (SPOKEN,), asides=ASIDES
+)
+
+
+def test_a_language_is_a_filter_of_both_legs():
+    legs = plan(target=MANY, metadata=SPOKEN, language="ita", filters={"term": {"year": 1999}}).legs
+    both = [{"term": {"year": 1999}}, {"term": {"vector_language": "it"}}]
+    assert legs["bm25"]["bool"]["filter"] == both
+    assert legs["bm25"]["bool"]["must"][0]["multi_match"]["fields"] == ["vector_text.it"]
+    assert legs["dense"]["knn"]["vector"]["filter"] == {"bool": {"filter": both}}
+
+
+@pytest.mark.parametrize(
+    ("source", "left_out"),
+    [
+        (True, ["vector", "vector_hash", *ASIDES]),
+        (["title"], ["vector", "vector_hash", *ASIDES]),
+        (["title", "vector_language"], ["vector", "vector_hash", "vector_text"]),
+        ("vector_text.it", ["vector", "vector_hash", "vector_language"]),
+        ({"includes": ["vector_text"], "excludes": "body"}, ["body", "vector", "vector_hash", ASIDES[1]]),
+    ],
+)
+def test_the_text_by_language_is_left_out_unless_it_is_named(source, left_out):
+    (request,) = plan(target=MANY, metadata=SPOKEN, source=source).requests()
+    assert request.body["_source"]["excludes"] == left_out
+
+
+def test_highlights_are_looked_for_in_the_text_as_it_is_too():
+    (request,) = plan(target=MANY, metadata=SPOKEN, highlight=["body"]).requests()
+    by_language, as_it_is = request.body["highlight"]["highlight_query"]["bool"]["should"]
+    assert by_language["multi_match"]["fields"] == ["vector_text.en", "vector_text.it", "vector_text.other"]
+    assert as_it_is["multi_match"]["fields"] == ["title", "body"]

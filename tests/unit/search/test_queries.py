@@ -53,7 +53,7 @@ class TestFilters:
 
 
 def test_filters_stand_in_both_legs_and_score_nothing():
-    lexical = queries.lexical_query("copy a folder", ["title", "body"], [ENGLISH])
+    lexical = queries.filtered(queries.default_lexical("copy a folder", ["title", "body"]), [ENGLISH])
     dense = queries.dense_query([0.6, 0.8], "vector", 100, [ENGLISH])
 
     assert lexical["bool"]["filter"] == [ENGLISH]
@@ -62,7 +62,7 @@ def test_filters_stand_in_both_legs_and_score_nothing():
 
 
 def test_without_filters_the_bodies_are_bare():
-    assert set(queries.lexical_query("copy", ["title"], [])) == {"multi_match"}
+    assert set(queries.filtered(queries.default_lexical("copy", ["title"]), [])) == {"multi_match"}
     assert queries.dense_query([0.6, 0.8], "vector", 100, []) == {
         "knn": {"vector": {"vector": [0.6, 0.8], "k": 100}}
     }

@@ -80,3 +80,16 @@ def test_an_unknown_option_is_told_with_those_there_are():
 
 def test_the_keywords_are_the_questions_fields():
     assert set(Options.__annotations__) == set(Question.__dataclass_fields__) - {"text"}
+
+
+@pytest.mark.parametrize(("language", "code"), [(None, None), ("it-IT", "it"), ("deu", "de"), ("other",) * 2])
+def test_a_language_may_be_written_in_several_ways(language, code):
+    question = Question("copy", language=language)
+    question.check()
+    assert question.language_code == code
+
+
+@pytest.mark.parametrize("language", ["klingon", "", 7])
+def test_a_language_that_is_none(language):
+    with pytest.raises(ConfigError, match=f"language: got '{language}', expected a code such as en"):
+        Question("copy", language=language).check()

@@ -1,0 +1,122 @@
+"""The language of each document: read from a field, else detected in its text.
+
+The detector is py3langid, whose model comes with the package: naive Bayes over byte sequences of 139
+languages. It reads all of them, not only the wanted ones: asked to choose between English and Italian, it
+would call a Spanish text Italian.
+
+Measured on Debian's package descriptions in English, Italian and German (``benchmarks/languages.py``): of
+descriptions of some 440 characters 99.9% are told right, and as many of another language are left out; of
+titles of some 50 characters 94 to 96% are told right, 3 to 4% are too short to tell, and of another language
+one in ten is called English.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ce2de_os.errors import MissingExtraError
+from ce2de_os.index.documents import document_text
+from ce2de_os.index.language_fields import OTHER, LanguageSpec
+from ce2de_os.languages import normalized
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
+
+READ_CHARS = 2000
+"""The detector reads the beginning of a text; so much takes 0.2 ms and leaves no doubt in prose."""
+
+LEAST = 0.02
+"""Least share of all likelihood: three times what each language has of a text that says nothing."""
+
+CLEAR = 2.0
+"""How many times as likely as the next wanted language the likeliest one must be."""
+
+FOREIGN = 10.0
+"""How many times as likely as the likeliest wanted language another one must be to be believed.
+
+Related languages and dialects come close in short texts: two Italian words are half Ligurian.
+"""
+
+
+class Found(NamedTuple):
+    """The languages of some documents.
+
+    Attributes:
+        languages: one of the wanted codes or ``"other"``; ``None``: the document has no text.
+        unknown: how many documents name a language that is none.
+    """
+
+    languages: list[str | None]
+    unknown: int
+
+    @property
+    def other(self) -> int:
+        """How many documents are in none of the languages, or in none that could be told."""
+        return self.languages.count(OTHER)
+
+
+def languages_of(
+    spec: LanguageSpec | None, sources: Sequence[Mapping[str, Any]], texts: Sequence[str]
+) -> Found:
+    """The language of each document by its ``_source`` and its text; ``None`` for ``spec``: nobody asks.
+
+    Raises:
+        MissingExtraError: a language must be detected, and the detector is not installed.
+    """
+    if spec is None:
+        return Found([None] * len(texts), 0)
+    named = [_named(spec, source) if text else "" for source, text in zip(sources, texts, strict=True)]
+    given = [normalized(name) for name in named]
+    found = [
+        _among(spec, code or detect(text, spec.codes)) if text else None
+        for code, text in zip(given, texts, strict=True)
+    ]
+    return Found(found, sum(bool(name) and code is None for name, code in zip(named, given, strict=True)))
+
+
+def detect(text: str, wanted: Sequence[str]) -> str | None:
+    """Which of the ``wanted`` languages a text is in; ``None``: in none, or it is too short to tell.
+
+    Raises:
+        MissingExtraError: the detector is not installed.
+    """
+    likely = _merged(_identifier().rank(text[:READ_CHARS]))
+    (best, first), (_, second) = _two_best((code, likely.get(code, 0.0)) for code in wanted)
+    foreign = max((share for code, share in likely.items() if code not in wanted), default=0.0)
+    sure = first >= LEAST and first >= CLEAR * second and foreign < FOREIGN * first
+    return best if sure else None
+
+
+def _named(spec: LanguageSpec, source: Mapping[str, Any]) -> str:
+    """What the language field says, of several values the first; ``""`` without one."""
+    words = document_text(source, [spec.field]).split() if spec.field else []
+    return words[0] if words else ""
+
+
+def _among(spec: LanguageSpec, code: str | None) -> str:
+    return code if code in spec.codes else OTHER
+
+
+def _merged(ranked: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The share of each language, or of its likeliest variety; languages unknown here keep their label."""
+    likely: dict[str, float] = {}
+    for label, share in ranked:
+        code = normalized(label) or label
+        likely[code] = max(share, likely.get(code, 0.0))
+    return likely
+
+
+def _two_best(shares: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+    ordered = sorted(shares, key=lambda pair: -pair[1])
+    return [*ordered, ("", 0.0)][:2]
+
+
+@cache
+def _identifier() -> LanguageIdentifier:
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("languages", error.name) from error
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
