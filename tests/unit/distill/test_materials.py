@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
@@ -25,10 +27,12 @@ def student_tokenizer(tmp_path):
 
 
 def pairs(count, words):
-    def text(start):
-        return " ".join(WORDS[start : start + words])
+    rng = random.Random(4)
 
-    return [Passage(text(number % 50), "pairs (it)", text(number * 7 % 50)) for number in range(count)]
+    def text():
+        return " ".join(rng.choices(WORDS, k=words))
+
+    return [Passage(text(), "pairs (it)", text()) for _ in range(count)]
 
 
 def test_the_target_of_a_translation_is_the_embedding_of_its_original(teacher, student_tokenizer, tmp_path):
