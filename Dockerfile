@@ -8,7 +8,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY ce2de_os ce2de_os
 COPY workers workers
 COPY index_templates index_templates
-RUN pip install --constraint constraints.txt '.[worker]' \
+RUN pip install --constraint constraints.txt '.[worker,languages]' \
  && rm -rf /app/* \
  && useradd --uid 10001 --create-home worker
 

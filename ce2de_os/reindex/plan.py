@@ -66,8 +66,8 @@ class Disk:
     """Disk that the job adds on all nodes, replicas included: documents, vectors, and headroom for merges.
 
     ``texts_bytes`` is what the fields for the languages take: the embedded text's share of the documents once
-    more. That is the most; Debian's package descriptions took less than half of it, because equal texts of
-    one document compress well.
+    more. That is on the safe side: Debian's package descriptions took less than half of it, for the same text
+    twice in one document compresses well.
 
     ``rooms`` says how much each data node can still take before it reaches ``watermark``, which is ``None``
     where none is enforced; ``unplaced`` is the number of shard copies that find no room, ``None`` if

@@ -2,13 +2,16 @@
 
 # ruff: noqa: RUF001 - other scripts have letters that look like Latin ones
 
+import sys
+
 import pytest
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+from ce2de_os.errors import MissingExtraError
 from ce2de_os.export.canary import BY_LANGUAGE
 from ce2de_os.index.language_fields import UNDETECTED, LanguageSpec
 from ce2de_os.languages import ANALYZERS, normalized
-from ce2de_os.reindex.detection import READ_CHARS, detect, languages_of
+from ce2de_os.reindex.detection import READ_CHARS, _identifier, detect, languages_of
 
 WANTED = ("en", "it", "de")
 
@@ -88,3 +91,12 @@ def test_without_languages_nobody_asks():
 def test_the_detector_knows_every_language_with_an_analyzer_but_those_that_are_named():
     labels = LanguageIdentifier.from_model_file(MODEL_FILE).labels
     assert set(ANALYZERS) - {normalized(label) for label in labels} == UNDETECTED
+
+
+def test_a_detector_that_is_not_installed_is_named(monkeypatch):
+    _identifier.cache_clear()
+    monkeypatch.setitem(sys.modules, "py3langid.langid", None)
+    with pytest.raises(MissingExtraError, match=r"py3langid.* pip install 'ce2de-os\[languages\]'"):
+        detect("The river is high today.", WANTED)
+    spec = LanguageSpec(WANTED, "lang")  # where every document says its language, nothing is missing
+    assert languages_of(spec, [{"lang": "de"}], ["Der Fluss steht hoch."]).languages == ["de"]
