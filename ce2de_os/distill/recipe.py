@@ -119,7 +119,9 @@ def distill(
     names = ", ".join(collection.name for collection in dev)
     recipe["dev_metric"] = f"nDCG@10 on {names}" if dev else "nearest neighbours in common with the teacher"
     recipe |= _shape(config)
-    recipe["vocabulary"] = [facts for facts in (grown, cut) if facts]
+    if grown or cut:
+        after = {name: value for name, value in cut.items() if name.endswith("_after") or name not in grown}
+        recipe["vocabulary"] = grown | after
     recipe["command"] = command
     recipe["translations"] = [asdict(one) for one in coverage]
     recipe["queries_left_out"] = len(examples.scores) - recipe["queries"] if examples is not None else 0
