@@ -46,13 +46,13 @@ def code_of(wanted: str, codes: Iterable[str], whose: str) -> str:
     """
     known = {code.strip("><").replace("-", "_").lower(): code for code in codes}
     asked = wanted.replace("-", "_").lower()
-    names = names_of(asked)
-    for name in (asked, *names):
+    names = [asked, *(name for name in names_of(asked) if "_" not in name or "_" not in asked)]
+    for name in names:
         if name in known:
             return known[name]
-    short = [code for name, code in known.items() if name.split("_")[0] in names]
-    if short and "_" not in asked:
-        return short[0]
+    regional = [code for name, code in known.items() if name.split("_")[0] in names]
+    if regional and "_" not in asked:
+        return regional[0]
     near = get_close_matches(asked, known, _NEAR, cutoff=0.4) or sorted(known)[:_NEAR]
     raise ConfigError(
         f"{whose}: has no language '{wanted}'; near names: {', '.join(known[name] for name in near)}; "
@@ -69,9 +69,9 @@ def is_same(left: str, right: str) -> bool | None:
 def names_of(code: str) -> list[str]:
     """All the lists' codes for a language, small letters, the usual ones first; none for an unknown one."""
     base = code.replace("-", "_").lower().split("_")[0]
+    meant = {flores for two, flores in _FLORES.items() if base in (two, flores.split("_")[0], _ALSO.get(two))}
     found: list[str] = []
     for two, flores in _FLORES.items():
-        three = flores.split("_")[0]
-        if base in (two, three, _ALSO.get(two)):
-            found += [two, flores.lower(), three, *([_ALSO[two]] if two in _ALSO else [])]
+        if flores in meant:
+            found += [two, flores.lower(), flores.split("_")[0], *([_ALSO[two]] if two in _ALSO else [])]
     return list(dict.fromkeys(found))

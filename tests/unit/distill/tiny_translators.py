@@ -60,6 +60,9 @@ def save_marian(folder: Path, targets: tuple[str, ...] = (), source: str = "en",
     )  # fmt: skip
     model = MarianMTModel(config)
     train(model, tokenizer)
+    with torch.no_grad():  # as in Marian's own format, where padding has no row
+        model.get_input_embeddings().weight[pad] = 0
+    model.generation_config.bad_words_ids = [[pad]]
     model.save_pretrained(folder)
     return folder
 
