@@ -126,7 +126,7 @@ def command(as_json: bool, **options: object) -> None:
         from ce2de_os.distill.console import ConsoleProgress
         from ce2de_os.distill.translate import survey
     except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("distill,translate", error.name) from error
+        raise MissingExtraError.for_extra("translate", error.name) from error
     with ConsoleProgress() as console:
         translator = _translator(asked) if asked.imported is None else None
         originals = _originals(asked, console)

@@ -15,8 +15,10 @@ _STOPS = ".!?…؟۔।॥"
 _CLOSERS = "\"'”’»)]"
 _WIDE = "。！？｡"  # full stops after which no space comes
 _WIDE_CLOSERS = "”’」』）"
+# What may stand between sentences: white space after a full stop, the end of a line, or nothing.
 _GAP = re.compile(
-    rf"\s+|(?<=[{_WIDE}])(?=[^{_WIDE}{_WIDE_CLOSERS}\s])|(?<=[{_WIDE}][{_WIDE_CLOSERS}])(?=[^{_WIDE_CLOSERS}\s])"
+    rf"(?<=[{re.escape(_STOPS + _CLOSERS + _WIDE)}])\s+|\s*\n\s*"
+    rf"|(?<=[{_WIDE}])(?=[^{_WIDE}{_WIDE_CLOSERS}\s])|(?<=[{_WIDE}][{_WIDE_CLOSERS}])(?=[^{_WIDE_CLOSERS}\s])"
 )
 _LAST_WORD = re.compile(r"[^\W_](?:[\w.]*)$")
 _ABBREVIATED = (
@@ -44,7 +46,7 @@ def sentences(text: str) -> list[str]:
         return [text]
     start = text.index(body[0])
     parts, position = [text[:start]], 0
-    cased = any(character.isupper() for character in body)
+    cased = body != body.lower()
     for gap in _GAP.finditer(body):
         if _is_border(body, gap.start(), gap.end(), cased):
             parts += [body[position : gap.start()], gap.group()]

@@ -203,25 +203,27 @@ class _Work:
 
     def _cut(self, text: str) -> list[str]:
         """The text as `joined` takes it; its unknown pieces are put into the part."""
-        parts = self._fitted(sentences(text))
-        wanted = dict.fromkeys(_to_translate(parts))
-        known = self._cache.find(list(wanted))
-        # Before the first is added: adding may empty the part.
-        for piece in [piece for piece in wanted if piece not in known and piece not in self._part]:
-            self._add(piece)
+        parts = sentences(text)
+        if unknown := self._unknown(parts):
+            parts = self._fitted(parts, unknown)
+            for piece in self._unknown(parts):
+                self._add(piece)
         self._report.from_cache += len(_to_translate(parts))
         self._held = self._held + len(text) if self._part else 0
         if self._held > _MOST_HELD:
             self._translate_part()
         return parts
 
-    def _fitted(self, parts: list[str]) -> list[str]:
+    def _unknown(self, parts: list[str]) -> list[str]:
+        """The pieces, each once, that have no translation and are not about to get one."""
+        wanted = dict.fromkeys(_to_translate(parts))
+        known = self._cache.find(list(wanted)).keys() | self._part.keys()
+        return [piece for piece in wanted if piece not in known]
+
+    def _fitted(self, parts: list[str], unknown: list[str]) -> list[str]:
         """The parts with the sentences cut that are too long for the translator; a known one is not."""
-        wanted = _to_translate(parts)
-        known = self._cache.find(wanted).keys() | self._part.keys()
-        new = [piece for piece in dict.fromkeys(wanted) if piece not in known]
-        tokens = dict(zip(new, self._translator.count_tokens(new), strict=True))
         count, most = self._translator.count_tokens, self._translator.max_tokens
+        tokens = dict(zip(unknown, count(unknown), strict=True))
         return [
             piece
             for part in parts
