@@ -83,7 +83,7 @@ class Options:
 @click.option("--to", "target", metavar="CODE", help="Language to translate into, such as it or zho_Hant.")
 @click.option(
     "--beams", type=click.IntRange(min=1), default=1, show_default=True,
-    help="Hypotheses a model keeps: more translate a little better, and slower.",
+    help="Hypotheses a model keeps: more search more widely, and take longer.",
 )  # fmt: skip
 @click.option(
     "--import", "imported", type=PATH, metavar="FILE",

@@ -1,7 +1,7 @@
 """Texts as the sentences that a translator reads one by one, and back again.
 
-Translation models are trained on sentences; of several at once they tend to leave some out. Between the
-pieces stands the white space of the original, so that lines and paragraphs survive.
+Translation models are trained on single sentences. Between the pieces stands the white space of the
+original, so that lines and paragraphs survive.
 """
 
 # ruff: noqa: RUF001 - the punctuation of several scripts

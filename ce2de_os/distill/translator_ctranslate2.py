@@ -1,4 +1,4 @@
-"""Translation by a model converted for CTranslate2, which is faster on CPUs."""
+"""Translation by a model that was converted for CTranslate2."""
 
 from __future__ import annotations
 
