@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ce2de_os.distill.pieces import fitting, is_language, joined, sentences
+from ce2de_os.distill.sentences import fitting, is_language, joined, sentences
 from ce2de_os.distill.queries import queries_from_file
 from ce2de_os.distill.score_file import exclusive, is_finished, work_note
 from ce2de_os.distill.translation_cache import TranslationCache

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ce2de_os.distill.pieces import is_language
+from ce2de_os.distill.sentences import is_language
 from ce2de_os.distill.translate import Originals, Progress, claimed, write_rows
 from ce2de_os.errors import DataError
 from ce2de_os.records import Document, json_lines, text_lines

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ce2de_os.distill.languages import names_of
+from ce2de_os.distill.translator_languages import names_of
 from ce2de_os.distill.translators import Translation
 from ce2de_os.errors import ConfigError, DataError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
-from ce2de_os.distill.languages import code_of, is_same
+from ce2de_os.distill.translator_languages import code_of, is_same
 from ce2de_os.distill.models import LOAD_ERRORS, first_line, locate
 from ce2de_os.distill.translators import MAX_PIECE_TOKENS
 from ce2de_os.errors import ConfigError, MissingExtraError

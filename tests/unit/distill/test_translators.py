@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ce2de_os.distill.pieces import fitting
+from ce2de_os.distill.sentences import fitting
 from ce2de_os.distill.translators import most_tokens_out, reckoned_part
 from ce2de_os.errors import ConfigError, MissingExtraError
 from tests.unit.distill.tiny import save_tiny_teacher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ce2de_os.distill.languages import code_of, is_same
+from ce2de_os.distill.translator_languages import code_of, is_same
 from ce2de_os.errors import ConfigError
 
 NLLB = ["eng_Latn", "ita_Latn", "zho_Hans", "zho_Hant", "pes_Arab", "srp_Cyrl", "nob_Latn", "ace_Arab"]
