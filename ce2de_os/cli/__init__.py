@@ -21,6 +21,7 @@ COMMANDS = {
     "local": ("ce2de_os.cli.local", "Start and stop a real OpenSearch and Redis on this machine."),
     "probe": ("ce2de_os.cli.probe", "Show which layers of a cross-encoder find documents well."),
     "train": ("ce2de_os.cli.train", "Train a cross-encoder for your domain, to distil from."),
+    "translate": ("ce2de_os.cli.translate", "Translate documents or queries, to distil across languages."),
     "distill": ("ce2de_os.cli.distill", "Train a two-layer student from an encoder and plain texts."),
     "export": ("ce2de_os.cli.export", "Turn a student into a quantized ONNX model folder."),
     "plan": ("ce2de_os.cli.plan", "Tell what a reindex would take: memory, disk, time; and whether it fits."),

@@ -21,6 +21,8 @@ _TITLES = {
     "negatives": "Finding negatives",
     "documents": "Reading documents",
     "queries": "Collecting queries",
+    "survey": "Looking them over",
+    "translate": "Translating",
     "candidates": "Finding candidates",
     "scores": "Scoring pairs",
     "teacher": "Teacher reads",

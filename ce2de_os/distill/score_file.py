@@ -127,7 +127,7 @@ def write_in_parts(
         done(len(query_ids))
         return
     partial = out.with_name(f"{out.name}.partial")
-    with _exclusive(partial) as file:
+    with exclusive(partial) as file:
         ends = _usable(file, partial, work, query_ids)
         remaining = [part for part in parts if part.stop >= len(ends)]
         whole = remaining[0].start if remaining else len(query_ids)
@@ -150,7 +150,7 @@ def is_finished(out: Path, work: str) -> bool:
     """
     if not out.exists():
         return False
-    note = _note(out)
+    note = work_note(out)
     if not note.is_file() or note.read_text(encoding="utf-8").strip() != work:
         raise DataError(
             f"{out}: exists and comes from other queries, documents or settings; "
@@ -164,19 +164,20 @@ def _finish(partial: Path, out: Path, work: str) -> None:
     first = next(lines, None)
     if first is None:
         return
-    with replacing(_note(out)) as note:
+    with replacing(work_note(out)) as note:
         note.write(f"{work}\n")
     with replacing(out) as file:
         file.write(first)
         file.writelines(lines)
 
 
-def _note(out: Path) -> Path:
+def work_note(out: Path) -> Path:
+    """Where it is told which work ``out`` is the result of."""
     return out.with_name(f"{out.name}.work")
 
 
 @contextmanager
-def _exclusive(path: Path) -> Iterator[BinaryIO]:
+def exclusive(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading and writing, made if it is not there, by one process at a time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,69 @@
+"""What every translator offers, whatever is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+MAX_PIECE_TOKENS = 256
+"""Most tokens of one piece, also where a model could read more: they are trained on sentences."""
+
+PART_S = 15.0  # seconds of work between two savings, by reckoning
+_FLOPS = {"cpu": 3e10, "cuda": 1e13}  # of a device, roughly
+_CHARS_PER_TOKEN = 4
+_SMALLEST_PART, _LARGEST_PART = 1_000, 4_000_000  # characters
+
+
+class Translation(NamedTuple):
+    """A piece in the other language.
+
+    ``whole`` is false where the translator said nothing, or went on without an end and was stopped.
+    """
+
+    text: str
+    whole: bool
+
+
+class Translator(Protocol):
+    """Translates pieces of text from one language into another."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+
+    @property
+    def identity(self) -> str:
+        """Names everything that the translations depend on, besides the texts."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest piece that it reads."""
+
+    @property
+    def part_chars(self) -> int:
+        """Characters to translate between two savings: some 15 seconds' work."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """The tokens of each text, to hold against ``max_tokens``."""
+
+    def translate(self, pieces: Sequence[str]) -> list[Translation]:
+        """The translation of each piece, in the order given."""
+
+
+def reckoned_part(weights: int, beams: int, device: str) -> int:
+    """Characters that a model of so many weights translates in `PART_S`, roughly.
+
+    It is reckoned and not measured: batches then hold the same pieces every time, so that a run can be
+    repeated to the last letter.
+    """
+    tokens_s = _FLOPS.get(device, _FLOPS["cpu"]) / (2 * weights * (1 + beams))
+    return min(max(int(PART_S * tokens_s * _CHARS_PER_TOKEN), _SMALLEST_PART), _LARGEST_PART)
+
+
+def most_tokens_out(tokens_in: int, rows: int) -> int:
+    """Tokens after which the translation of ``tokens_in`` tokens is stopped.
+
+    ``rows`` is what the model can write. It depends on the piece alone, so that a piece's translation does
+    not depend on its neighbours.
+    """
+    return min(3 * tokens_in + 32, rows - 1)
