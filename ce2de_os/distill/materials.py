@@ -86,7 +86,7 @@ def _words_of(
             if longest <= max_length:
                 found[passage] = max(1, round(tokens * _WORDS_PER_TOKEN))
     if len(found) < len(translations):
-        logger.info(
+        logger.warning(
             "%d of %d pairs of parallel text are left out: longer than %d tokens",
             len(translations) - len(found), len(translations), max_length,
             extra={"action": "read_passages"},

@@ -64,7 +64,6 @@ def test_pairs_that_one_of_them_cannot_read_whole_are_left_out(teacher, student_
     long_text = Passage(" ".join(WORDS[:30]), "p", "bab")
     long_original = Passage("bab", "p", " ".join(WORDS[:30]))
     short = Passage("bab beg", "p", "bip")
-    caplog.set_level("INFO")
     found = read_passages(
         [], [long_text, short, long_original], (student_tokenizer, teacher.tokenizer),
         DistillConfig(max_length=24), silent,
