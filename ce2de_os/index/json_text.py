@@ -1,4 +1,4 @@
-"""Vectors written as JSON by numpy: Python's own writer takes longer for one than for all else in a document."""
+"""Vectors written as JSON by numpy; Python's own writer takes longer for one than for all other fields."""
 
 from __future__ import annotations
 
