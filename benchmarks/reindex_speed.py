@@ -33,6 +33,7 @@ from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.records import read_documents
 from ce2de_os.reindex.job import DONE, FAILED
+from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.pipeline import LARGEST_PAGE
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.start import start
@@ -99,7 +100,7 @@ def _alone(client: OpenSearch, settings: Settings, data: Path, documents: int) -
     ]
     encode_s = time.monotonic() - started
     vector = VectorField(encoder.dim)
-    values = (value for page in pages for value in vector.encode(page))
+    values = (value for page in pages for value in vector.encode_json(page))
     target = f"{SOURCE}-alone"
     body = {
         "settings": {"index.knn": True, "refresh_interval": "-1", "number_of_replicas": 0},
@@ -123,9 +124,14 @@ def _measure(client: OpenSearch, settings: Settings, workers: int) -> dict[str, 
     request = JobRequest(SOURCE, TextSpec(FIELDS), f"{SOURCE}-{workers}", f"{SOURCE}-target-{workers}")
     started = time.monotonic()
     job = start(client, request, Artifact.load(settings.artifact), CeleryQueue(settings.broker_url))
-    while (found := status(client, job.job_id)).job.state not in (DONE, FAILED):
+    ledger = Ledger(client)
+    while ledger.job(job.job_id).job.state not in (
+        DONE,
+        FAILED,
+    ):  # asks for nothing more, so as not to disturb
         time.sleep(0.2)
     seconds = time.monotonic() - started
+    found = status(client, job.job_id)
     if found.job.state == FAILED:
         raise SystemExit(found.job.error)
     counts = found.counts

@@ -14,6 +14,9 @@ from ce2de_os.errors import BrokerUnavailableError
 from ce2de_os.reindex.job import Job
 from workers.app import QUEUE, app
 
+_FIRST, _THEN = 0, 3
+"""Priorities: Redis gives out the messages with the smaller number first."""
+
 
 class CeleryQueue:
     """Sends tasks to the workers by name, with ids and the model's fingerprint only.
@@ -44,11 +47,11 @@ class CeleryQueue:
 
     def embed_slice(self, job: Job, number: int) -> None:
         """Ask for work on one slice."""
-        self._send("ce2de.embed_slice", job.job_id, number, job.fingerprint)
+        self._send(_THEN, "ce2de.embed_slice", job.job_id, number, job.fingerprint)
 
     def finish_job(self, job: Job) -> None:
-        """Ask for verification and cutover."""
-        self._send("ce2de.finish_job", job.job_id, job.fingerprint)
+        """Ask for verification and cutover, ahead of all messages about slices."""
+        self._send(_FIRST, "ce2de.finish_job", job.job_id, job.fingerprint)
 
     def waiting(self) -> int:
         """Messages that no worker has taken yet, of all jobs."""
@@ -56,9 +59,9 @@ class CeleryQueue:
             connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
             return int(connection.default_channel.queue_declare(QUEUE).message_count)
 
-    def _send(self, task: str, *args: str | int) -> None:
+    def _send(self, priority: int, task: str, *args: str | int) -> None:
         with self._connection() as connection:
-            app.send_task(task, args=args, connection=connection)
+            app.send_task(task, args=args, connection=connection, priority=priority)
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

@@ -6,14 +6,14 @@ from ce2de_os.errors import ArtifactMismatchError, BackendUnavailableError, Ce2d
 from ce2de_os.reindex.embedding import check_fingerprint
 from ce2de_os.reindex.finish import finish
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.pipeline import run_slice
-from ce2de_os.reindex.queue import after_error, after_slice, give_back
+from ce2de_os.reindex.pipeline import run_slices
+from ce2de_os.reindex.queue import after_error, after_slices, give_back
 from workers import resources
 from workers.app import app
 from workers.queue import CeleryQueue
 
 BUDGET_S = 20.0
-"""Seconds that a task works before it passes its slice on, so that no message is held for long."""
+"""Seconds that a task works before it passes the rest on, so that no message is held for long."""
 
 _OPTIONS = {
     "autoretry_for": (BackendUnavailableError,),
@@ -26,11 +26,11 @@ _OPTIONS = {
 
 @app.task(name="ce2de.embed_slice", **_OPTIONS)
 def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
-    """Embed a slice for a while and pass on what is left."""
+    """Embed a slice, and others of the job, for a while and pass on what is left."""
     client = resources.client()
     try:
         check_fingerprint(job_id, fingerprint, resources.encoder())
-        more = run_slice(
+        left = run_slices(
             client, resources.encoder(), job_id, number, resources.owner(), BUDGET_S, resources.is_gone
         )
     except BackendUnavailableError:
@@ -41,7 +41,7 @@ def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
     except Ce2deError as error:
         after_error(Ledger(client), CeleryQueue(), job_id, number, str(error))
         raise
-    after_slice(Ledger(client), CeleryQueue(), job_id, number, more)
+    after_slices(Ledger(client), CeleryQueue(), job_id, left)
 
 
 @app.task(name="ce2de.finish_job", **_OPTIONS)

@@ -16,6 +16,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendBusyError, BackendUnavailableError, BulkWriteError
 from ce2de_os.index.client import BLOCKED, RETRYABLE_STATUS, backend_errors, reason
+from ce2de_os.index.json_text import JsonText, dumps
 from ce2de_os.index.pace import MOST_IN_FLIGHT, BulkPace
 
 PATIENCE_S = 60.0
@@ -27,7 +28,10 @@ _NO_DOCUMENTS_FAULT = {"security_exception", "index_not_found_exception"}
 
 
 class WriteAction(NamedTuple):
-    """A document to write: ``version`` is the source's, ``routing`` ``None`` if it has none."""
+    """A document to write: ``version`` is the source's, ``routing`` ``None`` if it has none.
+
+    A value of ``source`` may be a `JsonText`; so may one of an update's fields.
+    """
 
     doc_id: str
     version: int
@@ -203,20 +207,19 @@ def _serialize(action: Action) -> _Entry:
     header["_id"] = action.doc_id
     if action.routing is not None:
         header["routing"] = action.routing
-    # ASCII JSON carries lone surrogates as escapes, just as the source delivered them.
     lines = [json.dumps({verb: header})]
     if body is not None:
-        lines.append(json.dumps(body, separators=(",", ":")))
+        lines.append(body)
     return _Entry(action.doc_id, "\n".join([*lines, ""]).encode("ascii"))
 
 
-def _parts(action: Action) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
-    """The action's name in the bulk API, the beginning of its header, and its body."""
+def _parts(action: Action) -> tuple[str, dict[str, Any], str | None]:
+    """The action's name in the bulk API, the beginning of its header, and its body in JSON."""
     if isinstance(action, WriteAction):
-        return "index", {"version": action.version, "version_type": "external_gte"}, action.source
+        return "index", {"version": action.version, "version_type": "external_gte"}, dumps(action.source)
     unchanged = {"if_seq_no": action.seq_no, "if_primary_term": action.primary_term}
     if isinstance(action, UpdateAction):
-        return "update", unchanged, {"doc": action.fields}
+        return "update", unchanged, dumps({"doc": JsonText(dumps(action.fields))})
     return "delete", unchanged, None
 
 

@@ -12,13 +12,14 @@ from ce2de_os.errors import ArtifactMismatchError
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import UpdateAction, WriteAction
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.json_text import JsonText, dumps
 from ce2de_os.index.language_fields import language_field, text_field
 from ce2de_os.reindex.detection import languages_of
 from ce2de_os.reindex.job import Counts, Job, Part
 from ce2de_os.reindex.source import SourceDocument
 
 Vector = Any
-"""A vector field's value in JSON: a list of numbers, or a list of passages."""
+"""A vector field's value: a list of numbers or of passages as OpenSearch gave it, or that as `JsonText`."""
 
 
 class DocumentEncoder(Protocol):
@@ -146,13 +147,17 @@ def _stored(
     return [entry.get("_source", {}) for entry in patiently(fetch)]
 
 
-def _encode(encoder: DocumentEncoder, job: Job, texts: list[str]) -> list[Vector]:
+def _encode(encoder: DocumentEncoder, job: Job, texts: list[str]) -> list[JsonText]:
     if job.text.passages is None:
-        return list(job.vector.encode(encoder.encode_documents(texts)))
+        return job.vector.encode_json(encoder.encode_documents(texts))
     spans = [encoder.split(text, *job.text.passages) for text in texts]
     pieces = [text[start:end] for text, found in zip(texts, spans, strict=True) for start, end in found]
-    values = iter(job.vector.encode(encoder.encode_documents(pieces)))
-    return [[{"vector": next(values), "start": start, "end": end} for start, end in found] for found in spans]
+    values = iter(job.vector.encode_json(encoder.encode_documents(pieces)))
+    return [JsonText(f"[{','.join(_passage(next(values), *span) for span in found)}]") for found in spans]
+
+
+def _passage(vector: JsonText, start: int, end: int) -> str:
+    return dumps({"vector": vector, "start": start, "end": end})
 
 
 def _action(

@@ -15,8 +15,8 @@ from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.cutover import switch
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, READY, RUNNING, WAITING, Job, Slice
-from ce2de_os.reindex.ledger import Ledger, StoredJob
-from ce2de_os.reindex.pipeline import IsGone, LeaseLostError, run_slice
+from ce2de_os.reindex.ledger import IsGone, Ledger, StoredJob
+from ce2de_os.reindex.pipeline import run_slice
 from ce2de_os.reindex.reconcile import reconcile
 from ce2de_os.reindex.verify import VerifyReport, verify
 
@@ -26,6 +26,10 @@ CATCH_UP_ROUNDS = 5
 FINISH_LEASE_S = 120.0
 _RENEW_S = 20.0
 """So often the lease is renewed: the message may come back long before a large job is finished."""
+
+
+class LeaseLostError(Exception):
+    """Somebody else has taken the job over, or it was paused or cancelled."""
 
 
 def finish(

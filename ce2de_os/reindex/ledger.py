@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,9 @@ CAREFUL_DOCUMENTS = 2048
 
 ALONE_DOCUMENTS = 4 * CAREFUL_PAGE
 """So many go alone after a death in small pages, of which a worker has three in hand at most."""
+
+IsGone = Callable[[str], bool]
+"""Whether the owner of a lease is known to be dead."""
 
 _BATCH = 1000
 _CONFLICT = 409
@@ -142,16 +145,20 @@ class Ledger:
         answer = self._get(_slice_key(job_id, number))
         if answer is None:
             raise JobError(f"no slice {number} of job '{job_id}' in this cluster")
-        return StoredSlice(answer["_seq_no"], answer["_primary_term"], Slice.from_source(answer["_source"]))
+        return _stored_slice(answer)
 
     def slices(self, job: Job) -> list[Slice]:
         """All slices of a job, by number, as they are at this moment."""
+        return [stored.slice for stored in self.stored_slices(job)]
+
+    def stored_slices(self, job: Job) -> list[StoredSlice]:
+        """The same, to change them."""
         keys = [_slice_key(job.job_id, number) for number in range(len(job.ranges))]
-        found: list[Slice] = []
+        found: list[StoredSlice] = []
         for start in range(0, len(keys), _BATCH):
             with backend_errors("read the job's slices"):
                 answer = self._client.mget(index=LEDGER_INDEX, body={"ids": keys[start : start + _BATCH]})
-            found += [Slice.from_source(entry["_source"]) for entry in answer["docs"] if entry.get("found")]
+            found += [_stored_slice(entry) for entry in answer["docs"] if entry.get("found")]
         return found
 
     def change_job(self, stored: StoredJob, **changes: Any) -> StoredJob | None:  # noqa: ANN401
@@ -166,7 +173,7 @@ class Ledger:
         written = self._put(_slice_key(record.job_id, record.number), record.to_source(), _condition(stored))
         return StoredSlice(written.seq_no, written.primary_term, record) if written else None
 
-    def claimable(self, record: Slice, is_gone: Callable[[str], bool] | None = None) -> bool:
+    def claimable(self, record: Slice, is_gone: IsGone | None = None) -> bool:
         """Whether a slice has work left and nobody holds its lease."""
         if record.state != RUNNING:
             return record.state == WAITING
@@ -177,9 +184,7 @@ class Ledger:
         """The slices that somebody works on now."""
         return [record for record in records if record.state == RUNNING and not self.claimable(record)]
 
-    def claim(
-        self, stored: StoredSlice, owner: str, is_gone: Callable[[str], bool] | None = None
-    ) -> StoredSlice | None:
+    def claim(self, stored: StoredSlice, owner: str, is_gone: IsGone | None = None) -> StoredSlice | None:
         """Take a slice's lease; ``None`` if there is nothing to do or somebody else is at it.
 
         A slice whose worker died goes on in small pages, so that the document that killed it is found.
@@ -237,6 +242,10 @@ def after_death(record: Slice) -> dict[str, Any]:
 def is_poisoned(record: Slice) -> bool:
     """Whether the document after the cursor has killed as many workers as it may."""
     return record.page_limit == 1 and record.deaths >= POISON_DEATHS
+
+
+def _stored_slice(answer: Mapping[str, Any]) -> StoredSlice:
+    return StoredSlice(answer["_seq_no"], answer["_primary_term"], Slice.from_source(answer["_source"]))
 
 
 def _taken_over(record: Slice, before: Slice) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.job import CANCELLED, PAUSED, Job
@@ -23,6 +24,7 @@ class Orders:
         self._looked_at = time.monotonic()  # the caller has just read the job
         self._counted_at = 0.0
         self._busy = 1
+        self._since_s = time.monotonic()  # when the page that is paced began
 
     def stop(self) -> bool:
         """Whether the job is paused or cancelled."""
@@ -39,17 +41,22 @@ class Orders:
             return None
         if time.monotonic() - self._counted_at >= SHARE_S:
             records = patiently(lambda: self._ledger.slices(self._job))
-            self._busy = max(1, len(self._ledger.held(records)))
+            self._busy = max(1, len({record.owner for record in self._ledger.held(records)}))
             self._counted_at = time.monotonic()
         return self._job.docs_per_s / self._busy
 
-    def wait(self, documents: int, started_s: float) -> None:
-        """Sleep until ``documents`` since ``started_s`` (monotonic) are within the rate, or work stops."""
+    def wait(self, documents: int, meanwhile: Callable[[], None]) -> None:
+        """Sleep until a page of ``documents``, begun after the last call, is within the rate, or work stops.
+
+        ``meanwhile`` is called each second.
+        """
         while (rate := self.docs_per_s()) is not None and not self.stop():
-            left_s = started_s + documents / rate - time.monotonic()
+            left_s = self._since_s + documents / rate - time.monotonic()
             if left_s <= 0:
-                return
+                break
             time.sleep(min(left_s, LOOK_S))
+            meanwhile()
+        self._since_s = time.monotonic()
 
 
 def _keys(job: Job) -> dict[str, object]:

@@ -14,13 +14,17 @@ OTHERS_S = 5.0
 
 
 class TaskQueue(Protocol):
-    """Carries "look at slice S of job J" to the workers; the broker may lose or repeat any message."""
+    """Carries "look at slice S of job J" to the workers; the broker may lose or repeat any message.
+
+    A worker goes on to other slices of the job. So many a message finds its slice done, and a slice that has
+    lost its message is found by way of any other.
+    """
 
     def embed_slice(self, job: Job, number: int) -> None:
         """Ask for work on one slice."""
 
     def finish_job(self, job: Job) -> None:
-        """Ask for verification and cutover."""
+        """Ask for verification and cutover, ahead of all messages about slices."""
 
     def waiting(self) -> int:
         """Messages that no worker has taken yet, of all jobs."""
@@ -48,19 +52,26 @@ def nudge(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
         send_waiting(ledger, job, queue)
 
 
-def after_slice(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, more: bool) -> None:
-    """Pass the work on: the same slice, slices whose worker or message was lost, or the end of the job."""
+def after_slices(
+    ledger: Ledger, queue: TaskQueue, job_id: str, left: int | None, failed: bool = False
+) -> None:
+    """Pass the work on: the slice that was left, those whose worker or message was lost, or the job's end.
+
+    ``failed`` tells that the worker may have given back a slice whose message was dropped while it was held.
+    """
     found = patiently(lambda: ledger.find_job(job_id))
     if found is None or found.job.state in (PAUSED, CANCELLED):
         return
     job = found.job
-    if more:
-        queue.embed_slice(job, number)
+    if left is not None:
+        queue.embed_slice(job, left)
         return
     records = patiently(lambda: ledger.slices(job))
-    if not queue.waiting():  # so a slice that nobody works on has lost its worker or its message
-        for record in filter(ledger.claimable, records):
-            queue.embed_slice(job, record.number)
+    lost = [record.number for record in records if ledger.claimable(record)]
+    if queue.waiting():  # where no message waits, whatever nobody works on has lost its worker or its message
+        lost = lost[:1] if failed else []
+    for number in lost:
+        queue.embed_slice(job, number)
     states = {record.state for record in records}
     if job.state != RUNNING:
         return
@@ -74,7 +85,7 @@ def after_slice(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, more
 def after_error(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, error: str) -> None:
     """Show a worker's error in the job's status, then pass work on."""
     _show(ledger, job_id, number, error)
-    after_slice(ledger, queue, job_id, number, more=False)
+    after_slices(ledger, queue, job_id, None, failed=True)
 
 
 def _show(ledger: Ledger, job_id: str, number: int, error: str) -> None:

@@ -17,8 +17,8 @@ from ce2de_os.arrays import Embeddings, l2_normalize
 from ce2de_os.reindex.finish import finish
 from ce2de_os.reindex.job import Job
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.pipeline import run_slice
-from ce2de_os.reindex.queue import after_slice
+from ce2de_os.reindex.pipeline import run_slices
+from ce2de_os.reindex.queue import after_slices
 
 TEXT_MAPPING = {"properties": {"title": {"type": "text"}, "body": {"type": "text"}}}
 
@@ -60,7 +60,7 @@ class InlineQueue:
         self.messages.append((job.job_id, number))
 
     def finish_job(self, job: Job) -> None:
-        self.messages.append((job.job_id, None))
+        self.messages.appendleft((job.job_id, None))
 
     def waiting(self) -> int:
         return len(self.messages)
@@ -71,8 +71,8 @@ class InlineQueue:
             if number is None:
                 finish(client, encoder, job_id, owner)
             else:
-                more = run_slice(client, encoder, job_id, number, owner, budget_s)
-                after_slice(Ledger(client), self, job_id, number, more)
+                left = run_slices(client, encoder, job_id, number, owner, budget_s)
+                after_slices(Ledger(client), self, job_id, left)
 
 
 def create_index(

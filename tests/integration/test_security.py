@@ -192,7 +192,8 @@ def test_a_whole_job_with_the_listed_rights_and_no_secret_seen(
 def assert_only_ids_in_the_messages(secured: SecuredServers, shell: Shell, job_id: str) -> None:
     """No worker runs yet, so every message of the job lies in Redis."""
     with Redis.from_url(secured.broker_url) as redis:
-        messages = [json.loads(raw) for raw in redis.lrange("ce2de", 0, -1)]
+        lists = redis.scan_iter("ce2de*", _type="list")  # one for each priority
+        messages = [json.loads(raw) for name in lists for raw in redis.lrange(name, 0, -1)]
         everything = [redis.dump(key) for key in redis.keys("*")]
     assert messages
     for message in messages:

@@ -18,6 +18,7 @@ from ce2de_os.index.bulk import (
     _serialize,
     _share,
 )
+from ce2de_os.index.json_text import JsonText
 from ce2de_os.index.pace import LEAST_BYTES, BulkPace
 
 
@@ -104,3 +105,11 @@ def test_every_item_is_counted_once():
 def test_what_is_no_documents_fault_stops_the_call_instead_of_refusing_every_document(status, kind):
     with pytest.raises(BulkWriteError, match=r"write to 'articles': because \(HTTP 40[34]\)"):
         entered({"status": status, "error": error(kind)})
+
+
+def test_json_that_is_written_already_is_taken_over():
+    vector = JsonText("[0.5,-1]")
+    written = WriteAction("a", 1, None, {"title": 'a "b"', "v": vector, "n": None})
+    assert lines(written)[1] == {"title": 'a "b"', "n": None, "v": [0.5, -1]}
+    assert lines(UpdateAction("a", 5, 2, None, {'"': vector}))[1] == {"doc": {'"': [0.5, -1]}}
+    assert lines(WriteAction("a", 1, None, {}))[1] == {}

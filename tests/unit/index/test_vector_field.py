@@ -131,3 +131,30 @@ def test_bytes_cost_little():
 
 def test_no_embeddings_give_no_values():
     assert FIELD.encode(np.zeros((0, 4), dtype=np.float32)) == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [0.123456789, -1.0, 0.0, 1e-9],
+        [-1e-9, 0.0000005, -0.9999995, 8.999],
+        [100.5, -9.9999999, 1e6, 0.1],
+    ],
+)
+@pytest.mark.parametrize("field", [FIELD, replace(FIELD, data_type="byte")])
+def test_json_text_says_the_same_numbers(field, row):
+    rows = np.array([row, row[::-1]], dtype=np.float32)
+    read = [json.loads(text) for text in field.encode_json(rows)]
+    np.testing.assert_array_equal(read, field.encode(rows))
+
+
+def test_json_text_of_what_is_no_number():
+    rows = np.array([[float("nan"), float("inf"), 0.5, -float("inf")]], dtype=np.float32)
+    np.testing.assert_array_equal([json.loads(text) for text in FIELD.encode_json(rows)], rows)
+
+
+def test_json_text_of_many_and_of_no_vectors():
+    rows = l2_normalize(np.random.default_rng(7).normal(size=(50, 384)).astype(np.float32))
+    field = VectorField(384)
+    assert [json.loads(text) for text in field.encode_json(rows)] == field.encode(rows)
+    assert field.encode_json(rows[:0]) == []

@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from ce2de_os.reindex.pipeline import (
-    FIRST_PAGE,
     LARGEST_PAGE,
     PAGE_BYTES,
     PAGE_S,
@@ -14,7 +13,6 @@ from ce2de_os.reindex.pipeline import (
 @pytest.mark.parametrize(
     ("documents", "chars", "encode_s", "expected"),
     [
-        (0, 0, 0.0, FIRST_PAGE),
         (64, 64, PAGE_S, 64),
         (64, 64, 2 * PAGE_S, 32),
         (64, 64, 0.0, LARGEST_PAGE),

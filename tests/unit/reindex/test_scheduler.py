@@ -19,10 +19,10 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
+from ce2de_os.reindex.claims import Claims, patience
 from ce2de_os.reindex.job import DONE, RUNNING, WAITING, Job, Part, Slice, cut
 from ce2de_os.reindex.ledger import Ledger, StoredJob, StoredSlice, is_poisoned
-from ce2de_os.reindex.pipeline import HELD_S
-from ce2de_os.reindex.queue import after_slice, nudge
+from ce2de_os.reindex.queue import after_slices, nudge
 
 RATE = 1000  # documents a second and worker
 BUDGET_S = 20.0
@@ -56,8 +56,8 @@ class MemoryLedger(Ledger):
     def slice(self, job_id: str, number: int) -> StoredSlice:
         return self.records[number]
 
-    def slices(self, job: Job) -> list[Slice]:
-        return [stored.slice for stored in self.records]
+    def stored_slices(self, job: Job) -> list[StoredSlice]:
+        return list(self.records)
 
     def change_slice(self, stored: StoredSlice, **changes: Any) -> StoredSlice | None:
         number = stored.slice.number
@@ -86,7 +86,10 @@ class Clock:
 
 
 class Broker:
-    """A broker that may lose and repeat messages; what is taken and not acknowledged comes back."""
+    """A broker that may lose and repeat messages; what is taken and not acknowledged comes back.
+
+    The message for the job's end, ``None``, goes before all others.
+    """
 
     def __init__(self, clock: Clock, chance: random.Random, lose: float = 0.0, repeat: float = 0.0) -> None:
         self._clock, self._chance, self._lose, self._repeat = clock, chance, lose, repeat
@@ -121,14 +124,20 @@ class Broker:
 
     def _give_back(self, tag: int) -> None:
         if tag in self._taken:
-            self._queue.append(self._taken.pop(tag))
+            self._enter(self._taken.pop(tag))
 
     def _send(self, message: int | None) -> None:
         self.sent += 1
         if self._chance.random() >= self._lose:
-            copies = 2 if self._chance.random() < self._repeat else 1
-            self._queue.extend([message] * copies)
+            for _ in range(2 if self._chance.random() < self._repeat else 1):
+                self._enter(message)
             self.most = max(self.most, len(self._queue) + len(self._taken))
+
+    def _enter(self, message: int | None) -> None:
+        if message is None:
+            self._queue.appendleft(message)
+        else:
+            self._queue.append(message)
 
 
 @dataclass
@@ -141,7 +150,9 @@ class Simulation:
         finished_s: when the job's end was announced, ``None`` before.
         stall: how likely a worker stands still when it has a lease, for longer than that.
         written: documents that a cursor has passed; ``leases_lost``: pages at whose end it could not move.
-        deaths: workers that died; ``set_aside``: poison documents that were passed over.
+        deaths: workers that died; ``with_two``: those that had two slices in hand.
+        tasks: messages that were handled; ``idle_tasks``: those that found nothing to do.
+        set_aside: poison documents that were passed over.
     """
 
     shards: Sequence[int]
@@ -156,6 +167,9 @@ class Simulation:
     written: int = 0
     leases_lost: int = 0
     deaths: int = 0
+    with_two: int = 0
+    tasks: int = 0
+    idle_tasks: int = 0
     set_aside: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -164,6 +178,7 @@ class Simulation:
         self.ledger = MemoryLedger(self.clock, self.job)
         self.broker = Broker(self.clock, self.chance, self.lose, self.repeat)
         self.busy: dict[int, Worker] = {}
+        self.leases: dict[int, float] = {}
         self._names = itertools.count()
 
     def run(self) -> float:
@@ -193,16 +208,19 @@ class Simulation:
 
 
 class Worker:
-    """Does what ``run_slice`` and the task around it do, a page at a time."""
+    """Does what ``run_slices`` and the task around it do, a page at a time."""
 
     def __init__(self, simulation: Simulation, name: str) -> None:
         self._sim, self._name, self._alive = simulation, name, True
-        self._tag = -1
+        self._claims = Claims(simulation.ledger, simulation.job, name, chance=simulation.chance)
+        self._tag, self._deadline_s = -1, 0.0
+        self._held: list[int] = []
 
     def die(self) -> None:
         if self._alive:
             self._alive = False
             self._sim.deaths += 1
+            self._sim.with_two += len(self._held) > 1
             self._sim.clock.after(REPLACED_S, self._sim.start_worker)
 
     def look(self) -> None:
@@ -216,73 +234,109 @@ class Worker:
         if number is None:
             self._sim.finished_s = self._sim.clock.now_s
             return
+        self._sim.tasks += 1
         self._claim(number, -1, self._sim.clock.now_s)
 
     def _claim(self, number: int, held: int, since_s: float) -> None:
-        """As `pipeline._claim`, which sleeps instead of calling itself later."""
+        """As `Claims.named`, which sleeps instead of calling itself later."""
         if not self._alive:
             return
         ledger, now_s = self._sim.ledger, self._sim.clock.now_s
         stored = ledger.slice("", number)
-        claimed = ledger.claim(stored, self._name)
+        claimed = ledger.claim(stored, self._name) or self._claims.free()
         if claimed is not None:
-            self._begin(stored.slice, claimed)
+            stall_s = STALL_S if self._sim.chance.random() < self._sim.stall else 0.0
+            self._hold(claimed)
+            self._sim.clock.after(stall_s, lambda: self._begin(claimed))
         elif stored.slice.state in (DONE, WAITING) or held not in (-1, stored.seq_no):
-            self._pass_on(number, more=False)
+            self._sim.idle_tasks += 1
+            self._pass_on(None)
         else:
-            left_s = stored.slice.lease_until_s - now_s + 1
-            wait_s = min(left_s, HELD_S) if now_s - since_s < HELD_S else left_s
-            self._sim.clock.after(max(0.2, wait_s), lambda: self._claim(number, stored.seq_no, since_s))
+            wait_s = patience(stored.slice.lease_until_s - now_s, now_s - since_s)
+            self._sim.clock.after(wait_s, lambda: self._claim(number, stored.seq_no, since_s))
 
-    def _begin(self, before: Slice, stored: StoredSlice) -> None:
-        number = before.number
-        other = self._sim.busy.get(number)
-        if other is not None and other._alive:
-            assert before.lease_until_s < self._sim.clock.now_s, "two workers at one slice"
-        self._sim.busy[number] = self
-        stall_s = STALL_S if self._sim.chance.random() < self._sim.stall else 0.0
-        self._sim.clock.after(stall_s, lambda: self._page(stored, self._sim.clock.now_s + BUDGET_S))
+    def _hold(self, stored: StoredSlice) -> None:
+        number, busy = stored.slice.number, self._sim.busy
+        other = busy.get(number)
+        if other is not None and other is not self and other._alive:
+            assert self._sim.leases[number] < self._sim.clock.now_s, "two workers at one slice"
+        busy[number] = self
+        self._sim.leases[number] = stored.slice.lease_until_s
+        self._held.append(number)
 
-    def _page(self, stored: StoredSlice, deadline_s: float) -> None:
+    def _begin(self, stored: StoredSlice) -> None:
+        self._deadline_s = self._sim.clock.now_s + BUDGET_S
+        self._page(stored)
+
+    def _in_time(self) -> bool:
+        return self._sim.clock.now_s < self._deadline_s
+
+    def _page(self, stored: StoredSlice) -> None:
         record = stored.slice
         shard, first = record.range.shard, record.cursor + 1
         upto = self._sim.upper_bound(record)
+        following = None
         if is_poisoned(record):
             self._sim.set_aside.append((shard, first))
             last, spent_s = first, 0.0
         else:
             last = min(record.cursor + (record.page_limit or int(RATE * PAGE_S)), upto)
             spent_s = (last - record.cursor) / RATE
+            if last == upto and self._in_time() and record.page_limit is None:
+                following = self._claims.ahead()
+            if following is not None:
+                self._hold(following)
             if any(where == shard and first <= seq_no <= last for where, seq_no in self._sim.poison):
                 self._sim.clock.after(spent_s, self.die)
                 return
-        self._sim.clock.after(spent_s, lambda: self._write(stored, last, upto, deadline_s))
+        self._sim.clock.after(spent_s, lambda: self._write(stored, last, upto, following))
 
-    def _write(self, stored: StoredSlice, last: int, upto: int, deadline_s: float) -> None:
-        """As `pipeline._SliceRun._advance` and what follows it."""
+    def _write(self, stored: StoredSlice, last: int, upto: int, following: StoredSlice | None) -> None:
+        """As `HeldSlice.write` and what follows it."""
         if not self._alive:
             return
         record, ledger = stored.slice, self._sim.ledger
         careful = max(0, record.careful - (last - record.cursor))
+        end = {"state": DONE, "owner": None} if last == upto else {}
         advanced = ledger.change_slice(
             stored, cursor=last, lease_until_s=ledger.lease_end(), deaths=0, careful=careful,
-            page_limit=record.page_limit if careful else None,
+            page_limit=record.page_limit if careful else None, **end,
         )  # fmt: skip
         if advanced is None:
             self._sim.leases_lost += 1
-            self._pass_on(record.number, more=False)
+            self._let_go(record.number)
+            self._go_on(following)
             return
+        self._sim.leases[record.number] = advanced.slice.lease_until_s
         self._sim.written += last - record.cursor
-        if last < upto and self._sim.clock.now_s < deadline_s:
-            self._page(advanced, deadline_s)
+        if last == upto:
+            self._let_go(record.number)
+            self._go_on(following)
+        elif self._in_time():
+            self._page(advanced)
         else:
-            ledger.change_slice(advanced, state=DONE if last == upto else WAITING, owner=None)
-            self._pass_on(record.number, more=last < upto)
+            ledger.change_slice(advanced, state=WAITING, owner=None)
+            self._let_go(record.number)
+            self._pass_on(record.number)
 
-    def _pass_on(self, number: int, more: bool) -> None:
+    def _go_on(self, following: StoredSlice | None) -> None:
+        """To the slice that was taken ahead, or to one that can only be taken with nothing in hand."""
+        if following is None and self._in_time():
+            following = self._claims.free()
+            if following is not None:
+                self._hold(following)
+        if following is None:
+            self._pass_on(None)
+        else:
+            self._page(following)
+
+    def _let_go(self, number: int) -> None:
+        self._held.remove(number)
         if self._sim.busy.get(number) is self:
             del self._sim.busy[number]
-        after_slice(self._sim.ledger, self._sim.broker, "job", number, more)
+
+    def _pass_on(self, left: int | None) -> None:
+        after_slices(self._sim.ledger, self._sim.broker, "job", left)
         self._sim.broker.acknowledge(self._tag)
         self._sim.clock.after(TASK_S, self.look)
 
@@ -359,3 +413,40 @@ def test_a_small_job_comes_to_its_end_whatever_happens(seed: int) -> None:
     assert_all_done(simulation)
     assert poison <= set(simulation.set_aside)  # and where three workers died by chance
     assert simulation.written == 3 * 400_000
+
+
+def test_a_task_goes_from_slice_to_slice() -> None:
+    """Of slices of 4.7 s four or five fit in a task; the messages of the others find nothing to do."""
+    simulation = Simulation([400_000] * 3, workers=1)
+    slower = simulation.run()
+    assert_all_done(simulation)
+    assert slower < 1.005
+    working = simulation.tasks - simulation.idle_tasks
+    assert working <= 3 * 400_000 / RATE / BUDGET_S + 1
+    assert simulation.broker.sent <= len(simulation.job.ranges) + working + 1
+    assert simulation.broker.most <= len(simulation.job.ranges) + 1
+
+
+@pytest.mark.parametrize("workers", [2, 5, 30])
+def test_workers_end_together(workers: int) -> None:
+    simulation = Simulation([400_000] * 3, workers)
+    ideal_s = 3 * 400_000 / RATE / workers
+    longest_slice_s = 400_000 / 85 / RATE
+    assert (simulation.run() - 1) * ideal_s < longest_slice_s + 2, "one more slice, and the start"
+    assert_all_done(simulation)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_of_two_slices_in_hand_only_the_one_with_the_poison_is_blamed(seed: int) -> None:
+    """The poison is in a slice's last page, when the next slice is in hand already, or in a first page."""
+    chance = random.Random(seed)
+    bounds = chance.sample(a_job([400_000] * 3).ranges, 12)
+    poison = frozenset((found.shard, found.upto or 399_999) for found in bounds[:6])
+    poison |= frozenset((found.shard, found.after + 1) for found in bounds[6:])
+    simulation = Simulation([400_000] * 3, 4, seed, poison=poison)
+    simulation.run()
+    assert_all_done(simulation)
+    assert simulation.with_two >= 1
+    assert sorted(simulation.set_aside) == sorted(poison)
+    assert simulation.written == 3 * 400_000
+    assert simulation.deaths <= 6 * len(poison)

@@ -1,0 +1,252 @@
+"""A slice in the hands of a worker: its pages are read and written, its cursor follows the writing."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import BackendUnavailableError, Ce2deError
+from ce2de_os.index import admin
+from ce2de_os.index.admin import patiently
+from ce2de_os.index.bulk import BulkWriter, Refusal
+from ce2de_os.reindex import dead_letters
+from ce2de_os.reindex.dead_letters import DeadLetter
+from ce2de_os.reindex.embedding import Embedded
+from ce2de_os.reindex.job import DONE, FAILED, WAITING, Counts, Job
+from ce2de_os.reindex.ledger import LEASE_S, Ledger, StoredSlice, is_poisoned
+from ce2de_os.reindex.source import SourceDocument, read_page
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Page:
+    """The next documents of a slice, whether they are its last, and the seconds that reading took."""
+
+    held: HeldSlice
+    documents: list[SourceDocument]
+    is_last: bool
+    read_s: float
+
+
+@dataclass
+class Tempo:
+    """How fast a worker goes, over all slices of its task."""
+
+    documents: int = 0
+    started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def docs_per_s(self) -> float:
+        """Documents written a second."""
+        return self.documents / max(1e-3, time.monotonic() - self.started_s)
+
+
+class HeldSlice:
+    """A slice whose lease this worker has taken.
+
+    One thread reads its pages and one writes them, each in their order; any may `keep` the lease.
+
+    Attributes:
+        part: what the slice is a part of.
+        open: whether this worker has the lease and work to do: neither done, nor given back, nor lost.
+    """
+
+    def __init__(
+        self,
+        client: OpenSearch,
+        ledger: Ledger,
+        job: Job,
+        stored: StoredSlice,
+        writer: BulkWriter,
+        tempo: Tempo,
+    ) -> None:
+        self._client, self._ledger, self._job, self._stored = client, ledger, job, stored
+        self._writer, self._tempo = writer, tempo
+        self.part = job.parts[stored.slice.range.part]
+        self.open = True
+        self._upto, self._documents = -1, 0
+        self._error: str | None = None
+        self._changing = Lock()
+
+    @property
+    def number(self) -> int:
+        """The slice's."""
+        return self._stored.slice.number
+
+    @property
+    def page_limit(self) -> int | None:
+        """Most documents in a page while somebody dies of them; ``None``: no limit."""
+        return self._stored.slice.page_limit
+
+    @contextmanager
+    def answerable(self) -> Iterator[None]:
+        """What goes wrong inside is this slice's fault, unless OpenSearch only stays away."""
+        try:
+            yield
+        except BackendUnavailableError:
+            raise  # nothing to record where nothing answers; the lease runs out by itself
+        except Ce2deError as error:
+            self._error = str(error)
+            raise
+
+    def begin(self, size: int) -> Page:
+        """Find the end, pass over a document that has killed too many workers, and read the first page."""
+        logger.info("Slice taken", extra=self._keys("slice_taken"))
+        with self.answerable():
+            self._upto = self._upper_bound()
+            if is_poisoned(self._stored.slice):
+                self._set_killer_aside()
+        return self.read(self._stored.slice.cursor, size)
+
+    def read(self, after: int, size: int) -> Page:
+        """Read the next page of at most ``size`` documents."""
+        started = time.monotonic()
+        with self.answerable():
+            documents = self._read(after, size)
+        is_last = len(documents) < size or documents[-1].seq_no >= self._upto
+        return Page(self, documents, is_last, time.monotonic() - started)
+
+    def write(self, page: Page, embedded: Embedded) -> None:
+        """Write a page and move the cursor behind it; with the last page the slice is done."""
+        if not self.open:
+            return
+        with self.answerable():
+            counts, refused = self._write(page.documents, embedded)
+            cursor = self._upto if page.is_last else page.documents[-1].seq_no
+            self._tempo.documents += len(page.documents)
+            self._advance(cursor, len(page.documents), counts, refused, page.is_last)
+
+    def keep(self) -> None:
+        """Renew the lease if half of it is over."""
+        if self.open and self._stored.slice.lease_until_s - self._ledger.now() < LEASE_S / 2:
+            self._change(lease_until_s=self._ledger.lease_end())
+
+    def settle(self) -> bool:
+        """Give the lease back if this worker still has it; whether the slice is left for another task."""
+        if not self.open:
+            return False
+        error, before = self._error, self._stored.slice.last_error
+        state = WAITING if error is None else FAILED
+        self._change(state=state, owner=None, docs_per_s=0.0, last_error=error or before)
+        if not self.open:
+            return False
+        self.open = False
+        if error is None:
+            keys = self._keys("slice_left") | {"documents": self._documents}
+            logger.info("Slice left for another task", extra=keys)
+        else:
+            logger.error("Slice failed", extra=self._keys("slice_failed"))  # why is in the ledger
+        return error is None
+
+    def _upper_bound(self) -> int:
+        """The last ``_seq_no`` of this run, read before the refresh so that all up to it are visible."""
+        bounds = self._stored.slice.range
+        if bounds.upto is not None:
+            return bounds.upto
+        checkpoint = patiently(lambda: admin.checkpoints(self._client, self.part.source))[bounds.shard]
+        patiently(lambda: admin.refresh(self._client, self.part.source))
+        return max(checkpoint, self._stored.slice.cursor)
+
+    def _read(self, after: int, size: int) -> list[SourceDocument]:
+        shard = self._stored.slice.range.shard
+        return patiently(lambda: read_page(self._client, self.part.source, shard, after, self._upto, size))
+
+    def _write(self, documents: Sequence[SourceDocument], embedded: Embedded) -> tuple[Counts, list[Refusal]]:
+        started = time.monotonic()
+        report = patiently(lambda: self._writer.write(self.part.target, embedded.actions))
+        if report.refused:
+            self._set_aside(documents, report.refused)
+        counts = embedded.counts + Counts(
+            already_newer=report.already_newer,
+            refused=len(report.refused),
+            rejected=report.rejected,
+            written=report.written,
+            write_s=time.monotonic() - started,
+        )
+        return counts, report.refused
+
+    def _advance(
+        self, cursor: int, documents: int, counts: Counts, refused: Sequence[Refusal], done: bool
+    ) -> None:
+        record = self._stored.slice
+        careful = max(0, record.careful - documents)
+        changes: dict[str, Any] = {
+            "cursor": cursor,
+            "lease_until_s": self._ledger.lease_end(),
+            "deaths": 0,
+            "careful": careful,
+            "page_limit": record.page_limit if careful else None,
+            "docs_per_s": self._tempo.docs_per_s,
+            "counts": record.counts + counts,
+            "last_error": _refusals(refused) or record.last_error,
+        }
+        if done:
+            changes |= {"state": DONE, "owner": None, "docs_per_s": 0.0}
+        self._change(**changes)
+        if self.open:
+            self._documents += documents
+            self._tell(documents, counts, done)
+
+    def _tell(self, documents: int, counts: Counts, done: bool) -> None:
+        if documents:
+            told = {"documents": documents, "written": counts.written, "rejected": counts.rejected}
+            logger.debug("Page written", extra=self._keys("page_written") | told)
+        if done:
+            self.open = False
+            logger.info("Slice done", extra=self._keys("slice_done") | {"documents": self._documents})
+
+    def _set_aside(self, documents: Sequence[SourceDocument], refused: Sequence[Refusal]) -> None:
+        routing = {document.doc_id: document.routing for document in documents}
+        now = self._ledger.now()
+        found = [
+            DeadLetter(
+                self._job.job_id, self._stored.slice.range.part, self.part.source, refusal.doc_id,
+                routing.get(refusal.doc_id), refusal.status, refusal.kind, refusal.reason, now,
+            )
+            for refusal in refused
+        ]  # fmt: skip
+        patiently(lambda: dead_letters.add(self._client, found))
+        # Their ids and reasons are in the dead-letter index: a reason may quote the document.
+        kinds = sorted({letter.kind for letter in found})
+        keys = self._keys("documents_refused") | {"documents": len(found), "kinds": kinds}
+        logger.warning("Documents were refused", extra=keys)
+
+    def _set_killer_aside(self) -> None:
+        """Pass over the next document, which has killed every worker that read it."""
+        record = self._stored.slice
+        documents = self._read(record.cursor, 1)
+        if documents:
+            reason = f"{record.deaths} workers died of it"
+            refused = [Refusal(documents[0].doc_id, 0, dead_letters.KILLER, reason)]
+            self._set_aside(documents, refused)
+            self._advance(documents[0].seq_no, 1, Counts(documents=1, refused=1), refused, done=False)
+
+    def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Slice
+        """Change the slice in the ledger, or find that somebody else has it; what was written stays valid."""
+        with self._changing:
+            stored = patiently(lambda: self._ledger.change_slice(self._stored, **changes))
+            if stored is None:
+                self.open = False
+                logger.warning("Lease lost", extra=self._keys("lease_lost"))
+            else:
+                self._stored = stored
+
+    def _keys(self, action: str) -> dict[str, Any]:
+        """What each log record about a slice says."""
+        record = self._stored.slice
+        return {"action": action, "job": record.job_id, "slice": record.number, "cursor": record.cursor}
+
+
+def _refusals(refused: Sequence[Refusal]) -> str | None:
+    if not refused:
+        return None
+    first = refused[0]
+    return f"{len(refused)} documents refused, the first is '{first.doc_id}': {first.reason}"
