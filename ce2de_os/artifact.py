@@ -3,7 +3,8 @@
 ::
 
     student_en/
-    ├── model.onnx       int8 graph: input_ids, attention_mask (B, L) int64 -> embeddings (B, D) float32
+    ├── model.onnx       int8 graph: input_ids, attention_mask (B, L) int64 -> embeddings (B, D) float32,
+    │                    and where the manifest has a ``token_dim`` also token_vectors (B, L, T) float32
     ├── tokenizer.json   Hugging Face fast tokenizer, without truncation or padding
     ├── canary.jsonl     texts with the embeddings that the unquantized model gives them
     └── manifest.json    what it is, what it was made from, and the hashes of the other three
@@ -76,6 +77,7 @@ class Artifact:
         space: 64 hexadecimal digits that name the vector space; the fingerprint where the model has it for
             itself.
         kind: ``"encoder"`` or ``"reranker"``.
+        token_dim: length of one token vector; ``None``: the model gives none.
     """
 
     folder: Path
@@ -90,6 +92,7 @@ class Artifact:
     fingerprint: str
     space: str
     kind: str = ENCODER
+    token_dim: int | None = None
 
     @classmethod
     def load(cls, folder: Path | None = None, *, kind: str = ENCODER) -> Artifact:
@@ -119,7 +122,7 @@ class Artifact:
             )
         space = manifest.get("space") or fingerprint
         fields = {key: manifest[key] for key in _FIELDS if key != "files"}
-        return cls(folder, **fields, space=space, kind=kind)
+        return cls(folder, **fields, space=space, kind=kind, token_dim=manifest["token_dim"])
 
     @classmethod
     def create(
@@ -136,10 +139,12 @@ class Artifact:
         document_prefix: str = "",
         space: str | None = None,
         kind: str = ENCODER,
+        token_dim: int | None = None,
     ) -> Artifact:
         """Write the manifest for a folder that already holds the three other files, and load the result.
 
-        ``space`` ``None`` means that nobody shares the model's vector space.
+        ``space`` ``None`` means that nobody shares the model's vector space, ``token_dim`` ``None`` that the
+        graph gives no token vectors.
 
         Raises:
             ArtifactError: one of the files is missing.
@@ -149,6 +154,7 @@ class Artifact:
             "kind": kind,
             "name": name,
             "dim": dim,
+            "token_dim": token_dim,
             "max_length": max_length,
             "pooling": pooling,
             "query_prefix": query_prefix,
@@ -179,15 +185,26 @@ class Artifact:
         Raises:
             ArtifactError: a line is not a canary of this model's dimension.
         """
+        return self._canaries("embedding", self.dim)
+
+    def token_canaries(self) -> tuple[list[str], Embeddings]:
+        """The canary texts and the ``(B, T)`` means of their unquantized token vectors.
+
+        Raises:
+            ArtifactError: a line is not a canary of this model's ``token_dim``, or there is none.
+        """
+        return self._canaries("token_mean", self.token_dim or 0)
+
+    def _canaries(self, key: str, dim: int) -> tuple[list[str], Embeddings]:
         path = self.folder / CANARY_FILE
         try:
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             texts = [str(row["text"]) for row in rows]
-            vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
+            vectors = np.array([row[key] for row in rows], dtype=np.float32)
         except (ValueError, TypeError, KeyError) as error:
             raise ArtifactError(f"{path}: not a list of canaries: {error}") from error
-        if vectors.shape != (len(texts), self.dim) or not texts:
-            raise ArtifactError(f"{path}: got shape {vectors.shape}, expected ({len(texts)}, {self.dim})")
+        if vectors.shape != (len(texts), dim) or not texts:
+            raise ArtifactError(f"{path}: got shape {vectors.shape}, expected ({len(texts)}, {dim})")
         return texts, vectors
 
     def pair_canaries(self) -> tuple[list[tuple[str, str]], NDArray[np.float32]]:
@@ -222,11 +239,14 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ArtifactError(f"{path}: not a format {FORMAT} manifest; use the ce2de-os version that wrote it")
     manifest.setdefault("kind", ENCODER)  # there were no others in the beginning
+    manifest.setdefault("token_dim", None)  # likewise
     for key, kind in _FIELDS.items():
         if not isinstance(manifest.get(key), kind):
             raise ArtifactError(
                 f"{path}: '{key}' is missing or not a {kind.__name__}; export the model again"
             )
+    if not isinstance(manifest["token_dim"], int | None):
+        raise ArtifactError(f"{path}: 'token_dim' is not an int; export the model again")
     return manifest
 
 
@@ -260,4 +280,6 @@ def _fingerprint(manifest: Mapping[str, Any]) -> str:
         decisive[key] = manifest[key]
     if manifest["kind"] != ENCODER:
         decisive["kind"] = manifest["kind"]
+    if manifest["token_dim"] is not None:
+        decisive["token_dim"] = manifest["token_dim"]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

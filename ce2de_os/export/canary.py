@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ce2de_os.arrays import Embeddings
 
@@ -37,9 +41,18 @@ TEXTS = (
 """From one letter to a hundred words, prose, code, noise and other scripts: what an index may contain."""
 
 
-def write_canaries(path: Path, embeddings: Embeddings) -> None:
-    """Write `TEXTS` with their float32 embeddings ``(16, D)``, one JSON object a line."""
+def write_canaries(path: Path, embeddings: Embeddings, token_means: Embeddings | None = None) -> None:
+    """Write `TEXTS` with their float32 embeddings ``(16, D)``, one JSON object a line.
+
+    ``token_means`` are the means of their token vectors, ``(16, T)``; ``None``: the model gives none.
+    """
     with path.open("w", encoding="utf-8") as file:
-        for text, row in zip(TEXTS, embeddings, strict=True):
-            vector = [round(float(value), DECIMALS) for value in row]
-            file.write(json.dumps({"text": text, "embedding": vector}, ensure_ascii=False) + "\n")
+        for place, (text, row) in enumerate(zip(TEXTS, embeddings, strict=True)):
+            line: dict[str, Any] = {"text": text, "embedding": _rounded(row)}
+            if token_means is not None:
+                line["token_mean"] = _rounded(token_means[place])
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _rounded(row: NDArray[np.float32]) -> list[float]:
+    return [round(float(value), DECIMALS) for value in row]
