@@ -23,6 +23,7 @@ from ce2de_os.config import Settings
     show_default=True,
     help="New index and alias swap, or a vector field in the same index; auto looks which is possible.",
 )
+@click.option("--token-vectors", is_flag=True, help="With a vector for each token, for late interaction.")
 @vector_options
 @click.option(
     "--within",
@@ -44,6 +45,7 @@ def command(
     source: str,
     text_fields: str,
     way: str,
+    token_vectors: bool,
     vector_field: FieldFactory,
     within: float | None,
     workers: int | None,
@@ -65,13 +67,15 @@ def command(
     from ce2de_os.encoder import OnnxEncoder
     from ce2de_os.index.client import connect
     from ce2de_os.reindex.plan import PlanRequest, plan
+    from ce2de_os.reindex.request import token_dim_of
 
     # One core, whatever a worker here is allowed: the rate is that of one worker.
     encoder = OnnxEncoder(settings.artifact, threads=1)
+    token_dim = token_dim_of(encoder.artifact) if token_vectors else None
     request = PlanRequest(
         source=source,
         text_fields=tuple(field.strip() for field in text_fields.split(",") if field.strip()),
-        field=vector_field(dim=encoder.dim),
+        field=vector_field(dim=encoder.dim, token_dim=token_dim),
         mode=way,
         within_s=within,
         workers=workers,

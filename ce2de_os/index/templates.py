@@ -88,9 +88,12 @@ def target_body(
 
 
 def vector_properties(vector_field: VectorField, hash_field: str) -> dict[str, Any]:
-    """The mappings of the two new fields by name; ``hash_field`` is only ever read from ``_source``."""
+    """The mappings of the new fields by name; all but the vectors are only ever read from ``_source``."""
     holes = {"vector_field": vector_field.name, "vector": vector_field.mapping(), "hash_field": hash_field}
-    return render("vector_properties", holes)
+    properties = render("vector_properties", holes)
+    if vector_field.token_field is not None:
+        properties |= render("tokens_property", {"token_field": vector_field.token_field})
+    return properties
 
 
 def held_back_settings(source_settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,16 +7,17 @@ from typing import Any, NamedTuple, Protocol
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.arrays import Embeddings
+from ce2de_os.arrays import Embeddings, TokenVectors
 from ce2de_os.errors import ArtifactMismatchError
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import UpdateAction, WriteAction
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.token_field import to_json
 from ce2de_os.reindex.job import Counts, Job, Part
 from ce2de_os.reindex.source import SourceDocument
 
-Vector = Any
-"""A vector field's value in JSON: a list of numbers, or a list of passages."""
+Values = Mapping[str, Any]
+"""What the model says of a text, by field: the vector or the passages, and token vectors where wanted."""
 
 
 class DocumentEncoder(Protocol):
@@ -32,6 +33,9 @@ class DocumentEncoder(Protocol):
 
     def encode_documents(self, texts: list[str], /) -> Embeddings:
         """Encode texts to ``(B, D)`` float32."""
+
+    def encode_documents_and_tokens(self, texts: list[str], /) -> tuple[Embeddings, list[TokenVectors]]:
+        """The same, and each text's token vectors ``(L, T)``."""
 
     def split(self, text: str, length: int, stride: int, /) -> list[tuple[int, int]]:
         """Passages of a text as character offsets."""
@@ -70,15 +74,15 @@ def embed(
     right = [_carries(job, source, wanted) for source, wanted in zip(own, hashes, strict=True)]
     stored = _stored(client, job, part, documents)
     known = {
-        wanted: source[job.vector.name]
+        wanted: {name: source[name] for name in job.vector.value_fields}
         for source, wanted in zip([*own, *stored], [*hashes, *hashes], strict=True)
         if wanted is not None and _carries(job, source, wanted)
     }
     new = {wanted: text for text, wanted in zip(texts, hashes, strict=True) if wanted and wanted not in known}
     before = encoder.tokens_read
-    vectors = known | dict(zip(new, _encode(encoder, job, list(new.values())), strict=True))
+    values = known | dict(zip(new, _encode(encoder, job, list(new.values())), strict=True))
     actions = [
-        _action(job, part, document, wanted, vectors)
+        _action(job, part, document, wanted, values)
         for document, wanted, is_right in zip(documents, hashes, right, strict=True)
         if not (job.mode == "in_place" and is_right)
     ]
@@ -96,8 +100,10 @@ def embed(
 
 
 def _carries(job: Job, source: Mapping[str, Any], wanted: str | None) -> bool:
-    """Whether a document has the vector of this text, or rightly none."""
-    return source.get(job.hash_field) == wanted and (source.get(job.vector.name) is None) == (wanted is None)
+    """Whether a document has the vectors of this text, or rightly none."""
+    if source.get(job.hash_field) != wanted:
+        return False
+    return all((source.get(name) is None) == (wanted is None) for name in job.vector.value_fields)
 
 
 def _stored(
@@ -114,7 +120,7 @@ def _stored(
         {"_id": document.doc_id, **({"routing": document.routing} if document.routing else {})}
         for document in documents
     ]
-    fields = f"{job.vector.name},{job.hash_field}"
+    fields = ",".join([*job.vector.value_fields, job.hash_field])
 
     def fetch() -> list[dict[str, Any]]:
         with backend_errors(f"look up vectors in '{part.target}'"):
@@ -127,24 +133,33 @@ def _stored(
     return [entry.get("_source", {}) for entry in patiently(fetch)]
 
 
-def _encode(encoder: DocumentEncoder, job: Job, texts: list[str]) -> list[Vector]:
+def _encode(encoder: DocumentEncoder, job: Job, texts: list[str]) -> list[Values]:
+    name, token_field = job.vector.name, job.vector.token_field
+    if token_field is not None:
+        embeddings, tokens = encoder.encode_documents_and_tokens(texts)
+        pairs = zip(job.vector.encode(embeddings), tokens, strict=True)
+        return [{name: vector, token_field: to_json(vectors)} for vector, vectors in pairs]
     if job.text.passages is None:
-        return list(job.vector.encode(encoder.encode_documents(texts)))
+        return [{name: vector} for vector in job.vector.encode(encoder.encode_documents(texts))]
     spans = [encoder.split(text, *job.text.passages) for text in texts]
     pieces = [text[start:end] for text, found in zip(texts, spans, strict=True) for start, end in found]
-    values = iter(job.vector.encode(encoder.encode_documents(pieces)))
-    return [[{"vector": next(values), "start": start, "end": end} for start, end in found] for found in spans]
+    vectors = iter(job.vector.encode(encoder.encode_documents(pieces)))
+    return [
+        {name: [{"vector": next(vectors), "start": start, "end": end} for start, end in found]}
+        for found in spans
+    ]
 
 
 def _action(
-    job: Job, part: Part, document: SourceDocument, wanted: str | None, vectors: Mapping[str, Vector]
+    job: Job, part: Part, document: SourceDocument, wanted: str | None, values: Mapping[str, Values]
 ) -> WriteAction | UpdateAction:
-    fields = {job.vector.name: vectors[wanted], job.hash_field: wanted} if wanted else {}
+    fields = {**values[wanted], job.hash_field: wanted} if wanted else {}
+    own = (*job.vector.value_fields, job.hash_field)
     if job.mode == "in_place":
-        cleared = {job.vector.name: None, job.hash_field: None}  # the text is gone, its vector must go too
+        cleared = dict.fromkeys(own)  # the text is gone, its vector must go too
         return UpdateAction(
             document.doc_id, document.seq_no, document.primary_term, document.routing, fields or cleared
         )
-    left_out = {job.vector.name, job.hash_field, *part.dropped}
+    left_out = {*own, *part.dropped}
     kept = {key: value for key, value in document.source.items() if key not in left_out}
     return WriteAction(document.doc_id, document.seq_no + 1, document.routing, kept | fields)

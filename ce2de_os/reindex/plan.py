@@ -185,7 +185,7 @@ def compose(
 ) -> Plan:
     """Add up what was seen and measured, and judge it; no server is asked."""
     mode, mode_reason = choose_mode(request.mode, indices)
-    loads = tuple(_load(index, request.field, mode, drawn.text_share, cluster) for index in indices)
+    loads = tuple(_load(index, request.field, mode, drawn, cluster) for index in indices)
     documents = sum(index.documents for index in indices)
     vectors = documents * drawn.text_share
     found = Plan(
@@ -230,9 +230,7 @@ def _derived_source(index: SourceIndex, mode: str, cluster: Cluster) -> bool:
     return cluster.release >= _DERIVED_SINCE and index.derived_source is not False
 
 
-def _load(
-    index: SourceIndex, field: VectorField, mode: str, text_share: float, cluster: Cluster
-) -> ShardLoad:
+def _load(index: SourceIndex, field: VectorField, mode: str, drawn: Sample, cluster: Cluster) -> ShardLoad:
     storage = capacity.storage_of(field, cluster.release)
     derived = _derived_source(index, mode, cluster)
     return capacity.shard_load(
@@ -241,8 +239,9 @@ def _load(
         capacity.copies(index.replicas, cluster.data_nodes),
         index.documents,
         store_bytes=index.store_bytes,
-        vectors=index.documents * text_share,
-        vector_bytes=capacity.disk_per_vector(field.dim, field.m, storage, derived_source=derived),
+        vectors=index.documents * drawn.text_share,
+        vector_bytes=capacity.disk_per_vector(field.dim, field.m, storage, derived_source=derived)
+        + capacity.disk_per_tokens(field.token_dim, drawn.mean_encoded_tokens),
         in_place=mode == IN_PLACE,
     )
 

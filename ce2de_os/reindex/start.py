@@ -13,11 +13,12 @@ from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, target_body, vector_properties
+from ce2de_os.index.token_field import TOKENS_SUFFIX
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import FINISHING, RUNNING, Job, Mode, Part, cut, job_id_for
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import TaskQueue, send_waiting
-from ce2de_os.reindex.request import JobRequest, Model
+from ce2de_os.reindex.request import JobRequest, Model, token_dim_of
 from ce2de_os.reindex.sources import (
     check_alias,
     check_source,
@@ -43,6 +44,7 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
 
     Raises:
         ConfigError: the alias is taken by an index, or the source cannot be copied.
+        ArtifactError: token vectors are wanted, and the model gives none.
         DataError: a text field is not in the source's mapping.
         ArtifactMismatchError: a target holds vectors of another model.
         JobError: a source was deleted and created again since the job began.
@@ -63,7 +65,9 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
 
 
 def _vector(client: OpenSearch, request: JobRequest, model: Model, name: str) -> VectorField:
-    vector = request.vector(dim=model.dim, name=name, passages=request.text.passages is not None)
+    token_dim = token_dim_of(model) if request.token_vectors else None
+    passages = request.text.passages is not None
+    vector = request.vector(dim=model.dim, name=name, passages=passages, token_dim=token_dim)
     vector.validate(admin.version(client))
     return vector
 
@@ -88,6 +92,7 @@ def _index(
         template=request.text.template,
         passages=vector.passages,
         data_type=vector.data_type,
+        token_dim=vector.token_dim,
         ready=mode == "copy",
     )
     if mode == "in_place":
@@ -116,13 +121,13 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata) -> N
         )
     if _work(found) != _work(wanted):
         raise ConfigError(
-            f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}; "
-            f"{cure}"
+            f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}"
+            f"{' and token vectors' if found.token_dim else ''}; {cure}"
         )
 
 
 def _work(metadata: IndexMetadata) -> tuple[object, ...]:
-    return metadata.source, metadata.text, metadata.passages, metadata.data_type
+    return metadata.source, metadata.text, metadata.passages, metadata.data_type, metadata.token_dim
 
 
 def _enter(
@@ -136,7 +141,8 @@ def _enter(
 ) -> Job:
     """The job of this request: the one in the ledger, or a new one."""
     names = tuple((index.source.name, index.target) for index in indices)
-    job_id = job_id_for(request.source, mode, names, request.alias, request.text, vector)
+    more = () if vector.token_dim is None else (vector.token_dim,)
+    job_id = job_id_for(request.source, mode, names, request.alias, request.text, vector, *more)
     stored = ledger.find_job(job_id)
     # Targets are made before the job is entered, so a job without its target has lost it: begin anew.
     if stored is not None and not all(admin.exists(client, index.target) for index in indices):
@@ -208,7 +214,7 @@ def _part(client: OpenSearch, index: _Index, mode: Mode, checkpoints: Mapping[in
 def _other_vectors(source: IndexInfo) -> tuple[str, ...]:
     """The fields of vectors that a copy leaves behind."""
     names = [entry.vector_field for entry in fields_from(source.mappings)]
-    return tuple(field for name in names for field in (name, f"{name}_hash"))
+    return tuple(field for name in names for field in (name, f"{name}_hash", f"{name}{TOKENS_SUFFIX}"))
 
 
 def _prepare(client: OpenSearch, index: _Index, mode: Mode, vector: VectorField) -> None:
@@ -220,7 +226,8 @@ def _prepare(client: OpenSearch, index: _Index, mode: Mode, vector: VectorField)
         admin.create(client, index.target, body)
         return
     described = fields_from(source.mappings)
-    if all(entry.vector_field != vector.name for entry in described):
+    there = {(entry.vector_field, entry.token_dim) for entry in described}
+    if (vector.name, vector.token_dim) not in there:
         meta = {**source.mappings.get("_meta", {}), **index.metadata.to_meta(described)}
         admin.put_meta(client, source.name, meta, vector_properties(vector, vector.hash_field))
 

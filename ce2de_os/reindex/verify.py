@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.arrays import cosine
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.token_field import from_json, to_json
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.embedding import DocumentEncoder
 from ce2de_os.reindex.job import Job, Part
@@ -120,16 +121,34 @@ def _check_vectors(
     report.sampled += len(hits)
     if not hits:
         return
-    stored = np.array([_first_vector(hit["_source"][job.vector.name]) for hit in hits], dtype=np.float32)
-    texts = [_first_text(job, hit["_source"]) for hit in hits]
-    again = np.array(job.vector.encode(encoder.encode_documents(texts)), dtype=np.float32)
-    least = float(cosine(stored, again).min())
+    least = _least_cosine(encoder, job, [hit["_source"] for hit in hits])
     report.min_cosine = min(least, report.min_cosine if report.min_cosine is not None else least)
     if least < MIN_COSINE:
         report.problems.append(
             f"a vector stored in '{part.target}' differs from its text encoded again: cosine {least:.4f}, "
             f"at least {MIN_COSINE} expected"
         )
+
+
+def _least_cosine(encoder: DocumentEncoder, job: Job, sources: Sequence[Mapping[str, Any]]) -> float:
+    """Between what is stored and the same texts encoded again, token vectors included."""
+    stored = np.array([_first_vector(source[job.vector.name]) for source in sources], dtype=np.float32)
+    texts = [_first_text(job, source) for source in sources]
+    again = np.array(job.vector.encode(encoder.encode_documents(texts)), dtype=np.float32)
+    least = float(cosine(stored, again).min())
+    field = job.vector.token_field
+    if field is None:
+        return least
+    _, tokens = encoder.encode_documents_and_tokens(texts)
+    pairs = zip((source.get(field) or "" for source in sources), map(to_json, tokens), strict=True)
+    return min([least, *(_least_token_cosine(old, new, job.vector.token_dim or 1) for old, new in pairs)])
+
+
+def _least_token_cosine(stored: str, again: str, token_dim: int) -> float:
+    if len(stored) != len(again):
+        return 0.0
+    pairs = cosine(from_json(stored, token_dim), from_json(again, token_dim))
+    return float(pairs.min()) if len(pairs) else 1.0
 
 
 def _has_vector(job: Job) -> dict[str, Any]:

@@ -25,10 +25,24 @@ STORED_CHUNK = 25
 """Documents scored between two looks at the clock, where there is a deadline: each look is a request."""
 
 # The k-NN plugin's function, there from 3.3 on, gives the sum of (1 + cosine) / 2; half of it is "unlike".
-_SCRIPT = (
-    "params._source[params.field] == null || params._source[params.field].isEmpty() ? 0.5f : "
-    "lateInteractionScore(params.query, params.field, params._source, 'cosinesimil') / params.query.size()"
-)
+# It reads lists from a map, which need not be the document's `_source`.
+_SCRIPT = """
+def values = doc[params.field];
+if (values.size() == 0 || values.get(0).length == 0) {
+  return 0.5f;
+}
+def stored = values.get(0);
+int dim = params.query[0].size();
+List rows = new ArrayList();
+for (int start = stored.offset; start < stored.offset + stored.length; start += dim) {
+  List row = new ArrayList();
+  for (int place = start; place < start + dim; ++place) {
+    row.add(stored.bytes[place]);
+  }
+  rows.add(row);
+}
+return lateInteractionScore(params.query, 'rows', ['rows': rows], 'cosinesimil') / params.query.size();
+"""
 
 Scores = dict[str, float]
 """MaxSim by the documents' keys."""
@@ -106,7 +120,10 @@ def scripted(answers: Iterable[Answer]) -> Scores:
 def fetched(query: TokenVectors, field: str, answers: Iterable[Answer]) -> Scores:
     """MaxSim of the token vectors in answers that have them."""
     documents = (one for answer in answers for one in documents_in(answer))
-    return {one.key: max_sim(query, token_field.from_json(one.source.get(field) or [])) for one in documents}
+    return {
+        one.key: max_sim(query, token_field.from_json(one.source.get(field) or "", query.shape[1]))
+        for one in documents
+    }
 
 
 def is_not_understood(answer: Answer) -> bool:
