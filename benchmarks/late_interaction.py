@@ -17,12 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
 
 from benchmarks.machine import finish
 from ce2de_os import HybridSearcher, OnnxEncoder
+from ce2de_os.arrays import Embeddings, TokenVectors
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.evaluation import Judged, Scores, judged_files, load_judged, mean, measure, paired_t_test
 from ce2de_os.index.bulk import WriteAction, write_documents
@@ -43,6 +44,14 @@ DEPTHS = (20, 50, 100)
 SCORINGS: tuple[Scoring, ...] = ("cluster", "stored", "text")
 METRIC = "nDCG@10"
 BATCH = 20
+
+
+class _Encoded(NamedTuple):
+    """A collection's documents by id, and what the model makes of each."""
+
+    sources: dict[str, dict[str, str]]
+    embeddings: Embeddings
+    tokens: list[TokenVectors]
 
 
 def main() -> None:
@@ -72,11 +81,14 @@ def _options() -> argparse.Namespace:
 
 def _collection(client: OpenSearch, folder: Path, encoder: OnnxEncoder, timed: int) -> dict[str, Any]:
     judged = load_judged(*judged_files(folder))
-    with _indexed(client, folder, encoder, tokens=False) as index:
+    encoded = _encoded(folder, encoder)
+    tokens = sum(map(len, encoded.tokens)) / len(encoded.tokens)
+    with _indexed(client, folder.name, encoder, encoded, token_dim=None) as index:
         plain = _bytes_per_document(client, index)
-    with _indexed(client, folder, encoder, tokens=True) as index:
+    with _indexed(client, folder.name, encoder, encoded, token_dim=encoder.artifact.token_dim) as index:
         disk = _bytes_per_document(client, index)
-        print(f"{folder.name}: {disk:,.0f} bytes a document on disk, {plain:,.0f} without token vectors")
+        print(f"{folder.name}: {disk:,.0f} bytes a document on disk, {plain:,.0f} without token vectors,")
+        print(f"  which are {tokens:.1f} a document")
         quality = _quality(client, index, encoder, judged)
         difference = _difference(client, index, encoder, judged)
         print(f"  largest difference of a score: {difference}")
@@ -87,7 +99,9 @@ def _collection(client: OpenSearch, folder: Path, encoder: OnnxEncoder, timed: i
 
 
 def _quality(client: OpenSearch, index: str, encoder: OnnxEncoder, judged: Judged) -> dict[str, Any]:
-    searcher = HybridSearcher(client, index, encoder, reranker=LateInteraction(encoder), top_k=DEPTH)
+    searcher = HybridSearcher(
+        client, index, encoder, reranker=LateInteraction(encoder, scoring="stored"), top_k=DEPTH
+    )
     figures: dict[str, Any] = {}
     for mode in ("dense", "hybrid"):
         before = _scores(_ask(searcher, judged, mode=mode, rerank_depth=0), judged)
@@ -158,39 +172,45 @@ def _latency(client: OpenSearch, index: str, encoder: OnnxEncoder, texts: list[s
     return {f"{scoring} {depth}": median(values) for (scoring, depth), values in times.items()}
 
 
-@contextmanager
-def _indexed(client: OpenSearch, folder: Path, encoder: OnnxEncoder, *, tokens: bool) -> Iterator[str]:
-    """An index filled with a collection; deleted afterwards."""
-    index = f"benchmark-late-{folder.name}"
-    field = VectorField(encoder.dim, token_dim=encoder.artifact.token_dim if tokens else None)
+def _encoded(folder: Path, encoder: OnnxEncoder) -> _Encoded:
     sources = {
         document.doc_id: {"title": document.title, "text": document.text}
         for document in read_documents(folder / "corpus.jsonl")
     }
     texts = [document_text(source, FIELDS) for source in sources.values()]
-    embeddings, vectors = encoder.encode_documents_and_tokens(texts)
+    return _Encoded(sources, *encoder.encode_documents_and_tokens(texts))
+
+
+@contextmanager
+def _indexed(
+    client: OpenSearch, name: str, encoder: OnnxEncoder, encoded: _Encoded, *, token_dim: int | None
+) -> Iterator[str]:
+    """An index of a collection, with token vectors if they have a ``token_dim``; deleted afterwards."""
+    index = f"benchmark-late-{name}"
+    field = VectorField(encoder.dim, token_dim=token_dim)
     metadata = IndexMetadata(
-        field.name, FIELDS, encoder.fingerprint, encoder.dim, encoder.artifact.name, folder.name,
-        encoder.space, token_dim=field.token_dim,
+        field.name, FIELDS, encoder.fingerprint, encoder.dim, encoder.artifact.name, name, encoder.space,
+        token_dim=token_dim,
     )  # fmt: skip
-    mappings = {"properties": {name: {"type": "text", "analyzer": "english"} for name in FIELDS}}
+    mappings = {"properties": {one: {"type": "text", "analyzer": "english"} for one in FIELDS}}
     client.indices.delete(index=index, params={"ignore": [404]})
     client.indices.create(index=index, body=target_body({}, mappings, metadata, field, field.hash_field))
     try:
-        values = zip(sources.items(), field.encode(embeddings), map(to_json, vectors), strict=True)
-        actions = (
-            WriteAction(
-                doc_id, 1, None,
-                {**source, field.name: vector, **({field.token_field: rows} if field.token_field else {})},
-            )
-            for (doc_id, source), vector, rows in values
-        )  # fmt: skip
-        write_documents(client, index, actions)
+        write_documents(client, index, _actions(encoded, field))
         client.indices.forcemerge(index=index, params={"max_num_segments": 1})
         client.indices.refresh(index=index)
         yield index
     finally:
         client.indices.delete(index=index)
+
+
+def _actions(encoded: _Encoded, field: VectorField) -> Iterator[WriteAction]:
+    vectors = field.encode(encoded.embeddings)
+    for (doc_id, source), vector, tokens in zip(
+        encoded.sources.items(), vectors, encoded.tokens, strict=True
+    ):
+        stored = {field.token_field: to_json(tokens)} if field.token_field else {}
+        yield WriteAction(doc_id, 1, None, {**source, field.name: vector, **stored})
 
 
 def _bytes_per_document(client: OpenSearch, index: str) -> float:

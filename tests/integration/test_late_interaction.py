@@ -14,6 +14,7 @@ from opensearchpy import AsyncOpenSearch, OpenSearch
 from ce2de_os.arrays import Embeddings, TokenVectors
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.errors import ArtifactError, ConfigError
+from ce2de_os.evaluation import Judged
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.token_field import to_json
@@ -22,6 +23,8 @@ from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.start import start
 from ce2de_os.reindex.status import status
 from ce2de_os.search.async_searcher import AsyncHybridSearcher
+from ce2de_os.search.comparison import Settings
+from ce2de_os.search.evaluate import evaluate
 from ce2de_os.search.late_interaction import LateInteraction, max_sim
 from ce2de_os.search.result import SearchResult
 from ce2de_os.search.searcher import HybridSearcher
@@ -246,3 +249,18 @@ def test_a_cluster_without_the_function_has_them_fetched(cluster: OpenSearch, cl
     for _ in range(2):  # the second time it knows
         found = logits(searcher.search(QUERY, **EVERYTHING))
         assert found == pytest.approx(expected_logits(), abs=4e-3)
+
+
+@pytest.mark.parametrize("scoring", ["cluster", "text"])
+def test_an_evaluation_compares_each_search_with_and_without(
+    client: OpenSearch, alias: str, scoring: Any
+) -> None:
+    judged = Judged({"q1": "move or copy", "q2": "rain in the north"}, {"q1": {"2": 1}, "q2": {"3": 1}})
+    settings = Settings(fusions=("rrf",), latency_queries=1, rerank_weight=1)
+    late = LateInteraction(ENCODER, scoring=scoring)
+    found = evaluate(client, alias, ENCODER, judged, reranker=late, settings=settings)
+    assert [(one.name, one.reference) for one in found.systems[3:]] == [
+        ("BM25 + MaxSim", "BM25"), ("dense + MaxSim", "dense"), ("hybrid rrf + MaxSim", "hybrid rrf"),
+    ]  # fmt: skip
+    # Each question's words stand together in one document alone.
+    assert [one.figures["MRR@10"].mean for one in found.systems[3:]] == [1, 1, 1]
