@@ -25,7 +25,7 @@ from benchmarks.machine import finish
 from ce2de_os import HybridSearcher, OnnxEncoder
 from ce2de_os.arrays import Embeddings, TokenVectors
 from ce2de_os.config import OpenSearchSettings
-from ce2de_os.evaluation import Judged, Scores, judged_files, load_judged, mean, measure, paired_t_test
+from ce2de_os.evaluation import Judged, judged_files, load_judged, mean, measure, paired_t_test
 from ce2de_os.index.bulk import WriteAction, write_documents
 from ce2de_os.index.client import connect
 from ce2de_os.index.documents import document_text
@@ -35,6 +35,7 @@ from ce2de_os.index.token_field import to_json
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.records import ScoredDoc, read_documents
 from ce2de_os.search.late_interaction import LateInteraction, Scoring
+from ce2de_os.search.rerank import blended, reordered
 from ce2de_os.search.result import SearchResult
 
 FIELDS = ("title", "text")
@@ -104,15 +105,15 @@ def _quality(client: OpenSearch, index: str, encoder: OnnxEncoder, judged: Judge
     )
     figures: dict[str, Any] = {}
     for mode in ("dense", "hybrid"):
-        before = _scores(_ask(searcher, judged, mode=mode, rerank_depth=0), judged)
+        found = _ask(searcher, judged, mode=mode, rerank_depth=DEPTH)
+        before = measure(judged.qrels, _runs(found, weight=0), METRIC)
         figures[mode] = mean(before)
         print(f"  {mode:28}{mean(before):8.3f}")
         for weight in WEIGHTS:
-            found = _ask(searcher, judged, mode=mode, rerank_depth=DEPTH, rerank_weight=weight)
-            after = _scores(found, judged)
+            after = measure(judged.qrels, _runs(found, weight), METRIC)
             p = paired_t_test(after, before)
             figures[f"{mode} + MaxSim {weight}"] = (mean(after), p)
-            print(f"  {mode + f' + MaxSim, weight {weight}':28}{mean(after):8.3f}   p = {p:.3g}")
+            print(f"  {mode + f' + MaxSim, weight {weight}':28}{mean(after):8.3f}   p = {p:.3g}", flush=True)
     return figures
 
 
@@ -124,10 +125,15 @@ def _ask(searcher: HybridSearcher, judged: Judged, **options: Any) -> dict[str, 
     return dict(zip(names, results, strict=True))
 
 
-def _scores(found: dict[str, SearchResult], judged: Judged) -> Scores:
-    # A hit keeps the score of the first stage, and a metric orders by scores.
-    runs = {name: [ScoredDoc(hit.doc_id, 1 / hit.rank) for hit in result] for name, result in found.items()}
-    return measure(judged.qrels, runs, METRIC)
+def _runs(found: dict[str, SearchResult], weight: float) -> dict[str, list[ScoredDoc]]:
+    """The rankings with another share of MaxSim; every hit tells its first score and its MaxSim."""
+    runs = {}
+    for name, result in found.items():
+        hits = sorted(result, key=lambda hit: -hit.score)
+        logits = [hit.logit or 0.0 for hit in hits]
+        keys = blended(logits, [hit.score for hit in hits], weight)
+        runs[name] = [ScoredDoc(hit.doc_id, hit.score) for hit, _ in reordered(hits, logits, keys)]
+    return runs
 
 
 def _difference(client: OpenSearch, index: str, encoder: OnnxEncoder, judged: Judged) -> dict[str, float]:
