@@ -1,6 +1,7 @@
 """Array types, the shape letters used in every docstring, and the few array functions shared by all verbs.
 
-``B`` batch, ``L`` tokens, ``H`` hidden, ``D`` dim, ``N`` candidates per query, ``K`` results.
+``B`` batch, ``L`` tokens, ``H`` hidden, ``D`` dim, ``T`` dim of a token vector, ``N`` candidates per query,
+``K`` results.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 Embeddings = NDArray[np.float32]
 """``(B, D)`` float32, one L2-normalised embedding per row."""
+
+TokenVectors = NDArray[np.float32]
+"""``(L, T)`` float32, one L2-normalised vector per token of a text, special tokens left out."""
 
 TokenIds = NDArray[np.int64]
 """``(B, L)`` int64, padded on the right."""

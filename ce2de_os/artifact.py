@@ -3,7 +3,8 @@
 ::
 
     student_en/
-    ├── model.onnx       int8 graph: input_ids, attention_mask (B, L) int64 -> embeddings (B, D) float32
+    ├── model.onnx       int8 graph: input_ids, attention_mask (B, L) int64 -> embeddings (B, D) float32,
+    │                    and where the manifest has a ``token_dim`` also token_vectors (B, L, T) float32
     ├── tokenizer.json   Hugging Face fast tokenizer, without truncation or padding
     ├── canary.jsonl     texts with the embeddings that the unquantized model gives them
     └── manifest.json    what it is, what it was made from, and the hashes of the other three
@@ -79,6 +80,7 @@ class Artifact:
             itself.
         kind: ``"encoder"`` or ``"reranker"``.
         languages: codes of the languages that it was made for; a folder that does not say is English.
+        token_dim: length of one token vector; ``None``: the model gives none.
     """
 
     folder: Path
@@ -94,6 +96,7 @@ class Artifact:
     space: str
     kind: str = ENCODER
     languages: tuple[str, ...] = (ENGLISH,)
+    token_dim: int | None = None
 
     @classmethod
     def load(cls, folder: Path | None = None, *, kind: str = ENCODER) -> Artifact:
@@ -123,7 +126,8 @@ class Artifact:
             )
         space = manifest.get("space") or fingerprint
         fields = {key: manifest[key] for key in _FIELDS if key not in ("files", "languages")}
-        return cls(folder, **fields, space=space, kind=kind, languages=tuple(manifest["languages"]))
+        more = {"languages": tuple(manifest["languages"]), "token_dim": manifest["token_dim"]}
+        return cls(folder, **fields, space=space, kind=kind, **more)
 
     @classmethod
     def create(
@@ -141,10 +145,12 @@ class Artifact:
         space: str | None = None,
         kind: str = ENCODER,
         languages: Sequence[str] = (ENGLISH,),
+        token_dim: int | None = None,
     ) -> Artifact:
         """Write the manifest for a folder that already holds the three other files, and load the result.
 
-        ``space`` ``None`` means that nobody shares the model's vector space.
+        ``space`` ``None`` means that nobody shares the model's vector space, ``token_dim`` ``None`` that the
+        graph gives no token vectors.
 
         Raises:
             ArtifactError: one of the files is missing.
@@ -154,6 +160,7 @@ class Artifact:
             "kind": kind,
             "name": name,
             "dim": dim,
+            "token_dim": token_dim,
             "max_length": max_length,
             "languages": list(languages),
             "pooling": pooling,
@@ -185,15 +192,26 @@ class Artifact:
         Raises:
             ArtifactError: a line is not a canary of this model's dimension.
         """
+        return self._canaries("embedding", self.dim)
+
+    def token_canaries(self) -> tuple[list[str], Embeddings]:
+        """The canary texts and the ``(B, T)`` means of their unquantized token vectors.
+
+        Raises:
+            ArtifactError: a line is not a canary of this model's ``token_dim``, or there is none.
+        """
+        return self._canaries("token_mean", self.token_dim or 0)
+
+    def _canaries(self, key: str, dim: int) -> tuple[list[str], Embeddings]:
         path = self.folder / CANARY_FILE
         try:
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             texts = [str(row["text"]) for row in rows]
-            vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
+            vectors = np.array([row[key] for row in rows], dtype=np.float32)
         except (ValueError, TypeError, KeyError) as error:
             raise ArtifactError(f"{path}: not a list of canaries: {error}") from error
-        if vectors.shape != (len(texts), self.dim) or not texts:
-            raise ArtifactError(f"{path}: got shape {vectors.shape}, expected ({len(texts)}, {self.dim})")
+        if vectors.shape != (len(texts), dim) or not texts:
+            raise ArtifactError(f"{path}: got shape {vectors.shape}, expected ({len(texts)}, {dim})")
         return texts, vectors
 
     def pair_canaries(self) -> tuple[list[tuple[str, str]], NDArray[np.float32]]:
@@ -229,6 +247,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{path}: not a format {FORMAT} manifest; use the ce2de-os version that wrote it")
     manifest.setdefault("kind", ENCODER)  # there were no others in the beginning
     manifest.setdefault("languages", [ENGLISH])
+    manifest.setdefault("token_dim", None)  # likewise
     for key, kind in _FIELDS.items():
         if not isinstance(manifest.get(key), kind):
             raise ArtifactError(
@@ -237,6 +256,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     languages = manifest["languages"]
     if not languages or not all(isinstance(code, str) for code in languages):
         raise ArtifactError(f"{path}: 'languages' is no list of codes: {languages}; export the model again")
+    if not isinstance(manifest["token_dim"], int | None):
+        raise ArtifactError(f"{path}: 'token_dim' is not an int; export the model again")
     return manifest
 
 
@@ -270,4 +291,6 @@ def _fingerprint(manifest: Mapping[str, Any]) -> str:
         decisive[key] = manifest[key]
     if manifest["kind"] != ENCODER:
         decisive["kind"] = manifest["kind"]
+    if manifest["token_dim"] is not None:
+        decisive["token_dim"] = manifest["token_dim"]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 from tokenizers import Tokenizer
 
-from ce2de_os.arrays import Embeddings, cosine, pad_ids, token_batches
+from ce2de_os.arrays import Embeddings, TokenVectors, cosine, pad_ids, token_batches
 from ce2de_os.artifact import Artifact
-from ce2de_os.errors import ConfigError, ParityError
+from ce2de_os.errors import ArtifactError, ConfigError, ParityError
 from ce2de_os.runtime import CHARS_PER_TOKEN, load_session, load_tokenizer, readable
 
 CANARY_MIN_COSINE = 0.95
@@ -20,6 +21,8 @@ CANARY_MIN_COSINE = 0.95
 
 BATCH_TOKENS = 512
 """Tokens in one run of the graph, padding included: enough to amortise a call, few enough for the cache."""
+
+EMBEDDINGS, TOKEN_VECTORS = "embeddings", "token_vectors"  # the graph's outputs
 
 _CHUNK_TEXTS = 4096  # texts tokenized at a time, so that memory does not grow with the input
 
@@ -54,6 +57,9 @@ class OnnxEncoder:
         self._max_chars = self.artifact.max_length * CHARS_PER_TOKEN
         self._tokenizer = load_tokenizer(self.artifact.tokenizer_path, self.artifact.max_length)
         self._session = load_session(self.artifact.model_path, threads)
+        self._run_options = onnxruntime.RunOptions()
+        # Where token vectors are not asked for they are not computed.
+        self._run_options.only_execute_path_to_fetches = True
         self._tokens_read = 0
         self._check_canaries()
 
@@ -88,6 +94,22 @@ class OnnxEncoder:
         """
         return self._encode(texts, self.artifact.document_prefix)
 
+    def encode_query_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """Encode search queries to one ``(L, T)`` array each, a vector for every token but the special ones.
+
+        Raises:
+            ArtifactError: the artifact was exported without token vectors.
+        """
+        return self._encode_tokens(texts, self.artifact.query_prefix)[1]
+
+    def encode_document_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
+        """Encode documents likewise; raises like `encode_query_tokens`."""
+        return self._encode_tokens(texts, self.artifact.document_prefix)[1]
+
+    def encode_documents_and_tokens(self, texts: Sequence[str]) -> tuple[Embeddings, list[TokenVectors]]:
+        """What `encode_documents` and `encode_document_tokens` give, reading each text once."""
+        return self._encode_tokens(texts, self.artifact.document_prefix)
+
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, special tokens included, cut to ``max_length``."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
@@ -95,9 +117,8 @@ class OnnxEncoder:
     def encode_ids(self, ids: Sequence[Sequence[int]]) -> Embeddings:
         """Encode texts that `token_ids` tokenized to ``(B, D)`` float32, in the order given."""
         embeddings = np.empty((len(ids), self.dim), dtype=np.float32)
-        for batch in token_batches([len(row) for row in ids], self._batch_tokens):
-            embeddings[batch] = self._run([ids[position] for position in batch])
-        self._tokens_read += sum(map(len, ids))
+        for batch, (found,) in self._batches(ids, [EMBEDDINGS]):
+            embeddings[batch] = found
         return embeddings
 
     def split(self, text: str, length: int, stride: int) -> list[tuple[int, int]]:
@@ -127,22 +148,47 @@ class OnnxEncoder:
     def _encode(self, texts: Sequence[str], prefix: str) -> Embeddings:
         embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
         for start in range(0, len(texts), _CHUNK_TEXTS):
-            chunk = [
-                prefix + readable(text[: self._max_chars]) for text in texts[start : start + _CHUNK_TEXTS]
-            ]
+            chunk = self._readable(texts[start : start + _CHUNK_TEXTS], prefix)
             embeddings[start : start + len(chunk)] = self.encode_ids(self.token_ids(chunk))
         return embeddings
 
-    def _run(self, ids: Sequence[Sequence[int]]) -> Embeddings:
-        input_ids, attention_mask = pad_ids(ids)
-        outputs: list[Any] = self._session.run(
-            ["embeddings"], {"input_ids": input_ids, "attention_mask": attention_mask}
-        )
-        return np.asarray(outputs[0], dtype=np.float32)
+    def _encode_tokens(self, texts: Sequence[str], prefix: str) -> tuple[Embeddings, list[TokenVectors]]:
+        if self.artifact.token_dim is None:
+            raise ArtifactError(
+                f"{self.artifact.folder}: gives no token vectors, which late interaction needs; "
+                "export the student again with --token-vectors, and pass it in --artifact or CE2DE_ARTIFACT"
+            )
+        return self._both(self.token_ids(self._readable(texts, prefix)))
+
+    def _both(self, ids: Sequence[Sequence[int]]) -> tuple[Embeddings, list[TokenVectors]]:
+        embeddings = np.empty((len(ids), self.dim), dtype=np.float32)
+        vectors: dict[int, TokenVectors] = {}
+        for batch, (found, tokens) in self._batches(ids, [EMBEDDINGS, TOKEN_VECTORS]):
+            embeddings[batch] = found
+            for place, row in zip(batch, tokens, strict=True):
+                # Without the special tokens, one at each end, and the padding; a copy frees the batch.
+                vectors[place] = row[1 : len(ids[place]) - 1].copy()
+        return embeddings, [vectors[place] for place in range(len(ids))]
+
+    def _readable(self, texts: Sequence[str], prefix: str) -> list[str]:
+        return [prefix + readable(text[: self._max_chars]) for text in texts]
+
+    def _batches(
+        self, ids: Sequence[Sequence[int]], outputs: list[str]
+    ) -> Iterator[tuple[list[int], list[Any]]]:
+        """Positions in ``ids`` and the graph's ``outputs`` for them, batch by batch."""
+        for batch in token_batches([len(row) for row in ids], self._batch_tokens):
+            input_ids, attention_mask = pad_ids([ids[position] for position in batch])
+            feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+            yield batch, self._session.run(outputs, feeds, self._run_options)
+        self._tokens_read += sum(map(len, ids))
 
     def _check_canaries(self) -> None:
         texts, expected = self.artifact.canaries()
         worst = float(cosine(self.encode_documents(texts), expected).min())
+        if self.artifact.token_dim is not None:
+            means = [vectors.mean(axis=0) for vectors in self.encode_document_tokens(texts)]
+            worst = float(min(worst, cosine(np.stack(means), self.artifact.token_canaries()[1]).min()))
         if not worst >= CANARY_MIN_COSINE:  # NaN fails too
             raise ParityError(
                 f"{self.artifact.folder}: this CPU computes wrong vectors (cosine {worst:.3f} to the "

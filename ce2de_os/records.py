@@ -84,7 +84,7 @@ class Hit(NamedTuple):
             among its candidates.
         dense: the same of the dense leg.
         index_name: the physical index that holds it.
-        logit: the cross-encoder's, where it scored the hit; it then ranks before ``score``.
+        logit: the reranker's, where it scored the hit; it then ranks before ``score``, or both together do.
         passage: the passage that fits best, where the index has passages.
         highlight: marked snippets by field, where they were asked for.
         sort: the values that it was sorted by, where the user gave a sort.

@@ -29,7 +29,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from ce2de_os.arrays import pad_ids, token_batches
-from ce2de_os.errors import DataError
+from ce2de_os.errors import ConfigError, DataError
 
 Readout = Literal["all", "last"]
 Ids = Sequence[Sequence[int]]
@@ -68,16 +68,46 @@ class StudentModel(torch.nn.Module):
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """The mean-pooled depths that the head reads, concatenated: ``(B, depths * H)`` float32."""
-        layers = list(self.body.encoder.layer)
-        states = [self.body.embeddings(input_ids=input_ids)]
-        hidden = self.body.get_extended_attention_mask(attention_mask, input_ids.shape, dtype=self.dtype)
-        on_tokens = len(layers) - self.pooled
-        for layer in layers[:on_tokens]:
-            states.append(layer(states[-1], attention_mask=hidden)[0])
+        states = self._states(input_ids, attention_mask)
         pooled = [mean_pool(state.float(), attention_mask) for state in states]
-        for layer in layers[on_tokens:]:
+        for layer in self._layers()[1]:
             pooled.append(pooled_layer(layer, states[-1], pooled[-1], attention_mask).float())
         return torch.cat(pooled if self.readout == "all" else pooled[-1:], dim=1)
+
+    def token_vectors(
+        self, input_ids: Tensor, attention_mask: Tensor, head: torch.nn.Linear | None = None
+    ) -> Tensor:
+        """A head on every token instead of their mean: ``(B, L, D)``, not normalised.
+
+        ``head`` ``None`` means the student's own. It is linear, so the mean of a text's token vectors is its
+        embedding before normalisation.
+
+        Raises:
+            ConfigError: the last layer is pooled, so that it has no states of single tokens.
+        """
+        if self.pooled:
+            raise ConfigError(
+                "this student's last layer is pooled, so it has no vectors of single tokens; "
+                "export it without --token-vectors, or distil a student without --pooled"
+            )
+        states = self._states(input_ids, attention_mask)
+        read = torch.cat(states if self.readout == "all" else states[-1:], dim=2)
+        vectors: Tensor = (head or self.head)(read)
+        return vectors.float()
+
+    def _states(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
+        """The depths that have states of single tokens, ``(B, L, H)`` each."""
+        states = [self.body.embeddings(input_ids=input_ids)]
+        hidden = self.body.get_extended_attention_mask(attention_mask, input_ids.shape, dtype=self.dtype)
+        for layer in self._layers()[0]:
+            states.append(layer(states[-1], attention_mask=hidden)[0])
+        return states
+
+    def _layers(self) -> tuple[list[Any], list[Any]]:
+        """The layers that run on tokens, and those that run once a text."""
+        layers = list(self.body.encoder.layer)
+        on_tokens = len(layers) - self.pooled
+        return layers[:on_tokens], layers[on_tokens:]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """``(B, L)`` int64 ids and mask (1 token, 0 padding) to ``(B, D)`` embeddings of length 1."""
@@ -168,9 +198,16 @@ def embed_sorted(
 
     ``device`` ``None`` means the CPU.
     """
+    return np.stack(rows_sorted(embed, ids, batch_tokens, device))
+
+
+def rows_sorted(
+    embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, batch_tokens: int, device: torch.device | None = None
+) -> list[NDArray[np.float32]]:
+    """Like `embed_sorted`, for rows of several shapes; one for each token has rows for padding too."""
     rows: dict[int, NDArray[np.float32]] = {}
     with torch.inference_mode():
         for batch in token_batches([padded_length(len(row)) for row in ids], batch_tokens):
             inputs = [tensor.to(device) for tensor in pad([ids[position] for position in batch])]
             rows.update(zip(batch, embed(*inputs).cpu().numpy(), strict=True))
-    return np.stack([rows[position] for position in range(len(ids))])
+    return [rows[position] for position in range(len(ids))]

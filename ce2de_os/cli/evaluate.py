@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.cli.reranking import second_model
 from ce2de_os.config import Settings
 from ce2de_os.errors import ConfigError, MissingExtraError
 
@@ -43,8 +44,16 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Folder of an exported cross-encoder: compares every system with the same one re-ranked.",
 )  # fmt: skip
 @click.option(
+    "--late-interaction", is_flag=True,
+    help="The same by MaxSim of the model's token vectors; needs one exported with --token-vectors.",
+)  # fmt: skip
+@click.option(
     "--rerank-depth", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Hits it scores."
 )
+@click.option(
+    "--rerank-weight", type=click.FloatRange(0, 1),
+    help="Its share of their order. (default: 1 for a cross-encoder, 0.25 for late interaction)",
+)  # fmt: skip
 @click.option(
     "--tune", is_flag=True,
     help="Choose fusion and weight on one half of the queries, and report on the other half only.",
@@ -76,9 +85,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @connection_options
 def command(
     settings: Settings, index: str, data: Path | None, queries: Path | None, qrels: Path | None,
-    fusions: tuple[Fusion, ...], reranker: Path | None, rerank_depth: int, tune: bool, seed: int,
-    top_k: int, candidates: int, fields: tuple[str, ...], vector_field: str | None, latency_queries: int,
-    save_runs: Path | None, plot: Path | None, as_json: bool,
+    fusions: tuple[Fusion, ...], reranker: Path | None, late_interaction: bool, rerank_depth: int,
+    rerank_weight: float | None, tune: bool, seed: int, top_k: int, candidates: int, fields: tuple[str, ...],
+    vector_field: str | None, latency_queries: int, save_runs: Path | None, plot: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compare ways to search INDEX on queries whose relevant documents are known.
 
@@ -90,6 +99,7 @@ def command(
     ce2de evaluate articles-search --data my-queries
     ce2de evaluate articles-search --queries queries.jsonl --qrels qrels.tsv --tune
     ce2de evaluate articles-search --data my-queries --reranker my-reranker --plot quality.png
+    CE2DE_ARTIFACT=my-token-model ce2de evaluate articles-search --data my-queries --late-interaction
 
     Some fifty judged queries show large differences, a few hundred also small ones.
     """
@@ -102,19 +112,18 @@ def command(
     from ce2de_os.encoder import OnnxEncoder
     from ce2de_os.evaluation import load_judged
     from ce2de_os.index.client import connect
-    from ce2de_os.reranker import OnnxReranker
 
     draw = _drawing(plot, latency_queries) if plot else None
     judged = load_judged(*_files(data, queries, qrels))
     how = HowTo(
         tuple(dict.fromkeys(fusions)) or FUSIONS, top_k, candidates, rerank_depth, tune, latency_queries,
-        seed, fields or None, vector_field,
+        seed, fields or None, vector_field, rerank_weight,
     )  # fmt: skip
     encoder = OnnxEncoder(settings.artifact, threads=settings.threads)
-    cross_encoder = OnnxReranker(reranker, threads=settings.threads) if reranker else None
+    second = second_model(settings, reranker, encoder if late_interaction else None)
     with connect(settings.opensearch) as client, _progress() as phase:
         found = evaluate(
-            client, index, encoder, judged, reranker=cross_encoder, settings=how, phase=phase,
+            client, index, encoder, judged, reranker=second, settings=how, phase=phase,
             keep=partial(_save, save_runs, judged.qrels) if save_runs else lambda name, runs: None,
         )  # fmt: skip
     if draw:

@@ -32,14 +32,18 @@ if TYPE_CHECKING:
     "--dim", type=int, help="Shorter embeddings: the student's head is rotated onto so many principal axes."
 )
 @click.option(
+    "--token-vectors", "token_dim", type=int, is_flag=False, flag_value=64, metavar="[DIM]",
+    help="Also give a vector of DIM numbers for each token, for late interaction.  [64 if DIM is left out]",
+)  # fmt: skip
+@click.option(
     "--full-depth", is_flag=True,
     help="Export the encoder that RUN learned from, all its layers: an artifact of the same vector space.",
 )  # fmt: skip
 @click.option("--threads", type=int, default=1, show_default=True, help="Cores for the check.")
 @json_option
 def command(
-    run: Path, out: Path, name: str | None, pairs: Path | None, dim: int | None, full_depth: bool,
-    threads: int, as_json: bool,
+    run: Path, out: Path, name: str | None, pairs: Path | None, dim: int | None, token_dim: int | None,
+    full_depth: bool, threads: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Export RUN as a quantized ONNX model: a student as an encoder, a cross-encoder as a reranker.
 
@@ -53,15 +57,18 @@ def command(
     ce2de export runs/student --out my-model
     CE2DE_ARTIFACT=my-model ce2de search articles-search "red shoes"
     ce2de export runs/student --out my-short-model --dim 128
+    ce2de export runs/student --out my-token-model --token-vectors
     ce2de export runs/student --out my-quality-model --full-depth
     ce2de export runs/teacher --out my-reranker
 
     An index whose documents --full-depth has embedded can be asked with the student: slower to build, better
-    to search.
+    to search. --token-vectors leaves the embeddings as they are, to the last bit; the fingerprint changes.
     """
     if _is_cross_encoder(run):
-        if dim is not None or full_depth:
-            raise ConfigError(f"--dim and --full-depth are for students; {run} is a cross-encoder")
+        if dim is not None or token_dim is not None or full_depth:
+            raise ConfigError(
+                f"--dim, --token-vectors and --full-depth are for students; {run} is a cross-encoder"
+            )
         _export_reranker(run, out, name, pairs, threads, as_json)
         return
     if pairs is not None:
@@ -76,11 +83,12 @@ def command(
         if full_depth:
             write_full_depth(run, Path(scratch))
             run, name = Path(scratch), name or f"{run.name}-full-depth"
-        artifact, parity = export(run, out, name=name, dim=dim, threads=threads)
+        artifact, parity = export(run, out, name=name, dim=dim, token_dim=token_dim, threads=threads)
     if as_json:
         facts = {
             "folder": str(out),
             "dim": artifact.dim,
+            "token_dim": artifact.token_dim,
             "fingerprint": artifact.fingerprint,
             **asdict(parity),
         }
@@ -89,6 +97,10 @@ def command(
     _print_model(out, artifact, f"dim {artifact.dim}")
     cosines = f"cosine mean {parity.mean_cosine}, worst {parity.worst_cosine}"
     click.echo(f"int8/fp32:   {cosines} over {parity.texts:,} texts")
+    if artifact.token_dim is not None:
+        tokens = artifact.recipe["token_parity"]
+        cosines = f"cosine mean {tokens['mean_cosine']}, worst {tokens['worst_cosine']}"
+        click.echo(f"             {cosines} over {tokens['texts']:,} token vectors of {artifact.token_dim}")
 
 
 def _is_cross_encoder(run: Path) -> bool:

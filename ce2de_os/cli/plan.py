@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     help="New index and alias swap, or a vector field in the same index; auto looks which is possible.",
 )
 @language_options
+@click.option("--token-vectors", is_flag=True, help="With a vector for each token, for late interaction.")
 @vector_options
 @click.option(
     "--within",
@@ -51,6 +52,7 @@ def command(
     text_fields: str,
     way: str,
     languages: LanguageSpec | None,
+    token_vectors: bool,
     vector_field: FieldFactory,
     within: float | None,
     workers: int | None,
@@ -73,13 +75,15 @@ def command(
     from ce2de_os.encoder import OnnxEncoder
     from ce2de_os.index.client import connect
     from ce2de_os.reindex.plan import PlanRequest, plan
+    from ce2de_os.reindex.request import token_dim_of
 
     # One core, whatever a worker here is allowed: the rate is that of one worker.
     encoder = OnnxEncoder(settings.artifact, threads=1)
+    token_dim = token_dim_of(encoder.artifact) if token_vectors else None
     request = PlanRequest(
         source=source,
         text_fields=tuple(field.strip() for field in text_fields.split(",") if field.strip()),
-        field=vector_field(dim=encoder.dim),
+        field=vector_field(dim=encoder.dim, token_dim=token_dim),
         mode=way,
         within_s=within,
         workers=workers,

@@ -44,6 +44,11 @@ def command() -> None:
     metavar="LENGTH:STRIDE",
     help="Long documents: a vector for each LENGTH tokens, a new one every STRIDE tokens, such as 180:90.",
 )
+@click.option(
+    "--token-vectors",
+    is_flag=True,
+    help="Also store a vector for each token, for late interaction: some 150 bytes a token of 64 numbers.",
+)
 @click.option("--alias", help="Moves to the new index at the end; let applications search it.")
 @click.option("--target", help="Name of the new index. (default: SOURCE-ce2de-FINGERPRINT)")
 @click.option(
@@ -84,7 +89,7 @@ def start(
     broker_url: str | None,
     settings: Settings,
     as_json: bool,
-    **chosen: Any,  # noqa: ANN401 - alias, target, pipeline, hold, accept_refused
+    **chosen: Any,  # noqa: ANN401 - alias, target, pipeline, hold, accept_refused, token_vectors
 ) -> None:
     """Start embedding SOURCE, or resume the same job where it stopped.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.cli.reranking import second_model
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
@@ -119,7 +120,17 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     type=click.Path(path_type=Path),
     help="Folder of an exported cross-encoder that scores the best hits again.",
 )
+@click.option(
+    "--late-interaction",
+    is_flag=True,
+    help="Score them again by MaxSim of token vectors instead; needs a model exported with --token-vectors.",
+)
 @click.option("--rerank-depth", type=click.IntRange(0), help="Hits it scores. (default: 50)")
+@click.option(
+    "--rerank-weight",
+    type=click.FloatRange(0, 1),
+    help="Its share of their order. (default: 1 for a cross-encoder, 0.25 for late interaction)",
+)
 @click.option("--rerank-deadline-ms", type=click.FloatRange(0), help="Its time. (default: all it takes)")
 @click.option("--timeout-ms", type=click.IntRange(1), help="Show what OpenSearch found in this time.")
 @click.option("--explain", is_flag=True, help="Show the raw scores of BM25 and vectors, and where time went.")
@@ -132,6 +143,7 @@ def command(
     modes: tuple[Mode, ...],
     strategy: Strategy | None,
     reranker: Path | None,
+    late_interaction: bool,
     explain: bool,
     as_json: bool,
     **options: Any,  # noqa: ANN401 - the searcher's own options
@@ -148,7 +160,7 @@ def command(
     The mode bm25 works on any index; dense and hybrid need one that 'ce2de reindex' has filled with the same
     model. Each row shows the document's rank in the two lists that hybrid joins.
     """
-    searcher = _searcher(settings, index, strategy, reranker, with_encoder=set(modes) != {"bm25"})
+    searcher = _searcher(settings, index, strategy, reranker, late_interaction, set(modes) != {"bm25"})
     text = " ".join(question)
     options |= {"fields": options["fields"] or None, "explain": True}
     answers = {mode: searcher.search(text, mode=mode, **options) for mode in modes}
@@ -162,17 +174,23 @@ def command(
 
 
 def _searcher(
-    settings: Settings, index: str, strategy: Strategy | None, reranker: Path | None, with_encoder: bool
+    settings: Settings,
+    index: str,
+    strategy: Strategy | None,
+    reranker: Path | None,
+    late_interaction: bool,
+    embeds: bool,
 ) -> HybridSearcher:
     from ce2de_os.encoder import OnnxEncoder
     from ce2de_os.index.client import connect
-    from ce2de_os.reranker import OnnxReranker
     from ce2de_os.search.searcher import HybridSearcher
 
-    encoder = OnnxEncoder(settings.artifact, threads=settings.threads) if with_encoder else None
-    cross_encoder = OnnxReranker(reranker, threads=settings.threads) if reranker else None
+    encoder = None
+    if embeds or late_interaction:
+        encoder = OnnxEncoder(settings.artifact, threads=settings.threads)
+    second = second_model(settings, reranker, encoder if late_interaction else None)
     client = connect(settings.opensearch)
-    return HybridSearcher(client, index, encoder, reranker=cross_encoder, strategy=strategy)
+    return HybridSearcher(client, index, encoder, reranker=second, strategy=strategy)
 
 
 def _show(text: str, answers: Mapping[Mode, SearchResult], explain: bool) -> None:

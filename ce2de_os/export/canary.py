@@ -6,6 +6,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ce2de_os.arrays import Embeddings
 
@@ -113,9 +117,20 @@ def texts_for(languages: Sequence[str]) -> tuple[str, ...]:
     return TEXTS + tuple(text for code in languages for text in BY_LANGUAGE.get(code, ()))
 
 
-def write_canaries(path: Path, texts: Sequence[str], embeddings: Embeddings) -> None:
-    """Write ``N`` texts with their float32 embeddings ``(N, D)``, one JSON object a line."""
+def write_canaries(
+    path: Path, texts: Sequence[str], embeddings: Embeddings, token_means: Embeddings | None = None
+) -> None:
+    """Write ``N`` texts with their float32 embeddings ``(N, D)``, one JSON object a line.
+
+    ``token_means`` are the means of their token vectors, ``(N, T)``; ``None``: the model gives none.
+    """
     with path.open("w", encoding="utf-8") as file:
-        for text, row in zip(texts, embeddings, strict=True):
-            vector = [round(float(value), DECIMALS) for value in row]
-            file.write(json.dumps({"text": text, "embedding": vector}, ensure_ascii=False) + "\n")
+        for place, (text, row) in enumerate(zip(texts, embeddings, strict=True)):
+            line: dict[str, Any] = {"text": text, "embedding": _rounded(row)}
+            if token_means is not None:
+                line["token_mean"] = _rounded(token_means[place])
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _rounded(row: NDArray[np.float32]) -> list[float]:
+    return [round(float(value), DECIMALS) for value in row]

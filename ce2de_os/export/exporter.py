@@ -12,7 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
+from torch.nn import Linear
 
 from ce2de_os.artifact import CANARY_FILE, MODEL_FILE, TOKENIZER_FILE, Artifact
 from ce2de_os.encoder import OnnxEncoder
@@ -23,6 +25,7 @@ from ce2de_os.export.folder import new_folder
 from ce2de_os.export.graph import StudentGraph
 from ce2de_os.export.onnx_model import export_float, quantize
 from ce2de_os.export.parity import MIN_MEAN_COSINE, MIN_WORST_COSINE, Parity, compare, student_embeddings
+from ce2de_os.export.token_vectors import student_tokens, token_head, token_means
 from ce2de_os.export.truncation import truncate
 from ce2de_os.languages import ENGLISH, normalized
 from ce2de_os.student import StudentModel
@@ -33,7 +36,13 @@ PARITY_FILE = "parity.json"
 
 
 def export(
-    run: Path, out: Path, *, name: str | None = None, dim: int | None = None, threads: int = 1
+    run: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    dim: int | None = None,
+    token_dim: int | None = None,
+    threads: int = 1,
 ) -> tuple[Artifact, Parity]:
     """Export and quantize the student in ``run``, check it, and write the artifact folder ``out``.
 
@@ -47,12 +56,14 @@ def export(
         out: folder for the artifact; one that is there is replaced.
         name: the model's name for people; ``None`` means the run folder's name.
         dim: length of an embedding, see `truncate`; ``None`` means the student's own.
+        token_dim: length of a token vector, see `token_head`; ``None`` means that the model gives none.
         threads: cores for the check.
 
     Raises:
         DataError: ``run`` holds no finished student, or its languages are no names, or ``out`` is not empty
             and no artifact, or cannot be written; ``out`` is then as it was.
-        ConfigError: ``dim`` is not between 1 and the student's.
+        ConfigError: ``dim`` or ``token_dim`` is not between 1 and the student's, or the student has no token
+            vectors.
         ParityError: the quantized embeddings are too far from the student's; ``out`` is not written.
     """
     student, recipe, sample = (
@@ -63,19 +74,22 @@ def export(
     own, languages = student.dim, _languages(run, recipe)
     if dim is not None:
         truncate(student, student_embeddings(student, _token_ids(run / TOKENIZER_FILE, sample)), dim)
+    head = None
+    if token_dim is not None:
+        head = token_head(student, _token_ids(run / TOKENIZER_FILE, sample), token_dim)
     with new_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
-        _write_files(student, run, sample[::SAMPLE_STEP], languages, folder, Path(scratch))
-        settings = _settings(name or run.name, student, recipe, own) | {"languages": languages}
+        _write_files(student, head, run, sample[::SAMPLE_STEP], languages, folder, Path(scratch))
+        settings = _settings(name or run.name, student, recipe, own)
+        settings |= {"languages": languages, "token_dim": token_dim}
         artifact = Artifact.create(folder, **settings)
         parity = _measure(artifact, student, sample, threads)
         (run / PARITY_FILE).write_text(json.dumps(asdict(parity), indent=2) + "\n", encoding="utf-8")
-        if not parity.passed:
-            raise ParityError(
-                f"{run}: int8 embeddings are too far from the student's: cosine mean {parity.mean_cosine}, "
-                f"worst {parity.worst_cosine}; expected {MIN_MEAN_COSINE} and {MIN_WORST_COSINE}; "
-                "train it longer"
-            )
-        settings["recipe"] = {**settings["recipe"], "parity": asdict(parity)}
+        _check(run, "embeddings", parity)
+        settings["recipe"]["parity"] = asdict(parity)
+        if head is not None:
+            tokens = _measure_tokens(artifact, student, head, sample, threads)
+            _check(run, "token vectors", tokens)
+            settings["recipe"]["token_parity"] = asdict(tokens)
         Artifact.create(folder, **settings)
     return Artifact.load(out), parity
 
@@ -91,26 +105,45 @@ def _languages(run: Path, recipe: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(normalized(name) or name for name in names))
 
 
+def _check(run: Path, what: str, parity: Parity) -> None:
+    if not parity.passed:
+        raise ParityError(
+            f"{run}: int8 {what} are too far from the student's: cosine mean {parity.mean_cosine}, "
+            f"worst {parity.worst_cosine}; expected {MIN_MEAN_COSINE} and {MIN_WORST_COSINE}; train it longer"
+        )
+
+
 def _write_files(
     student: StudentModel,
+    head: Linear | None,
     run: Path,
     texts: Sequence[str],
     languages: Sequence[str],
     folder: Path,
     scratch: Path,
 ) -> None:
-    float_path = export_float(StudentGraph(student, MAX_LENGTH).eval(), scratch)
+    float_path = export_float(StudentGraph(student, MAX_LENGTH, head).eval(), scratch)
     shutil.move(quantize(float_path, scratch, student.body.config), folder / MODEL_FILE)
     shutil.copy(run / TOKENIZER_FILE, folder / TOKENIZER_FILE)
     fix_activation_scales(folder / MODEL_FILE, _token_ids(folder / TOKENIZER_FILE, texts))
     canaries = canary.texts_for(languages)
     ids = _token_ids(folder / TOKENIZER_FILE, canaries)
-    canary.write_canaries(folder / CANARY_FILE, canaries, student_embeddings(student, ids))
+    means = token_means(student_tokens(student, ids, head)) if head else None
+    canary.write_canaries(folder / CANARY_FILE, canaries, student_embeddings(student, ids), means)
 
 
 def _measure(artifact: Artifact, student: StudentModel, sample: Sequence[str], threads: int) -> Parity:
     reference = student_embeddings(student, _token_ids(artifact.tokenizer_path, sample))
     return compare(reference, OnnxEncoder(artifact, threads=threads).encode_documents(sample))
+
+
+def _measure_tokens(
+    artifact: Artifact, student: StudentModel, head: Linear, sample: Sequence[str], threads: int
+) -> Parity:
+    """Parity of single token vectors; its ``texts`` are tokens."""
+    reference = student_tokens(student, _token_ids(artifact.tokenizer_path, sample), head)
+    quantized = OnnxEncoder(artifact, threads=threads).encode_document_tokens(sample)
+    return compare(np.concatenate(reference), np.concatenate(quantized))
 
 
 def _settings(name: str, student: StudentModel, recipe: dict[str, Any], own_dim: int) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 The same function as `StudentModel.forward`, with everything folded that does not depend on the text: the
 token type into the position table, the attention's scale into the query projection, and query, key and value
-into one product. Pooling, head and normalisation are in the graph: it returns ``(B, D)``, not ``(B, L, H)``.
+into one product. Pooling, head and normalisation are in the graph: it returns ``(B, D)``, not ``(B, L, H)``,
+and where token vectors are wanted those too.
 """
 
 from __future__ import annotations
@@ -19,9 +20,15 @@ MASKED = -1e4  # added to the attention logits of padding; far below any real lo
 
 
 class StudentGraph(torch.nn.Module):
-    """A student in the form that is exported: ``(B, L)`` int64 ids and mask to ``(B, D)`` embeddings."""
+    """A student in the form that is exported: ``(B, L)`` int64 ids and mask to ``(B, D)`` embeddings.
 
-    def __init__(self, student: StudentModel, max_length: int) -> None:
+    With ``token_head``, a linear layer of ``T`` outputs that reads what the student's own head reads, it
+    gives token vectors ``(B, L, T)`` besides, each of length 1.
+    """
+
+    def __init__(
+        self, student: StudentModel, max_length: int, token_head: torch.nn.Linear | None = None
+    ) -> None:
         super().__init__()
         self.config = student.body.config
         embeddings = student.body.embeddings
@@ -35,9 +42,10 @@ class StudentGraph(torch.nn.Module):
         self.pooled = torch.nn.ModuleList(_PooledLayer(layer) for layer in layers[on_tokens:])
         self.readout = student.readout
         self.head = student.head
+        self.token_head = None if token_head is None else _TokenHead(token_head, self.config.hidden_size)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Embeddings of length 1."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Embeddings of length 1; with a token head, them and the token vectors."""
         states = [self.norm(self.words(input_ids) + self.positions[: input_ids.shape[1]])]
         mask = attention_mask.to(states[0].dtype)
         hidden = (1.0 - mask)[:, None, None, :] * MASKED
@@ -48,8 +56,36 @@ class StudentGraph(torch.nn.Module):
         for layer in self.pooled:
             depths.append(layer(states[-1], depths[-1], hidden[:, 0]))
         pooled = torch.cat(depths, dim=1) if self.readout == "all" else depths[-1]
-        embeddings: Tensor = self.head(pooled)
-        return embeddings / embeddings.square().sum(dim=1, keepdim=True).sqrt().clamp(min=1e-12)
+        embeddings = _unit(self.head(pooled))
+        if self.token_head is None:
+            return embeddings
+        return embeddings, _unit(self.token_head(states if self.readout == "all" else states[-1:]))
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    return vectors / vectors.square().sum(dim=-1, keepdim=True).sqrt().clamp(min=1e-12)
+
+
+class _TokenHead(torch.nn.Module):
+    """A linear layer over concatenated depths, as a sum of one product each.
+
+    So each depth is quantized with a scale of its own, and not once more than the layer above it needs.
+    """
+
+    def __init__(self, head: torch.nn.Linear, width: int) -> None:
+        super().__init__()
+        weights = torch.split(head.weight.data, width, dim=1)
+        self.depths = torch.nn.ModuleList(
+            torch.nn.Linear(width, head.out_features, bias=place == 0) for place in range(len(weights))
+        )
+        for layer, weight in zip(self.depths, weights, strict=True):
+            layer.weight.data = weight.contiguous()
+        self.depths[0].bias.data = head.bias.data
+
+    def forward(self, states: list[Tensor]) -> Tensor:
+        first, *others = (layer(state) for layer, state in zip(self.depths, states, strict=True))
+        total: Tensor = sum(others, first)
+        return total
 
 
 class _Layer(torch.nn.Module):

@@ -37,9 +37,19 @@ class EmbeddingOnnxConfig(BertOnnxConfig):  # type: ignore[misc]
         return {"embeddings": {0: "batch"}}
 
 
+class TokenOnnxConfig(EmbeddingOnnxConfig):
+    """The same with one vector for each token besides."""
+
+    @property
+    def outputs(self) -> dict[str, dict[int, str]]:
+        """Embeddings ``(B, D)`` and token vectors ``(B, L, T)``."""
+        return {**super().outputs, "token_vectors": {0: "batch", 1: "length"}}
+
+
 def export_float(graph: StudentGraph, folder: Path) -> Path:
     """Write the float32 ONNX file and return its path."""
-    return export_model(graph, EmbeddingOnnxConfig(graph.config, task="feature-extraction"), folder)
+    kind = EmbeddingOnnxConfig if graph.token_head is None else TokenOnnxConfig
+    return export_model(graph, kind(graph.config, task="feature-extraction"), folder)
 
 
 def export_model(model: torch.nn.Module, config: OnnxConfig, folder: Path) -> Path:

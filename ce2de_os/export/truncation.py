@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ce2de_os.arrays import Embeddings
 from ce2de_os.errors import ConfigError
@@ -29,10 +30,15 @@ def truncate(student: StudentModel, embeddings: Embeddings, dim: int) -> None:
         raise ConfigError(
             f"dim: {dim} axes cannot be measured on {len(embeddings)} sample texts; distil with more texts"
         )
+    student.head, student.dim = rotated(student.head, embeddings, dim), dim
+
+
+def rotated(head: torch.nn.Linear, vectors: NDArray[np.float32], dim: int) -> torch.nn.Linear:
+    """``head`` followed by the first ``dim`` principal axes of its own ``vectors`` ``(N, D)``."""
     # Not centred: what must survive is the inner product, not the variance.
-    axes = torch.from_numpy(np.linalg.svd(embeddings, full_matrices=False)[2][:dim])
-    head = torch.nn.Linear(student.head.in_features, dim)
+    axes = torch.from_numpy(np.linalg.svd(vectors, full_matrices=False)[2][:dim])
+    short = torch.nn.Linear(head.in_features, dim)
     with torch.no_grad():
-        head.weight.copy_(axes @ student.head.weight)
-        head.bias.copy_(axes @ student.head.bias)
-    student.head, student.dim = head, dim
+        short.weight.copy_(axes @ head.weight)
+        short.bias.copy_(axes @ head.bias)
+    return short

@@ -8,11 +8,12 @@ answers while the new one is being filled.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ce2de_os.errors import IndexSchemaError
 from ce2de_os.index.text_spec import TextSpec
+from ce2de_os.index.token_field import TOKENS_SUFFIX
 
 META_KEY = "ce2de"
 
@@ -39,6 +40,7 @@ class IndexMetadata:
         languages: the languages that have a text field each, see `ce2de_os.index.language_fields`; empty: the
             embedded text has no fields of its own.
         language_from: the documents' field that names their language; ``None``: it is detected.
+        token_dim: length of the token vectors that stand beside each vector; ``None``: there are none.
         ready: whether every document has been embedded; searches leave a field alone until then.
     """
 
@@ -54,11 +56,17 @@ class IndexMetadata:
     data_type: str = "float"
     languages: tuple[str, ...] = ()
     language_from: str | None = None
+    token_dim: int | None = None
     ready: bool = True
 
     def holds(self, space: str) -> bool:
         """Whether vectors of the space can be compared with the index's; an own space is the fingerprint."""
         return (self.space or self.fingerprint) == space
+
+    @property
+    def token_field(self) -> str:
+        """The field of the token vectors."""
+        return f"{self.vector_field}{TOKENS_SUFFIX}"
 
     @property
     def text(self) -> TextSpec:
@@ -75,7 +83,9 @@ class IndexMetadata:
         return {META_KEY: {"fields": described}}
 
 
-_OPTIONAL = frozenset({"space", "template", "passages", "data_type", "languages", "language_from", "ready"})
+_OPTIONAL = frozenset(
+    {"space", "template", "passages", "data_type", "languages", "language_from", "token_dim", "ready"}
+)
 _TUPLES = ("text_fields", "languages")  # lists in JSON
 
 
@@ -113,7 +123,7 @@ def common_fields(index: str, mappings: Mappings) -> tuple[IndexMetadata, ...]:
         name: [entry for entry in fields_from(mapping) if entry.ready] for name, mapping in mappings.items()
     }
     (first_name, first), *others = ready.items()
-    common = [entry for entry in first if all(_has(there, entry) for _, there in others)]
+    common = [_shared(entry, others) for entry in first if all(_has(there, entry) for _, there in others)]
     if common or not any(ready.values()):
         return tuple(common)
     name, there = next((name, there) for name, there in others if not _same(there, first))
@@ -121,6 +131,13 @@ def common_fields(index: str, mappings: Mappings) -> tuple[IndexMetadata, ...]:
         f"{index}: {first_name} has {_told(first)}, but {name} has {_told(there)}; "
         "embed both with the same model, or search one of them"
     )
+
+
+def _shared(entry: IndexMetadata, others: Iterable[tuple[str, list[IndexMetadata]]]) -> IndexMetadata:
+    """The entry, without token vectors where another index lacks them."""
+    theirs = [there for _, entries in others for there in entries if _identity(there) == _identity(entry)]
+    everywhere = all(there.token_dim == entry.token_dim for there in theirs)
+    return entry if everywhere else replace(entry, token_dim=None)
 
 
 def _has(entries: Iterable[IndexMetadata], wanted: IndexMetadata) -> bool:

@@ -93,10 +93,12 @@ def target_body(
 def vector_properties(
     vector_field: VectorField, hash_field: str, languages: LanguageSpec | None = None
 ) -> dict[str, Any]:
-    """The mappings of the new fields by name; ``hash_field`` is only ever read from ``_source``."""
+    """The mappings of the new fields by name; hash and token vectors are only ever read from ``_source``."""
     holes = {"vector_field": vector_field.name, "vector": vector_field.mapping(), "hash_field": hash_field}
-    beside = languages.properties(vector_field.name) if languages else {}
-    return {**render("vector_properties", holes), **beside}
+    properties = render("vector_properties", holes)
+    if vector_field.token_field is not None:
+        properties |= render("tokens_property", {"token_field": vector_field.token_field})
+    return properties | (languages.properties(vector_field.name) if languages else {})
 
 
 def held_back_settings(source_settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ce2de_os.arrays import Embeddings
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.json_text import JsonText, fits, six_decimals
 from ce2de_os.index.templates import render
+from ce2de_os.index.token_field import TOKENS_SUFFIX
 
 ENGINES = ("lucene", "faiss")
 SPACE_TYPES = ("innerproduct", "cosinesimil", "l2")
@@ -54,6 +55,8 @@ class VectorField:
         data_type: ``float``, or ``byte`` (see `encode`).
         encoder: ``fp16`` halves the memory of ``faiss``; ``None``: as ``compression_level`` says.
         passages: the field is nested and holds a vector, and its place in the text, for each passage.
+        token_dim: length of the token vectors that stand beside it, see `ce2de_os.index.token_field`;
+            ``None``: there are none.
     """
 
     dim: int
@@ -67,6 +70,8 @@ class VectorField:
     data_type: str = "float"
     encoder: str | None = None
     passages: bool = False
+    # Not in `repr`, which names jobs: those without token vectors keep the names that they have.
+    token_dim: int | None = field(default=None, repr=False)
 
     @property
     def vector_path(self) -> str:
@@ -77,6 +82,16 @@ class VectorField:
     def hash_field(self) -> str:
         """The field beside it that names what was embedded: text and model."""
         return f"{self.name}_hash"
+
+    @property
+    def token_field(self) -> str | None:
+        """The field of the token vectors; ``None``: there are none."""
+        return f"{self.name}{TOKENS_SUFFIX}" if self.token_dim is not None else None
+
+    @property
+    def value_fields(self) -> tuple[str, ...]:
+        """The fields that the model fills: the vector's, and that of the token vectors."""
+        return (self.name, self.token_field) if self.token_field else (self.name,)
 
     @property
     def needs_native_library(self) -> bool:
@@ -154,6 +169,8 @@ class VectorField:
 
     def _problems(self, version: Version) -> Iterator[str]:
         yield from self._wrong_values()
+        if self.passages and self.token_dim is not None:
+            yield "token vectors with passages: a document has them for its whole text; drop one of them"
         yield from self._wrong_encoder()
         yield from self._wrong_byte()
         yield from self._wrong_level(version)

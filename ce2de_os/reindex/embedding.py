@@ -7,19 +7,23 @@ from typing import Any, NamedTuple, Protocol
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.arrays import Embeddings
+from ce2de_os.arrays import Embeddings, TokenVectors
 from ce2de_os.errors import ArtifactMismatchError
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import UpdateAction, WriteAction
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.json_text import JsonText, dumps
 from ce2de_os.index.language_fields import language_field, text_field
+from ce2de_os.index.token_field import to_json
 from ce2de_os.reindex.detection import languages_of
 from ce2de_os.reindex.job import Counts, Job, Part
 from ce2de_os.reindex.source import SourceDocument
 
-Vector = Any
-"""A vector field's value: a list of numbers or of passages as OpenSearch gave it, or that as `JsonText`."""
+Values = Mapping[str, Any]
+"""What the model says of a text, by field: the vector or the passages, and token vectors where wanted.
+
+A value is as OpenSearch gave it, or a `JsonText`.
+"""
 
 
 class DocumentEncoder(Protocol):
@@ -35,6 +39,9 @@ class DocumentEncoder(Protocol):
 
     def encode_documents(self, texts: list[str], /) -> Embeddings:
         """Encode texts to ``(B, D)`` float32."""
+
+    def encode_documents_and_tokens(self, texts: list[str], /) -> tuple[Embeddings, list[TokenVectors]]:
+        """The same, and each text's token vectors ``(L, T)``."""
 
     def split(self, text: str, length: int, stride: int, /) -> list[tuple[int, int]]:
         """Passages of a text as character offsets."""
@@ -81,15 +88,15 @@ def embed(
     ]
     stored = _stored(client, job, part, documents)
     known = {
-        wanted: source[job.vector.name]
+        wanted: {name: source[name] for name in job.vector.value_fields}
         for source, wanted in zip([*own, *stored], [*hashes, *hashes], strict=True)
         if wanted is not None and _carries(job, source, wanted)
     }
     new = {wanted: text for text, wanted in zip(texts, hashes, strict=True) if wanted and wanted not in known}
     before = encoder.tokens_read
-    vectors = known | dict(zip(new, _encode(encoder, job, list(new.values())), strict=True))
+    values = known | dict(zip(new, _encode(encoder, job, list(new.values())), strict=True))
     actions = [
-        _action(job, part, document, wanted, vectors, language, text)
+        _action(job, part, document, wanted, values, language, text)
         for document, wanted, is_right, language, text in zip(
             documents, hashes, right, spoken.languages, texts, strict=True
         )
@@ -111,8 +118,10 @@ def embed(
 
 
 def _carries(job: Job, source: Mapping[str, Any], wanted: str | None) -> bool:
-    """Whether a document has the vector of this text, or rightly none."""
-    return source.get(job.hash_field) == wanted and (source.get(job.vector.name) is None) == (wanted is None)
+    """Whether a document has the vectors of this text, or rightly none."""
+    if source.get(job.hash_field) != wanted:
+        return False
+    return all((source.get(name) is None) == (wanted is None) for name in job.vector.value_fields)
 
 
 def _stands(job: Job, source: Mapping[str, Any], language: str | None, text: str) -> bool:
@@ -134,7 +143,7 @@ def _stored(
         {"_id": document.doc_id, **({"routing": document.routing} if document.routing else {})}
         for document in documents
     ]
-    fields = f"{job.vector.name},{job.hash_field}"
+    fields = ",".join([*job.vector.value_fields, job.hash_field])
 
     def fetch() -> list[dict[str, Any]]:
         with backend_errors(f"look up vectors in '{part.target}'"):
@@ -147,13 +156,20 @@ def _stored(
     return [entry.get("_source", {}) for entry in patiently(fetch)]
 
 
-def _encode(encoder: DocumentEncoder, job: Job, texts: list[str]) -> list[JsonText]:
+def _encode(encoder: DocumentEncoder, job: Job, texts: list[str]) -> list[Values]:
+    name, token_field = job.vector.name, job.vector.token_field
+    if token_field is not None:
+        embeddings, tokens = encoder.encode_documents_and_tokens(texts)
+        pairs = zip(job.vector.encode_json(embeddings), tokens, strict=True)
+        return [{name: vector, token_field: to_json(vectors)} for vector, vectors in pairs]
     if job.text.passages is None:
-        return job.vector.encode_json(encoder.encode_documents(texts))
+        return [{name: vector} for vector in job.vector.encode_json(encoder.encode_documents(texts))]
     spans = [encoder.split(text, *job.text.passages) for text in texts]
     pieces = [text[start:end] for text, found in zip(texts, spans, strict=True) for start, end in found]
-    values = iter(job.vector.encode_json(encoder.encode_documents(pieces)))
-    return [JsonText(f"[{','.join(_passage(next(values), *span) for span in found)}]") for found in spans]
+    vectors = iter(job.vector.encode_json(encoder.encode_documents(pieces)))
+    return [
+        {name: JsonText(f"[{','.join(_passage(next(vectors), *span) for span in found)}]")} for found in spans
+    ]
 
 
 def _passage(vector: JsonText, start: int, end: int) -> str:
@@ -165,20 +181,21 @@ def _action(
     part: Part,
     document: SourceDocument,
     wanted: str | None,
-    vectors: Mapping[str, Vector],
+    values: Mapping[str, Values],
     language: str | None,
     text: str,
 ) -> WriteAction | UpdateAction:
     name = job.vector.name
-    fields = {name: vectors[wanted], job.hash_field: wanted} if wanted else {}
+    fields = {**values[wanted], job.hash_field: wanted} if wanted else {}
+    own = (*job.vector.value_fields, job.hash_field)
     if job.mode == "in_place":
-        cleared = {name: None, job.hash_field: None}  # the text is gone, its vector must go too
+        cleared = dict.fromkeys(own)  # the text is gone, its vector must go too
         beside = job.languages.update(name, language, text) if job.languages else {}
         changes = (fields or cleared) | beside
         return UpdateAction(
             document.doc_id, document.seq_no, document.primary_term, document.routing, changes
         )
-    left_out = {name, job.hash_field, *part.dropped}
+    left_out = {*own, *part.dropped}
     if job.languages is not None:
         left_out |= {text_field(name), language_field(name)}
         fields |= job.languages.values(name, language, text)

@@ -250,7 +250,8 @@ def _load(index: SourceIndex, field: VectorField, mode: str, drawn: Sample, clus
         index.documents,
         store_bytes=index.store_bytes,
         vectors=index.documents * drawn.text_share,
-        vector_bytes=capacity.disk_per_vector(field.dim, field.m, storage, derived_source=derived),
+        vector_bytes=capacity.disk_per_vector(field.dim, field.m, storage, derived_source=derived)
+        + capacity.disk_per_tokens(field.token_dim, drawn.mean_encoded_tokens),
         in_place=mode == IN_PLACE,
         text_bytes=index.store_bytes * drawn.embedded_share,
     )

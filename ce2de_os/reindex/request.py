@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ce2de_os.errors import ArtifactError
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
@@ -13,7 +14,7 @@ from ce2de_os.reindex.job import Mode
 
 VECTOR_FIELD = "ce2de_vector"
 VectorOptions = Callable[..., VectorField]
-"""Makes the vector field when its name, ``dim`` and ``passages`` are known."""
+"""Makes the vector field when its name, ``dim``, ``passages`` and ``token_dim`` are known."""
 
 
 class Model(Protocol):
@@ -30,6 +31,10 @@ class Model(Protocol):
     @property
     def dim(self) -> int:
         """Length of one vector."""
+
+    @property
+    def token_dim(self) -> int | None:
+        """Length of one token vector; ``None``: the model gives none."""
 
     @property
     def name(self) -> str:
@@ -52,6 +57,7 @@ class JobRequest:
         pipeline: ingest pipeline for what is written; ``None``: none.
         docs_per_s: most documents a second; ``None``: no limit.
         accept_refused: move the alias although documents were refused.
+        token_vectors: store every token's vector too, for late interaction.
         accept_excluded: go on although the source's ``_source`` leaves fields out, which the copy will lack.
     """
 
@@ -66,4 +72,19 @@ class JobRequest:
     pipeline: str | None = None
     docs_per_s: float | None = None
     accept_refused: bool = False
+    token_vectors: bool = False
     accept_excluded: bool = False
+
+
+def token_dim_of(model: Model) -> int:
+    """Length of the model's token vectors.
+
+    Raises:
+        ArtifactError: it gives none.
+    """
+    if model.token_dim is None:
+        raise ArtifactError(
+            f"model {model.name} gives no token vectors; export the student again with --token-vectors, and "
+            "pass it in --artifact or CE2DE_ARTIFACT"
+        )
+    return model.token_dim

@@ -14,11 +14,12 @@ from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.language_fields import LanguageSpec, language_field, text_field
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, target_body, vector_properties
+from ce2de_os.index.token_field import TOKENS_SUFFIX
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import FINISHING, RUNNING, Job, Mode, Part, cut, job_id_for
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import TaskQueue, send_waiting
-from ce2de_os.reindex.request import JobRequest, Model
+from ce2de_os.reindex.request import JobRequest, Model, token_dim_of
 from ce2de_os.reindex.sources import (
     check_alias,
     check_source,
@@ -45,6 +46,7 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     Raises:
         ConfigError: the alias is taken by an index, the source cannot be copied, or a target has other
             languages.
+        ArtifactError: token vectors are wanted, and the model gives none.
         DataError: a text field is not in the source's mapping.
         ArtifactMismatchError: a target holds vectors of another model.
         JobError: a source was deleted and created again since the job began.
@@ -65,7 +67,9 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
 
 
 def _vector(client: OpenSearch, request: JobRequest, model: Model, name: str) -> VectorField:
-    vector = request.vector(dim=model.dim, name=name, passages=request.text.passages is not None)
+    token_dim = token_dim_of(model) if request.token_vectors else None
+    passages = request.text.passages is not None
+    vector = request.vector(dim=model.dim, name=name, passages=passages, token_dim=token_dim)
     vector.validate(admin.version(client))
     return vector
 
@@ -92,6 +96,7 @@ def _index(
         data_type=vector.data_type,
         languages=request.languages.codes if request.languages else (),
         language_from=request.languages.field if request.languages else None,
+        token_dim=vector.token_dim,
         ready=mode == "copy",
     )
     if mode == "in_place":
@@ -122,7 +127,7 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata) -> N
     if _work(found) != _work(wanted):
         raise ConfigError(
             f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}"
-            f"{_languages_told(found)}; {cure}"
+            f"{_languages_told(found)}{', with token vectors' if found.token_dim else ''}; {cure}"
         )
 
 
@@ -153,7 +158,8 @@ def _languages_told(metadata: IndexMetadata) -> str:
 
 
 def _work(metadata: IndexMetadata) -> tuple[object, ...]:
-    return metadata.source, metadata.text, metadata.passages, metadata.data_type, *_languages(metadata)
+    extras = (*_languages(metadata), metadata.token_dim)
+    return metadata.source, metadata.text, metadata.passages, metadata.data_type, *extras
 
 
 def _enter(
@@ -167,8 +173,8 @@ def _enter(
 ) -> Job:
     """The job of this request: the one in the ledger, or a new one."""
     names = tuple((index.source.name, index.target) for index in indices)
-    languages = [request.languages] if request.languages else []
-    job_id = job_id_for(request.source, mode, names, request.alias, request.text, vector, *languages)
+    more = [one for one in (vector.token_dim, request.languages) if one is not None]
+    job_id = job_id_for(request.source, mode, names, request.alias, request.text, vector, *more)
     stored = ledger.find_job(job_id)
     # Targets are made before the job is entered, so a job without its target has lost it: begin anew.
     if stored is not None and not all(admin.exists(client, index.target) for index in indices):
@@ -241,9 +247,8 @@ def _part(client: OpenSearch, index: _Index, mode: Mode, checkpoints: Mapping[in
 def _other_vectors(source: IndexInfo) -> tuple[str, ...]:
     """The fields of vectors, and beside them, that a copy leaves behind."""
     names = [entry.vector_field for entry in fields_from(source.mappings)]
-    return tuple(
-        field for name in names for field in (name, f"{name}_hash", text_field(name), language_field(name))
-    )
+    beside = (lambda name: f"{name}_hash", lambda name: f"{name}{TOKENS_SUFFIX}", text_field, language_field)
+    return tuple(field for name in names for field in (name, *(named(name) for named in beside)))
 
 
 def _prepare(
@@ -257,7 +262,8 @@ def _prepare(
         admin.create(client, index.target, body)
         return
     described = fields_from(source.mappings)
-    if all(entry.vector_field != vector.name for entry in described):
+    there = {(entry.vector_field, entry.token_dim) for entry in described}
+    if (vector.name, vector.token_dim) not in there:
         meta = {**source.mappings.get("_meta", {}), **index.metadata.to_meta(described)}
         properties = vector_properties(vector, vector.hash_field, languages)
         admin.put_meta(client, source.name, meta, properties)

@@ -8,7 +8,7 @@ before, so what is verified of them is that each document's text stands in the f
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from ce2de_os.arrays import cosine
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.language_fields import OTHER, LanguageSpec, language_field
+from ce2de_os.index.token_field import from_json, to_json
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.embedding import DocumentEncoder
 from ce2de_os.reindex.job import Job, Part
@@ -129,10 +130,7 @@ def _check_vectors(
     report.sampled += len(hits)
     if not hits:
         return
-    stored = np.array([_first_vector(hit["_source"][job.vector.name]) for hit in hits], dtype=np.float32)
-    texts = [_first_text(job, hit["_source"]) for hit in hits]
-    again = np.array(job.vector.encode(encoder.encode_documents(texts)), dtype=np.float32)
-    least = float(cosine(stored, again).min())
+    least = _least_cosine(encoder, job, [hit["_source"] for hit in hits])
     report.min_cosine = min(least, report.min_cosine if report.min_cosine is not None else least)
     if least < MIN_COSINE:
         report.problems.append(
@@ -171,6 +169,27 @@ def _by_language(client: OpenSearch, job: Job, index: str) -> dict[str, int]:
     with backend_errors(f"count languages of '{index}'"):
         answer = client.search(index=index, body={"size": 0, "aggs": {"languages": terms}})
     return {bucket["key"]: bucket["doc_count"] for bucket in answer["aggregations"]["languages"]["buckets"]}
+
+
+def _least_cosine(encoder: DocumentEncoder, job: Job, sources: Sequence[Mapping[str, Any]]) -> float:
+    """Between what is stored and the same texts encoded again, token vectors included."""
+    stored = np.array([_first_vector(source[job.vector.name]) for source in sources], dtype=np.float32)
+    texts = [_first_text(job, source) for source in sources]
+    again = np.array(job.vector.encode(encoder.encode_documents(texts)), dtype=np.float32)
+    least = float(cosine(stored, again).min())
+    field = job.vector.token_field
+    if field is None:
+        return least
+    _, tokens = encoder.encode_documents_and_tokens(texts)
+    pairs = zip((source.get(field) or "" for source in sources), map(to_json, tokens), strict=True)
+    return min([least, *(_least_token_cosine(old, new, job.vector.token_dim or 1) for old, new in pairs)])
+
+
+def _least_token_cosine(stored: str, again: str, token_dim: int) -> float:
+    if len(stored) != len(again):
+        return 0.0
+    pairs = cosine(from_json(stored, token_dim), from_json(again, token_dim))
+    return float(pairs.min()) if len(pairs) else 1.0
 
 
 def _has_vector(job: Job) -> dict[str, Any]:

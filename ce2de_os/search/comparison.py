@@ -23,7 +23,8 @@ class Settings:
         fusions: the hybrids to compare.
         top_k: hits ranked for every query, at least 100: recall is counted there.
         candidates: documents that each leg takes from each shard.
-        rerank_depth: hits that the cross-encoder scores again, if there is one.
+        rerank_depth: hits that the reranker scores again, if there is one.
+        rerank_weight: its share of their order; ``None``: its own default, see `Question`.
         tune: whether to choose a fusion and a weight on one half of the queries, and to report on the other.
         latency_queries: queries timed one by one in every system; 0: none.
         seed: decides the halves, and which queries are timed.
@@ -40,6 +41,7 @@ class Settings:
     seed: int = 0
     fields: tuple[str, ...] | None = None
     vector_field: str | None = None
+    rerank_weight: float | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ce2de_os.index.client import backend_errors
 from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.search import answers, queries
 from ce2de_os.search.answers import Answer
+from ce2de_os.search.late_interaction import LATE_WEIGHT, LateInteraction
 from ce2de_os.search.plan import Plan, Request
 from ce2de_os.search.question import Question, check_choice
 from ce2de_os.search.ranking import Ranking, read
@@ -23,6 +24,7 @@ from ce2de_os.search.result import SearchResult, Timings
 from ce2de_os.search.steps import Call, Compute, Steps
 from ce2de_os.search.strategy import Strategy, choose
 from ce2de_os.search.target import Target, Version, embedded_in, query_vector, target_steps, version_steps
+from ce2de_os.search.token_scores import StoredTokens
 from ce2de_os.search.vectors import QueryEncoder, QueryVectors, Vector
 
 _GRACE_MS = 1000  # after `timeout_ms`, until an answer that does not come is given up
@@ -46,6 +48,7 @@ class SearchCore:
         self._index = index
         self._vectors = QueryVectors(encoder, cached_queries) if encoder else None
         self._reranker = reranker
+        self._tokens = StoredTokens(reranker) if isinstance(reranker, LateInteraction) else None
         self._strategy = strategy
         self._target: Target | None = None
         self._version: tuple[Version | None] | None = None  # None: not asked yet
@@ -58,7 +61,7 @@ class SearchCore:
         if question.mode != "bm25" and self._vectors is None:
             raise ConfigError("only mode 'bm25' works without an encoder; pass one to the searcher")
         if question.rerank_depth and self._reranker is None:
-            raise ConfigError("rerank_depth needs a cross-encoder; pass a reranker to the searcher")
+            raise ConfigError("rerank_depth needs a second model; pass a reranker to the searcher")
         return question
 
     def search(self, questions: Sequence[Question]) -> Steps[list[SearchResult]]:
@@ -184,14 +187,20 @@ class SearchCore:
         return list(_split(responses, [len(requests) for requests in asked]))
 
     def _reranked(self, ranking: Ranking) -> Steps[Ranking]:
-        texts = ranking.texts
-        if self._reranker is None or not texts:
+        if self._reranker is None or not ranking.best:
             return ranking
-        question = ranking.plan.question
-        deadline_ms = question.rerank_deadline_ms
-        work = partial(score_in_time, self._reranker, ranking.plan.text, texts, deadline_ms)
-        logits = yield Compute(work)
-        return replace(ranking, logits=tuple(logits))
+        plan = ranking.plan
+        field = self._tokens.field_in(plan.target) if self._tokens else None
+        if self._tokens and field:
+            logits = yield from self._tokens.logits(plan, field, ranking.best)
+        else:
+            deadline_ms = plan.question.rerank_deadline_ms
+            work = partial(score_in_time, self._reranker, plan.text, ranking.texts, deadline_ms)
+            logits = yield Compute(work)
+        weight = plan.question.rerank_weight
+        if weight is None:
+            weight = LATE_WEIGHT if self._tokens else 1.0
+        return replace(ranking, logits=tuple(logits), weight=weight)
 
 
 def _split(responses: Sequence[Answer], sizes: Sequence[int]) -> Iterator[list[Answer]]:

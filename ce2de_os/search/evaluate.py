@@ -29,10 +29,11 @@ from ce2de_os.search.comparison import (
     SystemResult,
     Tuning,
 )
+from ce2de_os.search.late_interaction import LateInteraction
 from ce2de_os.search.question import Fusion, Options
 from ce2de_os.search.rerank import Reranker
 from ce2de_os.search.searcher import HybridSearcher
-from ce2de_os.search.systems import System, Weighting, grid, systems
+from ce2de_os.search.systems import CE, MAX_SIM, System, Weighting, grid, systems
 from ce2de_os.search.vectors import QueryEncoder
 
 LATENCY_TOP_K = 10
@@ -79,7 +80,7 @@ def evaluate(
     settings = settings or Settings()
     if settings.top_k < 100:
         raise ConfigError(f"top_k: got {settings.top_k}, expected at least 100, for recall is counted there")
-    kept = KeptLogits(reranker) if reranker else None
+    kept = _kept(reranker) if reranker else None
     asker = _Asker(_searcher(client, index, encoder, kept, settings, len(judged.queries)), judged, phase)
     asker.check()
     relevant = judged.relevant
@@ -93,9 +94,7 @@ def evaluate(
     if settings.tune:
         dev, test = split(list(judged.queries), settings.seed)
         tuning, tested = asker.tune(dev, settings.fusions), judged.only(set(test))
-    compared = systems(
-        settings.fusions, tuning.chosen if tuning else None, settings.rerank_depth if reranker else None
-    )
+    compared = _systems(settings, tuning, reranker)
     answers: dict[str, _Answers] = {}
     for system in compared:
         answers[system.name] = asker.ask(system.name, list(tested.queries), system.options)
@@ -202,6 +201,30 @@ class KeptLogits:
             logits = self._reranker.score(query, new)
             self._known |= {(query, text): float(logit) for text, logit in zip(new, logits, strict=True)}
         return np.array([self._known[query, text] for text in documents], dtype=np.float32)
+
+
+class KeptMaxSim(LateInteraction):
+    """Late interaction that scores each pair of texts once."""
+
+    def __init__(self, late: LateInteraction) -> None:
+        super().__init__(late.encoder, scoring=late.scoring)
+        self._kept = KeptLogits(late)
+
+    def score(self, query: str, documents: Sequence[str], /) -> NDArray[np.float32]:
+        """See `KeptLogits.score`."""
+        return self._kept.score(query, documents)
+
+
+def _kept(reranker: Reranker) -> Reranker:
+    return KeptMaxSim(reranker) if isinstance(reranker, LateInteraction) else KeptLogits(reranker)
+
+
+def _systems(settings: Settings, tuning: Tuning | None, reranker: Reranker | None) -> list[System]:
+    name = None
+    if reranker is not None:
+        name = MAX_SIM if isinstance(reranker, LateInteraction) else CE
+    reranking: Options = {"rerank_depth": settings.rerank_depth, "rerank_weight": settings.rerank_weight}
+    return systems(settings.fusions, tuning.chosen if tuning else None, name, reranking)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Plan:
         strategy: how to join the legs; ``None``: there is one leg, or the user's own sort.
         vector: the text's vector, as the vector field takes it; ``None`` in mode ``"bm25"``.
         metadata: the vector field; ``None`` in mode ``"bm25"``.
-        reranks: whether a cross-encoder is at hand.
+        reranks: whether a reranker is at hand.
     """
 
     question: Question
@@ -194,7 +194,7 @@ class Plan:
 
     @property
     def embedded_text(self) -> TextSpec:
-        """The text that passages are cut from, and which the cross-encoder reads."""
+        """The text that passages are cut from, and which a reranker reads."""
         return self.metadata.text if self.metadata else TextSpec(self.target.text_fields)
 
     def _source(self) -> Any:  # noqa: ANN401 - False or an object

@@ -65,7 +65,10 @@ class Question:
             more searches in the same request.
         track_total_hits: whether to count the documents that match either leg; costs one more search in
             the same request.
-        rerank_depth: hits that the cross-encoder scores again; 0: none. ``None``: 50 if there is one.
+        rerank_depth: hits that the reranker scores again; 0: none. ``None``: 50 if there is one.
+        rerank_weight: its share of their final order, 0 to 1; the rest is the first stage's score, both
+            min-max normalised over the hits that were scored. ``None``: 1 for a cross-encoder, 0.25 for late
+            interaction.
         rerank_deadline_ms: time for that; hits not scored by then follow the scored ones in their fused
             order. ``None``: no deadline.
         timeout_ms: OpenSearch gives back what it found in this time; if nothing at all comes one second
@@ -95,6 +98,7 @@ class Question:
     explain: bool = False
     track_total_hits: bool = False
     rerank_depth: int | None = None
+    rerank_weight: float | None = None
     rerank_deadline_ms: float | None = None
     timeout_ms: int | None = None
 
@@ -157,8 +161,8 @@ class Question:
         check_bounds("rrf_k", self.rrf_k, 1, _MOST)
         check_bounds("candidates", self.candidates, 1, _MOST)
         for name, low, high in (
-            ("dense_weight", 0, 1), ("rerank_depth", 0, _MOST), ("rerank_deadline_ms", 0, None),
-            ("timeout_ms", 1, None),
+            ("dense_weight", 0, 1), ("rerank_depth", 0, _MOST), ("rerank_weight", 0, 1),
+            ("rerank_deadline_ms", 0, None), ("timeout_ms", 1, None),
         ):  # fmt: skip
             if getattr(self, name) is not None:
                 check_bounds(name, getattr(self, name), low, high)
@@ -207,6 +211,7 @@ class Options(TypedDict, total=False):
     explain: bool
     track_total_hits: bool
     rerank_depth: int | None
+    rerank_weight: float | None
     rerank_deadline_ms: float | None
     timeout_ms: int | None
 

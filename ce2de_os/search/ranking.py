@@ -10,7 +10,7 @@ from ce2de_os.records import Hit, Leg, Passage
 from ce2de_os.search import answers
 from ce2de_os.search.answers import Answer, Found
 from ce2de_os.search.plan import BM25, COUNT, DENSE, MAIN, Plan, Request
-from ce2de_os.search.rerank import reordered
+from ce2de_os.search.rerank import blended, reordered
 from ce2de_os.search.result import SearchResult, Timings
 from ce2de_os.search.strategy import fuse
 
@@ -23,7 +23,8 @@ class Ranking:
         plan: what was asked.
         documents: those from rank ``plan.first`` + 1 on, as far as they were looked at.
         legs: raw scores and ranks by leg, where they were asked for or come by themselves.
-        logits: the cross-encoder's, of the first documents.
+        logits: the second model's, of the first documents.
+        weight: their share of the final order, the rest is the first stage's.
         answers: all that came, for times, failures and totals.
         counted: the answer that counts and aggregates.
     """
@@ -34,6 +35,7 @@ class Ranking:
     answers: tuple[Answer, ...]
     counted: Answer | None
     logits: tuple[float, ...] = ()
+    weight: float = 1.0
 
     @property
     def wanted(self) -> dict[str, list[str]]:
@@ -45,9 +47,13 @@ class Ranking:
 
     @property
     def texts(self) -> list[str]:
-        """What the cross-encoder reads: the best passage of each document, or its whole text."""
-        documents = self.documents[: self.plan.rerank_depth]
-        return [passage.text if (passage := self.passage(one)) else self.text(one) for one in documents]
+        """What a reranker reads: the best passage of each document, or its whole text."""
+        return [passage.text if (passage := self.passage(one)) else self.text(one) for one in self.best]
+
+    @property
+    def best(self) -> Sequence[Found]:
+        """The documents that are to be scored again."""
+        return self.documents[: self.plan.rerank_depth]
 
     def text(self, document: Found) -> str:
         """The text that was embedded."""
@@ -75,7 +81,8 @@ class Ranking:
     def result(self, timings: Timings) -> SearchResult:
         """The page that was asked for."""
         plan, question = self.plan, self.plan.question
-        pairs = reordered(self.documents, self.logits)
+        scores = [document.score for document in self.documents[: len(self.logits)]]
+        pairs = reordered(self.documents, self.logits, blended(self.logits, scores, self.weight))
         page = pairs[question.from_ - plan.first : question.end - plan.first]
         hits = (self._hit(one, logit, rank) for rank, (one, logit) in enumerate(page, question.from_ + 1))
         return SearchResult(

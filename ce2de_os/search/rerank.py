@@ -1,13 +1,15 @@
-"""Scoring the best hits again with a cross-encoder, as far as a deadline allows."""
+"""Scoring the best hits again with a second model, as far as a deadline allows."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ce2de_os.fusion import min_max
 
 T = TypeVar("T")
 
@@ -16,7 +18,10 @@ CHUNK = 8
 
 
 class Reranker(Protocol):
-    """What a searcher needs of a cross-encoder; `ce2de_os.reranker.OnnxReranker` is one."""
+    """What a searcher needs of a second model.
+
+    `ce2de_os.reranker.OnnxReranker` is one, `ce2de_os.search.late_interaction.LateInteraction` another.
+    """
 
     def score(self, query: str, documents: Sequence[str], /) -> NDArray[np.float32]:
         """The logit of each document, ``(B,)`` float32; higher is better."""
@@ -31,23 +36,49 @@ def score_in_time(
     best of the first stage first, and a chunk is not begun where one like the slowest so far would end too
     late. The very first chunk is scored unless the deadline is 0.
     """
-    if deadline_ms is None:
-        return [float(logit) for logit in reranker.score(query, texts)] if texts else []
-    start, slowest_s, logits = time.monotonic(), 0.0, []
-    for position in range(0, len(texts), CHUNK):
-        begun = time.monotonic()
-        if begun - start + slowest_s >= deadline_ms / 1000:
-            break
-        logits += [float(logit) for logit in reranker.score(query, texts[position : position + CHUNK])]
-        slowest_s = max(slowest_s, time.monotonic() - begun)
+    logits: list[float] = []
+    for part in in_time(len(texts), CHUNK, deadline_ms):
+        logits += [float(logit) for logit in reranker.score(query, texts[part])]
     return logits
 
 
-def reordered(documents: Sequence[T], logits: Sequence[float]) -> list[tuple[T, float | None]]:
-    """The documents with their logits: the scored ones by logit, then the rest in the order given.
+def in_time(count: int, chunk: int, deadline_ms: float | None) -> Iterator[slice]:
+    """Which of ``count`` things to do next, until all are done or the next would end too late.
 
-    ``logits`` are those of the first documents; equal ones keep the order given.
+    Between two slices the caller does the work, which is timed. Without a deadline there is one slice.
+    """
+    if deadline_ms is None:
+        chunk, deadline_ms = max(count, 1), float("inf")
+    start, slowest_s = time.monotonic(), 0.0
+    for position in range(0, count, chunk):
+        begun = time.monotonic()
+        if begun - start + slowest_s >= deadline_ms / 1000:
+            return
+        yield slice(position, position + chunk)
+        slowest_s = max(slowest_s, time.monotonic() - begun)
+
+
+def blended(logits: Sequence[float], scores: Sequence[float], weight: float) -> list[float]:
+    """What to order by: ``weight`` parts of the logits and the rest of the first stage's scores.
+
+    Both ``(N,)`` are mapped to 0..1 by `min_max` over the documents that were scored, as the fusion of two
+    legs does. Weight 1 leaves the logits as they are.
+    """
+    if weight == 1 or not logits:
+        return list(logits)
+    first, second = (min_max(np.array(values, dtype=np.float32)) for values in (scores, logits))
+    mixed: list[float] = (weight * second + (1 - weight) * first).tolist()
+    return mixed
+
+
+def reordered(
+    documents: Sequence[T], logits: Sequence[float], keys: Sequence[float]
+) -> list[tuple[T, float | None]]:
+    """The documents with their logits: the scored ones by their keys, then the rest in the order given.
+
+    ``logits`` and ``keys`` are those of the first documents; equal keys keep the order given.
     """
     count = len(logits)
-    scored = sorted(zip(documents[:count], logits, strict=True), key=lambda pair: -pair[1])
+    order = sorted(range(count), key=lambda place: -keys[place])
+    scored = [(documents[place], logits[place]) for place in order]
     return [*scored, *((document, None) for document in documents[count:])]

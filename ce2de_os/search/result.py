@@ -34,7 +34,7 @@ class SearchResult(Sequence[Hit]):
         took_ms: OpenSearch's own time.
         timed_out: whether ``timeout_ms`` passed before every document was looked at.
         failures: shards that did not answer, each with its reason: ``"articles-v2[0]: ..."``.
-        reranked: hits that the cross-encoder scored.
+        reranked: hits that the reranker scored.
         rerank_wanted: hits that it was to score; more than ``reranked`` when the deadline came first.
         aggregations: OpenSearch's answer to ``aggregations``.
         vector_field: the vector field that was searched; ``None``: none was.

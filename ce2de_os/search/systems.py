@@ -10,7 +10,7 @@ from ce2de_os.search.question import DENSE_WEIGHT, Fusion, Options
 
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 BM25, DENSE, TUNED = "BM25", "dense", "hybrid, tuned"
-WITH_CE = "{} + CE"
+CE, MAX_SIM = "CE", "MaxSim"  # after a system's name: what scores its hits again
 
 GRID = tuple(round(0.1 * step, 1) for step in range(1, 10))
 """The dense weights that tuning tries: 0.1 to 0.9; 0 and 1 are the two legs themselves."""
@@ -49,14 +49,16 @@ class Weighting:
         return {"mode": "hybrid", "fusion": self.fusion, "dense_weight": self.dense_weight}
 
 
-def systems(fusions: Sequence[Fusion], tuned: Weighting | None, rerank_depth: int | None) -> list[System]:
+def systems(
+    fusions: Sequence[Fusion], tuned: Weighting | None, reranker: str | None, reranking: Options
+) -> list[System]:
     """Everything that is compared, in the order of the table.
 
     Args:
         fusions: the hybrids, with their default weights.
         tuned: one more hybrid.
-        rerank_depth: hits that the cross-encoder scores again, for one more system each; ``None``: there is
-            no cross-encoder.
+        reranker: what scores the hits of one more system each again; ``None``: nothing does.
+        reranking: how it does, ``rerank_depth`` and ``rerank_weight``.
     """
     first = [
         System(BM25, {"mode": "bm25"}, None),
@@ -65,7 +67,7 @@ def systems(fusions: Sequence[Fusion], tuned: Weighting | None, rerank_depth: in
     ]
     if tuned is not None:
         first.append(System(TUNED, tuned.options, BM25))
-    return [*_plain(first), *(_reranked(first, rerank_depth) if rerank_depth is not None else ())]
+    return [*_plain(first), *(_reranked(first, reranker, reranking) if reranker else ())]
 
 
 def grid(fusions: Sequence[Fusion]) -> list[Weighting]:
@@ -88,7 +90,6 @@ def _plain(first: Sequence[System]) -> Iterator[System]:
         yield System(system.name, {**system.options, "rerank_depth": 0}, system.reference)
 
 
-def _reranked(first: Sequence[System], depth: int) -> Iterator[System]:
+def _reranked(first: Sequence[System], reranker: str, reranking: Options) -> Iterator[System]:
     for system in first:
-        options: Options = {**system.options, "rerank_depth": depth}
-        yield System(WITH_CE.format(system.name), options, system.name)
+        yield System(f"{system.name} + {reranker}", {**system.options, **reranking}, system.name)

@@ -15,6 +15,7 @@ from ce2de_os.errors import ArtifactMismatchError, BackendError, BackendUnavaila
 from ce2de_os.index import admin
 from ce2de_os.index.language_fields import OTHER, language_field, language_paths, text_field, text_path
 from ce2de_os.index.metadata import IndexMetadata, Mappings, common_fields, fields_from
+from ce2de_os.index.token_field import TOKENS_SUFFIX
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.search import queries
 from ce2de_os.search.queries import PASSAGE_VECTOR, Body
@@ -23,7 +24,7 @@ from ce2de_os.search.steps import Call, Steps, drive
 logger = logging.getLogger(__name__)
 
 NEURAL_SEARCH = "opensearch-neural-search"
-HASH_SUFFIX = "_hash"  # beside a vector field, the hash of the text that was embedded
+SUFFIXES = ("_hash", TOKENS_SUFFIX)  # beside a vector field: the embedded text's hash, and token vectors
 Version = tuple[int, int]
 
 
@@ -36,7 +37,7 @@ class Target:
         indices: the indices behind it.
         shards: the number of shards of the index that has most.
         text_fields: the fields for BM25: those that were embedded, else every text field.
-        hidden: what results leave out: every vector, passages, and the hashes of embedded text.
+        hidden: what results leave out: every vector, passages, token vectors, and hashes of embedded text.
         embedded: the vector fields and whose vectors they carry; empty: only BM25 works.
         bytes_in: those of the vector fields that hold bytes instead of floats.
         asides: what results leave out unless it is named: the text by language, and the language.
@@ -126,7 +127,7 @@ def _hidden(mappings: Mappings) -> tuple[str, ...]:
     """Vectors, and all that belongs to a field that is filled with them, ready or not."""
     described = [entry for mapping in mappings.values() for entry in fields_from(mapping)]
     hidden = [entry.vector_field for entry in described]
-    hidden += [f"{entry.vector_field}{HASH_SUFFIX}" for entry in described]
+    hidden += [f"{entry.vector_field}{suffix}" for entry in described for suffix in SUFFIXES]
     return tuple(dict.fromkeys([*_fields(mappings, "knn_vector"), *hidden]))
 
 

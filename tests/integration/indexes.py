@@ -30,6 +30,7 @@ class HashEncoder:
     fingerprint: str = "a" * 64
     dim: int = 16
     name: str = "hash"
+    token_dim: int | None = None
 
     @property
     def space(self) -> str:

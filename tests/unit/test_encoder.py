@@ -9,7 +9,7 @@ import pytest
 
 from ce2de_os.arrays import cosine
 from ce2de_os.encoder import OnnxEncoder
-from ce2de_os.errors import ConfigError
+from ce2de_os.errors import ArtifactError, ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,11 @@ def test_a_short_text_is_one_passage(encoder: OnnxEncoder) -> None:
 def test_a_passage_longer_than_the_model_reads(encoder: OnnxEncoder) -> None:
     with pytest.raises(ConfigError, match="reads at most 254 at once"):
         encoder.split("text", 255, 100)
+
+
+def test_an_artifact_without_token_vectors_says_so(encoder: OnnxEncoder) -> None:
+    with pytest.raises(ArtifactError, match=r"gives no token vectors.*export.*--token-vectors"):
+        encoder.encode_query_tokens(["a question"])
 
 
 def test_tokens_are_counted(encoder: OnnxEncoder) -> None:

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from ce2de_os.cli import cli
-from ce2de_os.errors import BackendUnavailableError
+from ce2de_os.errors import ArtifactError, BackendUnavailableError
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ from ce2de_os.errors import BackendUnavailableError
         (["articles", "copy", "--dense-weight", "2"], "2.0 is not in the range 0<=x<=1"),
         (["articles", "copy", "--from", "-1"], "-1 is not in the range x>=0"),
         (["articles", "copy", "--top-k", "0"], "0 is not in the range x>=1"),
+        (["articles", "copy", "--rerank-weight", "2"], "2.0 is not in the range 0<=x<=1"),
         (["articles", "copy", "--filter", "lang:en"], "not JSON"),
         (["articles", "copy", "--filter", "[1]"], "expected an object"),
     ],
@@ -25,6 +26,19 @@ def test_wrong_usage_is_told(arguments, told):
     assert result.exit_code == 2
     assert told in result.stderr
     assert result.stdout == ""
+
+
+def test_two_rerankers_exclude_each_other():
+    arguments = ["search", "articles", "copy", "--late-interaction", "--reranker", "somewhere"]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert "--reranker and --late-interaction exclude each other" in result.stderr
+
+
+def test_a_model_without_token_vectors():
+    result = CliRunner().invoke(cli, ["search", "articles", "copy", "--late-interaction"])
+    assert isinstance(result.exception, ArtifactError)
+    assert "export the student again with --token-vectors" in str(result.exception)
 
 
 def test_a_cluster_that_does_not_answer():

@@ -72,6 +72,13 @@ def test_indices_are_searched_by_the_field_that_all_have():
     assert common_fields("all", mappings) == (SECOND,)
 
 
+def test_token_vectors_that_one_index_lacks_are_left_alone():
+    rich = replace(METADATA, token_dim=64)
+    assert rich.token_field == "ce2de_vector_tokens"
+    assert common_fields("all", {"a": mapping(rich), "b": mapping(rich)}) == (rich,)
+    assert common_fields("all", {"a": mapping(rich), "b": mapping(METADATA)}) == (METADATA,)
+
+
 @pytest.mark.parametrize(
     ("other", "told"),
     [

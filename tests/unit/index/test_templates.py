@@ -50,6 +50,11 @@ def test_target_carries_settings_analyzers_and_mappings_over() -> None:
     json.dumps(body)
 
 
+def test_a_target_with_token_vectors_has_a_field_for_them() -> None:
+    body = target_body({}, {}, METADATA, VectorField(8, "vec", token_dim=4), "vec_hash")
+    assert body["mappings"]["properties"]["vec_tokens"] == {"type": "binary", "doc_values": True}
+
+
 def test_held_back_settings_come_back() -> None:
     restored = held_back_settings({"number_of_replicas": "2", "default_pipeline": "enrich"})
     assert restored["index.number_of_replicas"] == "2"

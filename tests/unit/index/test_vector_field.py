@@ -44,9 +44,24 @@ def test_passages_are_nested():
     assert field.vector_path == "v.vector"
 
 
+def test_token_vectors_stand_in_a_field_of_their_own():
+    field = replace(FIELD, token_dim=2)
+    assert (FIELD.token_field, field.token_field) == (None, "ce2de_vector_tokens")
+    assert FIELD.value_fields == ("ce2de_vector",)
+    assert field.value_fields == ("ce2de_vector", "ce2de_vector_tokens")
+    assert field.mapping() == FIELD.mapping()
+
+
+def test_jobs_without_token_vectors_keep_their_names():
+    """A job's name is made of the field's `repr`."""
+    assert repr(replace(FIELD, token_dim=2)) == repr(FIELD)
+    assert "token" not in repr(FIELD)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
+        ({"passages": True, "token_dim": 2}, "token vectors with passages"),
         ({"name": "a.b"}, "expected a name without dots"),
         ({"name": ""}, "got ''"),
         ({"engine": "nmslib"}, "engine: got 'nmslib', expected one of lucene, faiss"),

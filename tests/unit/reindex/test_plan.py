@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from ce2de_os.index.language_fields import LanguageSpec
-from ce2de_os.reindex.capacity import GB
+from ce2de_os.index.vector_field import VectorField
+from ce2de_os.reindex.capacity import BYTES_PER_TOKEN_NUMBER, GB
 from ce2de_os.reindex.plan import choose_mode
 from tests.unit.reindex.planned import FAISS, cluster, index, node, planned, sample
 
@@ -70,6 +71,12 @@ def test_an_index_from_before_derived_source_keeps_vectors_in_source_too():
 def test_before_opensearch_3_a_copy_keeps_vectors_in_source_too():
     plan = planned(around=cluster(version="2.19.1"))
     assert plan.disk.vectors_bytes == pytest.approx(2 * 417.28 * GB)
+
+
+def test_token_vectors_are_counted():
+    """100 tokens of 64 numbers a document, in two copies."""
+    more = planned(field=VectorField(384, token_dim=64)).disk.vectors_bytes - planned().disk.vectors_bytes
+    assert more == pytest.approx(2 * 10**8 * BYTES_PER_TOKEN_NUMBER * 64 * 100)
 
 
 def test_documents_without_text_get_no_vector():

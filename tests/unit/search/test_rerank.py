@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from ce2de_os.search.rerank import CHUNK, reordered, score_in_time
+from ce2de_os.search.rerank import CHUNK, blended, reordered, score_in_time
 
 
 class LengthReranker:
@@ -61,4 +61,25 @@ def test_nothing_to_score(deadline_ms):
     ],
 )
 def test_scored_ones_first_then_the_rest_in_order(logits, expected):
-    assert reordered(["a", "b", "c", "d"], logits) == expected
+    assert reordered(["a", "b", "c", "d"], logits, logits) == expected
+
+
+def test_keys_order_and_logits_are_told():
+    assert reordered(["a", "b", "c"], [1.0, 5.0], [0.9, 0.1]) == [("a", 1.0), ("b", 5.0), ("c", None)]
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [
+        (1, [-4.0, 2.0, 0.0]),  # as they are
+        # scores 8, 4, 6 become 1, 0 and 1/2; logits -4, 2, 0 become 0, 1 and 2/3; the least is 0.001
+        (0.25, [0.75 + 0.25 * 0.001, 0.75 * 0.001 + 0.25, 0.75 / 2 + 0.25 * 2 / 3]),
+        (0, [1.0, 0.001, 0.5]),
+    ],
+)
+def test_logits_and_first_scores_are_mixed(weight, expected):
+    assert blended([-4.0, 2.0, 0.0], [8.0, 4.0, 6.0], weight) == pytest.approx(expected)
+
+
+def test_nothing_to_mix():
+    assert blended([], [], 0.5) == []

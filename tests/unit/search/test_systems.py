@@ -10,11 +10,15 @@ def named(found):
 
 
 def test_everything_is_compared_with_bm25():
-    assert named(systems(["rrf"], None, None)) == [("BM25", None), ("dense", "BM25"), ("hybrid rrf", "BM25")]
+    assert named(systems(["rrf"], None, None, {})) == [
+        ("BM25", None),
+        ("dense", "BM25"),
+        ("hybrid rrf", "BM25"),
+    ]
 
 
-def test_with_a_cross_encoder_each_comes_again_and_is_compared_with_itself():
-    found = systems(["rrf"], Weighting("l2", 0.7), 20)
+def test_with_a_reranker_each_comes_again_and_is_compared_with_itself():
+    found = systems(["rrf"], Weighting("l2", 0.7), "CE", {"rerank_depth": 20})
     assert named(found) == [
         ("BM25", None), ("dense", "BM25"), ("hybrid rrf", "BM25"), ("hybrid, tuned", "BM25"),
         ("BM25 + CE", "BM25"), ("dense + CE", "dense"), ("hybrid rrf + CE", "hybrid rrf"),

@@ -1,0 +1,29 @@
+"""Token vectors beside a document's vector: one byte a number, in a binary field that no query searches.
+
+A coordinate times 127, rounded, is a signed byte; a cosine does not mind the scale. In ``_source`` they stand
+as one base64 string and as doc values in a column of their own: as lists of numbers, which must be parsed,
+they slow down even the searches that leave them alone.
+"""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+
+from ce2de_os.arrays import TokenVectors, l2_normalize
+
+TOKENS_SUFFIX = "_tokens"  # after the vector field's name
+
+_SCALE = 127
+
+
+def to_json(vectors: TokenVectors) -> str:
+    """The field's value for the ``(L, T)`` token vectors of one document."""
+    return base64.b64encode(np.rint(vectors * _SCALE).astype(np.int8).tobytes()).decode()
+
+
+def from_json(value: str, token_dim: int) -> TokenVectors:
+    """The ``(L, token_dim)`` token vectors, each of length 1 again, of a field's value."""
+    numbers = np.frombuffer(base64.b64decode(value), dtype=np.int8)
+    return l2_normalize(numbers.reshape(-1, token_dim).astype(np.float32))

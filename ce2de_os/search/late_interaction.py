@@ -1,0 +1,102 @@
+"""Late interaction: every token of a question looks for the token of a document that fits it best.
+
+Source: Khattab and Zaharia, "ColBERT: Efficient and Effective Passage Search via Contextualized Late
+Interaction over BERT", SIGIR 2020 (arXiv 2004.12832); there are no mask tokens behind the question here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from threading import Lock
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ce2de_os.arrays import TokenVectors
+from ce2de_os.search.question import check_choice
+
+Scoring = Literal["cluster", "stored", "text"]
+
+LATE_WEIGHT = 0.25
+"""MaxSim's share of the final order, see ``benchmarks/late_interaction.py``: alone it orders the hits of a
+hybrid search worse than they were."""
+
+_KEPT_QUESTIONS = 64  # token vectors of the last questions: a deadline scores their hits in several calls
+
+
+class TokenEncoder(Protocol):
+    """What late interaction needs of an encoder; an `OnnxEncoder` with token vectors is one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the model: only its own token vectors can be compared."""
+
+    def encode_query_tokens(self, texts: Sequence[str], /) -> list[TokenVectors]:
+        """The token vectors of queries, ``(L, T)`` each."""
+
+    def encode_document_tokens(self, texts: Sequence[str], /) -> list[TokenVectors]:
+        """The token vectors of documents, ``(L, T)`` each."""
+
+
+def max_sim(query: TokenVectors, document: TokenVectors) -> float:
+    """The mean over a query's tokens of each one's highest cosine with a token of the document.
+
+    ColBERT's sum, divided by the number of the query's tokens, so that it lies between -1 and 1 for short and
+    for long questions.
+
+    Args:
+        query: ``(L, T)``, rows of length 1.
+        document: likewise, with as many columns.
+
+    Returns:
+        0.0 where one of them has no tokens.
+    """
+    if not len(query) or not len(document):
+        return 0.0
+    return float((query @ document.T).max(axis=1).mean())
+
+
+class LateInteraction:
+    """A reranker that scores documents by `max_sim` of token vectors.
+
+    Give it to a searcher as its ``reranker``. Where the index has token vectors of this model (``ce2de
+    reindex start --token-vectors``), the cluster scores them by a script, from OpenSearch 3.3 on, or they are
+    fetched and scored here; elsewhere the hits' texts are encoded when the question is asked. All three rank
+    alike, but for the rounding of what is stored.
+
+    Args:
+        encoder: the model; it is asked for token vectors once now, so that a wrong artifact shows at once.
+        scoring: ``"cluster"``, ``"stored"`` or ``"text"`` to force one; ``None``: the first that is possible.
+
+    Raises:
+        ArtifactError: the model gives no token vectors.
+        ConfigError: there is no such scoring.
+    """
+
+    def __init__(self, encoder: TokenEncoder, *, scoring: Scoring | None = None) -> None:
+        check_choice("scoring", scoring, (None, *get_args(Scoring)))
+        encoder.encode_query_tokens(["is it there?"])
+        self.encoder = encoder
+        self.scoring: Scoring | None = scoring
+        self._known: OrderedDict[str, TokenVectors] = OrderedDict()
+        self._lock = Lock()
+
+    def query_tokens(self, query: str) -> TokenVectors:
+        """The question's token vectors, kept for a while; safe from threads."""
+        with self._lock:
+            if query in self._known:
+                return self._known[query]
+        (vectors,) = self.encoder.encode_query_tokens([query])
+        with self._lock:
+            self._known[query] = vectors
+            if len(self._known) > _KEPT_QUESTIONS:
+                self._known.popitem(last=False)
+        return vectors
+
+    def score(self, query: str, documents: Sequence[str], /) -> NDArray[np.float32]:
+        """`max_sim` of each document's text, ``(B,)`` float32."""
+        asked = self.query_tokens(query)
+        found = self.encoder.encode_document_tokens(documents)
+        return np.array([max_sim(asked, vectors) for vectors in found], dtype=np.float32)
