@@ -96,6 +96,7 @@ def _index(
         ready=mode == "copy",
     )
     if mode == "in_place":
+        _check_tokens(source, metadata)
         return _Index(source, source.name, metadata, existed=True)
     target = target_name(source, request, sources, model)
     existed = admin.exists(client, target)
@@ -124,6 +125,16 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata) -> N
             f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}"
             f"{' and token vectors' if found.token_dim else ''}; {cure}"
         )
+
+
+def _check_tokens(source: IndexInfo, wanted: IndexMetadata) -> None:
+    """Refuse to leave token vectors behind when texts change: nothing would tell that they are old."""
+    for entry in fields_from(source.mappings):
+        if entry.vector_field == wanted.vector_field and entry.token_dim and not wanted.token_dim:
+            raise ConfigError(
+                f"'{source.name}' has token vectors in '{entry.token_field}', which must follow the texts; "
+                "add --token-vectors"
+            )
 
 
 def _work(metadata: IndexMetadata) -> tuple[object, ...]:
