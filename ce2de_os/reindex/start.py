@@ -101,6 +101,7 @@ def _index(
     )
     if mode == "in_place":
         _check_field(source, metadata)
+        _check_tokens(source, metadata)
         return _Index(source, source.name, metadata, existed=True)
     target = target_name(source, request, sources, model)
     existed = admin.exists(client, target)
@@ -155,6 +156,16 @@ def _languages_told(metadata: IndexMetadata) -> str:
         if metadata.language_from
         else f", in the languages {','.join(metadata.languages)}, detected"
     )
+
+
+def _check_tokens(source: IndexInfo, wanted: IndexMetadata) -> None:
+    """Refuse to leave token vectors behind when texts change: nothing would tell that they are old."""
+    for entry in fields_from(source.mappings):
+        if entry.vector_field == wanted.vector_field and entry.token_dim and not wanted.token_dim:
+            raise ConfigError(
+                f"'{source.name}' has token vectors in '{entry.token_field}', which must follow the texts; "
+                "add --token-vectors"
+            )
 
 
 def _work(metadata: IndexMetadata) -> tuple[object, ...]:

@@ -188,6 +188,13 @@ def test_they_may_come_later(client: OpenSearch, index_name: str) -> None:
     assert logits(result) == pytest.approx(expected_logits(), abs=4e-3)
 
 
+def test_they_may_not_be_left_behind(client: OpenSearch, index_name: str) -> None:
+    create_index(client, index_name, TEXTS, knn=True)
+    assert reindex(client, index_name, alias=None).state == DONE
+    with pytest.raises(ConfigError, match="which must follow the texts; add --token-vectors"):
+        reindex(client, index_name, alias=None, token_vectors=False)
+
+
 def test_wrong_token_vectors_hold_the_alias(client: OpenSearch, index_name: str) -> None:
     class Changing(TokenEncoder):
         calls = 0

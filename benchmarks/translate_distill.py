@@ -1,0 +1,232 @@
+"""Search across languages: English questions, documents in other languages, each apart and mixed in one list.
+
+    python -m benchmarks.translate_distill --data DATA --system TD=runs/td/model --system ED=runs/ed/model \\
+        --reranker runs/teacher --out runs/quality
+
+DATA/debian holds `corpus.en.jsonl.gz` and its translations by people, `corpus.it.jsonl.gz` and
+`corpus.de.jsonl.gz`, with the same ids, `queries.dev.jsonl` and `qrels.dev.tsv`. The reference is the English
+student on the English originals of the same documents: what a perfect translation of every document would
+give. All searches are exact. Rankings are left in `--out` as TREC runs, with the judgements, so that
+`ce2de compare` can tell more of them; the table shows MRR@10, nDCG@20, MAP and Recall@1000, the share of the
+reference's MRR@10 that a system keeps, and tests against the baseline (`--baseline`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import finish
+from ce2de_os.distill.cross_encoder import load_cross_encoder
+from ce2de_os.distill.local_retrieve import bm25_retriever
+from ce2de_os.distill.queries import query_texts
+from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.evaluation import (
+    Collection,
+    Judged,
+    Runs,
+    exact_search,
+    load_judged,
+    mean,
+    mixed_collection,
+    ratio_interval,
+    write_qrels,
+    write_run,
+)
+from ce2de_os.evaluation.comparison import compare_runs
+from ce2de_os.evaluation.languages import mixed_language
+from ce2de_os.fusion import fuse_min_max
+from ce2de_os.records import Document, Query, ScoredDoc, read_documents
+
+REFERENCE = "English student, English originals"
+METRICS = ("MRR@10", "nDCG@20", "MAP", "Recall@1000")
+DEPTH = 1000
+RERANKED = 50
+HYBRID_DEPTH = 100
+
+Corpora = Mapping[str, Sequence[Document]]
+
+
+def main() -> None:
+    """Search every collection with every system, print the tables, leave runs and figures behind."""
+    options = _options()
+    folder = options.data / "debian"
+    judged = load_judged(folder / "queries.dev.jsonl", folder / "qrels.dev.tsv")
+    originals = {one.doc_id: one for one in read_documents(folder / "corpus.en.jsonl.gz")}
+    corpora = {
+        language: [one for one in read_documents(folder / f"corpus.{language}.jsonl.gz")]
+        for language in options.languages
+    }
+    texts = _translated_queries(options.translated_queries)
+    searches = Searches(options, originals, corpora)
+    facts = {}
+    for name, chosen in _collections(corpora):
+        collection = mixed_collection(chosen, judged)
+        runs = searches.all(collection, judged, texts if len(chosen) == 1 else {})
+        facts[name] = report(name, collection, runs, options)
+    finish(
+        {"collections": facts, "systems": sorted(searches.fingerprints.items())}, options.out / "result.json"
+    )
+
+
+class Searches:
+    """Every system, with the embeddings of all documents made once."""
+
+    def __init__(
+        self, options: argparse.Namespace, originals: Mapping[str, Document], corpora: Corpora
+    ) -> None:
+        self.originals, self.options = originals, options
+        self.reranker = load_cross_encoder(options.reranker) if options.reranker else None
+        self.encoders = {name: OnnxEncoder(path) for name, path in options.system}
+        self.fingerprints = {name: one.fingerprint for name, one in self.encoders.items()}
+        english = OnnxEncoder(options.english)
+        self.fingerprints[REFERENCE] = english.fingerprint
+        self.english = english
+        needed = dict.fromkeys(one.doc_id for documents in corpora.values() for one in documents)
+        rows = english.encode_documents([originals[doc_id].whole for doc_id in needed])
+        self.original_vectors = dict(zip(needed, rows, strict=True))
+        self.vectors = {
+            name: {
+                f"{language}:{one.doc_id}": row
+                for language, documents in corpora.items()
+                for one, row in zip(documents, encoder.encode_documents([d.whole for d in documents]), strict=True)
+            }
+            for name, encoder in self.encoders.items()
+        }  # fmt: skip
+
+    def all(
+        self, collection: Collection, judged: Judged, translated: Mapping[str, Mapping[str, str]]
+    ) -> dict[str, Runs]:
+        """The rankings of each system for one collection, the reference first."""
+        found: dict[str, Runs] = {REFERENCE: self._reference(collection)}
+        language = collection.name
+        found["BM25, English questions"] = self._bm25(
+            collection, dict(zip(collection.query_ids, collection.queries, strict=True))
+        )
+        if language in translated:
+            found["BM25, translated questions"] = self._bm25(collection, translated[language])
+        for name, encoder in self.encoders.items():
+            documents = np.stack([self.vectors[name][doc_id] for doc_id in collection.doc_ids])
+            found[name] = exact_search(
+                collection, documents, encoder.encode_queries(collection.queries), DEPTH
+            )
+        best = self.options.system[0][0]
+        found[f"BM25 + {best}"] = _hybrid(found["BM25, English questions"], found[best])
+        if self.reranker is not None:
+            found[f"{best}, teacher re-ranks {RERANKED}"] = self._reranked(collection, found[best])
+        return found
+
+    def _reference(self, collection: Collection) -> Runs:
+        documents = np.stack([self.original_vectors[_original(doc_id)] for doc_id in collection.doc_ids])
+        return exact_search(collection, documents, self.english.encode_queries(collection.queries), DEPTH)
+
+    def _bm25(self, collection: Collection, queries: Mapping[str, str]) -> Runs:
+        language = collection.name if "+" not in collection.name else "none"
+        retrieve = bm25_retriever(collection.doc_ids, collection.documents, language)
+        asked = [Query(query_id, queries.get(query_id) or text)
+                 for query_id, text in zip(collection.query_ids, collection.queries, strict=True)]  # fmt: skip
+        return retrieve(asked, DEPTH)
+
+    def _reranked(self, collection: Collection, runs: Runs) -> Runs:
+        """The teacher reads the English originals, as it does in the training."""
+        texts = dict(zip(collection.query_ids, collection.queries, strict=True))
+        found: dict[str, list[ScoredDoc]] = {}
+        for query_id, run in runs.items():
+            top = run[:RERANKED]
+            pairs = [(texts[query_id], self.originals[_original(doc.doc_id)].whole) for doc in top]
+            logits = self.reranker.logits(pairs)
+            order = np.argsort(-logits, kind="stable")
+            found[query_id] = [ScoredDoc(top[row].doc_id, float(logits[row])) for row in order]
+        return found
+
+
+def report(
+    name: str, collection: Collection, runs: Mapping[str, Runs], options: argparse.Namespace
+) -> dict[str, object]:
+    """Write the runs, print the table of one collection, return it as data."""
+    folder = options.out / name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_qrels(folder / "qrels.tsv", collection.qrels)
+    for system, run in runs.items():
+        tag = "".join(letter if letter.isalnum() else "_" for letter in system)
+        write_run(folder / f"{tag}.trec.gz", run, tag)
+    language_of = mixed_language(set(options.languages)) if "+" in collection.name else None
+    found = compare_runs(
+        runs, collection.qrels, baseline=options.baseline, metrics=METRICS, language_of=language_of
+    )
+    reference = found.figures[REFERENCE]["MRR@10"].scores
+    print(f"\n{name}: {len(collection.doc_ids):,} documents, {len(collection.query_ids)} questions")
+    print(
+        f"{'':46}"
+        + "".join(f"{metric:>13}" for metric in METRICS)
+        + f"{'kept of MRR@10':>22}{'better p':>10}{'equal p':>9}"
+    )
+    for system, figures in found.figures.items():
+        own = figures["MRR@10"]
+        low, high = ratio_interval(own.scores, reference)
+        p = f"{own.better.corrected:.3f}" if own.better else "-"
+        equal = f"{own.equivalent.corrected:.3f}" if own.equivalent else "-"
+        print(
+            f"{system:46}"
+            + "".join(f"{figures[metric].mean:13.3f}" for metric in METRICS)
+            + f"{own.mean / mean(reference):10.1%} [{low:.0%}, {high:.0%}]{p:>10}{equal:>9}"
+        )
+    return asdict(found)
+
+
+def _collections(corpora: Corpora) -> list[tuple[str, Corpora]]:
+    alone: list[tuple[str, Corpora]] = [(language, {language: one}) for language, one in corpora.items()]
+    return [*alone, ("mixed", corpora)] if len(corpora) > 1 else alone
+
+
+def _hybrid(bm25: Runs, dense: Runs) -> Runs:
+    return {
+        query_id: fuse_min_max(
+            [bm25.get(query_id, [])[:HYBRID_DEPTH], dense[query_id][:HYBRID_DEPTH]], [0.5, 0.5]
+        )
+        for query_id in dense
+    }
+
+
+def _original(doc_id: str) -> str:
+    return doc_id.partition(":")[2]
+
+
+def _translated_queries(given: Sequence[tuple[str, Path]]) -> dict[str, dict[str, str]]:
+    return {language: query_texts(path) for language, path in given}
+
+
+def _pair(text: str) -> tuple[str, Path]:
+    name, found, path = text.partition("=")
+    if not found:
+        raise argparse.ArgumentTypeError(f"got '{text}', expected NAME=PATH")
+    return name, Path(path)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--languages", nargs="+", default=["it", "de"])
+    parser.add_argument(
+        "--system", type=_pair, action="append", required=True, help="NAME=model folder, best first"
+    )
+    parser.add_argument(
+        "--english", type=Path, help="the reference's model folder (default: the packaged student)"
+    )
+    parser.add_argument("--reranker", help="the teacher: it re-ranks the first system's results")
+    parser.add_argument(
+        "--translated-queries", type=_pair, action="append", default=[], help="it=queries.it.tsv"
+    )
+    parser.add_argument("--baseline", help="system that the others are tested against")
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs, judgements and figures")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
