@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import finish
-from ce2de_os.distill.cross_encoder import load_cross_encoder
+from ce2de_os.arrays import Embeddings
+from ce2de_os.distill.cross_encoder import CrossEncoder, load_cross_encoder
 from ce2de_os.distill.local_retrieve import bm25_retriever
 from ce2de_os.distill.queries import query_texts
 from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.evaluation import (
     Collection,
-    Judged,
     Runs,
     exact_search,
     load_judged,
@@ -66,79 +66,68 @@ def main() -> None:
     facts = {}
     for name, chosen in _collections(corpora):
         collection = mixed_collection(chosen, judged)
-        runs = searches.all(collection, judged, texts if len(chosen) == 1 else {})
+        runs = searches.all(collection, texts)
         facts[name] = report(name, collection, runs, options)
-    finish(
-        {"collections": facts, "systems": sorted(searches.fingerprints.items())}, options.out / "result.json"
-    )
+    systems = {REFERENCE: searches.english, **searches.encoders}
+    fingerprints = {name: encoder.fingerprint for name, encoder in systems.items()}
+    finish({"collections": facts, "systems": fingerprints}, options.out / "result.json")
 
 
 class Searches:
-    """Every system, with the embeddings of all documents made once."""
+    """Every system, with the embeddings of all documents."""
 
     def __init__(
         self, options: argparse.Namespace, originals: Mapping[str, Document], corpora: Corpora
     ) -> None:
-        self.originals, self.options = originals, options
+        self.originals, self.best = originals, options.system[0][0]
+        self.cache: Path = options.cache or options.out / "embeddings"
         self.reranker = load_cross_encoder(options.reranker) if options.reranker else None
-        self.encoders = {name: OnnxEncoder(path) for name, path in options.system}
-        self.fingerprints = {name: one.fingerprint for name, one in self.encoders.items()}
-        english = OnnxEncoder(options.english)
-        self.fingerprints[REFERENCE] = english.fingerprint
-        self.english = english
-        needed = dict.fromkeys(one.doc_id for documents in corpora.values() for one in documents)
-        rows = english.encode_documents([originals[doc_id].whole for doc_id in needed])
-        self.original_vectors = dict(zip(needed, rows, strict=True))
-        self.vectors = {
-            name: {
-                f"{language}:{one.doc_id}": row
-                for language, documents in corpora.items()
-                for one, row in zip(documents, encoder.encode_documents([d.whole for d in documents]), strict=True)
-            }
-            for name, encoder in self.encoders.items()
-        }  # fmt: skip
+        self.english = OnnxEncoder(options.english, threads=options.threads)
+        self.encoders = {name: OnnxEncoder(path, threads=options.threads) for name, path in options.system}
+        self.vectors: dict[str, dict[str, Embeddings]] = {name: {} for name in (REFERENCE, *self.encoders)}
+        for language, documents in corpora.items():
+            ids = [f"{language}:{one.doc_id}" for one in documents]
+            for name, encoder in {REFERENCE: self.english, **self.encoders}.items():
+                read = [originals[one.doc_id] for one in documents] if name == REFERENCE else documents
+                what = f"en-of-{language}" if name == REFERENCE else language
+                rows = self._embeddings(encoder, what, [one.whole for one in read])
+                self.vectors[name] |= dict(zip(ids, rows, strict=True))
 
-    def all(
-        self, collection: Collection, judged: Judged, translated: Mapping[str, Mapping[str, str]]
-    ) -> dict[str, Runs]:
+    def all(self, collection: Collection, translated: Mapping[str, Mapping[str, str]]) -> dict[str, Runs]:
         """The rankings of each system for one collection, the reference first."""
-        found: dict[str, Runs] = {REFERENCE: self._reference(collection)}
-        language = collection.name
-        found["BM25, English questions"] = self._bm25(
-            collection, dict(zip(collection.query_ids, collection.queries, strict=True))
-        )
-        if language in translated:
-            found["BM25, translated questions"] = self._bm25(collection, translated[language])
-        for name, encoder in self.encoders.items():
-            documents = np.stack([self.vectors[name][doc_id] for doc_id in collection.doc_ids])
-            found[name] = exact_search(
-                collection, documents, encoder.encode_queries(collection.queries), DEPTH
-            )
-        best = self.options.system[0][0]
-        found[f"BM25 + {best}"] = _hybrid(found["BM25, English questions"], found[best])
+        asked = dict(zip(collection.query_ids, collection.queries, strict=True))
+        found = {
+            REFERENCE: self._dense(REFERENCE, self.english, collection),
+            "BM25, English questions": _bm25(collection, asked),
+        }
+        if collection.name in translated:
+            found["BM25, translated questions"] = _bm25(collection, asked | translated[collection.name])
+        found |= {name: self._dense(name, one, collection) for name, one in self.encoders.items()}
+        found[f"BM25 + {self.best}"] = _hybrid(found["BM25, English questions"], found[self.best])
         if self.reranker is not None:
-            found[f"{best}, teacher re-ranks {RERANKED}"] = self._reranked(collection, found[best])
+            name = f"{self.best}, teacher re-ranks {RERANKED}"
+            found[name] = self._reranked(self.reranker, collection, found[self.best])
         return found
 
-    def _reference(self, collection: Collection) -> Runs:
-        documents = np.stack([self.original_vectors[_original(doc_id)] for doc_id in collection.doc_ids])
-        return exact_search(collection, documents, self.english.encode_queries(collection.queries), DEPTH)
+    def _embeddings(self, encoder: OnnxEncoder, what: str, texts: Sequence[str]) -> Embeddings:
+        path = self.cache / f"{encoder.fingerprint[:16]}-{what}.npy"
+        if not path.exists():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            np.save(path, encoder.encode_documents(texts))
+        return np.asarray(np.load(path))
 
-    def _bm25(self, collection: Collection, queries: Mapping[str, str]) -> Runs:
-        language = collection.name if "+" not in collection.name else "none"
-        retrieve = bm25_retriever(collection.doc_ids, collection.documents, language)
-        asked = [Query(query_id, queries.get(query_id) or text)
-                 for query_id, text in zip(collection.query_ids, collection.queries, strict=True)]  # fmt: skip
-        return retrieve(asked, DEPTH)
+    def _dense(self, name: str, encoder: OnnxEncoder, collection: Collection) -> Runs:
+        documents = np.stack([self.vectors[name][doc_id] for doc_id in collection.doc_ids])
+        return exact_search(collection, documents, encoder.encode_queries(collection.queries), DEPTH)
 
-    def _reranked(self, collection: Collection, runs: Runs) -> Runs:
+    def _reranked(self, reranker: CrossEncoder, collection: Collection, runs: Runs) -> Runs:
         """The teacher reads the English originals, as it does in the training."""
         texts = dict(zip(collection.query_ids, collection.queries, strict=True))
         found: dict[str, list[ScoredDoc]] = {}
         for query_id, run in runs.items():
             top = run[:RERANKED]
             pairs = [(texts[query_id], self.originals[_original(doc.doc_id)].whole) for doc in top]
-            logits = self.reranker.logits(pairs)
+            logits = reranker.logits(pairs)
             order = np.argsort(-logits, kind="stable")
             found[query_id] = [ScoredDoc(top[row].doc_id, float(logits[row])) for row in order]
         return found
@@ -183,6 +172,12 @@ def _collections(corpora: Corpora) -> list[tuple[str, Corpora]]:
     return [*alone, ("mixed", corpora)] if len(corpora) > 1 else alone
 
 
+def _bm25(collection: Collection, queries: Mapping[str, str]) -> Runs:
+    language = "none" if "+" in collection.name else collection.name
+    retrieve = bm25_retriever(collection.doc_ids, collection.documents, language)
+    return retrieve([Query(*pair) for pair in queries.items()], DEPTH)
+
+
 def _hybrid(bm25: Runs, dense: Runs) -> Runs:
     return {
         query_id: fuse_min_max(
@@ -223,6 +218,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--translated-queries", type=_pair, action="append", default=[], help="it=queries.it.tsv"
     )
+    parser.add_argument("--cache", type=Path, help="folder for embeddings (default: OUT/embeddings)")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--baseline", help="system that the others are tested against")
     parser.add_argument("--out", type=Path, required=True, help="folder for runs, judgements and figures")
     return parser.parse_args()
