@@ -127,7 +127,8 @@ class Run:
                 texts = self.sources.texts(self.out, self.progress.phase)
         self.facts["recipe"] = distill(
             texts, self.config, self.out, cache=self.cache, examples=found, dev=dev, coverage=self.coverage,
-            parallel=self.sources.parallel() if self.config.reads_texts else (), new_languages=new_languages,
+            parallel=self.sources.parallel() if self.config.reads_parallel else (),
+            new_languages=new_languages,
             command=shlex.join(["ce2de", *sys.argv[1:]]), phase=self.progress.phase,
             report=self.progress.training,
         )  # fmt: skip

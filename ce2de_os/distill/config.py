@@ -166,6 +166,11 @@ class DistillConfig:
         return any(name in self.losses for name in TEXT_LOSSES)
 
     @property
+    def reads_parallel(self) -> bool:
+        """Whether translations are read beside their originals: to embed them, or to learn their pieces."""
+        return self.reads_texts or self.extend_vocabulary is not None
+
+    @property
     def shares_space(self) -> bool:
         """Whether the student's embeddings are drawn to the teacher's own and can be compared with them."""
         return "l2" in self.losses or "cosine" in self.losses

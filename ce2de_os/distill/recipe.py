@@ -228,6 +228,11 @@ def _extended(
             known += islice(read_lines(path), _KNOWN_LINES)
     new = [passage.text for passage in parallel if passage.original]
     new += [line for path in new_languages for line in read_lines(path)]
+    if not known and not new:
+        raise ConfigError(
+            "extend_vocabulary: there is no text to learn pieces from; pass --translations, --texts or "
+            "--new-language"
+        )
     return _changed(source, known, extend_by=config.extend_vocabulary, new_texts=new)
 
 

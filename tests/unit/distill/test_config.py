@@ -25,6 +25,11 @@ def test_kinds_of_losses():
     assert not DistillConfig(losses={"kl": 1.0}).reads_texts
 
 
+def test_translations_are_read_where_pieces_are_learned_from_them():
+    assert not DistillConfig(losses={"kl": 1.0}).reads_parallel
+    assert DistillConfig(losses={"kl": 1.0}, extend_vocabulary=10).reads_parallel
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

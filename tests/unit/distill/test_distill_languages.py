@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from ce2de_os.cli import cli
 from ce2de_os.distill.score_file import read_scores
-from ce2de_os.errors import Ce2deError
+from ce2de_os.errors import Ce2deError, ConfigError
 from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder
 
 COUNT = 90
@@ -105,6 +105,15 @@ def test_baselines_come_from_the_same_command(base, folder, translated):
     recipe = ok(*base, *options, "--losses", "contrastive", "--until", "student")["recipe"]
     assert recipe["query_candidates"] == {"it" if translated else "en": 300}
     assert recipe["passages"] == 0
+
+
+def test_a_vocabulary_is_not_extended_from_nothing(base, folder):
+    """Rankings alone read no texts; the pieces of a new language come from its translations."""
+    options = ("--losses", "contrastive", "--extend-vocabulary", 20, "--until", "student")
+    with pytest.raises(ConfigError, match="no text to learn pieces from"):
+        invoke(*base, *options)
+    facts = ok(*base, *options, "--translations", f"it={folder}/it.jsonl")
+    assert facts["recipe"]["vocabulary"]["pieces_before"] == 5 + len(WORDS)
 
 
 def test_the_best_checkpoint_is_that_of_translated_documents(base, folder, tmp_path):
