@@ -11,9 +11,11 @@ DEV := .venv-dev/bin
 PIP_INSTALL := install --quiet --disable-pip-version-check --constraint constraints.txt
 TEXTS := runs/texts
 STUDENT := runs/student
+TRANSLATIONS := runs/translations
+MULTILINGUAL := runs/en-it-de
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts unit tests student constraints clean python
+.PHONY: help demo test lint types contracts unit tests student multilingual constraints clean python
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | \
@@ -43,6 +45,15 @@ tests: .venv-dev/.stamp ## All tests: unit, integration, acceptance
 student: .venv-dev/.stamp ## Train, export and report on the packaged student again (up to 90 minutes on two cores)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)
 	$(DEV)/ce2de distill --texts $(TEXTS)/*.txt.gz --out $(STUDENT)
+
+multilingual: .venv-dev/.stamp ## Train a student that finds Italian and German documents (about an hour)
+	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)
+	$(DEV)/python scripts/collect_translations.py --out $(TRANSLATIONS) --languages it de
+	$(DEV)/ce2de distill --out $(MULTILINGUAL) --minutes 45 --unique-tokens 8000000 --extend-vocabulary 16000 \
+		--corpus $(TRANSLATIONS)/corpus.en.jsonl.gz --missing-translations skip \
+		--translations it=$(TRANSLATIONS)/corpus.it.jsonl.gz --translations de=$(TRANSLATIONS)/corpus.de.jsonl.gz \
+		--texts $(TRANSLATIONS)/corpus.en.jsonl.gz \
+		$(foreach name,wordnet-base dict-gcide manpages debian-reference-en git-doc,$(TEXTS)/$(name).txt.gz)
 
 constraints: .venv-tools/.stamp ## Resolve every version anew into constraints.txt
 	@echo "# The versions that the tests run with (Linux x86-64, Python $(MIN_PYTHON)). Rebuild: make constraints" > $@.new
