@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ce2de_os.distill.probe import CHOSEN_BY, METRICS, Probe, ProbedModel
 from ce2de_os.evaluation import confidence_interval
+from ce2de_os.plot_files import STYLE, save_plot
 
 _NAMES = {"CE": "cross-encoder", "DE": "dual encoder"}
 # Two colours that stay apart for colour-blind readers; dashes and markers tell them apart in grey.
@@ -22,29 +23,13 @@ _STYLES: dict[str, dict[str, Any]] = {
     "DE": {"color": "#D55E00", "linestyle": (0, (5, 2)), "marker": "s"},
 }
 _NAME_CHARS = 48
-_RC: Any = {
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.8,
-    "svg.hashsalt": "ce2de",  # equal figures give equal files
-}
+_RC: Any = STYLE | {"axes.grid.axis": "y"}
 
 
 def draw(probe: Probe, folder: Path) -> list[Path]:
     """Write ``probe.png`` and ``probe.svg`` into ``folder``, which must exist; returns both paths."""
     with rc_context(_RC):
-        figure = _figure(probe)
-        paths = [folder / "probe.png", folder / "probe.svg"]
-        for path in paths:
-            partial = path.with_name(f".{path.name}.partial")
-            kind = path.suffix.removeprefix(".")
-            figure.savefig(partial, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
-            partial.replace(path)
-    return paths
+        return save_plot(_figure(probe), folder / "probe.png")
 
 
 def _figure(probe: Probe) -> Figure:

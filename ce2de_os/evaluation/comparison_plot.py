@@ -13,35 +13,18 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from ce2de_os.evaluation.comparison import Figures, RunComparison, is_better, is_equivalent
+from ce2de_os.plot_files import STYLE, save_plot
 
 # Colours that stay apart for colour-blind readers; markers tell them apart in grey.
 _BASELINE, _BETTER, _OTHER = "#000000", "#0072B2", "#D55E00"
 _NAME_CHARS = 32
-_RC: Any = {
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.grid": True,
-    "axes.grid.axis": "x",
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "svg.hashsalt": "ce2de",  # equal figures give equal files
-}
+_RC: Any = STYLE | {"axes.spines.left": False, "axes.grid.axis": "x", "axes.axisbelow": True}
 
 
 def draw(found: RunComparison, file: Path) -> list[Path]:
     """Write ``file`` as PNG and as SVG, whatever its suffix; its folder must exist. Returns both paths."""
-    paths = [file.with_suffix(".png"), file.with_suffix(".svg")]
     with rc_context(_RC):
-        canvas = _canvas(found)
-        for path in paths:
-            partial = path.with_name(f".{path.name}.partial")
-            kind = path.suffix.removeprefix(".")
-            canvas.savefig(partial, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
-            partial.replace(path)
-    return paths
+        return save_plot(_canvas(found), file)
 
 
 def _canvas(found: RunComparison) -> Canvas:

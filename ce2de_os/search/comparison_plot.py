@@ -11,6 +11,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.plot_files import STYLE, save_plot
 from ce2de_os.search.comparison import MAIN_METRIC, Comparison, Latency, SystemResult
 from ce2de_os.search.systems import BM25, DENSE, TUNED
 
@@ -25,16 +26,7 @@ _STYLES: dict[str, tuple[str, str]] = {
     TUNED: ("#E69F00", "*"),
 }
 _WIDE = 8.0  # latencies that differ more than this many times are drawn on a logarithmic scale
-_RC: Any = {
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "svg.hashsalt": "ce2de",  # equal figures give equal files
-}
+_RC: Any = STYLE | {"axes.axisbelow": True}
 
 
 def draw(found: Comparison, file: Path) -> list[Path]:
@@ -45,15 +37,8 @@ def draw(found: Comparison, file: Path) -> list[Path]:
     """
     if any(one.latency_ms is None for one in found.systems):
         raise ConfigError("the plot needs latencies; time at least one query (--latency-queries 1)")
-    paths = [file.with_suffix(".png"), file.with_suffix(".svg")]
     with rc_context(_RC):
-        canvas = _canvas(found)
-        for path in paths:
-            partial = path.with_name(f".{path.name}.partial")
-            kind = path.suffix.removeprefix(".")
-            canvas.savefig(partial, format=kind, dpi=200, metadata={"Date": None} if kind == "svg" else None)
-            partial.replace(path)
-    return paths
+        return save_plot(_canvas(found), file)
 
 
 def _canvas(found: Comparison) -> Canvas:
