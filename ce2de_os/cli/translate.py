@@ -128,11 +128,11 @@ def command(as_json: bool, **options: object) -> None:
     except ModuleNotFoundError as error:
         raise MissingExtraError.for_extra("translate", error.name) from error
     with ConsoleProgress() as console:
-        translator = _translator(asked) if asked.imported is None else None
         originals = _originals(asked, console)
         console.phase("survey", 0, 1)
-        there = survey(originals)
+        there = survey(originals)  # a file that cannot be read is told before a model is fetched
         console.phase("survey", 1, 1)
+        translator = _translator(asked) if asked.imported is None else None
 
         def progress(documents: int, characters: int) -> None:
             note = f"{documents:,} of {there.documents:,}"

@@ -161,6 +161,15 @@ def test_contradictions_are_told(tmp_path, given, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_is_not_there_is_told_before_a_model_is_looked_for(tmp_path):
+    result = invoke(
+        "translate", "--corpus", tmp_path / "no.jsonl", "--model", tmp_path / "no-model", "--from", "en",
+        "--to", "it", "--out", tmp_path / "out.jsonl",
+    )  # fmt: skip
+    assert isinstance(result.exception, DataError)
+    assert "no.jsonl" in str(result.exception)
+
+
 def test_a_missing_apertium_pair_or_program_is_one_of_our_errors(tmp_path, corpus):
     result = invoke(
         "translate", "--corpus", corpus, "--backend", "apertium", "--from", "en", "--to", "tlh",
