@@ -258,8 +258,13 @@ def _part(client: OpenSearch, index: _Index, mode: Mode, checkpoints: Mapping[in
 def _other_vectors(source: IndexInfo) -> tuple[str, ...]:
     """The fields of vectors, and beside them, that a copy leaves behind."""
     names = [entry.vector_field for entry in fields_from(source.mappings)]
-    beside = (lambda name: f"{name}_hash", lambda name: f"{name}{TOKENS_SUFFIX}", text_field, language_field)
-    return tuple(field for name in names for field in (name, *(named(name) for named in beside)))
+    return tuple(
+        field
+        for name in names
+        for field in (
+            name, f"{name}_hash", f"{name}{TOKENS_SUFFIX}", text_field(name), language_field(name),
+        )
+    )  # fmt: skip
 
 
 def _prepare(

@@ -6,9 +6,8 @@ Interaction over BERT", SIGIR 2020 (arXiv 2004.12832); there are no mask tokens 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from threading import Lock
+from functools import lru_cache
 from typing import Literal, Protocol, get_args
 
 import numpy as np
@@ -84,23 +83,18 @@ class LateInteraction:
         encoder.encode_query_tokens(["is it there?"])
         self.encoder = encoder
         self.scoring: Scoring | None = scoring
-        self._known: OrderedDict[str, TokenVectors] = OrderedDict()
-        self._lock = Lock()
+        self._tokens_of = lru_cache(_KEPT_QUESTIONS)(self._encode_query)
 
     def query_tokens(self, query: str) -> TokenVectors:
         """The question's token vectors, kept for a while; safe from threads."""
-        with self._lock:
-            if query in self._known:
-                return self._known[query]
-        (vectors,) = self.encoder.encode_query_tokens([query])
-        with self._lock:
-            self._known[query] = vectors
-            if len(self._known) > _KEPT_QUESTIONS:
-                self._known.popitem(last=False)
-        return vectors
+        return self._tokens_of(query)
 
     def score(self, query: str, documents: Sequence[str], /) -> NDArray[np.float32]:
         """`max_sim` of each document's text, ``(B,)`` float32."""
         asked = self.query_tokens(query)
         found = self.encoder.encode_document_tokens(documents)
         return np.array([max_sim(asked, vectors) for vectors in found], dtype=np.float32)
+
+    def _encode_query(self, query: str) -> TokenVectors:
+        (vectors,) = self.encoder.encode_query_tokens([query])
+        return vectors
