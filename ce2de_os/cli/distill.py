@@ -36,7 +36,7 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 
 def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Command]:  # noqa: ANN401 - click's
     if settings.get("default") is not None:
-        settings["show_default"] = True
+        settings.setdefault("show_default", True)
     return click.option(name, help=text, **settings)
 
 
@@ -49,6 +49,10 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
          type=click.Choice(STEPS), default=STEPS[-1])  # fmt: skip
 @_option("--teacher", f"Dual encoder to learn embeddings from: hub id, folder, or the PyPI package "
          f"{DEFAULT_TEACHER}.", default=DEFAULTS.teacher)  # fmt: skip
+@_option("--query-prefix", "What the teacher expects before a query, such as 'query: ' (E5); the student "
+         "then expects the same.", default="", show_default=False)  # fmt: skip
+@_option("--document-prefix", "The same before a document, such as 'passage: '.", default="",
+         show_default=False)  # fmt: skip
 @_option("--cross-encoder", "Cross-encoder (CE) to learn rankings from, or to copy layers from: hub id or "
          "folder; a MonoT5 or mT5 reranker can be learnt from too; with several, their scores are merged.",
          multiple=True)  # fmt: skip

@@ -144,7 +144,7 @@ class Run:
         teacher, encoder = load_teacher(self.config.teacher), self._encoder(self.config.threads or 1)
         name = self.config.cross_encoder
         systems = evaluate.Systems(
-            peers.teacher_peer(teacher),
+            peers.teacher_peer(teacher, self.config.prefixes),
             peers.student_peer(encoder),
             peers.float_student_peer(self.out, encoder.artifact),
             peers.static_table(teacher, self.cache),
@@ -184,8 +184,9 @@ class Run:
     def _measure_speed(self) -> None:
         sample = json.loads((self.out / SAMPLE_FILE).read_text(encoding="utf-8"))[:SPEED_TEXTS]
         encoder, teacher = self._encoder(1), load_teacher(self.config.teacher)
+        prefixes = self.config.prefixes
         found = speed.measure_speed(
-            sample, peers.student_peer(encoder), peers.teacher_peer(teacher, precision="fp32"),
+            sample, peers.student_peer(encoder), peers.teacher_peer(teacher, prefixes, precision="fp32"),
             [len(ids) for ids in encoder.token_ids(sample)],
             done=lambda done, total: self.progress.phase("speed", done, total),
         )  # fmt: skip

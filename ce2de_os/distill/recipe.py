@@ -34,6 +34,7 @@ from ce2de_os.distill.materials import (
 )
 from ce2de_os.distill.models import bare_tokenizer, load_tokenizer, wrapped_tokenizer
 from ce2de_os.distill.precision import resolve
+from ce2de_os.distill.prefixes import Prefixes
 from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
 from ce2de_os.distill.teacher import Teacher, load_teacher
 from ce2de_os.distill.texts import Passage, read_lines
@@ -125,7 +126,7 @@ def distill(
     recipe["command"] = command
     recipe["translations"] = [asdict(one) for one in coverage]
     recipe["queries_left_out"] = len(examples.scores) - recipe["queries"] if examples is not None else 0
-    recipe["space"] = source.teacher.space if config.shares_space else None
+    recipe["space"] = source.teacher.space_of(config.prefixes) if config.shares_space else None
     sample = [passage.text for passage in passages[data.trained :]]
     if examples is not None:
         sample += [text for texts in examples.documents.values() for text in texts.values()]
@@ -144,7 +145,7 @@ def is_finished(out: Path, config: DistillConfig) -> bool:
     """
     if not (out / RECIPE_FILE).exists():
         return False
-    recipe = json.loads((out / RECIPE_FILE).read_text(encoding="utf-8"))
+    recipe = _read_recipe(out)
     settings = {key: value for key, value in config.plain().items() if key not in FREE_SETTINGS}
     other = next((key for key, value in settings.items() if recipe.get(key) != value), None)
     if other is not None:
@@ -206,6 +207,13 @@ def _started(folder: Path, config: DistillConfig, teacher: Teacher) -> tuple[Stu
             f"{folder}: its embeddings have {student.dim} numbers, those of the teacher '{teacher.name}' "
             f"{teacher.dim}; start from a student of the same length, or leave out l2 and cosine"
         )
+    expected = Prefixes.of(_read_recipe(folder))
+    if expected != config.prefixes:
+        raise ConfigError(
+            f"{folder}: the student there expects '{expected.query}' before a query and "
+            f"'{expected.document}' before a document, got '{config.query_prefix}' and "
+            f"'{config.document_prefix}'; pass the same --query-prefix and --document-prefix"
+        )
     return student, load_tokenizer(str(folder), student.body.config.vocab_size)
 
 
@@ -246,6 +254,7 @@ def _trimmed(
     if examples is not None:
         texts += examples.queries.values()
         texts += [text for documents in examples.documents.values() for text in documents.values()]
+    texts += config.prefixes
     return _changed(source, texts, trim_below=config.trim_vocabulary)
 
 
@@ -268,8 +277,9 @@ def _training_set(
     precision: str,
     phase: Phase,
 ) -> TrainingSet:
-    originals = [passage.original or passage.text for passage in passages]
-    ids = token_ids(source.fast, [passage.text for passage in passages], config.max_length)
+    read = config.prefixes.passages(passages)
+    originals = [passage.original or passage.text for passage in read]
+    ids = token_ids(source.fast, [passage.text for passage in read], config.max_length)
     targets = teacher_targets(source.teacher, originals, config, cache, precision, phase)
     return TrainingSet(ids, targets, min(HELD_OUT, int(HELD_OUT_SHARE * len(ids))))
 
@@ -283,15 +293,24 @@ def _dev_metric(
     def tokens(texts: Sequence[str]) -> list[list[int]]:
         return token_ids(source.fast, texts, config.max_length)
 
-    return collections_ndcg([(one, tokens(one.documents), tokens(one.queries)) for one in dev], precision)
+    before = config.prefixes
+    read = [
+        (one, tokens(before.documents(one.documents)), tokens(before.queries(one.queries))) for one in dev
+    ]
+    return collections_ndcg(read, precision)
 
 
 def _shape(config: DistillConfig) -> dict[str, Any]:
     """How the student was cut that this one goes on from; empty if it is cut in this run."""
     if config.start is None:
         return {}
-    recipe = json.loads((Path(config.start) / RECIPE_FILE).read_text(encoding="utf-8"))
+    recipe = _read_recipe(Path(config.start))
     return {name: recipe[name] for name in SHAPE}
+
+
+def _read_recipe(folder: Path) -> dict[str, Any]:
+    recipe: dict[str, Any] = json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8"))
+    return recipe
 
 
 def _recipe(

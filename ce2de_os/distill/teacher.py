@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import AutoModel
+from transformers.utils import cached_file
 
 from ce2de_os.distill.config import DEFAULT_TEACHER
 from ce2de_os.distill.models import (
@@ -28,6 +29,7 @@ from ce2de_os.distill.models import (
     weights_digest,
 )
 from ce2de_os.distill.precision import autocast
+from ce2de_os.distill.prefixes import Prefixes
 from ce2de_os.errors import ConfigError
 from ce2de_os.student import Ids, embed_sorted, mean_pool
 
@@ -52,10 +54,10 @@ class Teacher:
     pooling: str
     digest: str
 
-    @property
-    def space(self) -> str:
-        """64 hexadecimal digits that name the vector space of its embeddings."""
-        return hashlib.sha256(f"{self.digest} {self.pooling} l2".encode()).hexdigest()
+    def space_of(self, prefixes: Prefixes) -> str:
+        """64 hexadecimal digits that name the vector space of its embeddings of texts with these prefixes."""
+        read = f" {tuple(prefixes)}" if any(prefixes) else ""
+        return hashlib.sha256(f"{self.digest} {self.pooling} l2{read}".encode()).hexdigest()
 
     @property
     def device(self) -> torch.device:
@@ -85,6 +87,7 @@ def load_teacher(name: str) -> Teacher:
     place = locate(name)
     try:
         model = AutoModel.from_pretrained(place)
+        pooling = _pooling(place)
     except LOAD_ERRORS as error:
         raise ConfigError(
             f"teacher '{name}': cannot be loaded ({first_line(error)}); "
@@ -93,7 +96,7 @@ def load_teacher(name: str) -> Teacher:
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # it reads the first token only, and is random where the checkpoint has none
     tokenizer = bare_tokenizer(load_tokenizer(name, model.config.vocab_size))
-    return Teacher(name, model.eval().to(best_device()), tokenizer, _pooling(place), weights_digest(model))
+    return Teacher(name, model.eval().to(best_device()), tokenizer, pooling, weights_digest(model))
 
 
 def embed_ids(
@@ -131,11 +134,16 @@ def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> I
 
 
 def _pooling(place: str) -> str:
-    """``"cls"`` if the folder's pooling file says so; a hub id or a folder without it means ``"mean"``."""
-    path = Path(place) / "1_Pooling" / "config.json"
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
-        return "cls"
-    return "mean"
+    """``"cls"`` if sentence-transformers' pooling file says so, in its old or new words; else ``"mean"``."""
+    says = _read_json(place, "1_Pooling/config.json")
+    is_cls = says.get("pooling_mode_cls_token") or says.get("pooling_mode") == "cls"
+    return "cls" if is_cls else "mean"
+
+
+def _read_json(place: str, name: str) -> dict[str, Any]:
+    """A JSON file of a hub id or a folder; empty if the model has none of that name."""
+    found = cached_file(place, name, _raise_exceptions_for_missing_entries=False)
+    return {} if found is None else dict(json.loads(Path(found).read_text(encoding="utf-8")))
 
 
 def _shard_key(teacher: Teacher, shard: Ids, precision: str) -> str:

@@ -28,7 +28,7 @@ from ce2de_os.export.parity import MIN_MEAN_COSINE, MIN_WORST_COSINE, Parity, co
 from ce2de_os.export.token_vectors import student_tokens, token_head, token_means
 from ce2de_os.export.truncation import truncate
 from ce2de_os.languages import ENGLISH, normalized
-from ce2de_os.student import StudentModel
+from ce2de_os.student import Ids, StudentModel
 
 MAX_LENGTH = 256
 SAMPLE_STEP = 4  # one held-out text in four measures the 8 activation scales; all of them measure parity
@@ -72,13 +72,14 @@ def export(
         _read_json(run, "sample.json"),
     )
     own, languages = student.dim, _languages(run, recipe)
+    before = recipe.get("document_prefix", "")
+    read = _token_ids(run / TOKENIZER_FILE, sample, before)
     if dim is not None:
-        truncate(student, student_embeddings(student, _token_ids(run / TOKENIZER_FILE, sample)), dim)
-    head = None
-    if token_dim is not None:
-        head = token_head(student, _token_ids(run / TOKENIZER_FILE, sample), token_dim)
+        truncate(student, student_embeddings(student, read), dim)
+    head = token_head(student, read, token_dim) if token_dim is not None else None
     with new_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
-        _write_files(student, head, run, sample[::SAMPLE_STEP], languages, folder, Path(scratch))
+        _write_files(student, head, run, read[::SAMPLE_STEP], folder, Path(scratch))
+        _write_canaries(student, head, languages, before, folder)
         settings = _settings(name or run.name, student, recipe, own)
         settings |= {"languages": languages, "token_dim": token_dim}
         artifact = Artifact.create(folder, **settings)
@@ -117,23 +118,29 @@ def _write_files(
     student: StudentModel,
     head: Linear | None,
     run: Path,
-    texts: Sequence[str],
-    languages: Sequence[str],
+    sample: Ids,
     folder: Path,
     scratch: Path,
 ) -> None:
     float_path = export_float(StudentGraph(student, MAX_LENGTH, head).eval(), scratch)
     shutil.move(quantize(float_path, scratch, student.body.config), folder / MODEL_FILE)
     shutil.copy(run / TOKENIZER_FILE, folder / TOKENIZER_FILE)
-    fix_activation_scales(folder / MODEL_FILE, _token_ids(folder / TOKENIZER_FILE, texts))
+    fix_activation_scales(folder / MODEL_FILE, sample)
+
+
+def _write_canaries(
+    student: StudentModel, head: Linear | None, languages: Sequence[str], before: str, folder: Path
+) -> None:
+    """The canaries' embeddings as documents: ``before`` is put before each, as the encoder does."""
     canaries = canary.texts_for(languages)
-    ids = _token_ids(folder / TOKENIZER_FILE, canaries)
+    ids = _token_ids(folder / TOKENIZER_FILE, canaries, before)
     means = token_means(student_tokens(student, ids, head)) if head else None
     canary.write_canaries(folder / CANARY_FILE, canaries, student_embeddings(student, ids), means)
 
 
 def _measure(artifact: Artifact, student: StudentModel, sample: Sequence[str], threads: int) -> Parity:
-    reference = student_embeddings(student, _token_ids(artifact.tokenizer_path, sample))
+    ids = _token_ids(artifact.tokenizer_path, sample, artifact.document_prefix)
+    reference = student_embeddings(student, ids)
     return compare(reference, OnnxEncoder(artifact, threads=threads).encode_documents(sample))
 
 
@@ -141,7 +148,8 @@ def _measure_tokens(
     artifact: Artifact, student: StudentModel, head: Linear, sample: Sequence[str], threads: int
 ) -> Parity:
     """Parity of single token vectors; its ``texts`` are tokens."""
-    reference = student_tokens(student, _token_ids(artifact.tokenizer_path, sample), head)
+    ids = _token_ids(artifact.tokenizer_path, sample, artifact.document_prefix)
+    reference = student_tokens(student, ids, head)
     quantized = OnnxEncoder(artifact, threads=threads).encode_document_tokens(sample)
     return compare(np.concatenate(reference), np.concatenate(quantized))
 
@@ -156,6 +164,8 @@ def _settings(name: str, student: StudentModel, recipe: dict[str, Any], own_dim:
         "dim": student.dim,
         "max_length": MAX_LENGTH,
         "pooling": f"mean {readout}, linear head",
+        "query_prefix": recipe.get("query_prefix", ""),
+        "document_prefix": recipe.get("document_prefix", ""),
         "space": recipe["space"] if student.dim == own_dim else None,
         "source": {"teacher": recipe["teacher"], "layers": recipe["layers"], "texts": recipe["texts"]},
         "recipe": {
@@ -170,10 +180,10 @@ def _settings(name: str, student: StudentModel, recipe: dict[str, Any], own_dim:
     }
 
 
-def _token_ids(tokenizer_path: Path, texts: Sequence[str]) -> list[list[int]]:
+def _token_ids(tokenizer_path: Path, texts: Sequence[str], before: str = "") -> list[list[int]]:
     tokenizer = Tokenizer.from_file(str(tokenizer_path))
     tokenizer.enable_truncation(MAX_LENGTH)
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast([before + text for text in texts])]
 
 
 def _read_json(run: Path, name: str) -> Any:  # noqa: ANN401 - whatever the file holds

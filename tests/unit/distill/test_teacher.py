@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -25,19 +29,37 @@ def test_embeddings_have_length_one_and_keep_the_order(teacher):
     np.testing.assert_allclose(embeddings[2], alone[0], atol=1e-6)
 
 
-def test_cls_pooling_is_read_from_the_pooling_file(teacher_folder, tmp_path):
-    folder = tmp_path / "cls"
-    folder.mkdir()
-    for file in teacher_folder.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
-    teacher = load_teacher(str(folder))
+POOLING_FILES = ({"pooling_mode_cls_token": True}, {"embedding_dimension": 32, "pooling_mode": "cls"})
+
+
+@pytest.mark.parametrize("says", POOLING_FILES)
+def test_cls_pooling_is_read_from_the_pooling_file(teacher_folder, tmp_path, says):
+    teacher = load_teacher(str(with_pooling(teacher_folder, tmp_path / "cls", says)))
     ids, mask = pad([[2, 9, 8, 3]])
     with torch.no_grad():
         first = teacher.model(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
         expected = torch.nn.functional.normalize(first, dim=1)
         torch.testing.assert_close(teacher.embed(ids, mask), expected)
+
+
+def test_the_pooling_of_a_hub_id_is_read_too(teacher_folder, tmp_path):
+    """From the hub's cache, laid out as huggingface_hub lays it out, by a process that is offline."""
+    repository = tmp_path / "hub" / "models--someone--small"
+    with_pooling(teacher_folder, repository / "snapshots" / ("a" * 40), POOLING_FILES[0])
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("a" * 40)
+    code = "from ce2de_os.distill.teacher import load_teacher; print(load_teacher('someone/small').pooling)"
+    offline = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True)
+    assert done.stdout.strip() == "cls", done.stderr
+
+
+def with_pooling(teacher_folder, folder, says):
+    """A copy of the teacher with a pooling file of sentence-transformers."""
+    shutil.copytree(teacher_folder, folder)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(says))
+    return folder
 
 
 def test_shards_are_kept_and_read_again(teacher, tmp_path, monkeypatch):
