@@ -7,7 +7,6 @@ left out, and a sentence says what writes it.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from ce2de_os.distill.evaluate import EVALUATION_FILE, MAIN_METRIC, Evaluation
 from ce2de_os.distill.report_page import (
     Block,
     Cell,
-    Code,
     Missing,
     Section,
     Table,
@@ -27,23 +25,16 @@ from ce2de_os.distill.report_page import (
     to_html,
     to_markdown,
 )
-from ce2de_os.distill.report_plots import Plot, Point, frontier_plot, probe_plot, training_plot
+from ce2de_os.distill.report_plots import Plot, Point, frontier_plot, probe_plot
 from ce2de_os.distill.report_quality import quality_section
+from ce2de_os.distill.report_recipe import again_blocks, settings_blocks, texts_blocks, training_blocks
 from ce2de_os.distill.speed import SPEED_FILE, Speed
 from ce2de_os.errors import DataError
 
 HTML_FILE, MARKDOWN_FILE = "report.html", "report.md"
 RECIPE_FILE, PARITY_FILE, PROBE_FILE = "recipe.json", "parity.json", "probe.json"
-SOURCES_SHOWN = 15
 BUSY = 0.1
 """Share of the time without a core from which on a speed measurement is called rough."""
-
-_NOT_SETTINGS = frozenset({
-    "texts", "dev", "dev_metric", "curve", "space", "versions", "machine", "command", "passages",
-    "passage_tokens", "tokens_seen", "steps", "final_loss", "preparation_minutes", "training_minutes",
-})  # fmt: skip
-_FLAGS = ("teacher", "init", "layers", "losses", "readout", "unique_tokens", "lr", "seed")
-"""Settings that ``ce2de distill`` takes as flags of the same name."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +109,12 @@ def _sections(files: RunFiles, others: Sequence[RunFiles]) -> list[Section]:
         quality_section(files.evaluation),
         Section("Quality against speed", _frontier(files, others)),
         Section("Speed", _speed(files.speed)),
-        Section("Training", _training(recipe)),
+        Section("Training", training_blocks(recipe)),
         Section("Layer probe", _probe(files)),
-        Section("Texts", _texts(recipe)),
-        Section("Settings", _settings(recipe)),
+        Section("Texts", texts_blocks(recipe)),
+        Section("Settings", settings_blocks(recipe)),
         Section("Model", _model(files)),
-        Section("Make it again", _again(files)),
+        Section("Make it again", again_blocks(recipe)),
     ]
 
 
@@ -162,7 +153,7 @@ def _frontier(files: RunFiles, others: Sequence[RunFiles]) -> list[Block]:
         and (kept := one.evaluation.kept()) is not None
     ]  # fmt: skip
     if not points:
-        return [_missing("It needs both a quality and a speed measurement", "ce2de distill", "makes them.")]
+        return [Missing("It needs both a quality and a speed measurement;", "ce2de distill", "makes them.")]
     blocks: list[Block] = [frontier_plot(points, MAIN_METRIC)]
     if len(points) > 1:
         rows = [[Cell(p.label), Cell(f"{p.ratio:.1f} x"), Cell(f"{p.kept:.1%}")] for p in points]
@@ -176,7 +167,7 @@ def _frontier(files: RunFiles, others: Sequence[RunFiles]) -> list[Block]:
 
 def _speed(speed: Speed | None) -> list[Block]:
     if speed is None:
-        return [_missing("Not measured in this run", "ce2de distill", "measures it.")]
+        return [Missing("Not measured in this run;", "ce2de distill", "measures it.")]
     rows = [
         [
             Cell(side.name), Cell(f"{side.docs_per_s:,.1f}", f"[{side.slowest:,.1f}, {side.fastest:,.1f}]"),
@@ -212,30 +203,9 @@ def _speed(speed: Speed | None) -> list[Block]:
     ]
 
 
-def _training(recipe: Mapping[str, Any] | None) -> list[Block]:
-    if recipe is None:
-        return [_missing("There is no finished training in this folder", "ce2de distill", "writes one.")]
-    loss = [tuple(point) for point in recipe.get("curve") or []]
-    dev, metric = [tuple(point) for point in recipe.get("dev") or []], recipe.get("dev_metric", "dev metric")
-    blocks: list[Block] = []
-    if loss or dev:
-        blocks.append(training_plot(loss, dev, metric))
-    facts = [
-        (label, _value(recipe[key]))
-        for key, label in (
-            ("tokens_seen", "tokens trained on"), ("steps", "steps"), ("final_loss", "final loss"),
-            ("preparation_minutes", "minutes of preparation"), ("training_minutes", "minutes of training"),
-        )
-        if key in recipe
-    ]  # fmt: skip
-    if dev:
-        facts.append((f"{metric}, best", f"{max(value for _, value in dev):.4f}"))
-    return [*blocks, Table(["", ""], [[Cell(a), Cell(b)] for a, b in facts])]
-
-
 def _probe(files: RunFiles) -> list[Block]:
     if files.probe is None:
-        return [_missing("Not probed in this run", "ce2de probe", "shows what each layer is good for.")]
+        return [Missing("Not probed in this run;", "ce2de probe", "shows what each layer is good for.")]
     metric, found = files.probe["chosen_by"], []
     for model in files.probe["models"]:
         curve = next(
@@ -266,39 +236,10 @@ def _reading(best: Mapping[str, Any]) -> str:
     return f"{best['input']}, pooled by {best['pooling']}{', centred' if best['centred'] else ''}"
 
 
-def _texts(recipe: Mapping[str, Any] | None) -> list[Block]:
-    if recipe is None or not recipe.get("texts"):
-        return [_missing("No record of the texts", "ce2de distill", "writes it.")]
-    counts: dict[str, int] = dict(recipe["texts"])
-    total = sum(counts.values())
-    order = sorted(counts, key=lambda name: (-counts[name], name))
-    rows = [
-        [Cell(n), Cell(f"{counts[n]:,}"), Cell(f"{counts[n] / total:.1%}")] for n in order[:SOURCES_SHOWN]
-    ]
-    rest = [counts[name] for name in order[SOURCES_SHOWN:]]
-    if rest:
-        name = f"{len(rest)} more sources"
-        rows.append([Cell(name), Cell(f"{sum(rest):,}"), Cell(f"{sum(rest) / total:.1%}")])
-    tokens = f", {recipe['passage_tokens']:,} tokens" if "passage_tokens" in recipe else ""
-    sources = f"{len(counts)} sources" if len(counts) > 1 else "1 source"
-    return [Text(f"{total:,} passages from {sources}{tokens}."), Table(["source", "passages", "share"], rows)]
-
-
-def _settings(recipe: Mapping[str, Any] | None) -> list[Block]:
-    if recipe is None:
-        return [_missing("No recipe", "ce2de distill", "writes it.")]
-    rows = [
-        [Cell(key.replace("_", " ")), Cell(_value(value))]
-        for key, value in recipe.items()
-        if key not in _NOT_SETTINGS
-    ]
-    return [Table(["setting", "value"], rows, numbers=False)]
-
-
 def _model(files: RunFiles) -> list[Block]:
     artifact, parity = files.artifact, files.parity
     if artifact is None:
-        return [_missing("Not exported yet", "ce2de export RUN --out MODEL", "writes the model folder.")]
+        return [Missing("Not exported yet;", "ce2de export RUN --out MODEL", "writes the model folder.")]
     parity = parity or artifact.recipe.get("parity")
     rows = [
         ("name", artifact.name), ("fingerprint", artifact.fingerprint), ("size", _megabytes(artifact)),
@@ -314,69 +255,12 @@ def _model(files: RunFiles) -> list[Block]:
     return [Table(["", ""], [[Cell(a), Cell(b)] for a, b in rows], numbers=False)]
 
 
-def _again(files: RunFiles) -> list[Block]:
-    recipe = files.recipe
-    if recipe is None:
-        return [_missing("No recipe, so no command", "ce2de distill", "writes it.")]
-    lines = [recipe.get("command") or _command(recipe)]
-    versions = ", ".join(f"{name} {number}" for name, number in (recipe.get("versions") or {}).items())
-    note = (
-        "TEXTS are the files of the sources above, RUN is a new folder. " if not recipe.get("command") else ""
-    )
-    made = f"Made with {versions}" if versions else "Made"
-    where = f" on {recipe['machine']}" if recipe.get("machine") else ""
-    return [Code("\n".join(lines)), Text(f"{note}{made}{where}.")]
-
-
-def _command(recipe: Mapping[str, Any]) -> str:
-    """The command that repeats the run, by its tokens instead of its minutes, so that speed plays no part."""
-    words = ["ce2de distill --texts TEXTS --out RUN"]
-    for key in _FLAGS:
-        if recipe.get(key) is not None:
-            value = recipe[key]
-            text = _flag(value)
-            words.append(f"--{key.replace('_', '-')} {shlex.quote(text)}")
-    if "tokens_seen" in recipe:
-        words.append(f"--tokens {recipe['tokens_seen']}")
-    return " \\\n  ".join(words)
-
-
-def _flag(value: Any) -> str:  # noqa: ANN401 - whatever the recipe holds
-    if isinstance(value, Mapping):
-        return ",".join(f"{name}={weight:g}" for name, weight in value.items())
-    if isinstance(value, list):
-        return ",".join("new" if part is None else str(part) for part in value)
-    return str(value)
-
-
-def _missing(before: str, command: str, after: str) -> Missing:
-    return Missing(f"{before};", command, after)
-
-
 def _megabytes(artifact: Artifact) -> str:
     return f"{sum((artifact.folder / name).stat().st_size for name in HASHED_FILES) / 1e6:.1f} MB"
 
 
 def _count(number: float) -> str:
     return f"{number / 1e6:.1f}M" if number >= 1e6 else f"{number:,}"
-
-
-def _value(value: Any) -> str:  # noqa: ANN401 - whatever the recipe holds
-    match value:
-        case None:
-            return "not set"
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:g}"
-        case list() | tuple():
-            return ", ".join(map(_value, value))
-        case dict():
-            return ", ".join(f"{key} {_value(one)}" for key, one in value.items())
-        case _:
-            return str(value)
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

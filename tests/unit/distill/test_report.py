@@ -186,6 +186,13 @@ def test_the_command_repeats_the_run_by_its_tokens(html, markdown):
     assert "--tokens 2500000" in Page(html).text
 
 
+def test_the_command_tells_of_pooled_layers_and_prefixes(run):
+    recipe = {"layers": [0, None], "pooled": 1, "query_prefix": "query: ", "tokens_seen": 9}
+    (run / "recipe.json").write_text(json.dumps(recipe))
+    text = " ".join(Page(read(run)[0]).text.replace("\\", "").split())
+    assert "--query-prefix 'query: ' --layers 0,new --pooled 1 --tokens 9" in text
+
+
 def test_the_recipes_own_command_is_taken_as_it_is(run):
     (run / "recipe.json").write_text(json.dumps({"command": "ce2de distill --texts 'a b.txt'"}))
     assert "ce2de distill --texts 'a b.txt'" in Page(read(run)[0]).text
