@@ -4,7 +4,8 @@
     python -m benchmarks.student_quality --data DATA --artifact runs/a/model --json a.json
     python -m benchmarks.frontier --speed speed.json --quality a.json b.json --out frontier
 
-It only joins what the two others measured; a quality file belongs to the model of its own name.
+It only joins what the two others measured; a quality file belongs to the model of its own name. The full
+depth joins in as `ce2de export RUN --out runs/6/model --full-depth` makes it.
 """
 
 from __future__ import annotations
@@ -18,33 +19,38 @@ from typing import Any, NamedTuple
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-FULL = "6 layers, ONNX Runtime int8"
 COLORS = {"cranfield": "#0072b2", "cisi": "#d55e00", "debian": "#009e73"}  # told apart without red and green
 MARKERS = {"cranfield": "o", "cisi": "s", "debian": "^"}
 
 
 class Point(NamedTuple):
-    """A model: its speed as a multiple of the 12-layer PyTorch model's, and the share of quality it keeps."""
+    """A model: its speed as a multiple of the 12-layer PyTorch model's, its size, and how well it finds.
+
+    ``quality`` holds each collection's metric, ``kept`` its share of the teacher's.
+    """
 
     name: str
     ratio: float
+    megabytes: float
+    quality: dict[str, float]
     kept: dict[str, float]
 
 
 def points(speed: dict[str, Any], quality: Sequence[Path]) -> list[Point]:
-    """The students of the quality files and the full-depth model, fastest last."""
+    """The models of the quality files, fastest last."""
     encoders = speed["encoders"]
-    found, collections = [], []
+    found = []
     for path in quality:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        facts = json.loads(path.read_text(encoding="utf-8"))
         ratio = next(
             row["ratio"]["median"]
             for name, row in encoders.items()
             if name == f"{path.stem}, int8 (OnnxEncoder)"
         )
-        collections = [row["collection"] for row in rows]
-        found.append(Point(path.stem, ratio, {row["collection"]: row["kept"] for row in rows}))
-    found.append(Point("6 layers", encoders[FULL]["ratio"]["median"], dict.fromkeys(collections, 1.0)))
+        values, kept = (
+            {row["collection"]: row[what] for row in facts["rows"]} for what in ("student", "kept")
+        )
+        found.append(Point(path.stem, ratio, facts["megabytes"], values, kept))
     return sorted(found, key=lambda point: point.ratio)
 
 
@@ -52,12 +58,12 @@ def table(found: Sequence[Point]) -> str:
     """A Markdown table."""
     names = list(found[0].kept)
     lines = [
-        f"| model | times the 12-layer PyTorch model | {' | '.join(names)} |",
-        "|---|--:|" + "--:|" * len(names),
+        f"| model | times the 12-layer PyTorch model | MB | {' | '.join(names)} |",
+        "|---|--:|--:|" + "--:|" * len(names),
     ]
     for point in found:
-        kept = " | ".join(f"{point.kept[name]:.0%}" for name in names)
-        lines.append(f"| {point.name} | {point.ratio:.1f}x | {kept} |")
+        cells = " | ".join(f"{point.quality[name]:.3f}, {point.kept[name]:.1%}" for name in names)
+        lines.append(f"| {point.name} | {point.ratio:.1f}x | {point.megabytes:.1f} | {cells} |")
     return "\n".join(lines)
 
 

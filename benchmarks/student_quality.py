@@ -52,7 +52,10 @@ def main() -> None:
             f"{row['teacher']:>8.3f}{row['student']:>9.3f}{row['kept']:>7.1%}"
         )
     Console(width=120).print(evaluation_table(found))
-    facts = {"fingerprint": artifact.fingerprint, "teacher": artifact.source["teacher"], "rows": rows}
+    facts = {
+        "fingerprint": artifact.fingerprint, "teacher": artifact.source["teacher"], "rows": rows,
+        "megabytes": sum(path.stat().st_size for path in args.artifact.iterdir()) / 1e6,
+    }  # fmt: skip
     finish({**facts, "evaluation": asdict(found)}, args.json)
 
 
