@@ -83,11 +83,11 @@ class StudentModel(torch.nn.Module):
         embedding before normalisation.
 
         Raises:
-            ConfigError: the last layer is pooled, so that it has no states of single tokens.
+            ConfigError: the last layers are pooled, so that they have no states of single tokens.
         """
         if self.pooled:
             raise ConfigError(
-                "this student's last layer is pooled, so it has no vectors of single tokens; "
+                "this student's last layers are pooled, so they have no vectors of single tokens; "
                 "export it without --token-vectors, or distil a student without --pooled"
             )
         states = self._states(input_ids, attention_mask)

@@ -1,7 +1,7 @@
 """The student as a module of sentence-transformers, for the forms that its own modules cannot express.
 
 A student that reads its last layer with one query a token is a plain chain of sentence-transformers' modules
-and needs nothing of this package. One that reads all depths, or whose last layer is pooled, names this module
+and needs nothing of this package. One that reads all depths, or whose last layers are pooled, names this module
 in its ``modules.json``; sentence-transformers loads it where this package is installed.
 """
 

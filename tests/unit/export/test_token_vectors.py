@@ -104,7 +104,7 @@ def test_at_full_length_all_cosines_stay(student, ids):
 
 @pytest.mark.parametrize("readout", ["all", "last"])
 def test_a_pooled_last_layer_has_no_token_vectors(ids, readout):
-    with pytest.raises(ConfigError, match="last layer is pooled, so it has no vectors of single tokens"):
+    with pytest.raises(ConfigError, match="last layers are pooled, so they have no vectors of single tokens"):
         token_head(tiny_student(readout, pooled=True), ids, 8)
 
 
