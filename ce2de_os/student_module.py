@@ -1,8 +1,8 @@
 """The student as a module of sentence-transformers, for the forms that its own modules cannot express.
 
 A student that reads its last layer with one query a token is a plain chain of sentence-transformers' modules
-and needs nothing of this package. One that reads all depths, or whose last layers are pooled, names this module
-in its ``modules.json``; sentence-transformers loads it where this package is installed.
+and needs nothing of this package. One that reads all depths, or whose last layers are pooled, names this
+module in its ``modules.json``; sentence-transformers loads it where this package is installed.
 """
 
 from __future__ import annotations
