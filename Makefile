@@ -42,7 +42,7 @@ unit: .venv-dev/.stamp ## The tests that need no server (seconds)
 tests: .venv-dev/.stamp ## All tests: unit, integration, acceptance
 	$(DEV)/python -m pytest tests --durations=10
 
-student: .venv-dev/.stamp ## Train, export and report on the packaged student again (about 90 minutes on two cores)
+student: .venv-dev/.stamp ## Train, export and report on the packaged student again (the training alone took 66 minutes)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)
 	$(DEV)/ce2de distill --texts $(TEXTS)/*.txt.gz --out $(STUDENT) --layers 0,4,5 --pooled 2 \
 		--unique-tokens 20000000 --tokens 30000000
