@@ -54,7 +54,7 @@ def main() -> None:
     Console(width=120).print(evaluation_table(found))
     facts = {
         "fingerprint": artifact.fingerprint, "teacher": artifact.source["teacher"], "rows": rows,
-        "megabytes": sum(path.stat().st_size for path in args.artifact.iterdir()) / 1e6,
+        "megabytes": sum(path.stat().st_size for path in artifact.folder.iterdir()) / 1e6,
     }  # fmt: skip
     finish({**facts, "evaluation": asdict(found)}, args.json)
 

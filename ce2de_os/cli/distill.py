@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from ce2de_os.cli.distill_sources import Sources
+from ce2de_os.cli.distill_start import PACKAGED, start_folder
 from ce2de_os.cli.distill_translations import Translated
 from ce2de_os.cli.options import Command, connection_options, json_option
 from ce2de_os.distill.config import (
@@ -62,8 +63,8 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
          "nobody's.", type=click.Choice(["de", "ce", "random"]), default=DEFAULTS.init)  # fmt: skip
 @_option("--layers", "Layers to copy, counted from 0; 'new' in their place is a random one (DE-2 CE: 0,new).",
          default="0,5")  # fmt: skip
-@_option("--start", "Go on from this finished student, with its layers, readout, head and tokenizer.",
-         type=FOLDER)  # fmt: skip
+@_option("--start", "Go on from this student, with its layers, readout, head and tokenizer: the folder of a "
+         f"finished run, a model folder, or '{PACKAGED}'.")  # fmt: skip
 @_option("--extend-vocabulary", "Add so many word pieces for other languages to the student's (WordPiece).",
          type=int)  # fmt: skip
 @_option("--new-language", "Texts to learn those pieces from (default: all); no piece then cuts frequent "
@@ -133,7 +134,7 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 def command(
     texts: tuple[Path, ...], more_texts: tuple[Path, ...], out: Path, until: str, layers: str,
     losses: str | None, cross_encoder: tuple[str, ...], answers: str | None, cache: Path | None,
-    dev: Path | None, ways: int, evaluate: tuple[Path, ...], start: Path | None,
+    dev: Path | None, ways: int, evaluate: tuple[Path, ...], start: str | None,
     new_language: tuple[Path, ...], as_json: bool, settings: Settings, **options: Any,  # noqa: ANN401 - the settings of Sources and DistillConfig
 ) -> None:  # fmt: skip
     """Train a small student, export it, compare it, and report on it.
@@ -144,7 +145,9 @@ def command(
 
     \b
     Texts only:        ce2de distill --texts runs/texts/*.txt.gz --out runs/student
-    Your cluster:      ce2de distill --index articles --text-fields title,body --query-field title \\
+    Your documents:    ce2de distill --start packaged --index articles --text-fields title,body \\
+                         --minutes 10 --out runs/mine
+    Your own CE:       ce2de distill --index articles --text-fields title,body --query-field title \\
                          --cross-encoder ID_OR_FOLDER --out runs/mine
     Other languages:   ce2de distill … --translations it=corpus.it.jsonl --translations de=corpus.de.jsonl
     The paper's DE-2:  ce2de distill … --init ce --layers 0,new --readout last --losses contrastive,kl
@@ -162,15 +165,18 @@ def command(
     _refuse_shape(start)
     config = DistillConfig(
         layers=_layers(layers), cross_encoder=next(iter(cross_encoder), None), candidates=ways,
-        languages=translated.languages, start=str(start) if start else None,
+        languages=translated.languages, start=start,
         losses=parse_losses(losses or ("l2=1,kl=0.2" if sources.given else "l2")), **options,
     )  # fmt: skip
     try:
         from ce2de_os.cli.distill_run import Run
         from ce2de_os.distill.console import ConsoleProgress
-        from ce2de_os.distill.processes import is_main
+        from ce2de_os.distill.processes import is_main, main_first
     except ModuleNotFoundError as error:
         raise MissingExtraError.for_extra("distill,export", error.name) from error
+    if start is not None:
+        with main_first():
+            config = replace(config, start=str(start_folder(start, out)))
     with ConsoleProgress(quiet=not is_main()) as progress:
         run = Run(config, sources, out, cache or out / "teacher", progress, last=STEPS.index(until))
         facts = run.go([*texts, *more_texts], dev, evaluate, new_language)
@@ -187,7 +193,7 @@ def _taken(options: dict[str, Any], owner: type) -> dict[str, Any]:
     return {field.name: options.pop(field.name) for field in fields(owner) if field.name in options}
 
 
-def _refuse_shape(start: Path | None) -> None:
+def _refuse_shape(start: str | None) -> None:
     """Even a default that was typed out contradicts --start: the student there may be another."""
     source = click.get_current_context().get_parameter_source
     given = [name for name in SHAPE if start and source(name) is ParameterSource.COMMANDLINE]

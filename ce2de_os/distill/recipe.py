@@ -301,11 +301,15 @@ def _dev_metric(
 
 
 def _shape(config: DistillConfig) -> dict[str, Any]:
-    """How the student was cut that this one goes on from; empty if it is cut in this run."""
+    """How the student was cut that this one goes on from, and which it is if that is known by a fingerprint.
+
+    Empty if the student is cut in this run.
+    """
     if config.start is None:
         return {}
     recipe = _read_recipe(Path(config.start))
-    return {name: recipe[name] for name in SHAPE}
+    known = {"started_from": recipe["artifact"]} if "artifact" in recipe else {}
+    return {name: recipe[name] for name in SHAPE} | known
 
 
 def _read_recipe(folder: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ce2de_os.export.folder import new_folder
 from ce2de_os.export.graph import StudentGraph
 from ce2de_os.export.onnx_model import export_float, quantize
 from ce2de_os.export.parity import MIN_MEAN_COSINE, MIN_WORST_COSINE, Parity, compare, student_embeddings
+from ce2de_os.export.restore import describe
 from ce2de_os.export.token_vectors import student_tokens, token_head, token_means
 from ce2de_os.export.truncation import truncate
 from ce2de_os.languages import ENGLISH, normalized
@@ -167,7 +168,12 @@ def _settings(name: str, student: StudentModel, recipe: dict[str, Any], own_dim:
         "query_prefix": recipe.get("query_prefix", ""),
         "document_prefix": recipe.get("document_prefix", ""),
         "space": recipe["space"] if student.dim == own_dim else None,
-        "source": {"teacher": recipe["teacher"], "layers": recipe["layers"], "texts": recipe["texts"]},
+        "source": {
+            "teacher": recipe["teacher"],
+            "layers": recipe["layers"],
+            "texts": recipe["texts"],
+            "student": describe(student),
+        },
         "recipe": {
             "distill": {
                 key: value for key, value in recipe.items() if key not in ("teacher", "layers", "texts")
