@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -101,7 +102,7 @@ def sample_passages(
         DataError: a file cannot be read, or there is no usable text.
     """
     rng = random.Random(seed)  # noqa: S311 - sampling, not secrets
-    pools = {source_name(path): _shuffled(path, rng) for path in paths}
+    pools = {name: _shuffled(path, name, rng) for path, name in _source_names(paths).items()}
     more = list((translations or {}).items())
     rng.shuffle(more)
     for passage, words in more:
@@ -135,10 +136,17 @@ def source_name(path: Path) -> str:
     return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
 
 
-def _shuffled(path: Path, rng: random.Random) -> list[tuple[Passage, int]]:
+def _source_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """A name of its own for each file; those of equal names in several folders are told by their paths."""
+    counts = Counter(source_name(path) for path in set(paths))
+    names = {path: source_name(path) for path in paths}
+    return {path: name if counts[name] == 1 else str(path) for path, name in names.items()}
+
+
+def _shuffled(path: Path, name: str, rng: random.Random) -> list[tuple[Passage, int]]:
     pool = list(cut_passages(read_lines(path), rng))
     rng.shuffle(pool)
-    return [(Passage(text, source_name(path)), _words(text)) for text in pool]
+    return [(Passage(text, name), _words(text)) for text in pool]
 
 
 def _take(pool: Sequence[tuple[Passage, int]], words: int) -> Iterator[Passage]:

@@ -87,6 +87,17 @@ def test_sample_is_repeatable_and_mixes_the_sources(tmp_path):
     assert {passage.source for passage in first} == {"a", "b"}
 
 
+def test_files_of_equal_names_in_several_folders_are_all_read(tmp_path):
+    paths = [tmp_path / folder / "corpus.jsonl" for folder in ("one", "two")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text(json.dumps({"text": f"a text of folder {path.parent.name}"}) + "\n")
+    found = sample_passages([*paths, paths[0]], max_words=1000, seed=1)
+    text = " ".join(passage.text for passage in found)
+    assert text.count("folder one") == text.count("folder two") == 1
+    assert {passage.source for passage in found} == set(map(str, paths))
+
+
 def test_texts_without_prose_are_refused(tmp_path):
     (tmp_path / "numbers.txt").write_text("1 2 3\n4 5 6\n")
     with pytest.raises(DataError, match="no usable text"):
