@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.ranking import RankingSet, ranking_set
-from ce2de_os.distill.teacher import SHARD_TEXTS, Teacher, teacher_shards
+from ce2de_os.distill.teacher import Teacher, teacher_shards
 from ce2de_os.distill.texts import Passage, sample_passages
 from ce2de_os.records import ScoredDoc
 
@@ -108,10 +108,12 @@ def teacher_targets(
     """The teacher's embeddings of ``texts``, ``(N, D)`` float16, from ``cache`` where they are known."""
     ids = token_ids(teacher.tokenizer, texts, config.max_length)
     shards: list[NDArray[np.float16]] = [np.empty((0, teacher.dim), dtype=np.float16)]
-    phase("teacher", 0, len(ids))
+    done = 0
+    phase("teacher", done, len(ids))
     for shard in teacher_shards(teacher, ids, cache, precision):
         shards.append(shard)
-        phase("teacher", min((len(shards) - 1) * SHARD_TEXTS, len(ids)), len(ids))
+        done += len(shard)
+        phase("teacher", done, len(ids))
     return np.concatenate(shards)
 
 

@@ -33,7 +33,7 @@ from ce2de_os.distill.prefixes import Prefixes
 from ce2de_os.errors import ConfigError
 from ce2de_os.student import Ids, embed_sorted, mean_pool
 
-SHARD_TEXTS = 8192
+SHARD_TOKENS = 65_536  # what a slow core reads in half a minute, and an interruption costs at most
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,13 @@ def embed_ids(
 
 
 def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> Iterator[NDArray[np.float16]]:
-    """Yield the embeddings of ``ids`` in shards of 8,192 texts, ``(B, D)`` float16.
+    """Yield the embeddings of ``ids`` in shards of about 65,536 tokens, ``(B, D)`` float16.
 
     A shard is kept in ``cache`` under the hash of teacher and token ids, and read from there the next time:
     an interrupted reading goes on where it stopped, and equal texts are never read twice.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    for start in range(0, len(ids), SHARD_TEXTS):
-        shard = ids[start : start + SHARD_TEXTS]
+    for shard in _shards(ids):
         path = cache / f"{_shard_key(teacher, shard, precision)}.npy"
         if not path.is_file():
             partial = path.with_suffix(".partial.npy")
@@ -131,6 +130,16 @@ def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> I
             np.save(partial, embeddings.astype(np.float16))
             partial.replace(path)
         yield np.load(path)
+
+
+def _shards(ids: Ids) -> Iterator[Ids]:
+    """Consecutive texts, cut where they have `SHARD_TOKENS` together."""
+    start = tokens = 0
+    for end, row in enumerate(ids, start=1):
+        tokens += len(row)
+        if tokens >= SHARD_TOKENS or end == len(ids):
+            yield ids[start:end]
+            start, tokens = end, 0
 
 
 def _pooling(place: str) -> str:
