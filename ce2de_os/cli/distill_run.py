@@ -124,7 +124,9 @@ class Run:
     ) -> None:
         if self.config.reads_texts and not texts:
             with main_first():
-                texts = self.sources.texts(self.out, self.progress.phase)
+                texts = self.sources.texts(
+                    self.out, self.progress.phase, self.config.unique_tokens, self.config.seed
+                )
         self.facts["recipe"] = distill(
             texts, self.config, self.out, cache=self.cache, examples=found, dev=dev, coverage=self.coverage,
             parallel=self.sources.parallel() if self.config.reads_parallel else (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -130,29 +131,34 @@ class Sources:
             self.translated.skip,
         )  # fmt: skip
 
-    def texts(self, run: Path, phase: Phase) -> list[Path]:
-        """The documents themselves as training texts, where no other texts are given."""
+    def texts(self, run: Path, phase: Phase, words: int, seed: int) -> list[Path]:
+        """The documents themselves as training texts, where no other texts are given.
+
+        Of an index with more than so many ``words`` a random sample is taken, which ``seed`` decides.
+        """
         if self.corpus is not None:
             return [self.corpus]
         if self.index is None:
             return []
         path = run / TEXTS_FILE
         if not path.is_file():
-            self._write_texts(path, phase)
+            self._write_texts(path, phase, words, seed)
         return [path]
 
-    def _write_texts(self, path: Path, phase: Phase) -> None:
+    def _write_texts(self, path: Path, phase: Phase, words: int, seed: int) -> None:
         from ce2de_os.index.documents import field_texts
 
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{path.name}.partial")
-        count = 0
-        with gzip.open(partial, "wt", encoding="utf-8", compresslevel=4) as file:
-            for count, (_, text) in enumerate(
-                field_texts(self.client, str(self.index), self.named_fields), start=1
-            ):
+        count = taken = 0
+        documents = field_texts(self.client, str(self.index), self.named_fields, seed)
+        with closing(documents), gzip.open(partial, "wt", encoding="utf-8", compresslevel=4) as file:
+            for count, (_, text) in enumerate(documents, start=1):
                 file.write(json.dumps({"text": text.encode("utf-8", "replace").decode()}) + "\n")
                 phase("documents", count, count + 1)
+                taken += len(text.split())
+                if taken > words:
+                    break
         if not count:
             raise DataError(f"'{self.index}': no document has text in {self.text_fields}; see --text-fields")
         partial.replace(path)

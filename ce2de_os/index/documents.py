@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -70,9 +70,12 @@ def documents(
 
 
 def stream_sources(
-    client: OpenSearch, index: str, fields: Sequence[str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Stream the ``doc_id`` of every document with its ``_source``, cut down to ``fields``, in no order.
+    client: OpenSearch, index: str, fields: Sequence[str], seed: int | None = None
+) -> Generator[tuple[str, dict[str, Any]], None, None]:
+    """Stream the ``doc_id`` of every document with its ``_source``, cut down to ``fields``.
+
+    ``seed`` decides a random order, so that whoever stops early has a sample; ``None`` means no order, which
+    is faster: the cluster need not sort.
 
     It reads the index as it is at the first call (a scroll), whatever is written meanwhile.
 
@@ -80,22 +83,27 @@ def stream_sources(
         IndexSchemaError: there is no such index.
         BackendError: OpenSearch does not answer or refuses; begin again.
     """
-    body = {"query": {"match_all": {}}, "_source": list(fields)}
+    query: dict[str, Any] = {"match_all": {}}
+    if seed is not None:
+        query = {"function_score": {"query": query, "random_score": {"seed": seed, "field": "_seq_no"}}}
+    body = {"query": query, "_source": list(fields)}
     with backend_errors(f"read '{index}'"):
         hits = scan(
             client, query=body, index=index, size=_PAGE, scroll=_KEEP_ALIVE,
-            allow_partial_search_results=False,
+            preserve_order=seed is not None, allow_partial_search_results=False,
         )  # fmt: skip
         for hit in hits:
             yield hit["_id"], hit.get("_source") or {}
 
 
-def field_texts(client: OpenSearch, index: str, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
+def field_texts(
+    client: OpenSearch, index: str, fields: Sequence[str], seed: int | None = None
+) -> Generator[tuple[str, str], None, None]:
     """Stream the ``doc_id`` and the text in ``fields`` of every document that has one.
 
-    Order and errors are those of `stream_sources`.
+    ``seed``, order and errors are those of `stream_sources`.
     """
-    for doc_id, source in stream_sources(client, index, fields):
+    for doc_id, source in stream_sources(client, index, fields, seed):
         text = document_text(source, fields)
         if text:
             yield doc_id, text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 
@@ -61,6 +62,8 @@ def test_from_an_index_to_a_model(distill, tmp_path):
     assert all(query_id in {doc.doc_id for doc in ranking} for query_id, ranking in scores.items())
 
     facts = json.loads(distill("--until", "export", "--json").stdout)
+    with gzip.open(tmp_path / "run" / "texts.jsonl.gz", "rt") as file:
+        assert 100 < sum(1 for _ in file) < 120  # of 150: as many as have 3,000 words, 28 each
     assert facts["recipe"]["texts"] == {"texts": facts["recipe"]["passages"]}  # the documents themselves
     assert facts["recipe"]["queries"] == 30
     assert (tmp_path / "run" / "model" / "manifest.json").exists()

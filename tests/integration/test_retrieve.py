@@ -142,6 +142,22 @@ def test_all_texts_of_a_field_are_read_while_the_index_changes(client, index_nam
     assert node["indices"]["search"]["scroll_current"] == 0
 
 
+def test_texts_in_random_order_are_a_repeatable_sample(client, index_name):
+    sources = [{"_id": f"d{n}", "title": f"title {n}", "body": "x"} for n in range(1300)]
+    make_index(client, index_name, sources, shards=2)
+    ordered, again, other = (list(field_texts(client, index_name, ["title"], seed)) for seed in (5, 5, 6))
+    assert ordered == again
+    assert ordered != other
+    assert dict(ordered) == {f"d{n}": f"title {n}" for n in range(1300)}
+    first = [int(doc_id[1:]) for doc_id, _ in ordered[:300]]
+    assert 550 < np.mean(first) < 750  # 650 expected, standard error 22
+    stopped = field_texts(client, index_name, ["title"], 5)
+    assert next(stopped) == ordered[0]
+    stopped.close()
+    (node,) = client.nodes.stats(metric="indices")["nodes"].values()
+    assert node["indices"]["search"]["scroll_current"] == 0
+
+
 def test_reading_a_missing_index_is_named(client, index_name):
     with pytest.raises(IndexSchemaError, match=f"read '{index_name}'"):
         list(field_texts(client, index_name, ["title"]))
