@@ -160,7 +160,8 @@ def command(
     The mode bm25 works on any index; dense and hybrid need one that 'ce2de reindex' has filled with the same
     model. Each row shows the document's rank in the two lists that hybrid joins.
     """
-    searcher = _searcher(settings, index, strategy, reranker, late_interaction, set(modes) != {"bm25"})
+    embeds = set(modes) != {"bm25"}
+    searcher, model = _searcher(settings, index, strategy, reranker, late_interaction, embeds)
     text = " ".join(question)
     options |= {"fields": options["fields"] or None, "explain": True}
     answers = {mode: searcher.search(text, mode=mode, **options) for mode in modes}
@@ -170,7 +171,7 @@ def command(
         click.echo(f"No document in {index} matches.", err=True)
     else:
         _show(text, answers, explain)
-    _tell(answers, explain and not as_json)
+    _tell(answers, model, explain and not as_json)
 
 
 def _searcher(
@@ -180,7 +181,8 @@ def _searcher(
     reranker: Path | None,
     late_interaction: bool,
     embeds: bool,
-) -> HybridSearcher:
+) -> tuple[HybridSearcher, str | None]:
+    """The searcher, and the fingerprint of the model that it embeds questions with."""
     from ce2de_os.encoder import OnnxEncoder
     from ce2de_os.index.client import connect
     from ce2de_os.search.searcher import HybridSearcher
@@ -190,7 +192,8 @@ def _searcher(
         encoder = OnnxEncoder(settings.artifact, threads=settings.threads)
     second = second_model(settings, reranker, encoder if late_interaction else None)
     client = connect(settings.opensearch)
-    return HybridSearcher(client, index, encoder, reranker=second, strategy=strategy)
+    searcher = HybridSearcher(client, index, encoder, reranker=second, strategy=strategy)
+    return searcher, encoder.fingerprint if encoder else None
 
 
 def _show(text: str, answers: Mapping[Mode, SearchResult], explain: bool) -> None:
@@ -205,8 +208,15 @@ def _show(text: str, answers: Mapping[Mode, SearchResult], explain: bool) -> Non
     Console().print(results_table(hits, explain))
 
 
-def _tell(answers: Mapping[Mode, SearchResult], explain: bool) -> None:
+def _tell(answers: Mapping[Mode, SearchResult], model: str | None, explain: bool) -> None:
     """On stderr: what is missing, and with ``explain`` how the results came."""
+    others = {result.vector_model for result in answers.values()} - {None, model}
+    for other in sorted(filter(None, others)):
+        click.echo(
+            f"the question was embedded by the model {str(model)[:12]}, the documents by {other[:12]}, "
+            "another one of the same space; choose with --artifact or CE2DE_ARTIFACT",
+            err=True,
+        )
     for mode, result in answers.items():
         if result.timed_out:
             click.echo(f"{mode}: not complete, the time was over", err=True)

@@ -130,7 +130,7 @@ class SearchCore:
     def _vector_field(self, target: Target, question: Question) -> IndexMetadata | None:
         if question.mode == "bm25" or self._vectors is None:
             return None
-        return embedded_in(target, self._vectors.space, question.vector_field)
+        return embedded_in(target, self._vectors.space, question.vector_field, self._vectors.model)
 
     def _encode(self, texts: Sequence[str]) -> Steps[dict[str, Vector]]:
         if not texts or self._vectors is None:

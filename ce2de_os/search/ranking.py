@@ -96,6 +96,7 @@ class Ranking:
             rerank_wanted=min(plan.rerank_depth, len(self.documents)),
             aggregations=self.counted.get("aggregations") if self.counted else None,
             vector_field=plan.metadata.vector_field if plan.metadata else None,
+            vector_model=plan.metadata.fingerprint if plan.metadata else None,
             text=plan.embedded_text,
             timings=timings,
         )

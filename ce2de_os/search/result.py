@@ -38,6 +38,8 @@ class SearchResult(Sequence[Hit]):
         rerank_wanted: hits that it was to score; more than ``reranked`` when the deadline came first.
         aggregations: OpenSearch's answer to ``aggregations``.
         vector_field: the vector field that was searched; ``None``: none was.
+        vector_model: fingerprint of the model that embedded the documents there; it may be another one of the
+            searcher's vector space.
         text: how a hit's text is made of its fields: what was embedded, or where no vectors were searched
             the fields for BM25.
         timings: where the time went.
@@ -53,6 +55,7 @@ class SearchResult(Sequence[Hit]):
     rerank_wanted: int
     aggregations: Mapping[str, Any] | None
     vector_field: str | None
+    vector_model: str | None
     text: TextSpec
     timings: Timings
 
@@ -74,6 +77,7 @@ class SearchResult(Sequence[Hit]):
             "rerank_wanted": self.rerank_wanted,
             "aggregations": self.aggregations,
             "vector_field": self.vector_field,
+            "vector_model": self.vector_model,
             "timings": self.timings._asdict(),
         }
 

@@ -14,7 +14,7 @@ from ce2de_os.records import Query, ScoredDoc
 from ce2de_os.search import answers, queries
 from ce2de_os.search.queries import Body
 from ce2de_os.search.target import embedded_in, query_vector, read_target
-from ce2de_os.search.vectors import QueryEncoder
+from ce2de_os.search.vectors import QueryEncoder, model_of
 
 _REQUEST = 32  # searches in one `_msearch`: a live cluster has others to serve
 _MOST = 10_000  # OpenSearch's `index.max_result_window`
@@ -71,7 +71,7 @@ class DenseRetriever:
         self._index = index
         self._encoder = encoder
         self._target = read_target(client, index)
-        self._metadata = embedded_in(self._target, encoder.space)
+        self._metadata = embedded_in(self._target, encoder.space, fingerprint=model_of(encoder))
         self.vector_field = self._metadata.vector_field
 
     def __call__(self, asked: Sequence[Query], top_k: int) -> dict[str, list[ScoredDoc]]:

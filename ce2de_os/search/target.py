@@ -142,10 +142,13 @@ def _own_texts(mappings: Mappings, asides: Sequence[str]) -> tuple[str, ...]:
     return tuple(path for path in _fields(mappings, "text") if path.partition(".")[0] not in asides)
 
 
-def embedded_in(target: Target, space: str, vector_field: str | None = None) -> IndexMetadata:
+def embedded_in(
+    target: Target, space: str, vector_field: str | None = None, fingerprint: str | None = None
+) -> IndexMetadata:
     """The newest of a target's vector fields whose vectors lie in this space, or the one that is named.
 
-    They may be another model's: a student answers queries over documents that its teacher embedded.
+    Those of the model with this ``fingerprint`` come first; ``None`` means any. They may be another model's:
+    a student answers queries over documents that its teacher embedded.
 
     Raises:
         IndexSchemaError: there are no vectors, or none in a field of this name.
@@ -167,7 +170,8 @@ def embedded_in(target: Target, space: str, vector_field: str | None = None) -> 
             "--artifact or CE2DE_ARTIFACT, or embed again with: "
             f"ce2de reindex start {target.embedded[-1].source}"
         )
-    return fitting[-1]
+    own = [metadata for metadata in fitting if metadata.fingerprint == fingerprint]
+    return (own or fitting)[-1]
 
 
 def query_vector(target: Target, metadata: IndexMetadata, vector: NDArray[np.float32]) -> list[float]:

@@ -31,6 +31,12 @@ class QueryEncoder(Protocol):
         """Encode ``texts`` to ``(B, D)`` float32."""
 
 
+def model_of(encoder: QueryEncoder) -> str | None:
+    """The encoder's fingerprint, ``None`` if it has none: then only its space says which vectors fit."""
+    found: str | None = getattr(encoder, "fingerprint", None)
+    return found
+
+
 class QueryVectors:
     """Encodes questions, and keeps the vectors of the last ``size`` different ones; safe from threads.
 
@@ -54,6 +60,11 @@ class QueryVectors:
     def space(self) -> str:
         """The encoder's vector space."""
         return self._encoder.space
+
+    @property
+    def model(self) -> str | None:
+        """The encoder's fingerprint, see `model_of`."""
+        return model_of(self._encoder)
 
     def __len__(self) -> int:
         """How many vectors are kept."""

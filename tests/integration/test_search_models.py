@@ -123,3 +123,17 @@ def test_the_command_compares_modes(endpoints, index):
     assert list(answer["modes"]) == ["bm25", "dense", "hybrid"]
     assert all(answer["modes"][mode]["hits"] for mode in answer["modes"])
     assert "dense" in CliRunner().invoke(cli, arguments).stdout
+
+
+def test_the_command_tells_of_another_model_of_the_same_space(endpoints, client, index, encoder):
+    asked = ["search", index, words(3), "--mode", "dense", "--url", endpoints.opensearch_url]
+    assert CliRunner().invoke(cli, asked).stderr == ""
+
+    other = IndexMetadata("v", ("text",), "b" * 64, encoder.dim, "m", "a", encoder.space)
+    client.indices.put_mapping(index=index, body={"_meta": other.to_meta()})
+    result = CliRunner().invoke(cli, asked)
+    assert result.exit_code == 0
+    told = f"the question was embedded by the model {encoder.fingerprint[:12]}, the documents by {'b' * 12}"
+    assert result.stderr.startswith(told)
+    shown = json.loads(CliRunner().invoke(cli, [*asked, "--json"]).stdout)
+    assert shown["vector_model"] == "b" * 64

@@ -79,6 +79,14 @@ def test_restored_weights_are_the_students(run_folder, artifact):
             assert (mine - theirs[name]).abs().max() <= step, name
 
 
+def test_a_model_with_token_vectors_comes_back_too(run_folder, tmp_path):
+    if StudentModel.load(run_folder).pooled:
+        pytest.skip("a student with pooled layers has no token vectors")
+    plain, tokens = (export(run_folder, tmp_path / str(dim), token_dim=dim)[0] for dim in (None, 8))
+    pairs = zip(restore_student(plain).parameters(), restore_student(tokens).parameters(), strict=True)
+    assert all(torch.equal(left, right) for left, right in pairs)
+
+
 def test_restored_student_gives_the_artifacts_embeddings(artifact):
     texts = [" ".join(WORDS[at : at + 1 + at % 17]) for at in range(40)]
     restored = student_embeddings(restore_student(artifact), ids_of(artifact, texts))

@@ -17,7 +17,7 @@ SOURCE = {"title": "Copy", "body": "a folder", "lang": "en", "id": "of the sourc
 def read(content=None, metadata=None, text=None, **values):
     hit = Hit("a", 0.5, 1, SOURCE, None, None, **values)
     spec = text or TextSpec(("title", "body"))
-    result = SearchResult((hit,), None, None, 1, False, (), 0, 0, None, None, spec, Timings(0, 0, 0))
+    result = SearchResult((hit,), None, None, 1, False, (), 0, 0, None, None, None, spec, Timings(0, 0, 0))
     (part,) = HitParts.of(content, metadata).read(result)
     return part
 

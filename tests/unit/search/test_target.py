@@ -5,7 +5,7 @@ import pytest
 
 from ce2de_os.errors import IndexSchemaError
 from ce2de_os.index.metadata import IndexMetadata
-from ce2de_os.search.target import Target, _version_on, query_vector
+from ce2de_os.search.target import Target, _version_on, embedded_in, query_vector
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,19 @@ PLAIN = IndexMetadata("w", ("title", "body"), "b" * 64, 2, "m", "articles")
 
 def target(*embedded):
     return Target("articles", frozenset(), 1, ("title", "body"), (), embedded)
+
+
+def test_a_model_s_own_vectors_come_before_newer_ones_of_its_space():
+    first, second = (
+        IndexMetadata(field, ("title",), digit * 64, 2, "m", "articles", "c" * 64)
+        for field, digit in (("v", "a"), ("w", "b"))
+    )
+    both = target(first, second)
+    assert embedded_in(both, "c" * 64, fingerprint="a" * 64) == first
+    assert embedded_in(both, "c" * 64, fingerprint="b" * 64) == second
+    assert embedded_in(both, "c" * 64, fingerprint="e" * 64) == second  # a third one of the space may ask
+    assert embedded_in(both, "c" * 64) == second
+    assert embedded_in(both, "c" * 64, "w", fingerprint="a" * 64) == second  # it was named
 
 
 def test_words_are_searched_in_the_field_of_each_language():
