@@ -40,7 +40,7 @@ _SAME = {
 
 
 def restore_student(artifact: Artifact) -> StudentModel:
-    """The student whose graph the artifact holds; of the last bits of its weights only int8's are left.
+    """The student whose graph the artifact holds; its int8 weights come back rounded.
 
     Raises:
         ArtifactError: the manifest does not say how the student is built (it was written before that was
