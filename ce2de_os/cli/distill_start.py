@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ce2de_os.artifact import MANIFEST_FILE, Artifact
 from ce2de_os.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ce2de_os.artifact import Artifact
 
 PACKAGED = "packaged"
 START_FOLDER = "start"  # inside the run's folder
@@ -23,6 +26,8 @@ def start_folder(start: str, out: Path) -> Path:
         ConfigError: there is no such folder.
         ArtifactError: the artifact cannot be trained on, see `restore_student`.
     """
+    from ce2de_os.artifact import MANIFEST_FILE, Artifact
+
     folder = Path(start)
     if start != PACKAGED and not folder.is_dir():
         raise ConfigError(
