@@ -210,8 +210,8 @@ def _show(text: str, answers: Mapping[Mode, SearchResult], explain: bool) -> Non
 
 def _tell(answers: Mapping[Mode, SearchResult], model: str | None, explain: bool) -> None:
     """On stderr: what is missing, and with ``explain`` how the results came."""
-    others = {result.vector_model for result in answers.values()} - {None, model}
-    for other in sorted(filter(None, others)):
+    used = {result.vector_model for result in answers.values() if result.vector_model}
+    for other in sorted(used - {model}):
         click.echo(
             f"the question was embedded by the model {str(model)[:12]}, the documents by {other[:12]}, "
             "another one of the same space; choose with --artifact or CE2DE_ARTIFACT",

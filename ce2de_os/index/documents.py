@@ -69,6 +69,12 @@ def documents(
     return found
 
 
+def random_order(query: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """``query`` with scores that order its documents at random, the same way for the same ``seed``."""
+    chance = {"random_score": {"seed": seed, "field": "_seq_no"}, "boost_mode": "replace"}
+    return {"function_score": {"query": query, **chance}}
+
+
 def stream_sources(
     client: OpenSearch, index: str, fields: Sequence[str], seed: int | None = None
 ) -> Generator[tuple[str, dict[str, Any]], None, None]:
@@ -83,9 +89,8 @@ def stream_sources(
         IndexSchemaError: there is no such index.
         BackendError: OpenSearch does not answer or refuses; begin again.
     """
-    query: dict[str, Any] = {"match_all": {}}
-    if seed is not None:
-        query = {"function_score": {"query": query, "random_score": {"seed": seed, "field": "_seq_no"}}}
+    everything: dict[str, Any] = {"match_all": {}}
+    query = everything if seed is None else random_order(everything, seed)
     body = {"query": query, "_source": list(fields)}
     with backend_errors(f"read '{index}'"):
         hits = scan(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opensearchpy import OpenSearch
 
 from ce2de_os.index.client import backend_errors
-from ce2de_os.index.documents import document_text
+from ce2de_os.index.documents import document_text, random_order
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.reindex.detection import languages_of
 from ce2de_os.runtime import load_tokenizer, readable
@@ -89,10 +89,9 @@ def draw(
         BackendError: OpenSearch refuses or does not answer.
         MissingExtraError: a language must be detected, and the detector is not installed.
     """
-    chance = {"random_score": {"seed": seed, "field": "_seq_no"}, "boost_mode": "replace"}
     body = {
         "size": size,
-        "query": {"function_score": {"query": {"match_all": {}}, **chance}},
+        "query": random_order({"match_all": {}}, seed),
         "_source": list(text_fields) if languages is None else True,
         "track_total_hits": False,
     }

@@ -18,6 +18,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.arrays import cosine
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.documents import random_order
 from ce2de_os.index.language_fields import OTHER, LanguageSpec, language_field
 from ce2de_os.index.token_field import from_json, to_json
 from ce2de_os.reindex import dead_letters
@@ -211,9 +212,8 @@ def _first_text(job: Job, source: Mapping[str, Any]) -> str:
 
 
 def _sample(client: OpenSearch, index: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
-    scored = {"function_score": {"query": query, "random_score": {"seed": _SEED, "field": "_seq_no"}}}
     with backend_errors(f"sample '{index}'"):
-        answer = client.search(index=index, body={"size": _SAMPLE, "query": scored})
+        answer = client.search(index=index, body={"size": _SAMPLE, "query": random_order(query, _SEED)})
     hits: list[dict[str, Any]] = answer["hits"]["hits"]
     return hits
 

@@ -21,6 +21,7 @@ from ce2de_os.export.exporter import export
 from ce2de_os.export.graph import StudentGraph
 from ce2de_os.export.onnx_model import export_float, quantize
 from ce2de_os.export.parity import Parity, compare, student_embeddings
+from ce2de_os.export.restore import describe
 from ce2de_os.export.truncation import truncate
 from ce2de_os.student import StudentModel, pad
 from tests.unit.distill.tiny import WORDS, save_tiny_teacher
@@ -137,9 +138,8 @@ def test_artifact_loads_and_gives_the_students_embeddings(student, run_folder, t
     assert parity.passed
     assert json.loads((run_folder / "parity.json").read_text())["texts"] == 40
     assert artifact.name == "run"
-    assert artifact.source["teacher"] == "tiny"
-    assert artifact.source["layers"] == [0, 2]
-    assert artifact.source["texts"] == {"a": 3}
+    built = describe(student)
+    assert artifact.source == {"teacher": "tiny", "layers": [0, 2], "texts": {"a": 3}, "student": built}
     assert artifact.recipe["distill"]["lr"] == 0.001
     encoder = OnnxEncoder(Artifact.load(tmp_path / "model"))
     assert encoder.encode_queries(["bab beg"]).shape == (1, 16)
