@@ -16,11 +16,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ce2de_os.plot_files import STYLE, save_plot
+
 COLORS = {"cranfield": "#0072b2", "cisi": "#d55e00", "debian": "#009e73"}  # told apart without red and green
 MARKERS = {"cranfield": "o", "cisi": "s", "debian": "^"}
+
+GOAL_KEPT = 0.99  # of the full depth's quality: what the dashed line across shows
+LEAST_RATIO = 12  # what the one from top to bottom shows: the default student is at least so fast
 
 
 class Point(NamedTuple):
@@ -69,27 +76,42 @@ def table(found: Sequence[Point]) -> str:
 
 def draw(found: Sequence[Point], out: Path) -> None:
     """Write ``out.png`` and ``out.svg``."""
-    figure = Figure(figsize=(8, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9, 5.2), layout="constrained")
+        FigureCanvasAgg(figure)
+        _draw_points(figure.subplots(), found)
+        save_plot(figure, out)
+
+
+def _draw_points(axes: Axes, found: Sequence[Point]) -> None:
+    """A post for each model, with a mark for each collection; the name of each stands over its post."""
+    axes.axhline(100 * GOAL_KEPT, color="#777777", linestyle="--", linewidth=1)
+    axes.axvline(LEAST_RATIO, color="#777777", linestyle="--", linewidth=1)
+    axes.text(
+        LEAST_RATIO,
+        1,
+        f" at least {LEAST_RATIO}x →",
+        transform=axes.get_xaxis_transform(),
+        va="top",
+        fontsize=9,
+    )
+    for point in found:
+        ends = 100 * min(point.kept.values()), 100 * max(point.kept.values())
+        axes.vlines(point.ratio, *ends, color="#bbbbbb", linewidth=3, zorder=2)
+        axes.annotate(
+            point.name.replace("-", ",\n", 1), (point.ratio, ends[1]), (0, 8), textcoords="offset points",
+            ha="center", fontsize=9,
+        )  # fmt: skip
     for name in found[0].kept:
         axes.plot(
-            [point.ratio for point in found], [100 * point.kept[name] for point in found],
-            color=COLORS.get(name), marker=MARKERS.get(name, "o"), label=name,
+            [point.ratio for point in found], [100 * point.kept[name] for point in found], linestyle="",
+            color=COLORS.get(name), marker=MARKERS.get(name, "o"), markersize=8, label=name, zorder=3,
         )  # fmt: skip
-    for point in found:
-        top = 100 * max(point.kept.values())
-        axes.annotate(
-            point.name, (point.ratio, top), (0, 7), textcoords="offset points", ha="center", fontsize=8
-        )
-    axes.axvline(12, color="#999999", linestyle=":", linewidth=1)
     axes.set_xlabel("documents a second, as a multiple of a 12-layer model's in PyTorch")
     axes.set_ylabel("kept of the 6-layer model's quality, %")
-    axes.set_title("What depth costs and what it is worth", loc="left")
-    axes.legend(frameon=False)
-    axes.grid(alpha=0.3)
-    for kind in ("png", "svg"):
-        figure.savefig(out.with_suffix(f".{kind}"), dpi=150)
+    axes.set_title("What depth costs and what it is worth", loc="left", fontweight="bold")
+    axes.margins(y=0.14)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def main() -> None:

@@ -1,55 +1,70 @@
 """Re-ranking: what is scored in time stands first, the rest keeps its order."""
 
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from ce2de_os.search import rerank
 from ce2de_os.search.rerank import CHUNK, blended, reordered, score_in_time
 
 
-class LengthReranker:
-    """Prefers long texts; takes ``pause_s`` a call."""
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """The clock of the deadlines, in seconds: only scoring takes time, however busy the machine is."""
+    clock = SimpleNamespace(now_s=1000.0)
+    monkeypatch.setattr(rerank, "time", SimpleNamespace(monotonic=lambda: clock.now_s))
+    return clock
 
-    def __init__(self, pause_s=0.0):
-        self.pause_s = pause_s
+
+class LengthReranker:
+    """Prefers long texts; calls take ``pauses_s`` of ``clock``, the last one again and again."""
+
+    def __init__(self, clock, *pauses_s):
+        self.clock = clock
+        self.pauses_s = list(pauses_s)
         self.calls = []
 
     def score(self, query, documents):
         self.calls.append(len(documents))
-        time.sleep(self.pause_s)
+        self.clock.now_s += self.pauses_s.pop(0) if len(self.pauses_s) > 1 else self.pauses_s[0]
         return np.array([len(document) for document in documents], dtype=np.float32)
 
 
-def test_without_a_deadline_all_are_scored_at_once():
-    reranker = LengthReranker()
+def test_without_a_deadline_all_are_scored_at_once(clock):
+    reranker = LengthReranker(clock, 0.05)
     assert score_in_time(reranker, "q", ["a", "bbb", "cc"], None) == [1.0, 3.0, 2.0]
     assert reranker.calls == [3]
 
 
-def test_with_a_deadline_the_first_ones_are_scored_in_chunks():
-    reranker = LengthReranker(pause_s=0.05)
-    logits = score_in_time(reranker, "q", ["text"] * 100, 180)
-    assert 0 < len(logits) < 100
-    assert len(logits) % CHUNK == 0
-    assert set(reranker.calls) == {CHUNK}
+def test_with_a_deadline_the_first_ones_are_scored_in_chunks(clock):
+    reranker = LengthReranker(clock, 0.05)
+    assert len(score_in_time(reranker, "q", ["text"] * 100, 180)) == 3 * CHUNK
+    assert reranker.calls == [CHUNK] * 3
 
 
-def test_the_deadline_is_kept_once_it_is_known_how_long_a_chunk_takes():
-    started = time.monotonic()
-    score_in_time(LengthReranker(pause_s=0.05), "q", ["text"] * 100, 180)
-    assert time.monotonic() - started < 0.18 + 0.05
+@pytest.mark.parametrize(
+    ("pauses_s", "calls"),
+    [((0.05,), 3), ((0.02, 0.1, 0.02), 2), ((0.1, 0.02), 1), ((0.03, 0.06, 0.02), 4)],
+)
+def test_the_deadline_is_kept_once_it_is_known_how_long_a_chunk_takes(clock, pauses_s, calls):
+    reranker = LengthReranker(clock, *pauses_s)
+    score_in_time(reranker, "q", ["text"] * 100, 180)
+    assert len(reranker.calls) == calls, (
+        "none is begun that would end too late if it took as long as the slowest"
+    )
+    assert clock.now_s - 1000 <= 0.18
 
 
 @pytest.mark.parametrize(("deadline_ms", "scored"), [(0, 0), (1, CHUNK), (60_000, 20)])
-def test_no_time_little_time_enough_time(deadline_ms, scored):
-    reranker = LengthReranker(pause_s=0.002)
+def test_no_time_little_time_enough_time(clock, deadline_ms, scored):
+    reranker = LengthReranker(clock, 0.002)
     assert len(score_in_time(reranker, "q", ["text"] * 20, deadline_ms)) == scored
 
 
 @pytest.mark.parametrize("deadline_ms", [None, 50])
-def test_nothing_to_score(deadline_ms):
-    assert score_in_time(LengthReranker(), "q", [], deadline_ms) == []
+def test_nothing_to_score(clock, deadline_ms):
+    assert score_in_time(LengthReranker(clock, 0.05), "q", [], deadline_ms) == []
 
 
 @pytest.mark.parametrize(
