@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from ce2de_os.config import Settings
     from ce2de_os.distill.candidates import Retrieve
     from ce2de_os.distill.examples import Collected
-    from ce2de_os.distill.materials import Phase
     from ce2de_os.distill.queries import QuerySet
     from ce2de_os.distill.sequence_teacher import Answers
     from ce2de_os.distill.texts import Passage
     from ce2de_os.distill.translations import Coverage
+    from ce2de_os.progress import Phase
     from ce2de_os.records import Document
 
 TEXTS_FILE = "texts.jsonl.gz"

@@ -26,6 +26,7 @@ _TITLES = {
     "candidates": "Finding candidates",
     "scores": "Scoring pairs",
     "teacher": "Teacher reads",
+    "head": "Student's start",
     "train": "Training",
     "export": "Exporting",
     "evaluate": "Comparing",

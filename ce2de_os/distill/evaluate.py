@@ -7,7 +7,7 @@ compared with the one that it stands in for: a dense one with the DE, a hybrid w
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,7 @@ from ce2de_os.evaluation import (
     ratio_interval,
 )
 from ce2de_os.fusion import fuse_min_max
+from ce2de_os.progress import Phase
 from ce2de_os.records import ScoredDoc
 from ce2de_os.writing import replacing
 
@@ -53,9 +54,6 @@ RERANK_DEPTH = 50
 BM25, TEACHER, STUDENT, STUDENT_FP32 = "BM25", "DE", "student int8", "student fp32"
 ASYMMETRIC, STATIC = "asymmetric", "static table"  # asymmetric: the student's queries over the DE's documents
 HYBRID, RERANKED = "BM25 + {}", "{}, CE re-ranks"
-
-Phase = Callable[[str, int, int], None]
-"""Receives the name of a step, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True)

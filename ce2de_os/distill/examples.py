@@ -13,12 +13,13 @@ from pathlib import Path
 
 from ce2de_os.distill.candidates import DEPTH, Retrieve, find_candidates
 from ce2de_os.distill.languages import Languages, Reads
-from ce2de_os.distill.materials import Examples, Phase
+from ce2de_os.distill.materials import Examples
 from ce2de_os.distill.queries import QuerySet, queries_from_file, write_queries
 from ce2de_os.distill.score_file import only_known, read_scores
 from ce2de_os.distill.scores import merge_scores, score_candidates
 from ce2de_os.distill.sequence_teacher import Answers, load_pair_teacher
 from ce2de_os.distill.translations import Coverage, check_coverage
+from ce2de_os.progress import Phase
 from ce2de_os.records import Query
 
 logger = logging.getLogger(__name__)

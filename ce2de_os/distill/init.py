@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import BertModel
 
 from ce2de_os.distill.teacher import embed_ids
 from ce2de_os.errors import ConfigError
+from ce2de_os.progress import Phase
 from ce2de_os.student import Ids, Readout, StudentModel
 
 RIDGE = 1e-3
@@ -64,11 +66,28 @@ def cut_student(
     return student
 
 
-def solve_head(student: StudentModel, ids: Ids, targets: NDArray[np.float32], precision: str) -> None:
-    """Set the head to the ridge solution that maps the frozen body's features to the teacher's embeddings."""
+def solve_head(
+    student: StudentModel,
+    ids: Ids,
+    targets: NDArray[np.float32],
+    precision: str,
+    phase: Phase = lambda name, done, total: None,
+) -> None:
+    """Set the head to the ridge solution that maps the frozen body's features to the teacher's embeddings.
+
+    ``phase`` receives the progress over the texts.
+    """
+    done = 0
+
+    def features(input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        nonlocal done
+        phase("head", done, len(ids))
+        done += len(input_ids)
+        return student.features(input_ids, attention_mask)
+
     student.eval()
-    features = embed_ids(student.features, ids, precision)
-    weight, bias = ridge(features, targets)
+    weight, bias = ridge(embed_ids(features, ids, precision), targets)
+    phase("head", len(ids), len(ids))
     with torch.no_grad():
         student.head.weight.copy_(torch.from_numpy(weight))
         student.head.bias.copy_(torch.from_numpy(bias))

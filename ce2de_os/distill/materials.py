@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +15,13 @@ from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.ranking import RankingSet, ranking_set
 from ce2de_os.distill.teacher import Teacher, teacher_shards
 from ce2de_os.distill.texts import Passage, sample_passages
+from ce2de_os.progress import Phase
 from ce2de_os.records import ScoredDoc
 
 logger = logging.getLogger(__name__)
 
 _TOKENIZED = 8192  # pairs of parallel text whose tokens are held at a time
 _WORDS_PER_TOKEN = 0.57  # English prose in WordPieces, special tokens included
-
-Phase = Callable[[str, int, int], None]
-"""Receives the name of a step, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True)

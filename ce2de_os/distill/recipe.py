@@ -26,7 +26,6 @@ from ce2de_os.distill.folder import RECIPE_FILE, write_student
 from ce2de_os.distill.init import cut_student, solve_head
 from ce2de_os.distill.materials import (
     Examples,
-    Phase,
     read_passages,
     teacher_targets,
     token_ids,
@@ -43,6 +42,7 @@ from ce2de_os.distill.translations import Coverage
 from ce2de_os.distill.vocabulary import change_vocabulary
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Collection
+from ce2de_os.progress import Phase
 from ce2de_os.student import StudentModel
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -112,7 +112,7 @@ def distill(
     out.mkdir(parents=True, exist_ok=True)
     if not (out / CHECKPOINT_FILE).exists() and config.reads_texts and config.start is None:
         head = data.targets[: min(HEAD_TEXTS, data.trained)].astype(np.float32)
-        solve_head(student, data.ids[: len(head)], head, precision)
+        solve_head(student, data.ids[: len(head)], head, precision, phase)
     prepared_s = time.monotonic() - started
     measure = _dev_metric(dev, data, source, config, precision)
     progress = train(student, data, config, precision, out / CHECKPOINT_FILE, report, measure)

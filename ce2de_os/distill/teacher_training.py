@@ -12,7 +12,7 @@ import logging
 import platform
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import version
@@ -58,6 +58,7 @@ from ce2de_os.distill.teacher_config import TeacherConfig
 from ce2de_os.distill.teacher_groups import QueryGroups, collate
 from ce2de_os.distill.teacher_progress import ProgressKeeper, TeacherProgress, TeacherReport, last_checkpoint
 from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.progress import Phase
 from ce2de_os.writing import replacing
 
 logger = logging.getLogger(__name__)
@@ -70,9 +71,6 @@ FEWEST_PAIRS = 10
 _PASS_TOKENS = {"cpu": 8192, "cuda": 16384}  # of pairs that are held in memory for one backward pass
 _CHUNK_PAIRS = 8  # padded together on a CPU, where padding costs more than small products do
 _ENDLESS_STEPS = 10_000_000
-
-Phase = Callable[[str, int, int], None]
-"""Receives the name of a step, how much of it is done, and how much there is."""
 
 
 def train_teacher(

@@ -18,6 +18,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Judged, Runs, confidence_interval, holm, mean, measure, paired_t_test
 from ce2de_os.index.client import backend_errors
+from ce2de_os.progress import Phase
 from ce2de_os.records import Hit, ScoredDoc
 from ce2de_os.search.comparison import (
     MAIN_METRIC,
@@ -39,9 +40,6 @@ from ce2de_os.search.vectors import QueryEncoder
 LATENCY_TOP_K = 10
 _BATCH = 20  # queries in one `_msearch`
 _IDS = 1000  # ids in one look-up
-
-Phase = Callable[[str, int, int], None]
-"""Receives the name of a step, how much of it is done, and how much there is."""
 
 Keep = Callable[[str, Runs], None]
 """Receives a system's name and its rankings of every query."""

@@ -83,6 +83,9 @@ def test_a_student_with_every_layer_can_copy_its_teacher(teacher):
     ids = [rng.integers(4, 60, size=rng.integers(3, 12)).tolist() for _ in range(200)]
     student = cut_student(as_bert(teacher.model, "tiny"), (0, 1, 2), dim=32)
     targets = embed_ids(teacher.embed, ids, "fp32")
-    solve_head(student, ids, targets, "fp32")
+    told = []
+    solve_head(student, ids, targets, "fp32", lambda *progress: told.append(progress))
+    assert told[0] == ("head", 0, 200)
+    assert told[-1] == ("head", 200, 200)
     cosines = np.sum(embed_ids(student, ids, "fp32") * targets, axis=1)
     assert cosines.mean() > 0.99
