@@ -168,6 +168,8 @@ def command(
         languages=translated.languages, start=start,
         losses=parse_losses(losses or ("l2=1,kl=0.2" if sources.given else "l2")), **options,
     )  # fmt: skip
+    if cross_encoder and not (sources.given or evaluate or config.init == "ce"):
+        raise click.UsageError("--cross-encoder has nothing to score: give --queries or --query-field")
     try:
         from ce2de_os.cli.distill_run import Run
         from ce2de_os.distill.console import ConsoleProgress

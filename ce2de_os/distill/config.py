@@ -44,6 +44,16 @@ def parse_losses(text: str) -> dict[str, float]:
     return weights
 
 
+def check_run(minutes: float, threads: int, seed: int) -> None:
+    """Raise `ConfigError` for a time, a number of cores or a seed that no run can have."""
+    if not 0 < minutes < float("inf"):
+        raise ConfigError(f"minutes: got {minutes}, expected a number above 0")
+    if threads < 0:
+        raise ConfigError(f"threads: got {threads}, expected 0 (all cores) or more")
+    if not 0 <= seed < 2**32:
+        raise ConfigError(f"seed: got {seed}, expected 0 to {2**32 - 1}")
+
+
 @dataclass(frozen=True)
 class DistillConfig:
     """How a student is made.
@@ -120,7 +130,7 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         for name in (
-            "temperature", "unique_tokens", "minutes", "max_length", "batch_tokens", "batch_texts",
+            "temperature", "unique_tokens", "max_length", "batch_tokens", "batch_texts",
             "batch_queries", "accumulate", "lr",
         ):  # fmt: skip
             if not getattr(self, name) > 0:
@@ -129,6 +139,7 @@ class DistillConfig:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"{name}: got {value}, expected a number above 0")
+        check_run(self.minutes, self.threads, self.seed)
         if self.candidates < 2:
             raise ConfigError(f"candidates: got {self.candidates}, expected at least 2")
         if self.mixing not in MIXINGS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from importlib.util import find_spec
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from transformers.utils import logging as transformers_logging
 from ce2de_os.distill.config import DEFAULT_TEACHER
 from ce2de_os.errors import ConfigError, MissingExtraError
 from ce2de_os.student import LENGTH_STEP
+
+LONGEST_REASON = 200  # characters
 
 LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError)
 """What transformers raises for a name, a folder or a file that is no model."""
@@ -144,6 +147,6 @@ def read_tokens(device: torch.device | None) -> int:
 
 
 def first_line(error: BaseException) -> str:
-    """An error's first line, or its type's name if it says nothing."""
+    """An error's first line, shortened, or its type's name if it says nothing."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return shorten(lines[0], LONGEST_REASON, placeholder=" …") if lines else type(error).__name__

@@ -266,7 +266,13 @@ def _changed(source: _Source, texts: Sequence[str], **how: Any) -> tuple[_Source
 def _passages(
     texts: Sequence[Path], parallel: Sequence[Passage], source: _Source, config: DistillConfig, phase: Phase
 ) -> list[Passage]:
-    return read_passages(texts, parallel, (source.fast, source.teacher.tokenizer), config, phase)
+    found = read_passages(texts, parallel, (source.fast, source.teacher.tokenizer), config, phase)
+    if len(found) * HELD_OUT_SHARE < 1:
+        raise DataError(
+            f"texts: {len(found)} different passages, expected at least {round(1 / HELD_OUT_SHARE)}; "
+            "give more texts, one paragraph a line"
+        )
+    return found
 
 
 def _training_set(

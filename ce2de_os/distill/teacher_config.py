@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ce2de_os.distill.config import DEFAULT_TEACHER
+from ce2de_os.distill.config import DEFAULT_TEACHER, check_run
 from ce2de_os.errors import ConfigError
 
 
@@ -44,12 +44,11 @@ class TeacherConfig:
     seed: int = 13
 
     def __post_init__(self) -> None:
-        for name in ("negatives", "max_length", "batch_queries", "lr", "minutes", "pairs"):
+        for name in ("negatives", "max_length", "batch_queries", "lr", "pairs"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}: got {getattr(self, name)}, expected a number above 0")
         if self.steps is not None and self.steps < 1:
             raise ConfigError(f"steps: got {self.steps}, expected 1 or more")
         if not 0 <= self.warmup < 1:
             raise ConfigError(f"warmup: got {self.warmup}, expected a share from 0 to below 1")
-        if self.threads < 0:
-            raise ConfigError(f"threads: got {self.threads}, expected 0 (all cores) or more")
+        check_run(self.minutes, self.threads, self.seed)

@@ -239,6 +239,9 @@ def test_candidates_found_elsewhere_are_scored(tmp_path, teacher_folder, cross_e
         (("--layers", "0,x"), "--layers: got '0,x'"),
         (("--layers", "0,7"), "numbers from 0 to 2"),
         (("--minutes", "0"), "minutes: got 0.0, expected a number above 0"),
+        (("--minutes", "inf"), "minutes: got inf, expected a number above 0"),
+        (("--threads", "-3"), r"threads: got -3, expected 0 \(all cores\) or more"),
+        (("--seed", "-1"), "seed: got -1, expected 0 to 4294967295"),
         (("--teacher", "/no/such/encoder"), "cannot be loaded"),
         (("--losses", "l2,magic"), "losses: got 'magic'"),
         (("--losses", "kl"), "pass --cross-encoder with --queries"),
@@ -261,12 +264,25 @@ def test_wrong_settings_are_one_line(tmp_path, teacher_folder, arguments, messag
         (("--queries", "q.txt", "--query-field", "title"), "one of --queries, --query-log and --query-field"),
         (("--scores", "s.jsonl"), "give --queries"),
         (("--index", "a", "--corpus", "c.jsonl"), "either --index or --corpus"),
+        (("--texts", "a.txt", "--cross-encoder", "ce"), "nothing to score: give --queries"),
     ],
 )
 def test_options_that_do_not_go_together(tmp_path, arguments, message):
     result = invoke("distill", "--out", tmp_path / "run", *arguments)
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    "lines", [["one text alone"], ["the same text"] * 50, [f"text {n}" for n in range(19)]]
+)
+def test_too_few_texts_are_refused_before_the_teacher_reads(tmp_path, teacher_folder, lines):
+    texts = tmp_path / "few.txt"
+    texts.write_text("\n".join(lines))
+    base = ("distill", "--texts", texts, "--out", tmp_path / "run", "--teacher", teacher_folder)
+    with pytest.raises(Ce2deError, match="different passages, expected at least 20; give more texts"):
+        invoke(*base, "--layers", "0,2")
+    assert not (tmp_path / "run" / "teacher").exists()
 
 
 def test_missing_texts_are_named(tmp_path, teacher_folder):
