@@ -75,7 +75,7 @@ class Run:
         if copied is not None:  # before hours of scoring
             refuse_seq2seq(f"--init ce: '{copied}'", copied)
         judged = self.sources.translated.judged(dev)
-        if not is_finished(self.out, self.config):
+        if not is_finished(self.out, self.config, texts):
             with main_first():
                 self.coverage = self.sources.coverage()
                 found = self._examples() if self.sources.given else None

@@ -36,7 +36,7 @@ from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.prefixes import Prefixes
 from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
 from ce2de_os.distill.teacher import Teacher, load_teacher
-from ce2de_os.distill.texts import Passage, read_lines
+from ce2de_os.distill.texts import Passage, file_names, read_lines
 from ce2de_os.distill.trainer import FREE_SETTINGS, Measure, Progress, Report, train
 from ce2de_os.distill.translations import Coverage
 from ce2de_os.distill.vocabulary import change_vocabulary
@@ -124,6 +124,7 @@ def distill(
         after = {name: value for name, value in cut.items() if name.endswith("_after") or name not in grown}
         recipe["vocabulary"] = grown | after
     recipe["command"] = command
+    recipe["text_files"] = file_names(texts)
     recipe["translations"] = [asdict(one) for one in coverage]
     recipe["queries_left_out"] = len(examples.scores) - recipe["queries"] if examples is not None else 0
     recipe["space"] = source.teacher.space_of(config.prefixes) if config.shares_space else None
@@ -137,16 +138,18 @@ def distill(
     return recipe
 
 
-def is_finished(out: Path, config: DistillConfig) -> bool:
+def is_finished(out: Path, config: DistillConfig, texts: Sequence[Path] = ()) -> bool:
     """Whether ``out`` holds a finished student made with these settings; budget and cores may differ.
 
     Raises:
-        DataError: it holds one made with others.
+        DataError: it holds one made with others, or from text files of other names than ``texts``, if any.
     """
     if not (out / RECIPE_FILE).exists():
         return False
     recipe = _read_recipe(out)
     settings = {key: value for key, value in config.plain().items() if key not in FREE_SETTINGS}
+    if texts and config.reads_texts and "text_files" in recipe:
+        settings["text_files"] = file_names(texts)
     other = next((key for key, value in settings.items() if recipe.get(key) != value), None)
     if other is not None:
         raise DataError(

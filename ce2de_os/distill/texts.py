@@ -143,6 +143,11 @@ def _source_names(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: name if counts[name] == 1 else str(path) for path, name in names.items()}
 
 
+def file_names(paths: Sequence[Path]) -> list[str]:
+    """What the files are called as sources of passages, sorted."""
+    return sorted(_source_names(paths).values())
+
+
 def _shuffled(path: Path, name: str, rng: random.Random) -> list[tuple[Passage, int]]:
     pool = list(cut_passages(read_lines(path), rng))
     rng.shuffle(pool)

@@ -12,9 +12,10 @@ import torch
 
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.console import ConsoleProgress
-from ce2de_os.distill.recipe import distill
+from ce2de_os.distill.recipe import distill, is_finished
 from ce2de_os.errors import DataError
 from ce2de_os.student import StudentModel
+from tests.unit.distill.tiny import write_texts
 
 
 def config(teacher_folder, **changes):
@@ -48,6 +49,16 @@ def test_the_same_settings_make_the_same_student(teacher_folder, text_file, tmp_
         torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5)
 
 
+def test_a_finished_student_of_other_texts_is_told(teacher_folder, text_file, tmp_path):
+    settings = config(teacher_folder)
+    run(text_file, settings, tmp_path / "run")
+    assert is_finished(tmp_path / "run", settings, [text_file])
+    assert is_finished(tmp_path / "run", settings), "texts of an index are not collected again"
+    more = write_texts(tmp_path / "more.txt")
+    with pytest.raises(DataError, match=r"finished student with text_files \['\w+'\], not \['more'"):
+        is_finished(tmp_path / "run", settings, [more, text_file])
+
+
 def test_a_finished_student_is_not_overwritten(teacher_folder, text_file, tmp_path):
     run(text_file, config(teacher_folder), tmp_path / "run")
     with pytest.raises(DataError, match="holds a finished student"):
@@ -59,7 +70,7 @@ import sys
 from pathlib import Path
 from ce2de_os.distill import trainer
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.recipe import distill
+from ce2de_os.distill.recipe import distill, is_finished
 
 trainer.CHECKPOINT_SECONDS = 0.0
 texts, teacher, out = map(Path, sys.argv[1:])
