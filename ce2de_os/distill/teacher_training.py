@@ -292,7 +292,7 @@ def _check_run(work: Path, config: TeacherConfig, pairs: Sequence[TrainingPair],
         sides.update(repr(pair).encode("utf-8", "replace"))
     key |= {"weights": digest, "data": sides.hexdigest()}
     path = work / "run.json"
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != key:
+    if path.is_file() and path.read_text(encoding="utf-8", errors="replace") != json.dumps(key):
         raise DataError(
             f"{work}: a run with other settings or pairs was started here; "
             "repeat it with the same ones to go on, delete the folder, or choose another --out"

@@ -119,12 +119,17 @@ class Plan:
         return [*joined, *beside, *self._count_requests()]
 
     def fetch_requests(self, found: Mapping[str, Sequence[str]]) -> list[Request]:
-        """The documents with these ids, by index: a search, because it highlights and finds passages too."""
+        """The documents with these ids, by index: a search, because it highlights and finds passages too.
+
+        After collapsing here each has a value of its own, so that collapsing there changes nothing; but it
+        refuses a field that cannot be collapsed by, as in the other modes.
+        """
+        extra = {**self._contents(), **self._timeout(), **self._collapse()}
         return [
             Request(
                 MAIN,
                 {**self.header, "index": index},
-                {**self._contents(), **self._timeout(), "query": self._fetch_query(ids), "size": len(ids)},
+                {**extra, "query": self._fetch_query(ids), "size": len(ids)},
             )
             for index, ids in found.items()
         ]
@@ -137,9 +142,11 @@ class Plan:
         body |= {"_source": False} if self.fetches else self._contents()
         optional = {"sort": question.sort, "min_score": question.min_score}
         body |= {name: value for name, value in optional.items() if value is not None}
-        if question.collapse is not None:
-            body["collapse"] = {"field": question.collapse}
-        return body
+        return body | self._collapse()
+
+    def _collapse(self) -> Body:
+        field = self.question.collapse
+        return {} if field is None else {"collapse": {"field": field}}
 
     def _joined_body(self) -> Body:
         build = fusion_body if self.strategy == "fusion" else pipeline_body

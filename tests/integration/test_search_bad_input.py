@@ -83,6 +83,12 @@ class TestQuestions:
         assert len(str(raised.value)) < 400
 
     @pytest.mark.parametrize("mode", MODES)
+    def test_a_field_that_cannot_be_collapsed_by(self, client, index, mode):
+        searcher = HybridSearcher(client, index, ENCODER, mode=mode)
+        with pytest.raises(IndexSchemaError, match="no mapping found for `nowhere` in order to collapse on"):
+            searcher.search("copy", collapse="nowhere")
+
+    @pytest.mark.parametrize("mode", MODES)
     @pytest.mark.parametrize("strategy", STRATEGIES)
     def test_top_k_0_or_beyond_the_window(self, client, index, strategy, mode):
         searcher = HybridSearcher(client, index, ENCODER, strategy=strategy, mode=mode)
