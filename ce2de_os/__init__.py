@@ -6,21 +6,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Artifact", "AsyncHybridSearcher", "HybridSearcher", "OnnxEncoder", "OnnxReranker", "__version__"]
+__all__ = [
+    "Artifact", "AsyncHybridSearcher", "HybridSearcher", "LateInteraction", "LowerBound", "OnnxEncoder",
+    "OnnxReranker", "Question", "__version__",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from ce2de_os.artifact import Artifact
     from ce2de_os.encoder import OnnxEncoder
+    from ce2de_os.fusion import LowerBound
     from ce2de_os.reranker import OnnxReranker
     from ce2de_os.search.async_searcher import AsyncHybridSearcher
+    from ce2de_os.search.late_interaction import LateInteraction
+    from ce2de_os.search.question import Question
     from ce2de_os.search.searcher import HybridSearcher
 
 _HOMES = {
     "Artifact": "ce2de_os.artifact",
     "AsyncHybridSearcher": "ce2de_os.search.async_searcher",
     "HybridSearcher": "ce2de_os.search.searcher",
+    "LateInteraction": "ce2de_os.search.late_interaction",
+    "LowerBound": "ce2de_os.fusion",
     "OnnxEncoder": "ce2de_os.encoder",
     "OnnxReranker": "ce2de_os.reranker",
+    "Question": "ce2de_os.search.question",
 }
 
 

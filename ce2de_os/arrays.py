@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,15 @@ def l2_normalize(vectors: NDArray[np.float32]) -> Embeddings:
 def cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
     """Row-wise cosine of two ``(B, D)`` arrays, shape ``(B,)``."""
     return np.asarray(np.sum(l2_normalize(left) * l2_normalize(right), axis=1), dtype=np.float32)
+
+
+def read_array(path: Path) -> NDArray[Any] | None:
+    """The array in a ``.npy`` file; ``None`` if there is none, or a damaged one, as a full disk leaves it."""
+    try:
+        array: NDArray[Any] = np.load(path)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array
 
 
 def pad_ids(ids: Sequence[Sequence[int]], step: int = 1) -> tuple[TokenIds, TokenIds]:

@@ -99,7 +99,7 @@ class Artifact:
     token_dim: int | None = None
 
     @classmethod
-    def load(cls, folder: Path | None = None, *, kind: str = ENCODER) -> Artifact:
+    def load(cls, folder: Path | str | None = None, *, kind: str = ENCODER) -> Artifact:
         """Read a folder's manifest and check every file against it; ``None`` means the packaged student.
 
         ``kind`` is what the folder has to hold.
@@ -109,8 +109,8 @@ class Artifact:
             ArtifactError: the manifest is not valid, a file is missing, damaged or replaced, or the model is
                 of another kind.
         """
-        folder = DEFAULT_FOLDER if folder is None else folder
-        manifest = _read_manifest(folder)
+        folder = DEFAULT_FOLDER if folder is None else Path(folder)
+        manifest = _read_manifest(folder, kind)
         if manifest["kind"] != kind:
             raise ArtifactError(
                 f"{folder}: holds a model of kind '{manifest['kind']}', expected '{kind}'; "
@@ -232,12 +232,12 @@ class Artifact:
         return pairs, logits
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def _read_manifest(folder: Path, expected: str) -> dict[str, Any]:
     path = folder / MANIFEST_FILE
     if not path.is_file():
+        option = "--artifact or CE2DE_ARTIFACT" if expected == ENCODER else f"--{expected}"
         raise ArtifactNotFoundError(
-            f"{folder}: no {MANIFEST_FILE} there; "
-            "pass a folder written by 'ce2de export' in --artifact or CE2DE_ARTIFACT"
+            f"{folder}: no {MANIFEST_FILE} there; pass a folder written by 'ce2de export' in {option}"
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))

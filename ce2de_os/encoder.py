@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from ce2de_os.arrays import Embeddings, TokenVectors, cosine, pad_ids, token_batches
 from ce2de_os.artifact import Artifact
-from ce2de_os.errors import ArtifactError, ConfigError, ParityError
+from ce2de_os.errors import ArtifactError, ConfigError, DataError, ParityError
 from ce2de_os.runtime import CHARS_PER_TOKEN, load_session, load_tokenizer, readable
 
 CANARY_MIN_COSINE = 0.95
@@ -45,7 +45,11 @@ class OnnxEncoder:
     """
 
     def __init__(
-        self, artifact: Artifact | Path | None = None, *, threads: int = 1, batch_tokens: int = BATCH_TOKENS
+        self,
+        artifact: Artifact | Path | str | None = None,
+        *,
+        threads: int = 1,
+        batch_tokens: int = BATCH_TOKENS,
     ) -> None:
         if threads < 1 or batch_tokens < 1:
             raise ConfigError(
@@ -146,6 +150,8 @@ class OnnxEncoder:
         return tokenizer
 
     def _encode(self, texts: Sequence[str], prefix: str) -> Embeddings:
+        if isinstance(texts, str):
+            raise DataError(f"texts: got the string {texts!r:.80}, expected a list of strings")
         embeddings = np.empty((len(texts), self.dim), dtype=np.float32)
         for start in range(0, len(texts), _CHUNK_TEXTS):
             chunk = self._readable(texts[start : start + _CHUNK_TEXTS], prefix)

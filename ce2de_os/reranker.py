@@ -41,7 +41,7 @@ class OnnxReranker:
 
     def __init__(
         self,
-        artifact: Artifact | Path,
+        artifact: Artifact | Path | str,
         *,
         threads: int = 1,
         batch_tokens: int = BATCH_TOKENS,

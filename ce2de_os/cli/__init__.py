@@ -84,9 +84,14 @@ def cli(verbose: bool, log_format: str | None) -> None:
 
 
 def main() -> None:
-    """Run the CLI; our own errors become one line on stderr and exit code 1."""
+    """Run the CLI; our own errors, and those of files, become one line on stderr and exit code 1."""
     try:
         cli(prog_name="ce2de")
     except Ce2deError as error:
         click.echo(f"ce2de: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:  # a folder that cannot be written, a full disk
+        if error.filename is None:
+            raise
+        click.echo(f"ce2de: {error.filename}: {error.strerror}", err=True)
         sys.exit(1)

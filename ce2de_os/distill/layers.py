@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModel
 
-from ce2de_os.arrays import token_batches
+from ce2de_os.arrays import read_array, token_batches
 from ce2de_os.distill.cross_encoder import load_cross_encoder
 from ce2de_os.distill.models import (
     LOAD_ERRORS,
@@ -170,9 +170,10 @@ def _cached(
     if cache is None:
         return _embed(model, rows, done)
     path = cache / f"{_key(model, rows)}.npy"
-    if path.is_file():
+    kept = read_array(path)
+    if kept is not None:
         done(len(rows))
-        return cast(LayerEmbeddings, np.load(path))
+        return cast(LayerEmbeddings, kept)
     shard = _embed(model, rows, done)
     cache.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial.npy")

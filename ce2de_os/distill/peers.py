@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from ce2de_os.arrays import Embeddings, l2_normalize
+from ce2de_os.arrays import Embeddings, l2_normalize, read_array
 from ce2de_os.artifact import Artifact
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.prefixes import NO_PREFIXES, Prefixes
@@ -211,12 +211,13 @@ def _kept(
 ) -> NDArray[np.float32]:
     name = hashlib.sha256(json.dumps([key, *items]).encode()).hexdigest()[:32]
     path = folder / f"{name}.npy"
-    if not path.is_file():
+    rows = read_array(path)
+    if rows is None:
+        rows = compute(items)
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f"{name}.partial.npy"
-        np.save(partial, compute(items))
+        np.save(partial, rows)
         partial.replace(path)
-    rows: NDArray[np.float32] = np.load(path)
     return rows
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import AutoModel
 from transformers.utils import cached_file
 
+from ce2de_os.arrays import read_array
 from ce2de_os.distill.config import DEFAULT_TEACHER
 from ce2de_os.distill.models import (
     LOAD_ERRORS,
@@ -124,12 +125,13 @@ def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> I
     cache.mkdir(parents=True, exist_ok=True)
     for shard in _shards(ids):
         path = cache / f"{_shard_key(teacher, shard, precision)}.npy"
-        if not path.is_file():
+        kept = read_array(path)
+        if kept is None:
             partial = path.with_suffix(".partial.npy")
-            embeddings = embed_ids(teacher.embed, shard, precision, device=teacher.device)
-            np.save(partial, embeddings.astype(np.float16))
+            kept = embed_ids(teacher.embed, shard, precision, device=teacher.device).astype(np.float16)
+            np.save(partial, kept)
             partial.replace(path)
-        yield np.load(path)
+        yield kept
 
 
 def _shards(ids: Ids) -> Iterator[Ids]:

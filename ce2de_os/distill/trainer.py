@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import numpy as np
@@ -234,7 +235,7 @@ class _Run:
         """Go back to the best weights if the last measurement was not the best."""
         self.accelerator.wait_for_everyone()
         if progress.dev and progress.dev[-1][1] < max(value for _, value in progress.dev):
-            self.student.load_state_dict(torch.load(self.best, weights_only=True)["student"])
+            self.student.load_state_dict(_load(self.best)["student"])
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             self.best.unlink(missing_ok=True)
@@ -254,7 +255,7 @@ class _Run:
         """Load the checkpoint if there is one."""
         if not self.checkpoint.is_file():
             return Progress()
-        state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
+        state = _load(self.checkpoint, self.device)
         if state["key"] != _run_key(self.config, self.data):
             raise DataError(
                 f"{self.checkpoint}: a run with other settings or texts was started here; "
@@ -267,6 +268,14 @@ class _Run:
         progress = Progress(**state["progress"])
         logger.info("going on from a checkpoint", extra={"action": "distill_resume", "steps": progress.steps})
         return progress
+
+
+def _load(path: Path, device: torch.device | None = None) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
+    except (EOFError, RuntimeError, UnpicklingError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: damaged; delete it to train from the beginning") from error
+    return state
 
 
 def _tokens(group: Sequence[Batch], data: TrainingSet) -> int:

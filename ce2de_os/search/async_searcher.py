@@ -48,7 +48,7 @@ class AsyncHybridSearcher:
         self, asked: Sequence[str | Question], **options: Unpack[Options]
     ) -> list[SearchResult]:
         """Answer several questions in one ``_msearch``, see `HybridSearcher.search_many`."""
-        questions = [self._core.question(one, options) for one in asked]
+        questions = self._core.questions(asked, options)
         return await drive_async(self._client, self._core.search(questions))
 
     async def warm_up(self) -> None:

@@ -10,7 +10,13 @@ from typing import Any, get_args
 
 from opensearchpy.exceptions import ConnectionTimeout
 
-from ce2de_os.errors import ArtifactMismatchError, BackendUnavailableError, ConfigError, IndexSchemaError
+from ce2de_os.errors import (
+    ArtifactMismatchError,
+    BackendUnavailableError,
+    ConfigError,
+    DataError,
+    IndexSchemaError,
+)
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.search import answers, queries
@@ -61,8 +67,17 @@ class SearchCore:
         if question.mode != "bm25" and self._vectors is None:
             raise ConfigError("only mode 'bm25' works without an encoder; pass one to the searcher")
         if question.rerank_depth and self._reranker is None:
-            raise ConfigError("rerank_depth needs a second model; pass a reranker to the searcher")
+            raise ConfigError(
+                "rerank_depth needs a second model; pass a reranker to the searcher, "
+                "or --reranker or --late-interaction"
+            )
         return question
+
+    def questions(self, asked: Sequence[str | Question], options: Mapping[str, Any]) -> list[Question]:
+        """Several of them; raises like `question`, and `DataError` for a single string."""
+        if isinstance(asked, str):
+            raise DataError(f"asked: got the string {asked!r:.80}, expected a list of questions")
+        return [self.question(one, options) for one in asked]
 
     def search(self, questions: Sequence[Question]) -> Steps[list[SearchResult]]:
         """Ask; if the name has come to mean another index since it was read, check that one and ask again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any, Literal, TypedDict, get_args
 
 from ce2de_os.errors import ConfigError, DataError
@@ -158,6 +159,11 @@ class Question:
         check_choice("fusion", self.fusion, get_args(Fusion))
         check_bounds("top_k", self.top_k, 1, None)
         check_bounds("from_", self.from_, 0, None)
+        for name in ("top_k", "from_", "candidates", "rerank_depth"):
+            if not isinstance(getattr(self, name), Integral | None):
+                raise ConfigError(f"{name}: got {getattr(self, name)}, expected a whole number")
+        if self.min_score is not None:
+            check_bounds("min_score", self.min_score, float("-inf"), None)
         check_bounds("rrf_k", self.rrf_k, 1, _MOST)
         check_bounds("candidates", self.candidates, 1, _MOST)
         for name, low, high in (
@@ -182,6 +188,8 @@ class Question:
             DataError: the text is blank, or a query, filter or bound is not what OpenSearch takes.
         """
         self.check_options()
+        if not isinstance(self.text, str):
+            raise DataError(f"the query: got {self.text!r:.80}, expected a string")
         if not self.text.strip() and not (self.lexical and self.mode == "bm25"):
             raise DataError("the query is empty; ask for at least one word")
 
@@ -225,6 +233,8 @@ def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
 
 def check_bounds(name: str, value: float, low: float, high: float | None) -> None:
     """Raise `ConfigError` unless ``value`` is between ``low`` and ``high`` (``None``: no limit)."""
+    if not isinstance(value, Real):
+        raise ConfigError(f"{name}: got {value!r:.80}, expected a number")
     if not low <= value or (high is not None and value > high):  # NaN fails the first comparison
         expected = f"at least {low}" if high is None else f"{low} to {high}"
         raise ConfigError(f"{name}: got {value}, expected {expected}")
@@ -237,6 +247,16 @@ def _check_objects(question: Question) -> None:
             raise DataError(f"{name}: got {value!r:.80}, expected an OpenSearch object such as {example}")
     if isinstance(question.fields, str) or (question.fields is not None and not question.fields):
         raise DataError(f"fields: got {question.fields!r:.80}, expected a list such as ['title^3', 'body']")
+    if isinstance(question.highlight, str):
+        raise DataError(f"highlight: got {question.highlight!r:.80}, expected a list such as ['body']")
+    if question.lower_bounds is not None:
+        _check_bounds_of_legs(question.lower_bounds)
+
+
+def _check_bounds_of_legs(bounds: object) -> None:
+    pair = bounds if isinstance(bounds, tuple) else ()
+    if len(pair) != 2 or not all(one is None or isinstance(one, LowerBound) for one in pair):
+        raise DataError(f"lower_bounds: got {bounds!r:.80}, expected two, each ce2de_os.LowerBound or None")
 
 
 def _check_together(question: Question) -> None:

@@ -76,7 +76,8 @@ class HybridSearcher:
             DataError: the query is blank, or a query or filter is not what OpenSearch takes.
             ConfigError: an option is outside its bounds, two exclude each other, or one needs an encoder or
                 a reranker that the searcher does not have.
-            ArtifactMismatchError: the index carries vectors of another model than the encoder's.
+            ArtifactMismatchError: the index carries no vectors of the encoder's space. (Those of another
+                model of that space may be searched; the result's ``vector_model`` says whose they are.)
             IndexSchemaError: no such index, no vectors in it, or OpenSearch does not understand the request.
             BackendError: OpenSearch does not answer or refuses.
         """
@@ -88,7 +89,7 @@ class HybridSearcher:
 
         One question that OpenSearch refuses fails them all.
         """
-        questions = [self._core.question(one, options) for one in asked]
+        questions = self._core.questions(asked, options)
         return drive(self._client, self._core.search(questions))
 
     def warm_up(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ce2de_os.arrays import cosine
 from ce2de_os.encoder import OnnxEncoder
-from ce2de_os.errors import ArtifactError, ConfigError
+from ce2de_os.errors import ArtifactError, ConfigError, DataError
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,16 @@ def test_shape_type_length_and_order(encoder: OnnxEncoder) -> None:
 
 def test_nothing_to_encode(encoder: OnnxEncoder) -> None:
     assert encoder.encode_queries([]).shape == (0, encoder.dim)
+
+
+def test_one_string_is_no_list_of_texts(encoder: OnnxEncoder) -> None:
+    for encode in (encoder.encode_queries, encoder.encode_documents):
+        with pytest.raises(DataError, match="got the string 'copy', expected a list of strings"):
+            encode("copy")
+
+
+def test_a_folder_may_be_a_string(encoder: OnnxEncoder) -> None:
+    assert OnnxEncoder(str(encoder.artifact.folder)).fingerprint == encoder.fingerprint
 
 
 def test_meaning_is_close(encoder: OnnxEncoder) -> None:

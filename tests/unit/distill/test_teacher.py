@@ -76,6 +76,16 @@ def test_shards_are_kept_and_read_again(teacher, tmp_path, monkeypatch):
     assert all((shard == 0).all() for shard in teacher_shards(teacher, IDS, tmp_path, "fp32"))
 
 
+@pytest.mark.parametrize("damage", [b"", b"no array"])
+def test_a_damaged_shard_is_computed_anew(teacher, tmp_path, damage):
+    (whole,) = teacher_shards(teacher, IDS, tmp_path, "fp32")
+    (path,) = tmp_path.glob("*.npy")
+    path.write_bytes(damage)
+    (again,) = teacher_shards(teacher, IDS, tmp_path, "fp32")
+    np.testing.assert_array_equal(again, whole)
+    np.testing.assert_array_equal(np.load(path), whole)
+
+
 def test_a_teacher_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(ConfigError, match="cannot be loaded"):
         load_teacher(str(tmp_path / "nothing"))

@@ -249,6 +249,17 @@ def unless_spoilt(save):
     return lambda self, progress: None if progress.steps == 8 else save(self, progress)
 
 
+@pytest.mark.parametrize("keep", [0, 100, 0.5])
+def test_a_damaged_checkpoint_is_named(teacher, data, tmp_path, monkeypatch, keep):
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    path = tmp_path / "c.pt"
+    run(fresh(teacher), data, CONFIG, path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole)) if keep == 0.5 else keep])
+    with pytest.raises(DataError, match=r"c\.pt: damaged; delete it to train from the beginning"):
+        run(fresh(teacher), data, CONFIG, path)
+
+
 def test_a_checkpoint_of_other_settings_is_refused(teacher, data, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
     run(fresh(teacher), data, CONFIG, tmp_path / "c.pt")

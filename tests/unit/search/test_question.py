@@ -1,5 +1,6 @@
 """What a question refuses, and what follows from its fields."""
 
+import numpy as np
 import pytest
 
 from ce2de_os.errors import ConfigError, DataError
@@ -15,6 +16,10 @@ from ce2de_os.search.question import Options, Question
         ({"candidates": 10_001}, "candidates: got 10001, expected 1 to 10000"),
         ({"dense_weight": float("nan")}, "dense_weight: got nan, expected 0 to 1"),
         ({"rerank_depth": -1}, "rerank_depth: got -1"),
+        ({"top_k": "3"}, "top_k: got '3', expected a number"),
+        ({"top_k": 3.5}, "top_k: got 3.5, expected a whole number"),
+        ({"min_score": "0.5"}, "min_score: got '0.5', expected a number"),
+        ({"min_score": float("nan")}, "min_score: got nan"),
         ({"rerank_deadline_ms": -1}, "rerank_deadline_ms: got -1"),
         ({"timeout_ms": 0}, "timeout_ms: got 0, expected at least 1"),
         ({"mode": "sparse"}, "mode: got 'sparse'"),
@@ -39,12 +44,25 @@ def test_options_outside_their_bounds_or_against_each_other(options, told):
         ({"aggregations": ["lang"]}, "aggregations: got"),
         ({"fields": "title"}, "fields: got 'title', expected a list such as"),
         ({"fields": []}, "fields: got []"),
+        ({"highlight": "body"}, "highlight: got 'body', expected a list such as"),
+        ({"lower_bounds": ({"mode": "apply", "min_score": 0.1}, None)}, "each ce2de_os.LowerBound or None"),
+        ({"lower_bounds": (LowerBound(), None, None)}, "each ce2de_os.LowerBound or None"),
     ],
 )
 def test_what_is_no_opensearch_object(options, told):
     with pytest.raises(DataError) as raised:
         Question("copy", **options).check()
     assert told in str(raised.value)
+
+
+@pytest.mark.parametrize("text", [None, 5, b"copy", ["copy"]])
+def test_a_text_that_is_none(text):
+    with pytest.raises(DataError, match=r"the query: got .*, expected a string"):
+        Question(text).check()
+
+
+def test_numbers_of_numpy_are_numbers():
+    Question("copy", top_k=np.int64(3), min_score=np.float32(0.5)).check()
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t "])

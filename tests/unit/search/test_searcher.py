@@ -71,5 +71,10 @@ def test_what_the_searcher_lacks_is_told_before_anything_is_sent(nowhere):
         searcher.search("copy", mode="bm25", rerank_depth=10)
 
 
+def test_one_string_is_no_list_of_questions(nowhere):
+    with pytest.raises(DataError, match="got the string 'copy', expected a list of questions"):
+        HybridSearcher(nowhere, "articles").search_many("copy", mode="bm25")
+
+
 def test_no_questions_need_no_cluster(nowhere):
     assert HybridSearcher(nowhere, "articles").search_many([]) == []
