@@ -14,9 +14,25 @@ from ce2de_os.index.vector_field import VectorField
 
 RUNNING, PAUSED, FINISHING, READY = "running", "paused", "finishing", "ready"
 DONE, FAILED, CANCELLED, ROLLED_BACK = "done", "failed", "cancelled", "rolled_back"
+FOLLOWING = "following"  # a standing job: it embeds what is written and never ends by itself
 WAITING = "waiting"  # a slice that nobody works on
 
+STATES = (RUNNING, PAUSED, FINISHING, READY, DONE, FAILED, CANCELLED, ROLLED_BACK, FOLLOWING)
+ACTIVE = (RUNNING, FINISHING, FOLLOWING)
+"""States in which workers have something to do."""
+
+SOURCE, SWITCHING, TARGET = "source", "switching", "target"
+"""Where the truth is: which side applications write to. It decides what may be deleted or overwritten."""
+
+MIRROR, HANDOVER = "mirror", "handover"
+"""What the alias does: show a copy that follows the source, or take over the writes."""
+
 Mode = Literal["copy", "in_place"]
+Truth = Literal["source", "switching", "target"]
+Way = Literal["mirror", "handover"]
+
+MAX_BLOCK_S = 30.0
+"""Most seconds that a handover may keep applications from writing."""
 
 SLICE_OPERATIONS = 1000
 """Least number of ``_seq_no`` in a slice; fewer would only cost messages."""
@@ -42,6 +58,9 @@ class Part:
             beyond the snapshot, and its vector is looked for there first.
         restore: settings that the target gets back after the load.
         dropped: fields of another model's vectors, which are not copied.
+        target_uuid: tells a target that was deleted and created again; ``None``: not known.
+        source_history: history uuid of each shard of the source, which a restored snapshot changes.
+        target_history: the same of the target.
     """
 
     source: str
@@ -52,12 +71,15 @@ class Part:
     existed: bool = False
     restore: Mapping[str, Any] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
+    target_uuid: str | None = None
+    source_history: tuple[str, ...] = ()
+    target_history: tuple[str, ...] = ()
 
     @classmethod
     def from_source(cls, source: Mapping[str, Any]) -> Self:
         """Build a part from its entry in the job's ledger document."""
         values = {key: source[key] for key in cls.__dataclass_fields__ if key in source}
-        for name in ("snapshot", "dropped"):
+        for name in ("snapshot", "dropped", "source_history", "target_history"):
             values[name] = tuple(values.get(name, ()))
         return cls(**values)
 
@@ -91,9 +113,21 @@ class Job:
         pipeline: ingest pipeline that runs on what is written; ``None``: none does.
         docs_per_s: most documents a second, over all workers; ``None``: as many as the cluster takes.
         state: ``running``, ``paused``, ``finishing`` (verifying), ``ready`` (verified, the alias not moved),
-            ``done``, ``failed``, ``cancelled`` or ``rolled_back``.
+            ``done``, ``failed``, ``cancelled``, ``rolled_back``, or ``following`` of a standing job.
         owner: who finishes the job, until ``lease_until_s`` of the cluster's clock.
-        previous: where the alias pointed before it moved.
+        truth: which side applications write to: ``source``; ``target`` after a handover; ``switching`` while it
+            is going on, and then it can only be completed or undone.
+        way: ``mirror`` (applications write to the source, the job copies for good) or ``handover``
+            (applications write through the alias). ``None`` in place, where there is one index.
+        block: whether a handover blocks writes for its last step; ``max_block_s``: for how long at most.
+        follow: whether a standing job keeps the vectors up to date afterwards.
+        accept_unreplicated: whether the alias may move before the replicas are there.
+        standing: whether this is such a job, which embeds what is written for good.
+        before: how each index was in the alias before it moved; ``None``: it has not moved.
+        fences: for each target, the last operation of each shard before applications write there.
+        blocked_at_s: when writes were blocked, by the cluster's clock; ``blocked_s``: for how long they were.
+        fresh_at_s: of a standing job, when everything written until then had its vector.
+        unordered: documents that were written on both sides at once, so that nothing tells which is newer.
         report: what the verification found, ``None`` before it.
         error: why the job failed, ``None`` if it did not.
     """
@@ -119,9 +153,31 @@ class Job:
     owner: str | None = None
     lease_until_s: float = 0.0
     finished_at_s: float | None = None
-    previous: tuple[str, ...] = ()
+    truth: Truth = "source"
+    way: Way | None = None
+    block: bool = True
+    max_block_s: float = MAX_BLOCK_S
+    follow: bool = True
+    accept_unreplicated: bool = False
+    standing: bool = False
+    before: Mapping[str, Mapping[str, Any]] | None = None
+    fences: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    blocked_at_s: float | None = None
+    blocked_s: float | None = None
+    fresh_at_s: float | None = None
+    unordered: tuple[str, ...] = ()
     report: Mapping[str, Any] | None = None
     error: str | None = None
+
+    @property
+    def previous(self) -> tuple[str, ...]:
+        """The indices that the alias pointed to before it moved."""
+        return tuple(sorted(self.before or ()))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The indices that are read."""
+        return tuple(part.source for part in self.parts)
 
     @property
     def documents(self) -> int:
@@ -151,7 +207,9 @@ class Job:
         values["ranges"] = tuple(Range(*entry) for entry in source["ranges"])
         values["text"] = TextSpec.from_source(source["text"])
         values["vector"] = VectorField.from_source(source["vector"])
-        values["previous"] = tuple(source.get("previous", ()))
+        values["unordered"] = tuple(source.get("unordered", ()))
+        fences = source.get("fences", {})
+        values["fences"] = {name: tuple(shards) for name, shards in fences.items()}
         if source.get("languages"):
             values["languages"] = LanguageSpec.from_source(source["languages"])
         return cls(**values)
