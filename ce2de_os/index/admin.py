@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendUnavailableError, ConfigError, IndexSchemaError
+from ce2de_os.index import aliases
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.guard import is_guard
 
 T = TypeVar("T")
 
@@ -96,6 +98,17 @@ def put_settings(client: OpenSearch, name: str, settings: Mapping[str, Any]) -> 
         client.indices.put_settings(index=name, body=dict(settings))
 
 
+def block_writes(client: OpenSearch, name: str) -> None:
+    """Let an index refuse writes from now on; returns when those in flight have ended."""
+    with backend_errors(f"block writes to '{name}'"):
+        client.indices.add_block(index=name, block="write")
+
+
+def unblock_writes(client: OpenSearch, name: str) -> None:
+    """Let an index take writes again."""
+    put_settings(client, name, {"index.blocks.write": None})
+
+
 def refresh(client: OpenSearch, name: str) -> None:
     """Make everything written so far visible to searches."""
     with backend_errors(f"refresh '{name}'"):
@@ -134,43 +147,15 @@ def checkpoints(client: OpenSearch, name: str) -> dict[int, int]:
 
 def alias_targets(client: OpenSearch, alias: str) -> list[str]:
     """The indexes an alias points to; empty if there is no such alias."""
-    return sorted(alias_definitions(client, alias))
+    return sorted(aliases.definitions(client, alias))
 
 
 def aliases_of(client: OpenSearch, name: str) -> list[str]:
-    """The aliases that point to an index."""
+    """The aliases that point to an index, without a job's guard."""
     with backend_errors(f"look up the aliases of '{name}'"):
         answer = client.indices.get(index=name)
-    return sorted(alias for body in answer.values() for alias in body.get("aliases", {}))
-
-
-def alias_definitions(client: OpenSearch, alias: str) -> dict[str, dict[str, Any]]:
-    """How each index is in an alias: filter, routing, ``is_write_index``; empty if there is no such alias."""
-    with backend_errors(f"look up alias '{alias}'"):
-        # GET _alias/NAME would need the right to see every index of the cluster.
-        answer = client.indices.get(index=alias, params={"ignore": [404]})
-    return {
-        name: body["aliases"][alias]
-        for name, body in answer.items()
-        if isinstance(body, dict) and alias in body.get("aliases", {})
-    }
-
-
-def move_alias(client: OpenSearch, alias: str, targets: Mapping[str, Mapping[str, Any]]) -> None:
-    """Point ``alias`` to ``targets`` alone, each with its definition, in one atomic request."""
-    previous = alias_targets(client, alias)
-    actions: list[dict[str, Any]] = [
-        {"remove": {"index": name, "alias": alias}} for name in previous if name not in targets
-    ]
-    for name, definition in targets.items():
-        actions.append({"add": {"index": name, "alias": alias, **_as_action(definition)}})
-    with backend_errors(f"move alias '{alias}' to '{', '.join(targets)}'"):
-        client.indices.update_aliases(body={"actions": actions})
-
-
-def _as_action(definition: Mapping[str, Any]) -> dict[str, Any]:
-    known = ("filter", "index_routing", "search_routing", "is_write_index", "is_hidden")
-    return {key: definition[key] for key in known if key in definition}
+    found = (alias for body in answer.values() for alias in body.get("aliases", {}))
+    return sorted(alias for alias in found if not is_guard(alias))
 
 
 def put_meta(client: OpenSearch, name: str, meta: Mapping[str, Any], properties: Mapping[str, Any]) -> None:

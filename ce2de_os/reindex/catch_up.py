@@ -1,0 +1,58 @@
+"""What the targets lack of their sources, and how the worker that holds the job brings it to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.index import admin
+from ce2de_os.index.admin import patiently
+from ce2de_os.reindex.embedding import DocumentEncoder
+from ce2de_os.reindex.held_job import HeldJob
+from ce2de_os.reindex.job import DONE, FAILED, WAITING, Job, Slice
+from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.pipeline import run_slice
+
+_BUDGET_S = 20.0
+"""So long the worker stays on a slice before it renews the job's lease."""
+
+
+def behind(client: OpenSearch, ledger: Ledger, job: Job) -> dict[int, int]:
+    """The open-ended slices that have not seen all of their shard, with how many operations they lack."""
+    checkpoints = [patiently(lambda: admin.checkpoints(client, part.source)) for part in job.parts]  # noqa: B023
+    return lacking(patiently(lambda: ledger.slices(job)), checkpoints)
+
+
+def lag(client: OpenSearch, ledger: Ledger, job: Job) -> int:
+    """Operations of the sources that the targets have not seen."""
+    return sum(behind(client, ledger, job).values())
+
+
+def lacking(records: Sequence[Slice], checkpoints: Sequence[Mapping[int, int]]) -> dict[int, int]:
+    """The same from what was read already; ``checkpoints`` are those of each part's shards."""
+    unseen = {
+        record.number: checkpoints[record.range.part][record.range.shard] - record.cursor
+        for record in records
+        if record.range.upto is None
+    }
+    return {number: operations for number, operations in unseen.items() if operations > 0}
+
+
+def reopen(ledger: Ledger, record: Slice) -> None:
+    """Let a finished slice be taken again."""
+    if record.state in (DONE, FAILED):
+        stored = ledger.slice(record.job_id, record.number)
+        ledger.change_slice(stored, state=WAITING, deaths=0)
+
+
+def catch_up(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob) -> int:
+    """Copy what the sources have and the targets lack; returns how many operations that were."""
+    lacks = behind(client, held.ledger, held.job)
+    records = {record.number: record for record in patiently(lambda: held.ledger.slices(held.job))}
+    for number in lacks:
+        reopen(held.ledger, records[number])
+        while run_slice(client, encoder, held.job.job_id, number, held.owner, _BUDGET_S):
+            held.renew()
+        held.keep()
+    return sum(lacks.values())

@@ -1,0 +1,156 @@
+"""The records of standing jobs: one for each alias or index, whose documents get their vectors for good.
+
+A mirror copies from the source to the targets. After a handover, and in place, the indices that applications
+write to are read and updated themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.index import admin
+from ce2de_os.index.admin import patiently
+from ce2de_os.reindex.job import (
+    CANCELLED,
+    DONE,
+    FOLLOWING,
+    PAUSED,
+    TARGET,
+    Job,
+    Part,
+    Range,
+    Slice,
+)
+from ce2de_os.reindex.ledger import Ledger
+
+
+def standing_id(name: str) -> str:
+    """The name of the standing job of an alias or index; there is one at most."""
+    slug = re.sub(r"[^a-z0-9_.-]+", "", name.lower()).strip(".-")[:80] or "index"
+    return f"follow-{slug}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def followed_name(job: Job) -> str:
+    """What a standing job of this job follows: its alias, or in place without one, its source."""
+    return job.alias or job.source
+
+
+def start(client: OpenSearch, ledger: Ledger, job: Job) -> Job:
+    """Let a standing job take over what a finished job did; one that does the same already goes on.
+
+    It begins where the job ended, so nothing is read twice and nothing is left out.
+    """
+    record = _record(client, ledger, job)
+    stored = ledger.find_job(record.job_id)
+    if stored is not None and _same_work(stored.job, record):
+        if stored.job.state in (FOLLOWING, PAUSED):
+            return stored.job
+        changed = ledger.change_job(stored, state=FOLLOWING, error=None)
+        return changed.job if changed else ledger.job(record.job_id).job
+    return enter(ledger, record)
+
+
+def enter(ledger: Ledger, record: Job) -> Job:
+    """Enter a standing job in the place of whatever had its name."""
+    stored = ledger.find_job(record.job_id)
+    if stored is not None:
+        ledger.forget(stored.job)
+    ledger.add_job(record)
+    ledger.add_slices(record)
+    return ledger.job(record.job_id).job
+
+
+def stop(ledger: Ledger, job: Job) -> None:
+    """End the standing job of this job's alias, and let the job go on where that one stopped."""
+    stored = ledger.find_job(standing_id(followed_name(job)))
+    if stored is None or not stored.job.standing:
+        return
+    if stored.job.state in (FOLLOWING, PAUSED):
+        patiently(lambda: ledger.change_job(ledger.job(stored.job.job_id), state=CANCELLED, owner=None))
+    if stored.job.mode == job.mode:
+        _take_over(ledger, job, ledger.slices(stored.job), stored.job)
+
+
+def _take_over(ledger: Ledger, job: Job, seen: Iterable[Slice], other: Job) -> None:
+    """Move the job's cursors to those of another job that wrote to the same targets."""
+    reached = {(other.parts[one.range.part].target, one.range.shard): one.cursor for one in seen}
+    uuids = {part.target: part.target_uuid for part in other.parts}
+    for record in ledger.slices(job):
+        part = job.parts[record.range.part]
+        cursor = reached.get((part.target, record.range.shard), -1)
+        if record.range.upto is None and record.state == DONE and cursor > record.cursor:
+            if uuids.get(part.target) == part.target_uuid:
+                ledger.change_slice(ledger.slice(job.job_id, record.number), cursor=cursor)
+
+
+def _record(client: OpenSearch, ledger: Ledger, job: Job) -> Job:
+    name = followed_name(job)
+    in_place = job.mode == "in_place" or job.truth == TARGET
+    parts = tuple(map(_in_place, job.parts)) if job.truth == TARGET and job.mode == "copy" else job.parts
+    return replace(
+        job,
+        job_id=standing_id(name),
+        source=name if in_place else job.source,
+        mode="in_place" if in_place else "copy",
+        parts=parts,
+        ranges=tuple(_ranges(ledger, job)),
+        created_at_s=ledger.now(),
+        state=FOLLOWING,
+        standing=True,
+        owner=None,
+        lease_until_s=0.0,
+        finished_at_s=None,
+        hold=False,
+        before=None,
+        report=None,
+        error=None,
+        blocked_at_s=None,
+        blocked_s=None,
+        fresh_at_s=ledger.now(),
+    )
+
+
+def _in_place(part: Part) -> Part:
+    """A target that applications write to, as what is read and updated itself."""
+    return replace(
+        part,
+        source=part.target,
+        source_uuid=part.target_uuid or "",
+        source_history=part.target_history,
+        snapshot=(),
+        existed=True,
+        restore={},
+        dropped=(),
+    )
+
+
+def _ranges(ledger: Ledger, job: Job) -> Iterable[Range]:
+    """Each shard from where the job has seen it; after a handover from the targets' fences."""
+    if job.mode == "copy" and job.truth == TARGET:
+        for number, part in enumerate(job.parts):
+            for shard, fence in enumerate(job.fences.get(part.target, ())):
+                yield Range(number, shard, fence, None)
+        return
+    for record in ledger.slices(job):
+        if record.range.upto is None:
+            yield Range(record.range.part, record.range.shard, record.cursor, None)
+
+
+def _same_work(one: Job, other: Job) -> bool:
+    """Whether two standing jobs read the same indices, write the same and embed the same text."""
+
+    def work(job: Job) -> tuple[object, ...]:
+        parts = {(part.source, part.source_uuid, part.target, part.target_uuid) for part in job.parts}
+        return job.mode, job.fingerprint, job.text, job.vector, job.languages, parts
+
+    return one.standing and work(one) == work(other)
+
+
+def uuid_of(client: OpenSearch, index: str) -> str:
+    """The uuid of an index."""
+    return admin.describe(client, index).uuid
