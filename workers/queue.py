@@ -53,6 +53,10 @@ class CeleryQueue:
         """Ask for verification and cutover, ahead of all messages about slices."""
         self._send(_FIRST, "ce2de.finish_job", job.job_id, job.fingerprint)
 
+    def follow_job(self, job: Job) -> None:
+        """Ask for following, ahead of all messages about slices."""
+        self._send(_FIRST, "ce2de.follow_job", job.job_id, job.fingerprint)
+
     def waiting(self) -> int:
         """Messages that no worker has taken yet, of all jobs."""
         with self._connection() as connection:

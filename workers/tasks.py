@@ -5,9 +5,10 @@ from __future__ import annotations
 from ce2de_os.errors import ArtifactMismatchError, BackendUnavailableError, Ce2deError
 from ce2de_os.reindex.embedding import check_fingerprint
 from ce2de_os.reindex.finish import finish
+from ce2de_os.reindex.follow import follow
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.pipeline import run_slices
-from ce2de_os.reindex.queue import after_error, after_slices, give_back
+from ce2de_os.reindex.queue import after_error, after_finish, after_slices, give_back
 from workers import resources
 from workers.app import app
 from workers.queue import CeleryQueue
@@ -54,3 +55,20 @@ def finish_job(job_id: str, fingerprint: str) -> None:
     except ArtifactMismatchError as error:
         give_back(Ledger(client), CeleryQueue(), job_id, None, str(error))
         raise
+    after_finish(Ledger(client), CeleryQueue(), job_id)
+
+
+@app.task(name="ce2de.follow_job", **_OPTIONS)
+def follow_job(job_id: str, fingerprint: str) -> None:
+    """Give new documents their vectors for a while, and pass the job on."""
+    client, queue = resources.client(), CeleryQueue()
+    try:
+        check_fingerprint(job_id, fingerprint, resources.encoder())
+        goes_on = follow(
+            client, resources.encoder(), queue, job_id, resources.owner(), BUDGET_S, resources.is_gone
+        )
+    except ArtifactMismatchError as error:
+        give_back(Ledger(client), queue, job_id, None, str(error))
+        raise
+    if goes_on:
+        queue.follow_job(Ledger(client).job(job_id).job)

@@ -26,6 +26,7 @@ COMMANDS = {
     "export": ("ce2de_os.cli.export", "Turn a student into a quantized ONNX model folder."),
     "plan": ("ce2de_os.cli.plan", "Tell what a reindex would take: memory, disk, time; and whether it fits."),
     "reindex": ("ce2de_os.cli.reindex", "Embed an index's documents and move its alias."),
+    "follow": ("ce2de_os.cli.follow", "Keep the vectors of an index up to date with every write."),
     "search": ("ce2de_os.cli.search", "Ask an index by BM25, vectors, or both."),
     "evaluate": ("ce2de_os.cli.evaluate", "Compare BM25, vectors and hybrids on judged queries; tune them."),
     "compare": ("ce2de_os.cli.compare", "Compare rankings in files: which is better, which equivalent."),

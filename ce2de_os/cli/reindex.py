@@ -11,12 +11,14 @@ from ce2de_os.cli import dlq, reindex_control
 from ce2de_os.cli.language_options import language_options
 from ce2de_os.cli.options import broker_option, connection_options, json_option
 from ce2de_os.cli.reindex_output import show, task_queue
+from ce2de_os.cli.switch_options import switch_options, way_option
 from ce2de_os.cli.vector_options import vector_options
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
     from ce2de_os.artifact import Artifact
     from ce2de_os.index.language_fields import LanguageSpec
+    from ce2de_os.reindex.job import Job
     from ce2de_os.reindex.request import VectorOptions
 
 
@@ -53,7 +55,7 @@ def command() -> None:
 @click.option("--target", help="Name of the new index. (default: SOURCE-ce2de-FINGERPRINT)")
 @click.option(
     "--mode",
-    "way",
+    "mode",
     type=click.Choice(["auto", "copy", "in-place"]),
     default="auto",
     show_default=True,
@@ -71,6 +73,9 @@ def command() -> None:
     is_flag=True,
     help="Go on although the source's _source leaves out fields, which the copy will lack.",
 )
+@way_option
+@switch_options
+@click.option("--no-follow", is_flag=True, help="Do not keep the vectors up to date after the alias has moved.")
 @click.option("--detach", is_flag=True, help="Return at once; follow with 'ce2de reindex watch JOB'.")
 @broker_option
 @connection_options
@@ -82,20 +87,24 @@ def start(
     passages: str | None,
     languages: LanguageSpec | None,
     vector_field: VectorOptions,
-    way: str,
+    mode: str,
     docs_per_second: float | None,
     accept_excluded_fields: bool,
+    no_block: bool,
+    max_block: float | None,
+    no_follow: bool,
     detach: bool,
     broker_url: str | None,
     settings: Settings,
     as_json: bool,
-    **chosen: Any,  # noqa: ANN401 - alias, target, pipeline, hold, accept_refused, token_vectors
+    **chosen: Any,  # noqa: ANN401 - alias, target, pipeline, hold, way, accept_…, token_vectors
 ) -> None:
     """Start embedding SOURCE, or resume the same job where it stopped.
 
     SOURCE is an index, an alias, a data stream or a pattern; each of its indices gets its own target, and the
     alias points to all of them. The source is never written to, except in place. Ctrl-C detaches; the
-    workers go on. A finished job that is started again catches up with documents written since.
+    workers go on. When the alias has moved, a standing job keeps the vectors up to date with every write (see
+    'ce2de follow'); to start a finished job again changes nothing.
 
     \b
         ce2de reindex start articles --text-fields title,body --alias articles-search
@@ -106,7 +115,9 @@ def start(
     from ce2de_os.cli.progress import follow
     from ce2de_os.index.client import connect
     from ce2de_os.index.text_spec import text_spec
+    from ce2de_os.reindex.job import MAX_BLOCK_S
     from ce2de_os.reindex.request import JobRequest
+    from ce2de_os.reindex.way import meaning
     from ce2de_os.reindex.start import start as start_job
     from ce2de_os.reindex.status import status as read_status
 
@@ -116,17 +127,21 @@ def start(
     request = JobRequest(
         source,
         text_spec(text_fields, template, passages),
-        mode="in_place" if way == "in-place" else way,  # type: ignore[arg-type]  # click checked it
+        mode="in_place" if mode == "in-place" else mode,  # type: ignore[arg-type]  # click checked it
         vector=vector_field,
         languages=languages,
         docs_per_s=docs_per_second,
         accept_excluded=accept_excluded_fields,
+        block=not no_block,
+        max_block_s=max_block or MAX_BLOCK_S,
+        follow=not no_follow,
         **chosen,
     )
     _warn(artifact, languages)
     job = start_job(client, request, artifact, queue)
     told = "in place" if job.mode == "in_place" else f"→ {', '.join(job.targets)}"
     click.echo(f"Job {job.job_id}: {job.source} {told}, {job.documents} documents", err=True)
+    click.echo(meaning(job), err=True)
     show(read_status(client, job.job_id) if detach else follow(client, queue, job.job_id), as_json)
 
 
@@ -189,14 +204,21 @@ def list_jobs(settings: Settings, as_json: bool) -> None:
 
     jobs = Ledger(connect(settings.opensearch)).jobs()
     if as_json:
-        keys = ("job_id", "state", "source", "alias", "targets", "mode", "documents", "created_at_s")
+        keys = ("job_id", "state", "truth", "way", "standing", "source", "alias", "targets", "mode", "documents", "created_at_s")
         click.echo(json.dumps([{key: getattr(job, key) for key in keys} for job in jobs]))
     elif not jobs:
         click.echo("No jobs yet; begin with: ce2de reindex start --help", err=True)
     for job in [] if as_json else jobs:
         click.echo(
             f"{job.job_id}  {job.state}  {job.source} → {', '.join(job.targets)} ({job.alias or 'no alias'})"
+            f"{_way(job)}"
         )
+
+
+def _way(job: Job) -> str:
+    if job.standing:
+        return "  follows"
+    return f"  {job.way}, applications write to the {job.truth}" if job.way else ""
 
 
 reindex_control.add_to(command)

@@ -1,30 +1,30 @@
-"""``ce2de reindex pause, resume, throttle, cancel, verify, cutover, rollback, sync, clean``."""
+"""``ce2de reindex pause, resume, throttle, cancel, verify, cutover, rollback, clean``."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
-import time
 from typing import TYPE_CHECKING
 
 import click
 
 from ce2de_os.cli.options import broker_option, connection_options, json_option
 from ce2de_os.cli.reindex_output import show, task_queue
+from ce2de_os.cli.switch_options import switch_options
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
+    from ce2de_os.reindex.rollback import RollbackPlan
     from ce2de_os.reindex.verify import VerifyReport
 
-SYNC_S = 2.0
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 _JOB = click.argument("job_id", metavar="JOB")
 
 
 def add_to(group: click.Group) -> None:
     """Put these commands into ``ce2de reindex``."""
-    for each in (pause, resume, throttle, cancel, verify, cutover, rollback, sync, clean):
+    for each in (pause, resume, throttle, cancel, verify, cutover, rollback, clean):
         group.add_command(each)
 
 
@@ -142,85 +142,97 @@ def verify(job_id: str, settings: Settings, as_json: bool) -> None:
 @click.command()
 @_JOB
 @click.option("--accept-refused", is_flag=True, help="Move the alias although documents were refused.")
+@switch_options
+@broker_option
 @connection_options
 @json_option
-def cutover(job_id: str, accept_refused: bool, settings: Settings, as_json: bool) -> None:
+def cutover(
+    job_id: str,
+    accept_refused: bool,
+    no_block: bool,
+    max_block: float | None,
+    accept_unreplicated: bool,
+    broker_url: str | None,
+    settings: Settings,
+    as_json: bool,
+) -> None:
     """Catch JOB up with the latest writes, verify it once more, and move the alias in one request.
 
-    For jobs that were started with --hold, that failed a verification, or that were rolled back.
+    For jobs that were started with --hold, that failed a verification, or that were rolled back. A handover
+    that lost its worker is completed or undone.
 
-    \b
+    
         ce2de reindex cutover articles-1a2b3c4d
     """
     from ce2de_os.encoder import OnnxEncoder
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import operate
+    from ce2de_os.reindex.ledger import Ledger
+    from ce2de_os.reindex.queue import after_finish
     from ce2de_os.reindex.status import status
+    from ce2de_os.reindex.way import meaning
 
     client = connect(settings.opensearch)
+    queue = task_queue(broker_url or settings.broker_url)
     encoder = OnnxEncoder(settings.artifact, threads=settings.threads)
-    job = operate.cutover(client, encoder, job_id, f"{socket.gethostname()}:{os.getpid()}", accept_refused)
+    options = {"block": False if no_block else None, "max_block_s": max_block}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if accept_unreplicated:
+        chosen["accept_unreplicated"] = True
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    job = operate.cutover(client, encoder, job_id, owner, accept_refused, **chosen)
+    after_finish(Ledger(client), queue, job_id)
     where = f"'{job.alias}' points to {', '.join(job.targets)}" if job.alias else f"{job.target} answers"
     click.echo(f"{where}; to go back: ce2de reindex rollback {job_id}", err=True)
+    click.echo(meaning(job), err=True)
     show(status(client, job_id), as_json)
 
 
 @click.command()
 @_JOB
 @_YES
+@click.option(
+    "--discard-writes",
+    is_flag=True,
+    help="Do not copy back what applications wrote since the alias moved; it stays in the new index alone.",
+)
 @connection_options
 @json_option
-def rollback(job_id: str, yes: bool, settings: Settings, as_json: bool) -> None:
-    """Let JOB's alias point where it pointed before, in one request; the new index stays.
+def rollback(job_id: str, yes: bool, discard_writes: bool, settings: Settings, as_json: bool) -> None:
+    """Let JOB's alias be as it was before; what applications wrote since is copied back first.
 
-    Documents that applications have written to the new index since the cutover are not copied back.
+    It says beforehand how many documents that are. Meanwhile writes are rejected, as at the handover. The new
+    index stays, read-only; 'cutover' moves the alias there again.
 
-    \b
+    
         ce2de reindex rollback articles-1a2b3c4d --yes
     """
     from ce2de_os.index.client import connect
-    from ce2de_os.reindex import cutover as moving
+    from ce2de_os.reindex import rollback as moving
+    from ce2de_os.reindex.ledger import Ledger
     from ce2de_os.reindex.status import status
 
     client = connect(settings.opensearch)
+    planned = moving.plan_rollback(client, Ledger(client).job(job_id).job)
+    click.echo(_told_rollback(planned, discard_writes), err=True)
     if not yes:
-        click.confirm(
-            f"Roll job {job_id} back? What was written to the new index since stays there only.",
-            abort=True,
-            err=True,
-        )
-    moving.rollback(client, job_id)
+        click.confirm(f"Roll job {job_id} back?", abort=True, err=True)
+    job = moving.rollback(client, job_id, discard_writes=discard_writes)
+    if job.blocked_s is not None and job.way == "handover":
+        click.echo(f"Writes were rejected for {job.blocked_s:.1f} s.", err=True)
+    if job.unordered:
+        click.echo(f"Written on both sides, left as the source has them: {', '.join(job.unordered[:5])}", err=True)
     show(status(client, job_id), as_json)
 
 
-@click.command()
-@_JOB
-@click.option("--once", is_flag=True, help="End as soon as the target has caught up.")
-@broker_option
-@connection_options
-@json_option
-def sync(job_id: str, once: bool, broker_url: str | None, settings: Settings, as_json: bool) -> None:
-    """Keep JOB's target up to date with live writes and deletes until Ctrl-C; workers do the work.
-
-    \b
-        ce2de reindex sync articles-1a2b3c4d
-        ce2de reindex sync articles-1a2b3c4d --once && ce2de reindex cutover articles-1a2b3c4d
-    """
-    from ce2de_os.index.client import connect
-    from ce2de_os.reindex import operate
-
-    client = connect(settings.opensearch)
-    queue = task_queue(broker_url or settings.broker_url)
-    try:
-        for state in operate.sync(client, queue, job_id):
-            told = {"lag": state.lag, "removed": state.removed}
-            line = f"{state.lag:,} operations behind; {state.removed:,} deleted documents removed"
-            click.echo(json.dumps(told) if as_json else line)
-            if once and state.lag == 0:
-                return
-            time.sleep(SYNC_S)
-    except KeyboardInterrupt:
-        click.echo("\nStopped; what was written is in the target.", err=True)
+def _told_rollback(planned: RollbackPlan, discard: bool) -> str:
+    if not planned.written and not planned.deleted:
+        return "Applications have written nothing since the alias moved that the source lacks."
+    verb = "LOST to the source" if discard else "copied back to the source"
+    return (
+        f"Since the alias moved, applications wrote {planned.written:,} documents and deleted {planned.deleted:,} "
+        f"(such as {', '.join(planned.ids)}); that will be {verb}."
+    )
 
 
 @click.command()

@@ -58,7 +58,25 @@ class DeleteAction(NamedTuple):
     primary_term: int
 
 
-Action = WriteAction | UpdateAction | DeleteAction
+class ReplaceAction(NamedTuple):
+    """A document to write whole if it is still as it was read, at ``seq_no`` and ``primary_term``."""
+
+    doc_id: str
+    seq_no: int
+    primary_term: int
+    routing: str | None
+    source: dict[str, Any]
+
+
+class CreateAction(NamedTuple):
+    """A document to write if there is none of its id."""
+
+    doc_id: str
+    routing: str | None
+    source: dict[str, Any]
+
+
+Action = WriteAction | UpdateAction | DeleteAction | ReplaceAction | CreateAction
 
 
 class Refusal(NamedTuple):
@@ -76,7 +94,8 @@ class BulkReport:
 
     Attributes:
         written: documents that were written, updated or deleted.
-        already_newer: documents that were changed, or deleted, by somebody else in the meantime.
+        already_newer: documents that were changed, or deleted, by another writer in the meantime;
+            ``conflicts`` are their ids.
         refused: documents that OpenSearch does not take.
         rejected: how often a document was answered with 429 and sent again.
         paused_s: seconds spent waiting for a busy cluster.
@@ -84,6 +103,7 @@ class BulkReport:
 
     written: int = 0
     already_newer: int = 0
+    conflicts: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     rejected: int = 0
     paused_s: float = 0.0
@@ -217,7 +237,11 @@ def _parts(action: Action) -> tuple[str, dict[str, Any], str | None]:
     """The action's name in the bulk API, the beginning of its header, and its body in JSON."""
     if isinstance(action, WriteAction):
         return "index", {"version": action.version, "version_type": "external_gte"}, dumps(action.source)
+    if isinstance(action, CreateAction):
+        return "create", {}, dumps(action.source)
     unchanged = {"if_seq_no": action.seq_no, "if_primary_term": action.primary_term}
+    if isinstance(action, ReplaceAction):
+        return "index", unchanged, dumps(action.source)
     if isinstance(action, UpdateAction):
         return "update", unchanged, dumps({"doc": JsonText(dumps(action.fields))})
     return "delete", unchanged, None
@@ -253,6 +277,7 @@ def _enter(index: str, answer: _Answer, report: BulkReport) -> Iterator[_Entry]:
             raise BulkWriteError(f"write to '{index}': {reason(item)} (HTTP {status})")
         elif status in (_CONFLICT, _MISSING):  # 404: an update or a delete came after somebody's delete
             report.already_newer += 1
+            report.conflicts.append(entry.doc_id)
         elif status >= 400:
             report.refused.append(Refusal(entry.doc_id, status, kind, reason(item)))
         else:

@@ -75,6 +75,17 @@ def text_spec(fields: str | None, template: str | None = None, passages: str | N
     return TextSpec(named or holes, template, _passages(passages))
 
 
+def follow_spec(fields: str | None, template: str | None, passages: str | None) -> TextSpec:
+    """Read the same, where neither fields nor template means: as the index says, with no fields here.
+
+    Raises:
+        ConfigError: as `text_spec`.
+    """
+    if fields is None and template is None:
+        return TextSpec((), None, _passages(passages))
+    return text_spec(fields, template, passages)
+
+
 def _passages(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None

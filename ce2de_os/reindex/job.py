@@ -14,10 +14,13 @@ from ce2de_os.index.vector_field import VectorField
 
 RUNNING, PAUSED, FINISHING, READY = "running", "paused", "finishing", "ready"
 DONE, FAILED, CANCELLED, ROLLED_BACK = "done", "failed", "cancelled", "rolled_back"
+ROLLING_BACK = "rolling_back"
 FOLLOWING = "following"  # a standing job: it embeds what is written and never ends by itself
 WAITING = "waiting"  # a slice that nobody works on
 
-STATES = (RUNNING, PAUSED, FINISHING, READY, DONE, FAILED, CANCELLED, ROLLED_BACK, FOLLOWING)
+STATES = (
+    RUNNING, PAUSED, FINISHING, READY, DONE, FAILED, CANCELLED, ROLLING_BACK, ROLLED_BACK, FOLLOWING,
+)  # fmt: skip
 ACTIVE = (RUNNING, FINISHING, FOLLOWING)
 """States in which workers have something to do."""
 

@@ -1,9 +1,8 @@
-"""What an operator does to a job: pause, resume, throttle, cancel, verify, cut over, sync, clean."""
+"""What an operator does to a job: pause, resume, throttle, cancel, verify, cut over, clean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -11,23 +10,30 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import JobError
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
-from ce2de_os.reindex import dead_letters
+from ce2de_os.reindex import dead_letters, standing
+from ce2de_os.reindex.catch_up import lag
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
-from ce2de_os.reindex.finish import behind, finish, lag, reconcile_if_needed, reopen
+from ce2de_os.reindex.finish import finish
 from ce2de_os.reindex.job import (
     CANCELLED,
     DONE,
     FAILED,
     FINISHING,
+    FOLLOWING,
+    HANDOVER,
+    MIRROR,
     PAUSED,
     READY,
     ROLLED_BACK,
     RUNNING,
+    SOURCE,
+    SWITCHING,
+    TARGET,
     Job,
 )
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import TaskQueue, send_waiting
-from ce2de_os.reindex.reconcile import reconcile
+from ce2de_os.reindex.targets import arm, disarm
 from ce2de_os.reindex.verify import VerifyReport, verify
 
 _TRIES = 20
@@ -36,12 +42,16 @@ _ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK, READY, PAUSED)
 
 def pause(client: OpenSearch, job_id: str) -> Job:
     """Let the workers stop after the pages they have in hand."""
-    return _change(client, job_id, (RUNNING, FINISHING), lambda _: {"state": PAUSED, "owner": None})
+    _not_while_switching(client, job_id, "pausing")
+    return _change(client, job_id, (RUNNING, FINISHING, FOLLOWING), lambda _: {"state": PAUSED, "owner": None})
 
 
 def resume(client: OpenSearch, queue: TaskQueue, job_id: str) -> Job:
-    """Go on with a paused job, or send the messages of a running one again that were lost with the broker."""
-    job = _change(client, job_id, (PAUSED, RUNNING, FINISHING), _resumed)
+    """Go on with a paused job, or send the messages of a running one again that were lost with the broker.
+
+    A standing job that failed is followed again; another failed job is started again, not resumed.
+    """
+    job = _change(client, job_id, (PAUSED, RUNNING, FINISHING, FOLLOWING, FAILED), _resumed)
     send_waiting(Ledger(client), job, queue)
     return job
 
@@ -57,93 +67,88 @@ def throttle(client: OpenSearch, job_id: str, docs_per_s: float | None) -> Job:
 
 def cancel(client: OpenSearch, job_id: str) -> Job:
     """End a job; its targets stay until they are cleaned, and no alias moves."""
-    states = (RUNNING, PAUSED, FINISHING, READY, FAILED)
-    return _change(client, job_id, states, lambda _: {"state": CANCELLED, "owner": None})
+    _not_while_switching(client, job_id, "cancelling")
+    states = (RUNNING, PAUSED, FINISHING, READY, FAILED, FOLLOWING)
+    job = _change(client, job_id, states, lambda _: {"state": CANCELLED, "owner": None})
+    if not job.standing:
+        standing.stop(Ledger(client), job)
+        if job.truth == SOURCE:
+            disarm(client, job)
+    return job
 
 
 def verify_job(client: OpenSearch, encoder: DocumentEncoder, job_id: str) -> VerifyReport:
     """Compare a job's sources and targets now, and keep the report.
 
-    A failed job that passes becomes ready for the cutover.
+    A failed job that passes becomes ready for the cutover. After a handover there is nothing to compare with
+    any more: then the vectors of the target are verified.
 
     Raises:
         ArtifactMismatchError: the encoder is not the job's.
-        JobError: the job is still being worked on.
+        JobError: workers are still at the job.
     """
     ledger = Ledger(client)
     stored = ledger.job(job_id)
     job = stored.job
     check_fingerprint(job_id, job.fingerprint, encoder)
+    _not_while_switching(client, job_id, "verifying")
+    if job.state in (RUNNING, FINISHING):
+        raise JobError(f"job '{job_id}' is {job.state}; verify it when it is ready, done or failed")
+    if job.truth == TARGET and job.mode == "copy":
+        job = standing.in_place(job)
     for part in job.parts:
         admin.refresh(client, part.source)
         admin.refresh(client, part.target)
-    report = verify(client, encoder, job, lambda: lag(client, ledger, job), job.accept_refused)
+    report = verify(client, encoder, job, lambda: lag(client, ledger, stored.job), job.accept_refused)
     changes: dict[str, Any] = {"report": report.to_source()}
-    if job.state == FAILED and not report.problems:
+    if stored.job.state == FAILED and not stored.job.standing and not report.problems:
         changes |= {"state": READY, "error": None}
     ledger.change_job(stored, **changes)
     return report
 
 
 def cutover(
-    client: OpenSearch, encoder: DocumentEncoder, job_id: str, owner: str, accept_refused: bool = False
+    client: OpenSearch,
+    encoder: DocumentEncoder,
+    job_id: str,
+    owner: str,
+    accept_refused: bool = False,
+    **changes: Any,  # noqa: ANN401 - fields of Job
 ) -> Job:
-    """Catch up, verify once more, and move the alias.
+    """Catch up, verify once more, and move the alias; ``changes`` are options of the switch to set first.
 
     Raises:
         ArtifactMismatchError: the encoder is not the job's.
         JobError: the job is not at its end, or the verification found problems.
     """
+    ledger = Ledger(client)
+    found = ledger.job(job_id).job
+    if found.truth == TARGET:
+        raise JobError(
+            f"job '{job_id}' has handed over already: applications write to {', '.join(found.targets)}"
+        )
+    if found.state in (ROLLED_BACK, CANCELLED):
+        arm(client, found)
+    states = (READY, ROLLED_BACK, FAILED, FINISHING) if found.truth == SWITCHING else (READY, ROLLED_BACK, FAILED)
     job = _change(
-        client, job_id, (READY, ROLLED_BACK, FAILED),
+        client, job_id, states,
         lambda job: {
-            "state": RUNNING, "hold": False, "error": None,
-            "accept_refused": accept_refused or job.accept_refused,
+            "state": FINISHING if job.truth == SWITCHING else RUNNING, "hold": False, "error": None,
+            "accept_refused": accept_refused or job.accept_refused, **changes,
         },
     )  # fmt: skip
     finish(client, encoder, job.job_id, owner)
-    job = Ledger(client).job(job_id).job
+    job = ledger.job(job_id).job
     if job.state != DONE:
         raise JobError(f"the alias stays where it was: {job.error or f'job {job_id} is {job.state}'}")
     return job
 
 
-@dataclass(frozen=True)
-class SyncState:
-    """Where the catching up stands: operations not seen yet, documents removed since the last look."""
-
-    lag: int
-    removed: int
-
-
-def sync(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[SyncState]:
-    """Keep the targets up to date with live writes and deletes; each step is one look, the caller waits.
-
-    Raises:
-        JobError: the job is still loading, or was cancelled.
-    """
-    ledger = Ledger(client)
-    seen: dict[str, int] = {}
-    while True:
-        job = ledger.job(job_id).job
-        if job.state not in (READY, DONE, ROLLED_BACK):
-            raise JobError(f"job '{job_id}' is {job.state}; sync follows a job that is ready or done")
-        lacking = behind(client, ledger, job)
-        records = {record.number: record for record in ledger.slices(job)}
-        for number in lacking:
-            reopen(ledger, records[number])
-            if ledger.claimable(ledger.slice(job_id, number).slice):
-                queue.embed_slice(job, number)
-        removed = 0
-        if not lacking and job.mode == "copy":
-            removed = _remove_deleted(client, job, seen)
-        yield SyncState(sum(lacking.values()), removed)
-
-
 def clean(client: OpenSearch, job_id: str, *, targets: bool = False, sources: bool = False) -> list[str]:
     """Forget an ended job: its records and dead letters; returns the indices deleted beside.
 
-    ``targets`` also deletes what it filled, unless an alias points there; ``sources`` what it replaced.
+    ``targets`` also deletes what it filled, unless an alias points there; ``sources`` what it replaced. Only
+    the very indices that the job read or made are deleted, never others that have their names by now.
 
     Raises:
         JobError: the job runs, an alias points to a target, or the sources are still in use.
@@ -152,7 +157,8 @@ def clean(client: OpenSearch, job_id: str, *, targets: bool = False, sources: bo
     job = ledger.job(job_id).job
     if job.state not in _ENDED:
         raise JobError(f"job '{job_id}' is {job.state}; cancel it first: ce2de reindex cancel {job_id}")
-    doomed = _doomed(client, job, targets, sources)
+    _check_follower(ledger, job, targets=targets)
+    doomed = _doomed(client, ledger, job, targets, sources)
     for name in doomed:
         with backend_errors(f"delete index '{name}'"):
             client.indices.delete(index=name, params={"ignore": [404]})
@@ -161,33 +167,71 @@ def clean(client: OpenSearch, job_id: str, *, targets: bool = False, sources: bo
     return doomed
 
 
-def _doomed(client: OpenSearch, job: Job, targets: bool, sources: bool) -> list[str]:
+def _check_follower(ledger: Ledger, job: Job, *, targets: bool) -> None:
+    """Refuse to take from a standing job what it works on."""
+    found = ledger.find_job(standing.standing_id(standing.followed_name(job)))
+    follows = found is not None and found.job.standing and found.job.state in (FOLLOWING, PAUSED)
+    if found is None or job.standing or not follows:
+        return
+    if set(found.job.targets) & set(job.targets) and (targets or job.way == MIRROR or job.state == READY):
+        raise JobError(
+            f"job '{found.job.job_id}' keeps {', '.join(job.targets)} up to date; end it first: "
+            f"ce2de reindex cancel {found.job.job_id}"
+        )
+
+
+def _doomed(client: OpenSearch, ledger: Ledger, job: Job, targets: bool, sources: bool) -> list[str]:
     if (targets or sources) and job.mode == "in_place":
         raise JobError(f"job '{job.job_id}' worked in place; its index is the source itself and stays")
-    if sources and job.state != DONE:
-        raise JobError(f"job '{job.job_id}' is {job.state}; its source is still the one in use")
-    names = (list(job.targets) if targets else []) + ([part.source for part in job.parts] if sources else [])
-    for name in names:
-        if not admin.exists(client, name):
-            continue
-        aliases = admin.aliases_of(client, name)
-        if aliases:
-            raise JobError(
-                f"alias '{aliases[0]}' points to '{name}'; move it first, so that nothing searches there"
-            )
-    return names
+    if sources and (job.state != DONE or job.truth != TARGET):
+        why = "the alias shows a mirror of it" if job.way == MIRROR and job.state == DONE else f"it is {job.state}"
+        raise JobError(
+            f"job '{job.job_id}': {why}, so applications still write to {', '.join(job.sources)}; "
+            "only after a handover the source is not in use any more"
+        )
+    if sources and (late := lag(client, ledger, job)):
+        raise JobError(
+            f"{', '.join(job.sources)} took {late} writes after the handover, which {', '.join(job.targets)} "
+            "does not have; copy what you need, or delete the index yourself"
+        )
+    wanted = [(part.target, part.target_uuid) for part in job.parts] if targets else []
+    wanted += [(part.source, part.source_uuid) for part in job.parts] if sources else []
+    return [name for name, uuid in wanted if _may_delete(client, name, uuid)]
 
 
-def _remove_deleted(client: OpenSearch, job: Job, seen: dict[str, int]) -> int:
-    removed = 0
-    for part in job.parts:
-        admin.refresh(client, part.target)
-        if reconcile_if_needed(client, part.source, part.target, seen):
-            removed += reconcile(client, part)
-    return removed
+def _may_delete(client: OpenSearch, name: str, uuid: str | None) -> bool:
+    """Whether an index is there.
+
+    Raises:
+        JobError: it is another one by now, or an alias points there.
+    """
+    if not admin.exists(client, name):
+        return False
+    info = admin.describe(client, name)
+    if info.name != name or (uuid and info.uuid != uuid):
+        raise JobError(f"'{name}' was deleted and created again since, so it is not this job's to delete")
+    aliases = admin.aliases_of(client, name)
+    if aliases:
+        raise JobError(
+            f"alias '{aliases[0]}' points to '{name}'; move it first, so that nothing searches there"
+        )
+    return True
+
+
+def _not_while_switching(client: OpenSearch, job_id: str, what: str) -> None:
+    job = Ledger(client).job(job_id).job
+    if job.truth == SWITCHING and job.state == FINISHING:
+        raise JobError(
+            f"job '{job_id}' is switching: {what} is possible again when the alias has moved, in seconds; "
+            f"if no worker is left, complete it with: ce2de reindex cutover {job_id}"
+        )
 
 
 def _resumed(job: Job) -> dict[str, Any]:
+    if job.standing:
+        return {"state": FOLLOWING, "error": None}
+    if job.state == FAILED:
+        raise JobError(f"job '{job.job_id}' failed: {job.error}; start it again when the cause is removed")
     return {"state": RUNNING} if job.state == PAUSED else {}
 
 
@@ -205,4 +249,4 @@ def _change(
         changed = ledger.change_job(stored, **changes(stored.job))
         if changed is not None:
             return changed.job
-    raise JobError(f"job '{job_id}' is being changed all the time by somebody else; try again")
+    raise JobError(f"job '{job_id}' is being changed by another command; try again")

@@ -6,8 +6,18 @@ import time
 from typing import Protocol
 
 from ce2de_os.index.admin import patiently
-from ce2de_os.reindex.job import CANCELLED, DONE, FAILED, FINISHING, PAUSED, RUNNING, Job
+from ce2de_os.reindex.job import (
+    ACTIVE,
+    CANCELLED,
+    DONE,
+    FAILED,
+    FOLLOWING,
+    PAUSED,
+    RUNNING,
+    Job,
+)
 from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.standing import followed_name, standing_id
 
 OTHERS_S = 5.0
 """So long a worker that lacks a job's model keeps a message before it gives it back: others may be faster."""
@@ -26,12 +36,19 @@ class TaskQueue(Protocol):
     def finish_job(self, job: Job) -> None:
         """Ask for verification and cutover, ahead of all messages about slices."""
 
+    def follow_job(self, job: Job) -> None:
+        """Ask for following, ahead of all messages about slices."""
+
     def waiting(self) -> int:
         """Messages that no worker has taken yet, of all jobs."""
 
 
 def send_waiting(ledger: Ledger, job: Job, queue: TaskQueue) -> None:
-    """Send a message for every slice that waits for a worker, or for the end of the job."""
+    """Send a message for every slice that waits for a worker, for the job's end, or for following."""
+    if job.standing:
+        if job.state == FOLLOWING and (job.owner is None or job.lease_until_s < ledger.now()):
+            queue.follow_job(job)
+        return
     records = ledger.slices(job)
     for record in records:
         if ledger.claimable(record):
@@ -48,8 +65,18 @@ def nudge(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
     if queue.waiting():
         return
     job = ledger.job(job_id).job
-    if job.state in (RUNNING, FINISHING):
+    if job.state in ACTIVE:
         send_waiting(ledger, job, queue)
+
+
+def after_finish(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
+    """Let a worker take up the standing job that a job has left behind."""
+    found = patiently(lambda: ledger.find_job(job_id))
+    if found is None:
+        return
+    follower = patiently(lambda: ledger.find_job(standing_id(followed_name(found.job))))
+    if follower is not None and follower.job.standing:
+        send_waiting(ledger, follower.job, queue)
 
 
 def after_slices(
@@ -73,7 +100,7 @@ def after_slices(
     for number in lost:
         queue.embed_slice(job, number)
     states = {record.state for record in records}
-    if job.state != RUNNING:
+    if job.state != RUNNING or job.standing:
         return
     if states == {DONE}:
         queue.finish_job(job)
@@ -103,9 +130,11 @@ def give_back(ledger: Ledger, queue: TaskQueue, job_id: str, number: int | None,
         _show(ledger, job_id, number, error)
     time.sleep(OTHERS_S)
     found = patiently(lambda: ledger.find_job(job_id))
-    if found is None or found.job.state not in (RUNNING, FINISHING):
+    if found is None or found.job.state not in ACTIVE:
         return
-    if number is None:
+    if found.job.standing and number is None:
+        queue.follow_job(found.job)
+    elif number is None:
         queue.finish_job(found.job)
     elif patiently(lambda: ledger.slice(job_id, number)).slice.state not in (DONE, FAILED):
         queue.embed_slice(found.job, number)

@@ -10,7 +10,7 @@ from ce2de_os.errors import ArtifactError
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.job import Mode
+from ce2de_os.reindex.job import MAX_BLOCK_S, Mode, Way
 
 VECTOR_FIELD = "ce2de_vector"
 VectorOptions = Callable[..., VectorField]
@@ -59,6 +59,10 @@ class JobRequest:
         accept_refused: move the alias although documents were refused.
         token_vectors: store every token's vector too, for late interaction.
         accept_excluded: go on although the source's ``_source`` leaves fields out, which the copy will lack.
+        way: ``mirror`` or ``handover``; ``auto``: a handover where the alias stands on the source already.
+        block: block writes for the last step of a handover; ``max_block_s``: for how long at most.
+        follow: let a standing job keep the vectors up to date afterwards.
+        accept_unreplicated: move the alias before the target's replicas are there.
     """
 
     source: str
@@ -74,6 +78,11 @@ class JobRequest:
     accept_refused: bool = False
     token_vectors: bool = False
     accept_excluded: bool = False
+    way: Way | Literal["auto"] = "auto"
+    block: bool = True
+    max_block_s: float = MAX_BLOCK_S
+    follow: bool = True
+    accept_unreplicated: bool = False
 
 
 def token_dim_of(model: Model) -> int:

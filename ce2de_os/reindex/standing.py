@@ -13,7 +13,6 @@ from dataclasses import replace
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.job import (
     CANCELLED,
@@ -90,14 +89,11 @@ def _take_over(ledger: Ledger, job: Job, seen: Iterable[Slice], other: Job) -> N
 
 def _record(client: OpenSearch, ledger: Ledger, job: Job) -> Job:
     name = followed_name(job)
-    in_place = job.mode == "in_place" or job.truth == TARGET
-    parts = tuple(map(_in_place, job.parts)) if job.truth == TARGET and job.mode == "copy" else job.parts
+    in_place_now = job.mode == "in_place" or job.truth == TARGET
     return replace(
-        job,
+        in_place(job) if in_place_now else job,
         job_id=standing_id(name),
-        source=name if in_place else job.source,
-        mode="in_place" if in_place else "copy",
-        parts=parts,
+        source=name if in_place_now else job.source,
         ranges=tuple(_ranges(ledger, job)),
         created_at_s=ledger.now(),
         state=FOLLOWING,
@@ -115,8 +111,14 @@ def _record(client: OpenSearch, ledger: Ledger, job: Job) -> Job:
     )
 
 
-def _in_place(part: Part) -> Part:
-    """A target that applications write to, as what is read and updated itself."""
+def in_place(job: Job) -> Job:
+    """The job after a handover: its targets are read and updated themselves."""
+    if job.mode == "in_place":
+        return job
+    return replace(job, mode="in_place", parts=tuple(map(_itself, job.parts)))
+
+
+def _itself(part: Part) -> Part:
     return replace(
         part,
         source=part.target,
@@ -149,8 +151,3 @@ def _same_work(one: Job, other: Job) -> bool:
         return job.mode, job.fingerprint, job.text, job.vector, job.languages, parts
 
     return one.standing and work(one) == work(other)
-
-
-def uuid_of(client: OpenSearch, index: str) -> str:
-    """The uuid of an index."""
-    return admin.describe(client, index).uuid

@@ -16,9 +16,11 @@ from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, target_body, vector_properties
 from ce2de_os.index.token_field import TOKENS_SUFFIX
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.job import FINISHING, RUNNING, Job, Mode, Part, cut, job_id_for
-from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.queue import TaskQueue, send_waiting
+from ce2de_os.reindex import repeat
+from ce2de_os.reindex.extend import model_of
+from ce2de_os.reindex.job import SOURCE, TARGET, Job, Mode, Part, Range, Way, cut, job_id_for
+from ce2de_os.reindex.ledger import Ledger, StoredJob
+from ce2de_os.reindex.queue import TaskQueue
 from ce2de_os.reindex.request import JobRequest, Model, token_dim_of
 from ce2de_os.reindex.sources import (
     check_alias,
@@ -28,6 +30,7 @@ from ce2de_os.reindex.sources import (
     resolve,
     target_name,
 )
+from ce2de_os.reindex.way import choose_way
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,10 @@ class _Index:
 
 
 def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueue) -> Job:
-    """Start a job, or resume the one that does the same; a finished one catches up with later writes.
+    """Start a job, or go on with the one that does the same.
+
+    A finished job is not done again: its standing job keeps the vectors up to date, and is returned where the
+    alias has moved.
 
     Raises:
         ConfigError: the alias is taken by an index, the source cannot be copied, or a target has other
@@ -49,21 +55,38 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
         ArtifactError: token vectors are wanted, and the model gives none.
         DataError: a text field is not in the source's mapping.
         ArtifactMismatchError: a target holds vectors of another model.
-        JobError: a source was deleted and created again since the job began.
+        JobError: a source was deleted and created again since the job began, or the job cannot take an option.
         BackendError: OpenSearch refuses.
     """
+    ledger = Ledger(client)
+    ledger.create()
+    known = find_job(ledger, request, model)
+    if known is not None and known.truth == TARGET:
+        return repeat.after_handover(client, ledger, known, request, queue)
     sources = resolve(client, request.source, model)
     for source in sources:
         check_source(source, request)
     mode = choose_mode(sources, request)
     check_alias(client, request, mode)
+    way = choose_way(client, request, sources, mode)
     vector = _vector(client, request, model, field_name(sources, mode, model))
     indices = [_index(client, source, sources, request, model, mode, vector) for source in sources]
-    ledger = Ledger(client)
-    ledger.create()
-    job = _enter(client, ledger, request, model, mode, vector, indices)
+    job = _enter(client, ledger, request, model, mode, vector, indices, way)
     ledger.add_slices(job)
-    return _resume(ledger, job, queue)
+    return repeat.go_on(client, ledger, job, request, queue)
+
+
+def find_job(ledger: Ledger, request: JobRequest, model: Model) -> Job | None:
+    """The job that did what is asked for, although its sources are not behind their name any more."""
+    found = ledger.find_job(job_id_for(request.source, *_identity(request, model, "copy")))
+    return found.job if found else None
+
+
+def _identity(request: JobRequest, model: Model, mode: Mode) -> tuple[object, ...]:
+    """What makes two requests the same job; options that may change later are not among it."""
+    vector = request.vector(dim=model.dim, passages=request.text.passages is not None)
+    more = [one for one in (request.token_vectors, request.languages) if one]
+    return mode, request.target, request.alias, request.text, model.fingerprint, vector, *more
 
 
 def _vector(client: OpenSearch, request: JobRequest, model: Model, name: str) -> VectorField:
@@ -181,28 +204,49 @@ def _enter(
     mode: Mode,
     vector: VectorField,
     indices: Sequence[_Index],
+    way: Way | None,
 ) -> Job:
     """The job of this request: the one in the ledger, or a new one."""
-    names = tuple((index.source.name, index.target) for index in indices)
-    more = [one for one in (vector.token_dim, request.languages) if one is not None]
-    job_id = job_id_for(request.source, mode, names, request.alias, request.text, vector, *more)
+    job_id = job_id_for(request.source, *_identity(request, model, mode))
     stored = ledger.find_job(job_id)
     # Targets are made before the job is entered, so a job without its target has lost it: begin anew.
-    if stored is not None and not all(admin.exists(client, index.target) for index in indices):
+    if stored is not None and not all(admin.exists(client, target) for target in stored.job.targets):
         ledger.forget(stored.job)
         stored = None
     for index in indices:
         _prepare(client, index, mode, vector, request.languages)
     if stored is None:
-        ledger.add_job(_new_job(client, ledger, job_id, request, model, mode, vector, indices))
-        stored = ledger.job(job_id)  # if somebody was faster, theirs counts
-    for part, index in zip(stored.job.parts, indices, strict=True):
-        if part.source_uuid != index.source.uuid:
+        ledger.add_job(_new_job(client, ledger, job_id, request, model, mode, vector, indices, way))
+        stored = ledger.job(job_id)  # if another command was faster, its record counts
+    return _with_members(client, ledger, stored, mode, indices)
+
+
+def _with_members(
+    client: OpenSearch, ledger: Ledger, stored: StoredJob, mode: Mode, indices: Sequence[_Index]
+) -> Job:
+    """The job with the indices that appeared behind its source since it began."""
+    job = stored.job
+    parts = {part.source: part for part in job.parts}
+    for index in indices:
+        part = parts.get(index.source.name)
+        if part is not None and part.source_uuid != index.source.uuid:
             raise JobError(
-                f"'{part.source}' was deleted and created again since job '{job_id}' began; "
+                f"'{part.source}' was deleted and created again since job '{job.job_id}' began; "
                 f"delete '{part.target}' and start again, or choose another --target"
             )
-    return stored.job
+    fresh = [index for index in indices if index.source.name not in parts]
+    if not fresh:
+        return job
+    added = [_part(client, index, mode, {}) for index in fresh]
+    ranges = tuple(
+        Range(len(job.parts) + number, shard, -1, None)
+        for number, index in enumerate(fresh)
+        for shard in range(int(index.source.settings["number_of_shards"]))
+    )
+    changed = ledger.change_job(stored, parts=(*job.parts, *added), ranges=(*job.ranges, *ranges))
+    if changed is None:
+        raise JobError(f"job '{job.job_id}' is being changed by another command; try again")
+    return changed.job
 
 
 def _new_job(
@@ -214,6 +258,7 @@ def _new_job(
     mode: Mode,
     vector: VectorField,
     indices: Sequence[_Index],
+    way: Way | None,
 ) -> Job:
     checkpoints = [admin.checkpoints(client, index.source.name) for index in indices]
     for index in indices:  # after it, so that all up to the checkpoints are visible
@@ -239,6 +284,12 @@ def _new_job(
         accept_refused=request.accept_refused,
         pipeline=request.pipeline,
         docs_per_s=request.docs_per_s,
+        truth=SOURCE if mode == "copy" else TARGET,
+        way=way,
+        block=request.block,
+        max_block_s=request.max_block_s,
+        follow=request.follow,
+        accept_unreplicated=request.accept_unreplicated,
     )
 
 
@@ -249,6 +300,7 @@ def _part(client: OpenSearch, index: _Index, mode: Mode, checkpoints: Mapping[in
         target=index.target,
         documents=admin.count(client, index.source.name),
         snapshot=tuple(checkpoints[shard] for shard in sorted(checkpoints)),
+        target_uuid=admin.describe(client, index.target).uuid,
         existed=index.existed,
         restore=held_back_settings(index.source.settings) if mode == "copy" else {},
         dropped=_other_vectors(index.source),
@@ -290,10 +342,27 @@ def _without(mappings: Mapping[str, Any], fields: Sequence[str]) -> dict[str, An
     return {**mappings, "properties": {name: properties[name] for name in properties if name not in fields}}
 
 
-def _resume(ledger: Ledger, job: Job, queue: TaskQueue) -> Job:
-    stored = ledger.job(job.job_id)
-    if stored.job.state not in (RUNNING, FINISHING):
-        ledger.reset(job)
-        ledger.change_job(stored, state=RUNNING, error=None, finished_at_s=None)
-    send_waiting(ledger, job, queue)
-    return ledger.job(job.job_id).job
+def new_copies(client: OpenSearch, job: Job, sources: Sequence[IndexInfo]) -> list[Part]:
+    """Make the targets of indices that join a mirror, and return their parts."""
+    request = JobRequest(job.source, job.text, job.alias, languages=job.languages)
+    model = model_of(job)
+    parts = []
+    for source in sources:
+        index = _index(client, source, [*sources, source], request, model, "copy", job.vector)
+        _prepare(client, index, "copy", job.vector, job.languages)
+        parts.append(_part(client, index, "copy", {}))
+    return parts
+
+
+def field_in_place(client: OpenSearch, source: IndexInfo, job: Job) -> None:
+    """Add a job's vector field to an index that joins it.
+
+    Raises:
+        ConfigError: the index was created without ``index.knn``.
+        DataError: it lacks a field to embed.
+    """
+    request = JobRequest(job.source, job.text, job.alias, mode="in_place", languages=job.languages)
+    check_source(source, request)
+    choose_mode([source], request)
+    index = _index(client, source, [source], request, model_of(job), "in_place", job.vector)
+    _prepare(client, index, "in_place", job.vector, job.languages)

@@ -257,16 +257,16 @@ def joining_definitions(
 
 def become_source(client: OpenSearch, target: str) -> None:
     """Enter in a target's mapping that it is a source of its own now, no copy of another index."""
-    _change_entries(client, target, {"source": target})
+    change_entries(client, target, {"source": target})
 
 
 def set_ready(client: OpenSearch, job: Job, *, ready: bool) -> None:
     """Mark the job's field as ready for searches, or not, in every target that carries it."""
     for part in job.parts:
-        _change_entries(client, part.target, {"ready": ready}, job.vector.name)
+        change_entries(client, part.target, {"ready": ready}, job.vector.name)
 
 
-def _change_entries(
+def change_entries(
     client: OpenSearch, index: str, changes: Mapping[str, Any], field: str | None = None
 ) -> None:
     """Change what an index says of its vector fields, of ``field`` alone if it is named; the rest stays."""

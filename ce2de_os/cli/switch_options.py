@@ -1,0 +1,40 @@
+"""The options of the switch, which ``start`` and ``cutover`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ce2de_os.cli.durations import duration_s
+
+Command = Callable[..., Any]
+
+way_option = click.option(
+    "--way",
+    type=click.Choice(["auto", "mirror", "handover"]),
+    default="auto",
+    show_default=True,
+    help="mirror: applications go on writing to SOURCE, and the alias shows a copy that follows it. handover: "
+    "applications write through the alias, and go on doing so. auto: handover where the alias points to SOURCE "
+    "already.",
+)
+
+
+def switch_options(command: Command) -> Command:
+    """Add ``block``, ``max_block`` and ``accept_unreplicated``."""
+    command = click.option(
+        "--accept-unreplicated", is_flag=True, help="Move the alias before the replicas are there."
+    )(command)
+    command = click.option(
+        "--max-block",
+        metavar="TIME",
+        callback=duration_s,
+        help="Longest time that a handover may reject writes; it is undone when that is over. (default: 30s)",
+    )(command)
+    return click.option(
+        "--no-block",
+        is_flag=True,
+        help="Handover without rejecting writes; documents written on both sides at once are reported.",
+    )(command)

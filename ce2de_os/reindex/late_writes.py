@@ -1,0 +1,139 @@
+"""A handover without a block: what still reached the sources while the alias moved is copied afterwards.
+
+A target's document is overwritten only while it is as the job wrote it: the job's writes carry the source's
+``_seq_no`` + 1 as version, and every write of an application raises it. What an application wrote through the
+alias meanwhile is newer by right, or cannot be ordered; then it stays, and its id is reported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.index import admin
+from ce2de_os.index.admin import patiently
+from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceAction, WriteAction, write_documents
+from ce2de_os.index.client import backend_errors
+from ce2de_os.reindex.compare import surplus_of
+from ce2de_os.reindex.embedding import DocumentEncoder, embed
+from ce2de_os.reindex.held_job import HeldJob
+from ce2de_os.reindex.job import Part, Slice
+from ce2de_os.reindex.source import SourceDocument, read_page
+
+QUIET_S = 35.0
+"""The sources must stand still for so long, more than a client's usual time-out of 30 seconds."""
+
+_LOOK_S = 1.0
+_PAGE = 256
+MOST_UNORDERED = 1000
+"""Most ids of such documents that the record keeps."""
+
+
+def copy_late_writes(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob) -> None:
+    """Copy operations of the sources until they stand still; documents that cannot be ordered are recorded."""
+    cursors = {(one.range.part, one.range.shard): one for one in held.ledger.slices(held.job) if one.range.upto is None}
+    quiet_since_s = time.monotonic()
+    while time.monotonic() - quiet_since_s < QUIET_S:
+        if any(_copy(client, encoder, held, record) for record in cursors.values()):
+            quiet_since_s = time.monotonic()
+        cursors = {key: held.ledger.slice(one.job_id, one.number).slice for key, one in cursors.items()}
+        held.keep()
+        time.sleep(_LOOK_S)
+    for part in held.job.parts:
+        _delete_late(client, held, part)
+
+
+def _copy(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, record: Slice) -> int:
+    """Copy what is new in one shard; returns how many operations that were."""
+    part = held.job.parts[record.range.part]
+    checkpoint = patiently(lambda: admin.checkpoints(client, part.source))[record.range.shard]
+    if checkpoint <= record.cursor:
+        return 0
+    patiently(lambda: admin.refresh(client, part.source))
+    after = record.cursor
+    while True:
+        documents = patiently(
+            lambda: read_page(client, part.source, record.range.shard, after, checkpoint, _PAGE)  # noqa: B023
+        )
+        _write(client, encoder, held, part, documents)
+        if len(documents) < _PAGE:
+            break
+        after = documents[-1].seq_no
+    held.ledger.change_slice(held.ledger.slice(record.job_id, record.number), cursor=checkpoint)
+    return checkpoint - record.cursor
+
+
+def _write(
+    client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, part: Part, documents: list[SourceDocument]
+) -> None:
+    if not documents:
+        return
+    actions = embed(client, encoder, held.job, part, documents).actions
+    found = current_of(client, part.target, documents, held.job.vector.origin_field)
+    writes: list[Action] = []
+    unordered = []
+    for action, entry in zip(actions, found, strict=True):
+        if not isinstance(action, WriteAction):
+            continue
+        if not entry.get("found"):
+            writes.append(CreateAction(action.doc_id, action.routing, action.source))
+        elif is_ours(entry, held.job.vector.origin_field):
+            writes.append(
+                ReplaceAction(
+                    action.doc_id, entry["_seq_no"], entry["_primary_term"], action.routing, action.source
+                )
+            )
+        else:
+            unordered.append(action.doc_id)
+    report = patiently(lambda: write_documents(client, part.target, writes))
+    _record(held, [*unordered, *report.conflicts])
+
+
+def _delete_late(client: OpenSearch, held: HeldJob, part: Part) -> None:
+    """Delete what was deleted from the source meanwhile, where no application has touched it since."""
+    patiently(lambda: admin.refresh(client, part.source))
+    patiently(lambda: admin.refresh(client, part.target))
+    gone = surplus_of(client, held.job, part)
+    documents = [SourceDocument(one.doc_id, -1, one.seq_no, one.primary_term, one.routing, {}) for one in gone]
+    found = current_of(client, part.target, documents, held.job.vector.origin_field)
+    deletes = [
+        DeleteAction(entry["_id"], document.routing, entry["_seq_no"], entry["_primary_term"])
+        for document, entry in zip(documents, found, strict=True)
+        if entry.get("found") and is_ours(entry, held.job.vector.origin_field)
+    ]
+    patiently(lambda: write_documents(client, part.target, deletes))
+
+
+def current_of(
+    client: OpenSearch, index: str, documents: Sequence[SourceDocument], *fields: str
+) -> list[dict[str, Any]]:
+    """What an index holds now under the ids of documents, in their order, with some ``fields``."""
+    if not documents:
+        return []
+    wanted = [
+        {"_id": one.doc_id, **({"routing": one.routing} if one.routing else {})} for one in documents
+    ]
+
+    def fetch() -> list[dict[str, Any]]:
+        with backend_errors(f"look up documents of '{index}'"):
+            params = {"_source_includes": ",".join(fields) or "_none"}
+            answer = client.mget(index=index, body={"docs": wanted}, params=params)
+        docs: list[dict[str, Any]] = answer["docs"]
+        return docs
+
+    return patiently(fetch)
+
+
+def is_ours(entry: Mapping[str, Any], origin_field: str) -> bool:
+    """Whether a target's document is as the job wrote it, and no application has changed it since."""
+    origin = (entry.get("_source") or {}).get(origin_field)
+    return isinstance(origin, Mapping) and entry.get("_version") == int(origin["seq_no"]) + 1
+
+
+def _record(held: HeldJob, unordered: list[str]) -> None:
+    new = [doc_id for doc_id in unordered if doc_id not in held.job.unordered]
+    if new:
+        held.change(unordered=(*held.job.unordered, *new)[:MOST_UNORDERED])

@@ -1,0 +1,84 @@
+"""Mirror or handover: chosen by looking at where the alias is, and said in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import ConfigError
+from ce2de_os.index import aliases
+from ce2de_os.index.admin import IndexInfo
+from ce2de_os.reindex.job import HANDOVER, MIRROR, TARGET, Job, Mode, Way
+from ce2de_os.reindex.request import JobRequest
+
+
+def choose_way(
+    client: OpenSearch, request: JobRequest, sources: Sequence[IndexInfo], mode: Mode
+) -> Way | None:
+    """Choose by looking: where the alias points to the source already, applications write through it.
+
+    ``None`` in place, where there is nothing to move.
+
+    Raises:
+        ConfigError: a handover is impossible, or the alias covers only some of the sources.
+    """
+    if mode == "in_place":
+        return None
+    names = [source.name for source in sources]
+    members = aliases.definitions(client, str(request.alias))
+    within = [name for name in names if name in members]
+    way = request.way
+    if way == "auto":
+        way = HANDOVER if within else MIRROR
+    if way == HANDOVER:
+        _check_handover(request, names, within)
+    return way
+
+
+def _check_handover(request: JobRequest, names: Sequence[str], within: Sequence[str]) -> None:
+    streams = [name for name in names if name.startswith(".ds-")]
+    if streams:
+        raise ConfigError(
+            f"'{request.source}' is a data stream, and applications write to that; an alias cannot take it over: "
+            "use --way mirror with a new alias"
+        )
+    outside = [name for name in names if name not in within]
+    if within and outside:
+        raise ConfigError(
+            f"alias '{request.alias}' points to '{within[0]}', but not to '{outside[0]}', which is to be copied "
+            f"too; name the alias as the source, or a new alias with --way mirror"
+        )
+    if not request.block and any(_pipelines(request)):
+        raise ConfigError("--no-block with --pipeline is not possible: late writes would run through it twice")
+
+
+def _pipelines(request: JobRequest) -> tuple[str, ...]:
+    return (request.pipeline,) if request.pipeline else ()
+
+
+def meaning(job: Job) -> str:
+    """What a job means for the applications, in a sentence or two."""
+    alias = job.alias
+    if job.mode == "in_place":
+        return f"In place: applications go on using '{job.source}'; its documents get a vector field."
+    if job.way == MIRROR:
+        return (
+            f"Mirror: applications go on writing to '{job.source}' and search '{alias}'. Workers copy every "
+            f"change within seconds, for good. A write through '{alias}' is rejected."
+        )
+    if job.truth == TARGET:
+        return (
+            f"Handed over: applications write through '{alias}' to {', '.join(job.targets)}; "
+            f"{', '.join(job.sources)} stays as it was, read-only, for a rollback."
+        )
+    if job.block:
+        return (
+            f"Handover: applications write through '{alias}'. At the switch, writes are rejected for a moment (at "
+            f"most {job.max_block_s:g} s), then they go to the new index. {', '.join(job.sources)} stays as it is, "
+            "read-only, for a rollback."
+        )
+    return (
+        f"Handover without a block: applications write through '{alias}' all the time. Writes that still reach "
+        f"{', '.join(job.sources)} are copied afterwards; documents written on both sides are reported."
+    )
