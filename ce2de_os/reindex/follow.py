@@ -23,7 +23,7 @@ from ce2de_os.reindex.ledger import IsGone, Ledger
 from ce2de_os.reindex.members import Members
 from ce2de_os.reindex.pipeline import run_slice
 from ce2de_os.reindex.queue import TaskQueue
-from ce2de_os.reindex.repair import is_equal, repair
+from ce2de_os.reindex.repair import cursors, is_equal, repair
 
 logger = logging.getLogger(__name__)
 
@@ -161,9 +161,9 @@ class _Follow:
         self._compared_s = time.monotonic()
         for number in changed:
             part = self._held.job.parts[number]
-            if is_equal(self._client, part, self._held.job, checkpoints[number]) or not repair(
-                self._client, self._encoder, self._held, only=part
-            ):
+            upto = cursors(self._held.ledger, self._held.job, number)
+            equal = is_equal(self._client, part, self._held.job, upto)
+            if (equal or not repair(self._client, self._encoder, self._held, part)) and upto == checkpoints[number]:
                 self._compared_at[number] = checkpoints[number]
 
     def _enter_fresh(self, now_s: float) -> None:

@@ -17,7 +17,7 @@ from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceAction, WriteAction, write_documents
 from ce2de_os.index.client import backend_errors
-from ce2de_os.reindex.compare import surplus_of
+from ce2de_os.reindex.compare import differences
 from ce2de_os.reindex.embedding import DocumentEncoder, embed
 from ce2de_os.reindex.held_job import HeldJob
 from ce2de_os.reindex.job import Part, Slice
@@ -94,17 +94,20 @@ def _write(
 
 def _delete_late(client: OpenSearch, held: HeldJob, part: Part) -> None:
     """Delete what was deleted from the source meanwhile, where no application has touched it since."""
-    patiently(lambda: admin.refresh(client, part.source))
-    patiently(lambda: admin.refresh(client, part.target))
-    gone = surplus_of(client, held.job, part)
-    documents = [SourceDocument(one.doc_id, -1, one.seq_no, one.primary_term, one.routing, {}) for one in gone]
-    found = current_of(client, part.target, documents, held.job.vector.origin_field)
-    deletes = [
-        DeleteAction(entry["_id"], document.routing, entry["_seq_no"], entry["_primary_term"])
-        for document, entry in zip(documents, found, strict=True)
-        if entry.get("found") and is_ours(entry, held.job.vector.origin_field)
-    ]
-    patiently(lambda: write_documents(client, part.target, deletes))
+    field = held.job.vector.origin_field
+    for batch in differences(client, part, field, keep=held.keep):
+        gone = [
+            SourceDocument(one.doc_id, -1, one.seq_no, one.primary_term, one.routing, {})
+            for one in batch.surplus
+            if not one.foreign
+        ]
+        found = current_of(client, part.target, gone, field)
+        deletes = [
+            DeleteAction(document.doc_id, document.routing, entry["_seq_no"], entry["_primary_term"])
+            for document, entry in zip(gone, found, strict=True)
+            if entry.get("found") and is_ours(entry, field)
+        ]
+        patiently(lambda: write_documents(client, part.target, deletes))  # noqa: B023
 
 
 def current_of(
@@ -119,7 +122,7 @@ def current_of(
 
     def fetch() -> list[dict[str, Any]]:
         with backend_errors(f"look up documents of '{index}'"):
-            params = {"_source_includes": ",".join(fields) or "_none"}
+            params = {"_source_includes": ",".join(fields)} if fields else {"_source": "false"}
             answer = client.mget(index=index, body={"docs": wanted}, params=params)
         docs: list[dict[str, Any]] = answer["docs"]
         return docs

@@ -14,7 +14,7 @@ from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceAction, write_documents
 from ce2de_os.reindex import standing
-from ce2de_os.reindex.compare import lost_of
+from ce2de_os.reindex.compare import differences
 from ce2de_os.reindex.job import DONE, HANDOVER, ROLLED_BACK, ROLLING_BACK, SOURCE, TARGET, Job, Part
 from ce2de_os.reindex.late_writes import current_of
 from ce2de_os.reindex.ledger import Ledger
@@ -166,12 +166,11 @@ def _changes(client: OpenSearch, job: Job, part: Part) -> Iterator[Action]:
                 yield ReplaceAction(
                     document.doc_id, entry["_seq_no"], entry["_primary_term"], document.routing, content
                 )
-    gone = lost_of(client, job, part)
-    for start in range(0, len(gone), _PAGE):
-        batch = gone[start : start + _PAGE]
-        in_target = current_of(client, part.target, batch)
-        in_source = current_of(client, part.source, batch)
-        for document, there, here in zip(batch, in_target, in_source, strict=True):
+    for found in differences(client, part, job.vector.origin_field):
+        lacking = [SourceDocument(one.doc_id, one.shard, one.seq_no, 0, one.routing, {}) for one in found.lost]
+        in_target = current_of(client, part.target, lacking)
+        in_source = current_of(client, part.source, lacking)
+        for document, there, here in zip(lacking, in_target, in_source, strict=True):
             if not there.get("found") and here.get("found"):
                 yield DeleteAction(document.doc_id, document.routing, here["_seq_no"], here["_primary_term"])
 
