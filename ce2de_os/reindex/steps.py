@@ -21,10 +21,10 @@ Step = Literal[
 ]
 """What a worker has just done when it reaches the step.
 
-``restored``: the targets' settings are those of the source again. ``caught_up``: every operation of the source
-that was known is in the target. ``compared``: source and target were compared. ``verified``: the verification
-passed. ``switching``: the ledger says that the truth moves. ``blocked``: the sources take no writes.
-``drained``: their last operations are in the target. ``compared_again``: nothing is missing.
+``restored``: the targets' settings are those of the source again. ``caught_up``: every operation of the
+source that was known is in the target. ``compared``: source and target were compared. ``verified``: the
+verification passed. ``switching``: the ledger says that the truth moves. ``blocked``: the sources take no
+writes. ``drained``: their last operations are in the target. ``compared_again``: nothing is missing.
 ``alias_moved``: searches and writes go to the target. ``truth_moved``: the ledger says so.
 ``follow_started``: a job keeps the vectors right from now on. ``unblocked``: the sources take writes again.
 """
