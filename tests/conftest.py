@@ -21,6 +21,9 @@ os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when haystack is impo
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--servers-home", help="Use the instance in this folder, and leave it running.")
     parser.addoption("--older-servers-home", help="The same for the tests that need OpenSearch 2.19 too.")
+    parser.addoption(
+        "--three-servers-home", help="The same for the tests that need a cluster of three nodes."
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -41,6 +41,13 @@ def command() -> None:
     eval "$(ce2de local env)"
     ce2de doctor
     ce2de local down
+
+    With --nodes 3 OpenSearch is a cluster, to see what your setup does when a node goes away:
+
+    \b
+    ce2de local up --nodes 3
+    ce2de local stop-node 2 --kill
+    ce2de local start-node 2
     """
 
 
@@ -52,10 +59,19 @@ def command() -> None:
     help="OpenSearch's version. (default: the last one used here, else the best for the Java found)",
 )
 @click.option(
-    "--heap", help="OpenSearch's Java heap, as 512m or 2g. (default: the last one used here, or 1g)"
+    "--heap",
+    help="Java heap of each OpenSearch node, as 512m or 2g. (default: the last one used here, or 1g; "
+    "384m with several nodes)",
 )
-def up(home: Path | None, version: str | None, heap: str | None) -> None:
-    """Start both servers and print their addresses.
+@click.option(
+    "--nodes",
+    type=int,
+    metavar="N",
+    help="How many OpenSearch nodes form the cluster, 1 to 5. It stays so for this instance. "
+    "(default: the last number used here, or 1)",
+)
+def up(home: Path | None, version: str | None, heap: str | None, nodes: int | None) -> None:
+    """Start the servers and print their addresses.
 
     A server that runs already stays as it is.
 
@@ -64,8 +80,9 @@ def up(home: Path | None, version: str | None, heap: str | None) -> None:
 
     \b
     ce2de local up --heap 2g
+    ce2de local up --nodes 3 --home ~/three
     """
-    servers = _servers(home)
+    servers = _servers(home, nodes)
     before = servers.endpoints()
     with start_progress() as progress:
         endpoints = servers.up(progress, version, heap)
@@ -80,7 +97,7 @@ def up(home: Path | None, version: str | None, heap: str | None) -> None:
 def status(home: Path | None, as_json: bool) -> None:
     """Show what runs and where.
 
-    The exit code is 1 unless both servers run and answer.
+    The exit code is 1 unless every server runs and OpenSearch answers.
 
     \b
     ce2de local status --json
@@ -96,7 +113,7 @@ def status(home: Path | None, as_json: bool) -> None:
 @command.command()
 @home_option
 def down(home: Path | None) -> None:
-    """Stop both servers. Their data stays for the next 'up'.
+    """Stop all servers. Their data stays for the next 'up'.
 
     \b
     ce2de local down
@@ -106,6 +123,42 @@ def down(home: Path | None) -> None:
     servers.down()
     was_up = found.opensearch_pid or found.redis_pid
     click.echo(f"Stopped; the data stays in {found.home}." if was_up else "Nothing was running.", err=True)
+
+
+@command.command("stop-node")
+@click.argument("number", type=int)
+@home_option
+@click.option("--kill", is_flag=True, help="End it without any warning, as a crash would.")
+def stop_node(number: int, home: Path | None, kill: bool) -> None:
+    """Stop one node of a cluster; the others go on.
+
+    The first node is 1. A cluster of 3 bears the loss of one node, a cluster of 5 that of two.
+
+    \b
+    ce2de local stop-node 2
+    ce2de local stop-node 2 --kill
+    """
+    servers = _servers(home)
+    if kill:
+        servers.kill_node(number)
+    else:
+        servers.stop_node(number)
+    click.echo(
+        f"Node {number} is stopped. Start it again: ce2de local start-node {number}{_flag(home)}", err=True
+    )
+
+
+@command.command("start-node")
+@click.argument("number", type=int)
+@home_option
+def start_node(number: int, home: Path | None) -> None:
+    """Start one node of a cluster again, with its data.
+
+    \b
+    ce2de local start-node 2
+    """
+    _servers(home).start_node(number)
+    click.echo(f"Node {number} runs.", err=True)
 
 
 @command.command()
@@ -168,14 +221,19 @@ def _bar_for_each_step(bars: Bars) -> Progress:
     return report
 
 
-def _servers(home: Path | None) -> LocalServers:
+def _servers(home: Path | None, nodes: int | None = None) -> LocalServers:
     from ce2de_os.local.servers import LocalServers
 
-    return LocalServers(home)
+    return LocalServers(home, nodes=nodes)
 
 
 def _addresses(endpoints: Endpoints) -> Iterator[str]:
-    yield f"OpenSearch {endpoints.version}  {endpoints.opensearch_url}"
+    if len(endpoints.node_urls) == 1:
+        yield f"OpenSearch {endpoints.version}  {endpoints.opensearch_url}"
+    else:
+        yield f"OpenSearch {endpoints.version}  {len(endpoints.node_urls)} nodes"
+        for number, url in endpoints.node_urls.items():
+            yield f"  node {number}          {url}"
     yield f"Redis             {endpoints.broker_url}"
 
 
@@ -195,7 +253,12 @@ def _status_json(found: Status) -> dict[str, Any]:
 def _status_lines(found: Status, flag: str) -> Iterator[str]:
     version = f"OpenSearch {found.version}" if found.version else "OpenSearch"
     health = f"health {found.health}" if found.health else "does not answer"
-    yield _server_line(version, found.opensearch_url, found.opensearch_pid, health)
+    if len(found.nodes) > 1:
+        yield f"{version:<17} {len(found.nodes)} nodes, {health}"
+        for node in found.nodes:
+            yield _server_line(f"  node {node.number}", node.url, node.pid)
+    else:
+        yield _server_line(version, found.opensearch_url, found.opensearch_pid, health)
     yield _server_line("Redis", found.broker_url, found.redis_pid)
     yield f"Data              {found.home} ({found.disk_bytes / 1e6:.1f} MB)"
     if not found.is_running:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +53,38 @@ def settings(
     return "".join(f"{name}: {json.dumps(value)}\n" for name, value in values.items())
 
 
+def cluster_settings(number: int, transport_ports: Sequence[int]) -> dict[str, Any]:
+    """What node ``number`` (the first is 1) of a cluster has in ``opensearch.yml`` beside `settings`.
+
+    ``transport_ports`` are those of all nodes; each node is on the loopback device.
+    """
+    if len(transport_ports) == 1:
+        return {}
+    numbers = range(1, len(transport_ports) + 1)
+    return {
+        "node.name": node_name(number),
+        "discovery.type": "zen",  # the default, instead of the single node's
+        "discovery.seed_hosts": [f"127.0.0.1:{port}" for port in transport_ports],
+        "cluster.initial_cluster_manager_nodes": [node_name(other) for other in numbers],
+    }
+
+
+def node_name(number: int) -> str:
+    """The name of a node in a cluster of several."""
+    return f"node-{number}"
+
+
 def log_settings() -> str:
     """The text of ``log4j2.properties``: at most three files of 20 MB."""
     return _LOG4J
 
 
-def command(java: Java, lock: Lock, distribution: Path, home: Path, heap: str) -> list[str | Path]:
-    """The command line of the server."""
+def command(
+    java: Java, lock: Lock, distribution: Path, home: Path, heap: str, extra: Sequence[str] = ()
+) -> list[str | Path]:
+    """The command line of the server; ``extra`` are more options for Java."""
     options = [
+        *extra,
         f"-Xms{heap}",
         f"-Xmx{heap}",
         "-XX:+ExitOnOutOfMemoryError",
@@ -100,6 +125,22 @@ def get(port: int, path: str, timeout_s: float) -> dict[str, Any] | None:
     return answer
 
 
-def is_ready(port: int) -> bool:
-    """Whether the cluster answers and every primary shard on its disk is served."""
-    return get(port, "/_cluster/health?wait_for_status=yellow&timeout=1s", timeout_s=5) is not None
+def is_ready(port: int, nodes: int = 1) -> bool:
+    """Whether the cluster has all ``nodes`` and serves every primary shard on its disks."""
+    path = f"/_cluster/health?wait_for_status=yellow&wait_for_nodes=ge({nodes})&timeout=1s"
+    return get(port, path, timeout_s=5) is not None
+
+
+def has_joined(port: int, nodes: int) -> bool:
+    """Whether this node is in a cluster of at least ``nodes``, whatever its shards do."""
+    path = f"/_cluster/health?wait_for_nodes=ge({nodes})&timeout=1s"
+    return get(port, path, timeout_s=5) is not None
+
+
+def listens(port: int) -> bool:
+    """Whether something takes connections, even if it has no cluster."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2):
+            return True
+    except OSError:
+        return False

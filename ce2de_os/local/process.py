@@ -15,7 +15,7 @@ from ce2de_os.errors import LocalServerError
 
 _POLL_S = 0.05
 _KILL_S = 10.0
-_START_S = 180.0
+START_S = 180.0
 _LOG_LINES = 5
 # The shell raises the descriptor limit as far as it may, starts the server in the background, tells its
 # pid, and goes; the server then belongs to init and not to us.
@@ -43,7 +43,16 @@ class Process:
         for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, _KILL_S)):
             if self._signal_and_wait(number, patience_s):
                 return
-        raise LocalServerError(f"process {self.pid} does not stop; it hangs in the kernel, look at its disk")
+        raise _stays(self.pid)
+
+    def kill(self) -> None:
+        """End it at once, as a crash would.
+
+        Raises:
+            LocalServerError: it is still there.
+        """
+        if not self._signal_and_wait(signal.SIGKILL, _KILL_S):
+            raise _stays(self.pid)
 
     def _signal_and_wait(self, number: signal.Signals, timeout_s: float) -> bool:
         if not self.is_alive:
@@ -133,20 +142,26 @@ def start(args: list[str | Path], log: Path, folder: Path, account: Account | No
     return Process(pid, birth(pid) or "died")
 
 
-def wait_until(name: str, server: Process | None, is_ready: Callable[[], bool], log: Path) -> None:
+def wait_until(
+    name: str, server: Process | None, is_ready: Callable[[], bool], log: Path, patience_s: float = START_S
+) -> None:
     """Wait until ``server`` is ready.
 
     Raises:
-        LocalServerError: it stopped, or is not ready after three minutes; the message quotes ``log``.
+        LocalServerError: it stopped, or is not ready after ``patience_s``; the message quotes ``log``.
     """
-    deadline = time.monotonic() + _START_S
+    deadline = time.monotonic() + patience_s
     while server and server.is_alive and time.monotonic() < deadline:
         if is_ready():
             return
         time.sleep(_POLL_S)
     alive = server and server.is_alive
-    fate = f"does not answer after {_START_S:.0f} s" if alive else "stopped while it started"
+    fate = f"does not answer after {patience_s:.0f} s" if alive else "stopped while it started"
     raise LocalServerError(f"{name} {fate}; {log}: {_last_words(log)}")
+
+
+def _stays(pid: int) -> LocalServerError:
+    return LocalServerError(f"process {pid} does not stop; it hangs in the kernel, look at its disk")
 
 
 def _last_words(log: Path) -> str:

@@ -1,4 +1,4 @@
-"""What an instance remembers between commands: its version, ports and processes."""
+"""What an instance remembers between commands: its version, nodes, ports and processes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import random
 import socket
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ce2de_os.errors import LocalServerError
 from ce2de_os.local.process import Process
@@ -18,20 +19,53 @@ _PORTS = range(20000, 32000)
 
 
 @dataclass(frozen=True)
+class Node:
+    """One OpenSearch process. A ``process`` that is ``None`` was never started or was stopped on purpose."""
+
+    http_port: int = 0
+    transport_port: int = 0
+    process: Process | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether its process is alive."""
+        return self.process is not None and self.process.is_alive
+
+    @property
+    def url(self) -> str:
+        """Where it answers, if it runs."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+
+@dataclass(frozen=True)
 class State:
-    """One instance. A process that is ``None`` was never started or was stopped on purpose."""
+    """One instance: the nodes of its cluster, and Redis, which is ``None`` if it was stopped on purpose."""
 
     version: str
     heap: str
-    opensearch_port: int
-    transport_port: int
     redis_port: int
-    opensearch: Process | None = None
+    nodes: tuple[Node, ...] = (Node(),)
     redis: Process | None = None
 
-    def without(self, server: str) -> State:
-        """The state after ``server``, "opensearch" or "redis", was stopped."""
-        return replace(self, opensearch=None) if server == "opensearch" else replace(self, redis=None)
+    @property
+    def redis_runs(self) -> bool:
+        """Whether Redis's process is alive."""
+        return self.redis is not None and self.redis.is_alive
+
+    @property
+    def is_up(self) -> bool:
+        """Whether everything runs."""
+        return self.redis_runs and all(node.runs for node in self.nodes)
+
+    @property
+    def running(self) -> dict[int, Node]:
+        """The nodes that run, by number; the first node has number 1."""
+        return {number: node for number, node in enumerate(self.nodes, 1) if node.runs}
+
+    def with_node(self, number: int, node: Node) -> State:
+        """The state with another node ``number``."""
+        nodes = (*self.nodes[: number - 1], node, *self.nodes[number:])
+        return replace(self, nodes=nodes)
 
     def save(self, path: Path) -> None:
         """Write the state; a reader sees the old one or the new one."""
@@ -47,20 +81,29 @@ def load(path: Path) -> State | None:
         LocalServerError: the file belongs to someone else, or is damaged.
     """
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("opensearch", "redis"):
-            body[name] = Process(**body[name]) if body[name] else None
-        return State(**body)
+        return _from_json(json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise LocalServerError(
             f"{path}: {error.strerror}; choose another place with --home or CE2DE_CACHE"
         ) from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise LocalServerError(
             f"{path}: damaged ({error}); stop what runs in {path.parent} by hand and delete this file"
         ) from error
+
+
+def _from_json(body: dict[str, Any]) -> State:
+    if "nodes" not in body:  # written when an instance had one node
+        ports = {"http_port": body.pop("opensearch_port"), "transport_port": body.pop("transport_port")}
+        body["nodes"] = [{**ports, "process": body.pop("opensearch")}]
+    nodes = tuple(Node(**{**node, "process": _process(node["process"])}) for node in body["nodes"])
+    return State(**{**body, "nodes": nodes, "redis": _process(body["redis"])})
+
+
+def _process(body: dict[str, Any] | None) -> Process | None:
+    return Process(**body) if body else None
 
 
 def default_home(cache: Path, folder: Path) -> Path:

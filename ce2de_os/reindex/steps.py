@@ -1,12 +1,11 @@
-"""The steps of a job's end, for the operator's log and for whoever replays a failure at one of them."""
+"""The steps of a job's end, in their order; the debug log shows each one as it is reached."""
 
 from __future__ import annotations
 
 import logging
+from typing import Literal, get_args
 
-logger = logging.getLogger(__name__)
-
-STEPS = (
+Step = Literal[
     "restored",
     "caught_up",
     "compared",
@@ -19,10 +18,22 @@ STEPS = (
     "truth_moved",
     "follow_started",
     "unblocked",
-)
-"""In the order of a handover; a mirror has no ``switching`` to ``compared_again``, in place neither."""
+]
+"""What a worker has just done when it reaches the step.
+
+``restored``: the targets' settings are those of the source again. ``caught_up``: every operation of the
+source that was known is in the target. ``compared``: source and target were compared. ``verified``: the
+verification passed. ``switching``: the ledger says that the truth moves. ``blocked``: the sources take no
+writes. ``drained``: their last operations are in the target. ``compared_again``: nothing is missing.
+``alias_moved``: searches and writes go to the target. ``truth_moved``: the ledger says so.
+``follow_started``: a job keeps the vectors right from now on. ``unblocked``: the sources take writes again.
+"""
+
+STEPS: tuple[Step, ...] = get_args(Step)
+
+logger = logging.getLogger(__name__)
 
 
-def reached(step: str) -> None:
-    """Log that a step is done."""
-    logger.debug("Step done: %s", step, extra={"action": "step", "step": step})
+def reached(step: Step, job_id: str | None = None) -> None:
+    """Write to the debug log that a worker has reached ``step`` of the job."""
+    logger.debug("Reached a step", extra={"action": "step", "step": step, "job": job_id})

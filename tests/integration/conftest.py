@@ -116,6 +116,27 @@ def older_endpoints(request: pytest.FixtureRequest, instances: Path) -> Iterator
         remove(servers)
 
 
+@pytest.fixture(scope="session")
+def three_servers(request: pytest.FixtureRequest, instances: Path) -> Iterator[LocalServers]:
+    """A cluster of three nodes; a test takes it from `three_nodes`, which puts it in order."""
+    given = request.config.getoption("--three-servers-home")
+    servers = LocalServers(home=Path(given) if given else instances / f"tests-{os.getpid()}-three", nodes=3)
+    servers.up()
+    yield servers
+    if not given:
+        remove(servers)
+
+
+@pytest.fixture
+def three_nodes(three_servers: LocalServers) -> Iterator[LocalServers]:
+    """Three nodes that run; what a test stopped is started again, and its indices are gone."""
+    three_servers.up()
+    yield three_servers
+    with connect(OpenSearchSettings(url=three_servers.up().opensearch_url)) as opensearch:
+        for index in opensearch.indices.get(index="t-*", expand_wildcards="all"):
+            opensearch.indices.delete(index=index)
+
+
 @pytest.fixture(scope="module", params=["default", OLDER])
 def cluster_url(request: pytest.FixtureRequest) -> str:
     """The address of each cluster in turn."""

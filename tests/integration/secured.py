@@ -55,14 +55,14 @@ class SecuredServers:
         self.admin = self.authority.sign("admin")
         self.node = self.authority.sign("node")
         http, transport, redis = state.usable_ports([0, 0, 0])
-        self.state = state.State(VERSION, HEAP, http, transport, redis)
+        self.state = state.State(VERSION, HEAP, redis, (state.Node(http, transport),))
         self._start_redis()
         self._start_opensearch(roles, mapping)
 
     @property
     def url(self) -> str:
         """OpenSearch's address."""
-        return f"https://127.0.0.1:{self.state.opensearch_port}"
+        return f"https://127.0.0.1:{self.state.nodes[0].http_port}"
 
     @property
     def broker_url(self) -> str:
@@ -106,10 +106,11 @@ class SecuredServers:
         self._configure(home, folder / "plugins" / PLUGIN / "config", roles, mapping)
         program, *options = opensearch_server.command(runtime, lock, folder, home, HEAP)
         command = [program, _QUICK_START, *options]
-        self.state = replace(self.state, opensearch=self._start("opensearch", command))
+        started = replace(self.state.nodes[0], process=self._start("opensearch", command))
+        self.state = self.state.with_node(1, started)
         self.state.save(self.home / "state.json")
         log = self.home / "opensearch.log"
-        process.wait_until("OpenSearch", self.state.opensearch, self._is_ready, log)
+        process.wait_until("OpenSearch", started.process, self._is_ready, log)
 
     def _configure(self, home: Path, defaults: Path, roles: str, mapping: dict[str, list[str]]) -> None:
         config = home / "config"
@@ -124,7 +125,7 @@ class SecuredServers:
         (security / "internal_users.yml").write_text("_meta: {type: internalusers, config_version: 2}\n")
         for file in (self.node.certificate, self.node.key, self.authority.certificate):
             shutil.copy(file, config)
-        ports = self.state.opensearch_port, self.state.transport_port
+        ports = self.state.nodes[0].http_port, self.state.nodes[0].transport_port
         (config / "opensearch.yml").write_text(
             opensearch_server.settings(home, *ports, self._security_settings())
         )
@@ -154,7 +155,7 @@ class SecuredServers:
         """Whether users and roles are loaded; the plugin tells everybody who asks."""
         context = ssl.create_default_context(cafile=str(self.authority.certificate))
         connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.state.opensearch_port, timeout=5, context=context
+            "127.0.0.1", self.state.nodes[0].http_port, timeout=5, context=context
         )
         try:
             connection.request("GET", "/_plugins/_security/health")

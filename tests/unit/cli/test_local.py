@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from ce2de_os.cli import local
 from ce2de_os.errors import LocalServerError
+from ce2de_os.local.servers import NodeStatus, Status
 
 
 @pytest.fixture
@@ -58,3 +59,29 @@ def test_without_a_terminal_each_step_is_one_line(capsys: pytest.CaptureFixture[
     printed = capsys.readouterr()
     assert printed.err.splitlines() == ["Downloading OpenSearch (100 MB) …", "Starting OpenSearch 3.6.0 …"]
     assert printed.out == ""
+
+
+def test_the_status_of_a_cluster_names_each_node() -> None:
+    nodes = (NodeStatus(1, "http://127.0.0.1:20001", 7), NodeStatus(2, "http://127.0.0.1:20003", None))
+    found = Status(
+        Path("/h"), "3.6.0", "http://127.0.0.1:20001", 7, "yellow", "redis://127.0.0.1:1/0", 9, 0, nodes
+    )
+    assert list(local._status_lines(found, ""))[:3] == [
+        "OpenSearch 3.6.0  2 nodes, health yellow",
+        "  node 1          http://127.0.0.1:20001, pid 7",
+        "  node 2          not running",
+    ]
+    assert not found.is_running
+
+
+def test_the_help_teaches_a_cluster() -> None:
+    told = CliRunner().invoke(local.command, ["--help"]).stdout
+    for line in ("ce2de local up --nodes 3", "ce2de local stop-node 2 --kill", "ce2de local start-node 2"):
+        assert line in told
+
+
+@pytest.mark.parametrize("command", ["stop-node", "start-node"])
+def test_a_node_of_servers_that_were_never_up(home: str, command: str) -> None:
+    outcome = CliRunner().invoke(local.command, [command, "1", "--home", home])
+    assert isinstance(outcome.exception, LocalServerError)
+    assert "run: ce2de local up" in str(outcome.exception)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 from pathlib import Path
 
@@ -9,10 +11,10 @@ import pytest
 
 from ce2de_os.errors import LocalServerError
 from ce2de_os.local import state
-from ce2de_os.local.process import Process
-from ce2de_os.local.state import State
+from ce2de_os.local.process import Process, birth
+from ce2de_os.local.state import Node, State
 
-STATE = State("3.6.0", "1g", 20001, 20002, 20003, opensearch=Process(7, "boot/1"))
+STATE = State("3.6.0", "1g", 20003, (Node(20001, 20002, Process(7, "boot/1")),))
 
 
 def test_a_saved_state_is_read_back(tmp_path: Path) -> None:
@@ -31,12 +33,24 @@ def test_a_damaged_file_is_named_with_the_cure(tmp_path: Path, text: str) -> Non
         state.load(tmp_path / "state.json")
 
 
-@pytest.mark.parametrize(("server", "other"), [("opensearch", "redis"), ("redis", "opensearch")])
-def test_one_server_can_be_forgotten(server: str, other: str) -> None:
-    both = State("3.6.0", "1g", 1, 2, 3, opensearch=Process(7, "a"), redis=Process(8, "b"))
-    left = both.without(server)
-    assert getattr(left, server) is None
-    assert getattr(left, other) is not None
+def test_a_file_of_an_instance_that_knew_one_node_only_is_read(tmp_path: Path) -> None:
+    before = {"version": "3.6.0", "heap": "1g", "opensearch_port": 20001, "transport_port": 20002}
+    before |= {"redis_port": 20003, "opensearch": {"pid": 7, "birth": "boot/1"}, "redis": None}
+    (tmp_path / "state.json").write_text(json.dumps(before), encoding="utf-8")
+    assert state.load(tmp_path / "state.json") == STATE
+
+
+def test_one_node_can_be_replaced_and_the_others_stay() -> None:
+    three = State("3.6.0", "384m", 1, (Node(2, 3), Node(4, 5), Node(6, 7)))
+    changed = three.with_node(2, Node(8, 9))
+    assert changed.nodes == (Node(2, 3), Node(8, 9), Node(6, 7))
+
+
+def test_the_nodes_that_run_are_known_by_number() -> None:
+    alive = Process(os.getpid(), str(birth(os.getpid())))
+    three = State("3.6.0", "384m", 1, (Node(2, 3, Process(7, "died")), Node(4, 5), Node(6, 7, alive)))
+    assert list(three.running) == [3]
+    assert not three.is_up
 
 
 def checkout(folder: Path) -> Path:
