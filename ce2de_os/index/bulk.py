@@ -196,9 +196,11 @@ class BulkWriter:
         return _Answer(entries, items, answer["took"] / 1000)
 
 
-def write_documents(client: OpenSearch, index: str, actions: Iterable[Action]) -> BulkReport:
+def write_documents(
+    client: OpenSearch, index: str, actions: Iterable[Action], pipeline: str | None = None
+) -> BulkReport:
     """Write once, with a pace of this call's own; semantics and errors are those of `BulkWriter.write`."""
-    with BulkWriter(client) as writer:
+    with BulkWriter(client, pipeline=pipeline) as writer:
         return writer.write(index, actions)
 
 
