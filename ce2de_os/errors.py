@@ -17,6 +17,7 @@
         ├── BackendUnavailableError retryable: connection, timeout, 503
         │   └── BackendBusyError    retryable and told to slow down: 429, or read-only
         ├── IndexSchemaError        a mapping or dimension conflict: a person must act
+        ├── RequestTooLargeError    413: the request has more bytes than the cluster, or a proxy, takes
         └── BulkWriteError          a whole bulk request was refused
 
 Every class is built from one string, because Celery pickles errors and drops other arguments; its docstring
@@ -92,6 +93,10 @@ class BackendBusyError(BackendUnavailableError):
 
 class IndexSchemaError(BackendError):
     """The index does not fit the request; a person must act."""
+
+
+class RequestTooLargeError(BackendError):
+    """The request has more bytes than the cluster, or a proxy before it, takes."""
 
 
 class BulkWriteError(BackendError):

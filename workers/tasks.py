@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ce2de_os.errors import ArtifactMismatchError, BackendUnavailableError, Ce2deError
+from ce2de_os.reindex import queue
 from ce2de_os.reindex.embedding import check_fingerprint
+from ce2de_os.reindex.failures import is_failure
 from ce2de_os.reindex.finish import finish
 from ce2de_os.reindex.follow import follow
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.pipeline import run_slices
-from ce2de_os.reindex.queue import after_error, after_finish, after_slices, give_back
 from workers import resources
 from workers.app import app
 from workers.queue import CeleryQueue
@@ -16,7 +19,7 @@ from workers.queue import CeleryQueue
 BUDGET_S = 20.0
 """Seconds that a task works before it passes the rest on, so that no message is held for long."""
 
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "autoretry_for": (BackendUnavailableError,),
     "max_retries": 20,
     "retry_backoff": 2,
@@ -29,6 +32,7 @@ _OPTIONS = {
 def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
     """Embed a slice, and others of the job, for a while and pass on what is left."""
     client = resources.client()
+    ledger, messages = Ledger(client), CeleryQueue()
     try:
         check_fingerprint(job_id, fingerprint, resources.encoder())
         left = run_slices(
@@ -37,38 +41,61 @@ def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
     except BackendUnavailableError:
         raise
     except ArtifactMismatchError as error:
-        give_back(Ledger(client), CeleryQueue(), job_id, number, str(error))
+        told = str(error)
+        queue.pass_on(lambda: queue.give_back(ledger, messages, job_id, number, told), job_id)
         raise
     except Ce2deError as error:
-        after_error(Ledger(client), CeleryQueue(), job_id, number, str(error))
+        told = str(error)
+        queue.pass_on(lambda: queue.after_error(ledger, messages, job_id, number, told), job_id)
         raise
-    after_slices(Ledger(client), CeleryQueue(), job_id, left)
+    except BaseException as error:
+        if is_failure(error):
+            failure = error
+            queue.pass_on(lambda: queue.after_failure(ledger, messages, job_id, number, failure), job_id)
+        raise
+    queue.pass_on(lambda: queue.after_slices(ledger, messages, job_id, left), job_id)
 
 
 @app.task(name="ce2de.finish_job", **_OPTIONS)
 def finish_job(job_id: str, fingerprint: str) -> None:
     """Verify the target and move the alias."""
     client = resources.client()
+    ledger = Ledger(client)
     try:
         check_fingerprint(job_id, fingerprint, resources.encoder())
         finish(client, resources.encoder(), job_id, resources.owner(), resources.is_gone)
     except ArtifactMismatchError as error:
-        give_back(Ledger(client), CeleryQueue(), job_id, None, str(error))
+        told = str(error)
+        queue.pass_on(lambda: queue.give_back(ledger, CeleryQueue(), job_id, None, told), job_id)
         raise
-    after_finish(Ledger(client), CeleryQueue(), job_id)
+    except Ce2deError:
+        raise
+    except BaseException as error:
+        if is_failure(error):
+            queue.finish_failed(ledger, job_id, error)
+        raise
+    queue.pass_on(lambda: queue.after_finish(ledger, CeleryQueue(), job_id), job_id)
 
 
 @app.task(name="ce2de.follow_job", **_OPTIONS)
 def follow_job(job_id: str, fingerprint: str) -> None:
     """Give new documents their vectors for a while, and pass the job on."""
-    client, queue = resources.client(), CeleryQueue()
+    client, broker = resources.client(), CeleryQueue()
+    ledger = Ledger(client)
     try:
         check_fingerprint(job_id, fingerprint, resources.encoder())
         goes_on = follow(
-            client, resources.encoder(), queue, job_id, resources.owner(), BUDGET_S, resources.is_gone
+            client, resources.encoder(), broker, job_id, resources.owner(), BUDGET_S, resources.is_gone
         )
     except ArtifactMismatchError as error:
-        give_back(Ledger(client), queue, job_id, None, str(error))
+        told = str(error)
+        queue.pass_on(lambda: queue.give_back(ledger, broker, job_id, None, told), job_id)
+        raise
+    except Ce2deError:
+        raise
+    except BaseException as error:
+        if is_failure(error):
+            queue.finish_failed(ledger, job_id, error)
         raise
     if goes_on:
-        queue.follow_job(Ledger(client).job(job_id).job)
+        queue.pass_on(lambda: queue.after_follow(ledger, broker, job_id), job_id)

@@ -14,16 +14,25 @@ from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import BackendBusyError, BackendUnavailableError, BulkWriteError
+from ce2de_os.errors import (
+    BackendBusyError,
+    BackendUnavailableError,
+    BulkWriteError,
+    RequestTooLargeError,
+)
 from ce2de_os.index.client import BLOCKED, RETRYABLE_STATUS, backend_errors, reason
-from ce2de_os.index.json_text import JsonText, dumps
+from ce2de_os.index.json_text import JsonText, dumps, encoded
 from ce2de_os.index.pace import MOST_IN_FLIGHT, BulkPace
 
 PATIENCE_S = 60.0
 """How long the cluster may take no document at all before the writer gives up."""
 
 _SMALLEST_SHARE_BYTES = 256 * 1024  # below this, a second request costs more than it saves
-_BUSY, _CONFLICT, _MISSING = 429, 409, 404
+_BUSY, _CONFLICT, _MISSING, _TOO_LARGE = 429, 409, 404, 413
+_MORE = "raise http.max_content_length of the nodes, or the limit of the proxy before them"
+TOO_LARGE = "request_too_large"
+"""The ``kind`` of a document that is larger than a request may be."""
+
 _NO_DOCUMENTS_FAULT = {"security_exception", "index_not_found_exception"}
 
 
@@ -210,15 +219,30 @@ class BulkWriter:
                 answer = self._client.bulk(index=index, body=body, params=self._params)
         except BackendBusyError:
             return _Answer(entries, [{"status": _BUSY}] * len(entries), 0.0)
+        except RequestTooLargeError as error:
+            return self._send_less(index, entries, error)
         items = [item for result in answer.get("items", []) for item in result.values()]
         if len(items) != len(entries):
             raise BulkWriteError(f"write to '{index}': {len(items)} results for {len(entries)} documents")
         return _Answer(entries, items, answer["took"] / 1000)
 
+    def _send_less(self, index: str, entries: list[_Entry], error: RequestTooLargeError) -> _Answer:
+        """Send the halves of a request that is too large; a document that is so alone is refused."""
+        if len(entries) == 1:
+            told = f"{error}: the document has {_size(entries[0]):,} bytes; {_MORE}"
+            refused = {"status": _TOO_LARGE, "error": {"type": TOO_LARGE, "reason": told}}
+            return _Answer(entries, [refused], 0.0)
+        self.pace.too_large(sum(map(_size, entries)))
+        middle = len(entries) // 2
+        first, second = self._send(index, entries[:middle]), self._send(index, entries[middle:])
+        return _Answer(entries, first.items + second.items, first.took_s + second.took_s)
 
-def write_documents(client: OpenSearch, index: str, actions: Iterable[Action]) -> BulkReport:
+
+def write_documents(
+    client: OpenSearch, index: str, actions: Iterable[Action], pipeline: str | None = None
+) -> BulkReport:
     """Write once, with a pace of this call's own; semantics and errors are those of `BulkWriter.write`."""
-    with BulkWriter(client) as writer:
+    with BulkWriter(client, pipeline=pipeline) as writer:
         return writer.write(index, actions)
 
 
@@ -230,7 +254,7 @@ def _serialize(action: Action) -> _Entry:
     lines = [json.dumps({verb: header})]
     if body is not None:
         lines.append(body)
-    return _Entry(action.doc_id, "\n".join([*lines, ""]).encode("ascii"))
+    return _Entry(action.doc_id, encoded("\n".join([*lines, ""])))
 
 
 def _parts(action: Action) -> tuple[str, dict[str, Any], str | None]:

@@ -20,6 +20,7 @@ from ce2de_os.errors import (
     ConfigError,
     IndexSchemaError,
     MissingExtraError,
+    RequestTooLargeError,
 )
 
 RETRYABLE_STATUS = frozenset({408, 429, 502, 503, 504})
@@ -95,6 +96,7 @@ def backend_errors(action: str) -> Iterator[None]:
         BackendBusyError: 429, or what is to be written is read-only.
         BackendUnavailableError: no answer, or 408, 502, 503, 504.
         IndexSchemaError: 400, 404 or 409: the request does not fit the index.
+        RequestTooLargeError: 413.
         BackendError: anything else that OpenSearch refuses.
     """
     try:
@@ -115,12 +117,14 @@ def backend_errors(action: str) -> Iterator[None]:
 
 
 def _from_status(action: str, error: TransportError) -> BackendError:
-    status = error.status_code
-    message = f"{action}: {reason(error.info) or _first_line(error.error)} (HTTP {status})"
+    status = int(error.status_code)  # "N/A" is a connection's error only
+    message = f"{action}: {reason(error.info) or _first_line(error.error) or _phrase(status)} (HTTP {status})"
     if status == HTTPStatus.TOO_MANY_REQUESTS or BLOCKED in str(error.error):
         return BackendBusyError(message)
     if status in RETRYABLE_STATUS:
         return BackendUnavailableError(message)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return RequestTooLargeError(message)
     if status in (400, 404, 409):
         return IndexSchemaError(message)
     cure = _SIGNATURE if status == 403 and "signature" in message.lower() else _ACCESS_CURES.get(status)
@@ -145,6 +149,14 @@ def reason(body: Any) -> str:  # noqa: ANN401 - whatever OpenSearch answered
     return " ".join(text.split())[:_REASON_CHARS]
 
 
+def _phrase(status: int) -> str:
+    """What a status without a body means; a HEAD request has none."""
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return "OpenSearch is too busy, or short of memory (circuit breaker); see GET _nodes/stats/breaker"
+    return HTTPStatus(status).phrase if status in list(HTTPStatus) else "refused"
+
+
 def _first_line(error: object) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    """The first line of an error, its type if it has no message; ``""`` of an empty text."""
+    lines = str(error).strip().splitlines() or ["" if isinstance(error, str) else type(error).__name__]
     return lines[0][:_REASON_CHARS]

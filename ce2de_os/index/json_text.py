@@ -16,6 +16,9 @@ _WIDTH = 3 + _DECIMALS + 1  # a sign, a digit, the point, the decimals and a com
 _BELOW = 9.0  # so that a number has one digit before its point, however it is rounded
 
 
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 class JsonText(str):
     """A value that is JSON already; `dumps` takes it over as it stands."""
 
@@ -23,13 +26,20 @@ class JsonText(str):
 
 
 def dumps(source: Mapping[str, Any]) -> str:
-    """``source`` as compact JSON in ASCII; a `JsonText` counts at its top level only."""
+    """``source`` as compact JSON; a `JsonText` counts at its top level only.
+
+    Letters stand as they are, not as escapes; `encoded` makes bytes of it.
+    """
     ready = {key: value for key, value in source.items() if isinstance(value, JsonText)}
     rest = {key: value for key, value in source.items() if key not in ready} if ready else source
-    # ASCII JSON carries lone surrogates as escapes, just as the source delivered them.
-    parts = [json.dumps(rest, separators=(",", ":"))[1:-1]] if rest else []
-    parts += [f"{json.dumps(key)}:{value}" for key, value in ready.items()]
+    parts = [_write(rest)[1:-1]] if rest else []
+    parts += [f"{_write(key)}:{value}" for key, value in ready.items()]
     return "{" + ",".join(parts) + "}"
+
+
+def encoded(text: str) -> bytes:
+    """JSON as UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes the escape that it came as."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def fits(embeddings: Embeddings) -> bool:

@@ -40,6 +40,7 @@ class BulkPace:
         self.pause_s = 0.0
         self._jitter = jitter or random.Random()  # noqa: S311 - no secret depends on it
         self._rejected_rounds = 0
+        self._most_bytes = MOST_BYTES
 
     def accepted(self, took_s: float) -> None:
         """A round went through; ``took_s`` is the longest time that OpenSearch worked on one request."""
@@ -58,5 +59,10 @@ class BulkPace:
         self.pause_s = longest * self._jitter.uniform(0.5, 1.0)
         self._rejected_rounds += 1
 
+    def too_large(self, request_bytes: int) -> None:
+        """A request of this size is more than the cluster, or a proxy before it, takes at all."""
+        self._most_bytes = max(LEAST_BYTES, min(self._most_bytes, request_bytes // 2))
+        self._resize(self.request_bytes)
+
     def _resize(self, request_bytes: int) -> None:
-        self.request_bytes = min(MOST_BYTES, max(LEAST_BYTES, request_bytes))
+        self.request_bytes = min(self._most_bytes, max(LEAST_BYTES, request_bytes))

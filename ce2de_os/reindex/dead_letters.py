@@ -19,6 +19,9 @@ DLQ_INDEX = "ce2de-dlq"
 KILLER = "killed_its_worker"
 """The ``kind`` of a document at which several workers died."""
 
+FAILING = "embedding_failed"
+"""The ``kind`` of a document that several tries could not read, encode or write."""
+
 _AGAIN = """
     ctx._source.tries += 1;
     ctx._source.reason = params.reason;
@@ -33,7 +36,7 @@ class DeadLetter:
     Attributes:
         part: number of the job's part that it belongs to.
         status: HTTP status of its refusal, 0 if it never came to writing.
-        kind: OpenSearch's type of error, or `KILLER`.
+        kind: OpenSearch's type of error, `KILLER` or `FAILING`.
         tries: how often it was refused.
         at_s: when, by the cluster's clock.
     """

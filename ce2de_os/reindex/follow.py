@@ -17,12 +17,13 @@ from ce2de_os.errors import BackendUnavailableError, Ce2deError
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.catch_up import lacking, reopen
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
+from ce2de_os.reindex.failures import is_failure
 from ce2de_os.reindex.held_job import HeldJob, LeaseLostError, claim_job
 from ce2de_os.reindex.job import FAILED, FOLLOWING, Job, Slice
 from ce2de_os.reindex.ledger import IsGone, Ledger
 from ce2de_os.reindex.members import Members
 from ce2de_os.reindex.pipeline import run_slice
-from ce2de_os.reindex.queue import TaskQueue
+from ce2de_os.reindex.queue import TaskQueue, enter_failure
 from ce2de_os.reindex.repair import cursors, is_equal, repair
 
 logger = logging.getLogger(__name__)
@@ -141,9 +142,15 @@ class _Follow:
         stored = patiently(lambda: ledger.slice(job.job_id, record.number))
         if not ledger.claimable(stored.slice) and stored.slice.owner != self._held.owner:
             return False  # another worker has it
-        more = run_slice(
-            self._client, self._encoder, job.job_id, record.number, self._held.owner, _SLICE_S
-        )
+        try:
+            more = run_slice(
+                self._client, self._encoder, job.job_id, record.number, self._held.owner, _SLICE_S
+            )
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            enter_failure(ledger, job.job_id, record.number, error)  # smaller pages find its document
+            more = True
         self._held.keep()
         return not more
 

@@ -12,18 +12,22 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import BackendUnavailableError, Ce2deError
+from ce2de_os.errors import BackendUnavailableError, Ce2deError, JobError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import BulkWriter, Refusal
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.embedding import Embedded
-from ce2de_os.reindex.job import DONE, FAILED, WAITING, Counts, Job
-from ce2de_os.reindex.ledger import LEASE_S, Ledger, StoredSlice, is_poisoned
+from ce2de_os.reindex.failures import is_failure, told, where
+from ce2de_os.reindex.job import DONE, FAILED, WAITING, Counts, Job, Slice
+from ce2de_os.reindex.ledger import LEASE_S, Ledger, StoredSlice, after_failure, is_poisoned
 from ce2de_os.reindex.source import SourceDocument, read_page
 
 logger = logging.getLogger(__name__)
+
+MOST_CONDEMNED = 32
+"""Documents in a row that may fail one by one before the slice does: then the fault is not in them."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class HeldSlice:
         self.open = True
         self._upto, self._documents = -1, 0
         self._error: str | None = None
+        self._failure: BaseException | None = None
         self._changing = Lock()
 
     @property
@@ -83,12 +88,20 @@ class HeldSlice:
 
     @property
     def page_limit(self) -> int | None:
-        """Most documents in a page while somebody dies of them; ``None``: no limit."""
+        """Most documents in a page while workers die or fail of them; ``None``: no limit."""
         return self._stored.slice.page_limit
+
+    @property
+    def failed(self) -> bool:
+        """Whether a page of it failed in a way that may lie in one of the documents."""
+        return self._failure is not None
 
     @contextmanager
     def answerable(self) -> Iterator[None]:
-        """What goes wrong inside is this slice's fault, unless OpenSearch only stays away."""
+        """What goes wrong inside is this slice's fault, unless OpenSearch only stays away.
+
+        One of our own errors says what is wrong, and the slice fails. Any other may come from one document.
+        """
         try:
             yield
         except BackendUnavailableError:
@@ -96,14 +109,18 @@ class HeldSlice:
         except Ce2deError as error:
             self._error = str(error)
             raise
+        except BaseException as error:
+            if is_failure(error):
+                self._failure = error
+            raise
 
     def begin(self, size: int) -> Page:
-        """Find the end, pass over a document that has killed too many workers, and read the first page."""
+        """Find the end, pass over a document that has had all its tries, and read the first page."""
         logger.info("Slice taken", extra=self._keys("slice_taken"))
         with self.answerable():
             self._upto = self._upper_bound()
             if is_poisoned(self._stored.slice):
-                self._set_killer_aside()
+                self._pass_over()
         return self.read(self._stored.slice.cursor, size)
 
     def read(self, after: int, size: int) -> Page:
@@ -133,18 +150,28 @@ class HeldSlice:
         """Give the lease back if this worker still has it; whether the slice is left for another task."""
         if not self.open:
             return False
-        error, before = self._error, self._stored.slice.last_error
-        state = WAITING if error is None else FAILED
-        self._change(state=state, owner=None, docs_per_s=0.0, last_error=error or before)
+        self._change(owner=None, docs_per_s=0.0, **self._outcome())
         if not self.open:
             return False
         self.open = False
-        if error is None:
+        if self._error is not None:
+            logger.error("Slice failed", extra=self._keys("slice_failed"))  # why is in the ledger
+        elif self._failure is not None:
+            keys = self._keys("page_failed") | {"failures": self._stored.slice.failures}
+            error = {"error": type(self._failure).__name__, "where": where(self._failure)}
+            logger.error("A page failed; it is tried again in smaller ones", extra=keys | error)
+        else:
             keys = self._keys("slice_left") | {"documents": self._documents}
             logger.info("Slice left for another task", extra=keys)
-        else:
-            logger.error("Slice failed", extra=self._keys("slice_failed"))  # why is in the ledger
-        return error is None
+        return self._error is None
+
+    def _outcome(self) -> dict[str, Any]:
+        """What becomes of a slice that is given back before it is done."""
+        if self._error is not None:
+            return {"state": FAILED, "last_error": self._error}
+        if self._failure is not None:
+            return {"state": WAITING, "last_error": told(self._failure), **after_failure(self._stored.slice)}
+        return {"state": WAITING}
 
     def _upper_bound(self) -> int:
         """The last ``_seq_no`` of this run, read before the refresh so that all up to it are visible."""
@@ -155,9 +182,11 @@ class HeldSlice:
         patiently(lambda: admin.refresh(self._client, self.part.source))
         return max(checkpoint, self._stored.slice.cursor)
 
-    def _read(self, after: int, size: int) -> list[SourceDocument]:
-        shard = self._stored.slice.range.shard
-        return patiently(lambda: read_page(self._client, self.part.source, shard, after, self._upto, size))
+    def _read(self, after: int, size: int, with_source: bool = True) -> list[SourceDocument]:
+        shard, source = self._stored.slice.range.shard, self.part.source
+        return patiently(
+            lambda: read_page(self._client, source, shard, after, self._upto, size, with_source=with_source)
+        )
 
     def _write(self, documents: Sequence[SourceDocument], embedded: Embedded) -> tuple[Counts, list[Refusal]]:
         started = time.monotonic()
@@ -174,7 +203,13 @@ class HeldSlice:
         return counts, report.refused
 
     def _advance(
-        self, cursor: int, documents: int, counts: Counts, refused: Sequence[Refusal], done: bool
+        self,
+        cursor: int,
+        documents: int,
+        counts: Counts,
+        refused: Sequence[Refusal],
+        done: bool,
+        condemned: int = 0,
     ) -> None:
         record = self._stored.slice
         careful = max(0, record.careful - documents)
@@ -182,6 +217,8 @@ class HeldSlice:
             "cursor": cursor,
             "lease_until_s": self._ledger.lease_end(),
             "deaths": 0,
+            "failures": 0,
+            "condemned": condemned,
             "careful": careful,
             "page_limit": record.page_limit if careful else None,
             "docs_per_s": self._tempo.docs_per_s,
@@ -219,15 +256,20 @@ class HeldSlice:
         keys = self._keys("documents_refused") | {"documents": len(found), "kinds": kinds}
         logger.warning("Documents were refused", extra=keys)
 
-    def _set_killer_aside(self) -> None:
-        """Pass over the next document, which has killed every worker that read it."""
+    def _pass_over(self) -> None:
+        """Set the next document aside: every worker that read it has died or failed."""
         record = self._stored.slice
-        documents = self._read(record.cursor, 1)
+        if record.condemned >= MOST_CONDEMNED:
+            raise JobError(
+                f"{record.condemned} documents in a row failed, the last with: {record.last_error}; mend "
+                "that, then start the job again"
+            )
+        documents = self._read(record.cursor, 1, with_source=False)
         if documents:
-            reason = f"{record.deaths} workers died of it"
-            refused = [Refusal(documents[0].doc_id, 0, dead_letters.KILLER, reason)]
+            refused = [_condemned(documents[0].doc_id, record)]
             self._set_aside(documents, refused)
-            self._advance(documents[0].seq_no, 1, Counts(documents=1, refused=1), refused, done=False)
+            counts, condemned = Counts(documents=1, refused=1), record.condemned + 1
+            self._advance(documents[0].seq_no, 1, counts, refused, done=False, condemned=condemned)
 
     def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Slice
         """Change the slice in the ledger, or find that somebody else has it; what was written stays valid."""
@@ -243,6 +285,15 @@ class HeldSlice:
         """What each log record about a slice says."""
         record = self._stored.slice
         return {"action": action, "job": record.job_id, "slice": record.number, "cursor": record.cursor}
+
+
+def _condemned(doc_id: str, record: Slice) -> Refusal:
+    """The refusal of a document that has had all its tries."""
+    if not record.failures:
+        return Refusal(doc_id, 0, dead_letters.KILLER, f"{record.deaths} workers died of it")
+    died = f", and {record.deaths} workers died of it" if record.deaths else ""
+    reason = f"{record.failures} tries failed{died}; the last: {record.last_error}"
+    return Refusal(doc_id, 0, dead_letters.FAILING, reason)
 
 
 def _refusals(refused: Sequence[Refusal]) -> str | None:

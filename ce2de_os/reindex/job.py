@@ -272,8 +272,9 @@ class Slice:
         cursor: the last ``_seq_no`` that is written.
         owner: who has the lease.
         lease_until_s: until when, by the cluster's clock; later anybody may take the slice over.
-        deaths: workers that died on it since its cursor last moved.
-        page_limit: most documents in a page while somebody dies of them; ``None``: no limit.
+        deaths: workers that died on it since its cursor last moved; ``failures``: pages that failed since.
+        condemned: documents set aside in a row because of that, with none in between that succeeded.
+        page_limit: most documents in a page while workers die of them, or fail; ``None``: no limit.
         careful: documents left to go with that limit.
         docs_per_s: of the newest pages.
         last_error: the newest error or refusal.
@@ -287,6 +288,8 @@ class Slice:
     owner: str | None = None
     lease_until_s: float = 0.0
     deaths: int = 0
+    failures: int = 0
+    condemned: int = 0
     page_limit: int | None = None
     careful: int = 0
     docs_per_s: float = 0.0

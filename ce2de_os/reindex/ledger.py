@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 LEDGER_INDEX = "ce2de-ledger"
 LEASE_S = 30.0
 POISON_DEATHS = 3
-"""Workers that a single document may kill before it is set aside."""
+"""Tries that a single document gets before it is set aside: workers that die of it, and errors."""
 
 CAREFUL_PAGE = 16
 CAREFUL_DOCUMENTS = 2048
@@ -37,6 +37,7 @@ ALONE_DOCUMENTS = 4 * CAREFUL_PAGE
 IsGone = Callable[[str], bool]
 """Whether the owner of a lease is known to be dead."""
 
+_AFRESH = {"deaths": 0, "failures": 0, "condemned": 0, "last_error": None}
 _BATCH = 1000
 _CONFLICT = 409
 _CLOCK_S = 60.0  # so long the offset to the cluster's clock is trusted
@@ -207,7 +208,7 @@ class Ledger:
             reopen = record.state == FAILED or (record.state == DONE and record.range.upto is None)
             if reopen:
                 stored = self.slice(job.job_id, record.number)
-                self.change_slice(stored, state=WAITING, deaths=0, last_error=None, owner=None)
+                self.change_slice(stored, state=WAITING, owner=None, **_AFRESH)
 
     def forget(self, job: Job) -> None:
         """Remove a job and its slices."""
@@ -231,17 +232,25 @@ class Ledger:
 
 def after_death(record: Slice) -> dict[str, Any]:
     """What changes in a slice whose worker died: one death more, and smaller pages for a while."""
-    first = record.page_limit is None
-    return {
-        "deaths": record.deaths + 1,
-        "page_limit": CAREFUL_PAGE if first else 1,
-        "careful": CAREFUL_DOCUMENTS if first else ALONE_DOCUMENTS,
-    }
+    return {"deaths": record.deaths + 1, **_smaller_pages(record)}
+
+
+def after_failure(record: Slice) -> dict[str, Any]:
+    """What changes in a slice of which a page failed: one failure more, and smaller pages."""
+    return {"failures": record.failures + 1, **_smaller_pages(record)}
 
 
 def is_poisoned(record: Slice) -> bool:
-    """Whether the document after the cursor has killed as many workers as it may."""
-    return record.page_limit == 1 and record.deaths >= POISON_DEATHS
+    """Whether the document after the cursor has had as many tries as it may have."""
+    return record.page_limit == 1 and record.deaths + record.failures >= POISON_DEATHS
+
+
+def _smaller_pages(record: Slice) -> dict[str, Any]:
+    first = record.page_limit is None
+    return {
+        "page_limit": CAREFUL_PAGE if first else 1,
+        "careful": CAREFUL_DOCUMENTS if first else ALONE_DOCUMENTS,
+    }
 
 
 def _stored_slice(answer: Mapping[str, Any]) -> StoredSlice:

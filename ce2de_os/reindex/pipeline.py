@@ -20,6 +20,7 @@ from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import BulkWriter
 from ce2de_os.reindex.claims import Claims
 from ce2de_os.reindex.embedding import DocumentEncoder, Embedded, check_fingerprint, embed
+from ce2de_os.reindex.failures import is_failure
 from ce2de_os.reindex.held import HeldSlice, Page, Tempo
 from ce2de_os.reindex.job import Counts
 from ce2de_os.reindex.ledger import IsGone, Ledger, StoredSlice
@@ -123,6 +124,14 @@ class _Task:
         except Ce2deError:
             self._settle()
             raise
+        except BaseException as error:
+            is_a_pages = any(held.failed for held in self._held)
+            if not is_failure(error):
+                raise
+            left = self._settle()
+            if not is_a_pages:
+                raise
+            return left
         return self._settle()
 
     def _pages(self, pool: ThreadPoolExecutor, stored: StoredSlice) -> None:

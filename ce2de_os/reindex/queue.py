@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
+from ce2de_os.errors import BrokerUnavailableError
 from ce2de_os.index.admin import patiently
+from ce2de_os.reindex.failures import told
 from ce2de_os.reindex.job import (
     ACTIVE,
     CANCELLED,
     DONE,
     FAILED,
+    FINISHING,
     FOLLOWING,
     PAUSED,
     RUNNING,
     Job,
 )
-from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.ledger import POISON_DEATHS, Ledger, StoredSlice
 from ce2de_os.reindex.standing import followed_name, standing_id
+
+logger = logging.getLogger(__name__)
 
 OTHERS_S = 5.0
 """So long a worker that lacks a job's model keeps a message before it gives it back: others may be faster."""
+
+BROKER_PATIENCE_S = 30.0
+"""So long a worker tries to pass its work on to a broker that does not answer."""
+
+_PAUSE_S = 2.0
 
 
 class TaskQueue(Protocol):
@@ -79,6 +91,13 @@ def after_finish(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
         send_waiting(ledger, follower.job, queue)
 
 
+def after_follow(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
+    """Let a worker go on with a standing job that this worker has given back."""
+    found = patiently(lambda: ledger.find_job(job_id))
+    if found is not None:
+        send_waiting(ledger, found.job, queue)
+
+
 def after_slices(
     ledger: Ledger, queue: TaskQueue, job_id: str, left: int | None, failed: bool = False
 ) -> None:
@@ -115,13 +134,65 @@ def after_error(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, erro
     after_slices(ledger, queue, job_id, None, failed=True)
 
 
+def after_failure(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, error: BaseException) -> None:
+    """Enter an error that nobody raised on purpose, outside of any page, then pass work on.
+
+    The slice fails with the third one, so that no job goes round for ever.
+    """
+
+    enter_failure(ledger, job_id, number, error)
+    after_slices(ledger, queue, job_id, None, failed=True)
+
+
+def enter_failure(ledger: Ledger, job_id: str, number: int, error: BaseException) -> None:
+    """Count a failed attempt of a slice; the slice fails with the third one in a row."""
+
+    def entered(stored: StoredSlice) -> dict[str, Any]:
+        failures = stored.slice.failures + 1
+        ended = {"state": FAILED, "owner": None} if failures >= POISON_DEATHS else {}
+        return {"failures": failures, "last_error": told(error), **ended}
+
+    _enter(ledger, job_id, number, entered)
+
+
+def finish_failed(ledger: Ledger, job_id: str, error: BaseException) -> None:
+    """Let a job fail whose end met an error that nobody raised on purpose."""
+    stored = patiently(lambda: ledger.find_job(job_id))
+    if stored is not None and stored.job.state in ACTIVE:
+        patiently(lambda: ledger.change_job(stored, state=FAILED, owner=None, error=told(error)))
+
+
+def pass_on(send: Callable[[], None], job_id: str, patience_s: float = BROKER_PATIENCE_S) -> None:
+    """Send messages even if the broker does not answer at once.
+
+    Where it stays away, the work is left to the sweep, which finds every job that nobody works on.
+    """
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return send()
+        except BrokerUnavailableError as error:
+            if time.monotonic() + _PAUSE_S > deadline:
+                keys = {"action": "message_lost", "job": job_id}
+                logger.warning("%s; the job goes on when it answers again", error, extra=keys)
+                return None
+            time.sleep(_PAUSE_S)
+
+
 def _show(ledger: Ledger, job_id: str, number: int, error: str) -> None:
     """Enter an error in a slice, unless another worker is at it."""
+    _enter(ledger, job_id, number, lambda _: {"last_error": error})
+
+
+def _enter(
+    ledger: Ledger, job_id: str, number: int, changes: Callable[[StoredSlice], dict[str, Any]]
+) -> None:
+    """Change a slice that no other worker is at."""
     if patiently(lambda: ledger.find_job(job_id)) is None:
         return  # a message of a job that was removed
     stored = patiently(lambda: ledger.slice(job_id, number))
     if ledger.claimable(stored.slice):
-        patiently(lambda: ledger.change_slice(stored, last_error=error))
+        patiently(lambda: ledger.change_slice(stored, **changes(stored)))
 
 
 def give_back(ledger: Ledger, queue: TaskQueue, job_id: str, number: int | None, error: str) -> None:

@@ -7,14 +7,16 @@ from itertools import groupby
 
 from opensearchpy import OpenSearch
 
+from ce2de_os.errors import Ce2deError
 from ce2de_os.index import admin
-from ce2de_os.index.bulk import write_documents
+from ce2de_os.index.bulk import Refusal, write_documents
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint, embed
+from ce2de_os.reindex.failures import is_failure, told
 from ce2de_os.reindex.job import Job, Part
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.source import read_documents_by_id
+from ce2de_os.reindex.source import SourceDocument, read_documents_by_id
 
 _BATCH = 100
 
@@ -59,8 +61,7 @@ def _retry_batch(
     documents = read_documents_by_id(client, part.source, [letter.doc_id for letter in batch])
     refused = {}
     for document in documents:  # one by one: among them may be one that no worker survives
-        actions = embed(client, encoder, job, part, [document]).actions
-        for refusal in write_documents(client, part.target, actions).refused:
+        for refusal in _write(client, encoder, job, part, document):
             refused[refusal.doc_id] = refusal
     again = [
         DeadLetter(
@@ -73,3 +74,18 @@ def _retry_batch(
     dead_letters.add(client, again)
     dead_letters.remove(client, [letter for letter in batch if letter.doc_id not in refused])
     return RetryReport(len(documents) - len(refused), len(batch) - len(documents), len(refused))
+
+
+def _write(
+    client: OpenSearch, encoder: DocumentEncoder, job: Job, part: Part, document: SourceDocument
+) -> list[Refusal]:
+    """Embed and write one document; an error that nobody raised on purpose is a refusal too."""
+    try:
+        actions = embed(client, encoder, job, part, [document]).actions
+        return write_documents(client, part.target, actions, job.pipeline).refused
+    except Ce2deError:
+        raise
+    except BaseException as error:
+        if not is_failure(error):
+            raise
+        return [Refusal(document.doc_id, 0, dead_letters.FAILING, told(error))]

@@ -158,3 +158,13 @@ def cluster_index(cluster: OpenSearch) -> Iterator[str]:
     yield name
     for index in cluster.indices.get(index=f"{name}*", expand_wildcards="all"):
         cluster.indices.delete(index=index)
+
+
+@pytest.fixture
+def small_client(instances: Path) -> Iterator[OpenSearch]:
+    """A server of its own that takes requests of 1 MB at most, as some services and proxies do."""
+    home = instances / f"tests-{os.getpid()}-small"
+    own = LocalServers(home=home, node_settings={"http.max_content_length": "1mb"})
+    with connect(OpenSearchSettings(url=own.up(heap="512m").opensearch_url)) as client:
+        yield client
+    remove(own)

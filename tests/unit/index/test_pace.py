@@ -86,3 +86,13 @@ def test_it_grows_again_after_a_storm():
         pace.accepted(0.1)
     assert pace.request_bytes == LEAST_BYTES + 8 * STEP_BYTES or pace.request_bytes == MOST_BYTES
     assert pace.in_flight == MOST_IN_FLIGHT
+
+
+def test_what_is_too_large_once_is_not_sent_again() -> None:
+    pace = BulkPace()
+    for _ in range(20):
+        pace.accepted(0.1)
+    pace.too_large(2 * 1024 * 1024)
+    for _ in range(20):
+        pace.accepted(0.1)
+    assert pace.request_bytes == 1024 * 1024

@@ -1,0 +1,30 @@
+"""Errors that nobody raised on purpose: which ones a worker outlives, and how they are told."""
+
+from __future__ import annotations
+
+import re
+import traceback
+
+_CHARS = 300
+_PANIC = "pyo3_runtime"  # where tokenizers' PanicException, which is no Exception, comes from
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether a worker goes on after this error; not after ``KeyboardInterrupt``, ``SystemExit``."""
+    return isinstance(error, Exception) or type(error).__module__ == _PANIC
+
+
+def told(error: BaseException) -> str:
+    """An error in one line for the ledger: its type and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    name = type(error).__name__
+    return f"{name}: {lines[0][:_CHARS]}" if lines else name
+
+
+def where(error: BaseException) -> str:
+    """The file and line in which an error was raised; its message may quote a document, these do not."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    file = re.sub(r".*/(site-packages|ce2de_os|workers)/", r"\1/", frames[-1].filename)
+    return f"{file}:{frames[-1].lineno}"

@@ -1,0 +1,128 @@
+"""Documents and tasks that fail in ways that nobody raised on purpose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opensearchpy import OpenSearch
+
+from ce2de_os.index.text_spec import TextSpec
+from ce2de_os.reindex import dead_letters
+from ce2de_os.reindex.held import MOST_CONDEMNED
+from ce2de_os.reindex.job import DONE, FAILED, Job
+from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.pipeline import run_slices
+from ce2de_os.reindex.queue import after_failure
+from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.retry import retry
+from ce2de_os.reindex.start import start
+from ce2de_os.reindex.status import status
+from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
+
+ENCODER = HashEncoder()
+
+
+class Choosy(HashEncoder):
+    """Fails at some texts, as a model's runtime does at one that it cannot take."""
+
+    word = "indigestible"
+
+    def encode_documents(self, texts: Any) -> Any:
+        if any(self.word in text for text in texts):
+            raise RuntimeError("Fail: [ONNXRuntimeError]")
+        return super().encode_documents(texts)
+
+
+def begin(client: OpenSearch, source: str, queue: InlineQueue, **request: Any) -> Job:
+    wanted = JobRequest(source, TextSpec(("title", "body")), alias=f"{source}-search", **request)
+    return start(client, wanted, ENCODER, queue)
+
+
+def assert_only(client: OpenSearch, job: Job, doc_id: str, error: str) -> None:
+    """One document was set aside with this error, and all others arrived."""
+    ((letter),) = dead_letters.letters(client, job.job_id)
+    assert (letter.doc_id, letter.kind) == (doc_id, dead_letters.FAILING)
+    assert error in letter.reason
+    assert set(all_documents(client, job.target)) == set(all_documents(client, job.parts[0].source)) - {
+        doc_id
+    }
+    (record,) = Ledger(client).slices(job)
+    assert (record.deaths, record.failures, record.counts.refused) == (0, 0, 1)
+
+
+def test_a_text_that_the_model_cannot_take_is_set_aside_and_the_rest_goes_on(
+    client: OpenSearch, index_name: str
+) -> None:
+    create_index(client, index_name, articles(200))
+    client.index(index=index_name, id="odd", body={"title": Choosy.word}, refresh=True)
+    queue = InlineQueue()
+    job = begin(client, index_name, queue, accept_refused=True)
+    queue.run(client, Choosy())
+    assert status(client, job.job_id).job.state == DONE
+    assert_only(client, job, "odd", "RuntimeError: Fail: [ONNXRuntimeError]")
+    assert retry(client, Choosy(), job.job_id).refused == 1
+    assert retry(client, ENCODER, job.job_id).written == 1
+
+
+def test_a_field_of_400_nested_lists_is_set_aside_and_the_rest_goes_on(
+    client: OpenSearch, index_name: str
+) -> None:
+    nested: Any = "deep"
+    for _ in range(400):
+        nested = [nested]
+    create_index(client, index_name, articles(100), **{"mapping.depth.limit": 500})
+    client.index(index=index_name, id="deep", body={"title": nested}, refresh=True)
+    queue = InlineQueue()
+    job = begin(client, index_name, queue, accept_refused=True)
+    queue.run(client, ENCODER)
+    found = status(client, job.job_id)
+    assert found.job.state == DONE, found.to_json()
+    assert_only(client, job, "deep", "RecursionError")
+
+
+def test_where_every_document_fails_the_slice_fails_with_the_error(
+    client: OpenSearch, index_name: str
+) -> None:
+    class Broken(HashEncoder):
+        def encode_documents(self, texts: Any) -> Any:
+            raise TypeError("broken for all")
+
+    create_index(client, index_name, articles(100))
+    queue = InlineQueue()
+    job = begin(client, index_name, queue)
+    with pytest.raises(Exception, match="documents in a row failed"):
+        queue.run(client, Broken())
+    (record,) = Ledger(client).slices(job)
+    assert record.state == FAILED
+    assert f"{MOST_CONDEMNED} documents in a row failed" in str(record.last_error)
+    assert "TypeError: broken for all" in str(record.last_error)
+
+
+def test_an_error_outside_of_any_page_lets_the_slice_fail_the_third_time(
+    client: OpenSearch, index_name: str
+) -> None:
+    create_index(client, index_name, articles(5))
+    queue = InlineQueue()
+    job = begin(client, index_name, queue)
+    for _ in range(3):
+        assert queue.messages, "it is tried again"
+        queue.messages.clear()
+        after_failure(Ledger(client), queue, job.job_id, 0, KeyError("shard"))
+    assert not queue.messages
+    found = status(client, job.job_id)
+    assert found.job.state == FAILED
+    assert "KeyError: 'shard'" in str(found.job.error)
+
+
+def test_ctrl_c_is_no_fault_of_a_document(client: OpenSearch, index_name: str) -> None:
+    class Interrupted(HashEncoder):
+        def encode_documents(self, texts: Any) -> Any:
+            raise KeyboardInterrupt
+
+    create_index(client, index_name, articles(5))
+    job = begin(client, index_name, InlineQueue())
+    with pytest.raises(KeyboardInterrupt):
+        run_slices(client, Interrupted(), job.job_id, 0, "one", 20.0)
+    (record,) = Ledger(client).slices(job)
+    assert (record.failures, record.last_error) == (0, None)

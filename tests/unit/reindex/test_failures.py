@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ce2de_os.reindex.failures import is_failure, told, where
+from ce2de_os.reindex.job import Range, Slice
+from ce2de_os.reindex.ledger import after_death, after_failure, is_poisoned
+
+
+def raised(call: object) -> BaseException:
+    with pytest.raises(BaseException) as caught:
+        call()  # type: ignore[operator]
+    return caught.value
+
+
+def test_a_worker_outlives_errors_but_not_its_own_end() -> None:
+    assert is_failure(RecursionError())
+    assert is_failure(TypeError("x"))
+    assert not is_failure(KeyboardInterrupt())
+    assert not is_failure(SystemExit(1))
+
+
+def test_a_panic_of_tokenizers_is_a_failure_though_it_is_no_exception() -> None:
+    panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+    assert is_failure(panic("index out of range"))
+
+
+def test_a_failure_is_told_in_one_line_and_its_place_without_its_message() -> None:
+    error = raised(lambda: {}["secret\nand more"])
+    assert "\n" not in told(error)
+    assert told(ValueError("first\nsecond")) == "ValueError: first"
+    assert told(RecursionError()) == "RecursionError"
+    assert where(error).startswith(__file__[:1])
+    assert "secret" not in where(error)
+
+
+def test_a_slice_that_fails_is_looked_through_as_one_that_kills() -> None:
+    record = Slice("j", 0, Range(0, 0, -1, None), cursor=-1)
+    seen = []
+    while not is_poisoned(record):
+        record = replace(record, **after_failure(record))
+        seen.append((record.failures, record.deaths, record.page_limit))
+    assert seen == [(1, 0, 16), (2, 0, 1), (3, 0, 1)]
+
+
+def test_deaths_and_failures_at_one_document_add_up() -> None:
+    record = Slice("j", 0, Range(0, 0, -1, None), cursor=-1)
+    for change in (after_failure, after_death, after_failure):
+        assert not is_poisoned(record)
+        record = replace(record, **change(record))
+    assert is_poisoned(record)
