@@ -75,7 +75,9 @@ def command() -> None:
 )
 @way_option
 @switch_options
-@click.option("--no-follow", is_flag=True, help="Do not keep the vectors up to date after the alias has moved.")
+@click.option(
+    "--no-follow", is_flag=True, help="Do not keep the vectors up to date after the alias has moved."
+)
 @click.option("--detach", is_flag=True, help="Return at once; follow with 'ce2de reindex watch JOB'.")
 @broker_option
 @connection_options
@@ -204,7 +206,19 @@ def list_jobs(settings: Settings, as_json: bool) -> None:
 
     jobs = Ledger(connect(settings.opensearch)).jobs()
     if as_json:
-        keys = ("job_id", "state", "truth", "way", "standing", "source", "alias", "targets", "mode", "documents", "created_at_s")
+        keys = (
+            "job_id",
+            "state",
+            "truth",
+            "way",
+            "standing",
+            "source",
+            "alias",
+            "targets",
+            "mode",
+            "documents",
+            "created_at_s",
+        )
         click.echo(json.dumps([{key: getattr(job, key) for key in keys} for job in jobs]))
     elif not jobs:
         click.echo("No jobs yet; begin with: ce2de reindex start --help", err=True)

@@ -221,7 +221,9 @@ def rollback(job_id: str, yes: bool, discard_writes: bool, settings: Settings, a
     if job.blocked_s is not None and job.way == "handover":
         click.echo(f"Writes were rejected for {job.blocked_s:.1f} s.", err=True)
     if job.unordered:
-        click.echo(f"Written on both sides, left as the source has them: {', '.join(job.unordered[:5])}", err=True)
+        click.echo(
+            f"Written on both sides, left as the source has them: {', '.join(job.unordered[:5])}", err=True
+        )
     show(status(client, job_id), as_json)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from opensearchpy import OpenSearch
 
@@ -55,7 +56,7 @@ def _go_on(ledger: Ledger, job: Job, request: JobRequest, queue: TaskQueue) -> J
             f"'{job.job_id}' follows '{request.source}' with the fields {', '.join(job.text.fields)}, this command "
             f"asks for {', '.join(request.text.fields)}; end it first: ce2de reindex cancel {job.job_id}"
         )
-    changes = {"state": FOLLOWING, "error": None}
+    changes: dict[str, Any] = {"state": FOLLOWING, "error": None}
     if request.docs_per_s is not None:
         changes["docs_per_s"] = request.docs_per_s
     changed = ledger.change_job(ledger.job(job.job_id), **changes)
@@ -136,9 +137,7 @@ def _text(request: JobRequest, entry: IndexMetadata | None) -> TextSpec:
     return replace(entry.text, passages=request.text.passages)
 
 
-def _vector(
-    request: JobRequest, model: Model, name: str, entry: IndexMetadata | None
-) -> VectorField:
+def _vector(request: JobRequest, model: Model, name: str, entry: IndexMetadata | None) -> VectorField:
     token_dim = entry.token_dim if entry else (model.token_dim if request.token_vectors else None)
     passages = request.text.passages is not None
     vector = request.vector(dim=model.dim, name=name, passages=passages, token_dim=token_dim)
@@ -155,5 +154,3 @@ def _check_free(ledger: Ledger, record: Job) -> None:
                 f"'{job.job_id}' keeps the vectors of '{min(shared)}' up to date already; end it first: "
                 f"ce2de reindex cancel {job.job_id}"
             )
-
-

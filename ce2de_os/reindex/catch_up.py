@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from opensearchpy import OpenSearch
 
@@ -29,8 +29,10 @@ def lag(client: OpenSearch, ledger: Ledger, job: Job) -> int:
     return sum(behind(client, ledger, job).values())
 
 
-def lacking(records: Sequence[Slice], checkpoints: Sequence[Mapping[int, int]]) -> dict[int, int]:
-    """The same from what was read already; ``checkpoints`` are those of each part's shards."""
+def lacking(
+    records: Iterable[Slice], checkpoints: Sequence[Mapping[int, int]] | Mapping[int, Mapping[int, int]]
+) -> dict[int, int]:
+    """The same from what was read already; ``checkpoints`` are those of each part's shards, by its number."""
     unseen = {
         record.number: checkpoints[record.range.part][record.range.shard] - record.cursor
         for record in records

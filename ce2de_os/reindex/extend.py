@@ -64,7 +64,14 @@ def add_in_place(client: OpenSearch, held: HeldJob, found: Sequence[IndexInfo]) 
         except Ce2deError as error:
             unable.append(str(error))
     parts = [
-        Part(info.name, info.uuid, info.name, admin.count(client, info.name), existed=True, target_uuid=info.uuid)
+        Part(
+            info.name,
+            info.uuid,
+            info.name,
+            admin.count(client, info.name),
+            existed=True,
+            target_uuid=info.uuid,
+        )
         for info in able
     ]
     enter_parts(held, parts, [int(info.settings["number_of_shards"]) for info in able])

@@ -105,9 +105,7 @@ class _Finish:
     def _restore(self) -> None:
         """Give the targets their replicas and refresh interval back; pipelines wait until applications write."""
         for part in self._job.parts:
-            settings = {
-                name: value for name, value in part.restore.items() if not name.endswith("_pipeline")
-            }
+            settings = {name: value for name, value in part.restore.items() if not name.endswith("_pipeline")}
             patiently(lambda: admin.put_settings(self._client, part.target, settings))  # noqa: B023
         reached("restored")
 

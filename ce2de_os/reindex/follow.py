@@ -66,9 +66,7 @@ def follow(
     if stored is None or stored.job.state != FOLLOWING:
         return False
     check_fingerprint(job_id, stored.job.fingerprint, encoder)
-    held = claim_job(
-        ledger, stored, owner, is_gone, state=FOLLOWING, among=(FOLLOWING,), lease_s=LEASE_S
-    )
+    held = claim_job(ledger, stored, owner, is_gone, state=FOLLOWING, among=(FOLLOWING,), lease_s=LEASE_S)
     if held is None:
         return False
     try:
@@ -86,9 +84,7 @@ def follow(
 
 
 class _Follow:
-    def __init__(
-        self, client: OpenSearch, encoder: DocumentEncoder, queue: TaskQueue, held: HeldJob
-    ) -> None:
+    def __init__(self, client: OpenSearch, encoder: DocumentEncoder, queue: TaskQueue, held: HeldJob) -> None:
         self._client, self._encoder, self._queue, self._held = client, encoder, queue, held
         self._members = Members(client, held)
         self._equal_at: dict[int, Mapping[int, int]] = {}  # checkpoints at which nothing was missing
@@ -123,10 +119,8 @@ class _Follow:
     def _embed(self, job: Job, checkpoints: Mapping[int, Mapping[int, int]]) -> int:
         """Embed what is new; returns how many operations are left to other workers."""
         records = {record.number: record for record in patiently(lambda: self._held.ledger.slices(job))}
-        mine = {
-            number: record for number, record in records.items() if record.range.part in checkpoints
-        }
-        lacks = lacking(list(mine.values()), checkpoints)
+        mine = {number: record for number, record in records.items() if record.range.part in checkpoints}
+        lacks = lacking(mine.values(), checkpoints)
         if sum(lacks.values()) > MANY_OPERATIONS:
             self._ask_for_help(job, lacks)
         left = 0
@@ -147,7 +141,7 @@ class _Follow:
                 self._client, self._encoder, job.job_id, record.number, self._held.owner, _SLICE_S
             )
         except BaseException as error:
-            if not is_failure(error):
+            if isinstance(error, Ce2deError) or not is_failure(error):
                 raise
             enter_failure(ledger, job.job_id, record.number, error)  # smaller pages find its document
             more = True
@@ -170,7 +164,9 @@ class _Follow:
             part = self._held.job.parts[number]
             upto = cursors(self._held.ledger, self._held.job, number)
             equal = is_equal(self._client, part, self._held.job, upto)
-            if (equal or not repair(self._client, self._encoder, self._held, part)) and upto == checkpoints[number]:
+            if (equal or not repair(self._client, self._encoder, self._held, part)) and upto == checkpoints[
+                number
+            ]:
                 self._compared_at[number] = checkpoints[number]
 
     def _enter_fresh(self, now_s: float) -> None:

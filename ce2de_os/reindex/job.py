@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.text_spec import TextSpec
@@ -24,15 +24,18 @@ STATES = (
 ACTIVE = (RUNNING, FINISHING, FOLLOWING)
 """States in which workers have something to do."""
 
-SOURCE, SWITCHING, TARGET = "source", "switching", "target"
-"""Where the truth is: which side applications write to. It decides what may be deleted or overwritten."""
-
-MIRROR, HANDOVER = "mirror", "handover"
-"""What the alias does: show a copy that follows the source, or take over the writes."""
-
 Mode = Literal["copy", "in_place"]
 Truth = Literal["source", "switching", "target"]
 Way = Literal["mirror", "handover"]
+
+SOURCE: Final = "source"
+SWITCHING: Final = "switching"
+TARGET: Final = "target"
+"""Where the truth is: which side applications write to. It decides what may be deleted or overwritten."""
+
+MIRROR: Final = "mirror"
+HANDOVER: Final = "handover"
+"""What the alias does: show a copy that follows the source, or take over the writes."""
 
 MAX_BLOCK_S = 30.0
 """Most seconds that a handover may keep applications from writing."""

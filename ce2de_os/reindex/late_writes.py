@@ -15,7 +15,14 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
-from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceAction, WriteAction, write_documents
+from ce2de_os.index.bulk import (
+    Action,
+    CreateAction,
+    DeleteAction,
+    ReplaceAction,
+    WriteAction,
+    write_documents,
+)
 from ce2de_os.index.client import backend_errors
 from ce2de_os.reindex.compare import differences
 from ce2de_os.reindex.embedding import DocumentEncoder, embed
@@ -34,7 +41,11 @@ MOST_UNORDERED = 1000
 
 def copy_late_writes(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob) -> None:
     """Copy operations of the sources until they stand still; documents that cannot be ordered are recorded."""
-    cursors = {(one.range.part, one.range.shard): one for one in held.ledger.slices(held.job) if one.range.upto is None}
+    cursors = {
+        (one.range.part, one.range.shard): one
+        for one in held.ledger.slices(held.job)
+        if one.range.upto is None
+    }
     quiet_since_s = time.monotonic()
     while time.monotonic() - quiet_since_s < QUIET_S:
         if any(_copy(client, encoder, held, record) for record in cursors.values()):
@@ -116,9 +127,7 @@ def current_of(
     """What an index holds now under the ids of documents, in their order, with some ``fields``."""
     if not documents:
         return []
-    wanted = [
-        {"_id": one.doc_id, **({"routing": one.routing} if one.routing else {})} for one in documents
-    ]
+    wanted = [{"_id": one.doc_id, **({"routing": one.routing} if one.routing else {})} for one in documents]
 
     def fetch() -> list[dict[str, Any]]:
         with backend_errors(f"look up documents of '{index}'"):

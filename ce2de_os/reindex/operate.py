@@ -43,7 +43,9 @@ _ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK, READY, PAUSED)
 def pause(client: OpenSearch, job_id: str) -> Job:
     """Let the workers stop after the pages they have in hand."""
     _not_while_switching(client, job_id, "pausing")
-    return _change(client, job_id, (RUNNING, FINISHING, FOLLOWING), lambda _: {"state": PAUSED, "owner": None})
+    return _change(
+        client, job_id, (RUNNING, FINISHING, FOLLOWING), lambda _: {"state": PAUSED, "owner": None}
+    )
 
 
 def resume(client: OpenSearch, queue: TaskQueue, job_id: str) -> Job:
@@ -129,7 +131,9 @@ def cutover(
         )
     if found.state in (ROLLED_BACK, CANCELLED):
         arm(client, found)
-    states = (READY, ROLLED_BACK, FAILED, FINISHING) if found.truth == SWITCHING else (READY, ROLLED_BACK, FAILED)
+    states = (
+        (READY, ROLLED_BACK, FAILED, FINISHING) if found.truth == SWITCHING else (READY, ROLLED_BACK, FAILED)
+    )
     job = _change(
         client, job_id, states,
         lambda job: {
@@ -184,7 +188,11 @@ def _doomed(client: OpenSearch, ledger: Ledger, job: Job, targets: bool, sources
     if (targets or sources) and job.mode == "in_place":
         raise JobError(f"job '{job.job_id}' worked in place; its index is the source itself and stays")
     if sources and (job.state != DONE or job.truth != TARGET):
-        why = "the alias shows a mirror of it" if job.way == MIRROR and job.state == DONE else f"it is {job.state}"
+        why = (
+            "the alias shows a mirror of it"
+            if job.way == MIRROR and job.state == DONE
+            else f"it is {job.state}"
+        )
         raise JobError(
             f"job '{job.job_id}': {why}, so applications still write to {', '.join(job.sources)}; "
             "only after a handover the source is not in use any more"

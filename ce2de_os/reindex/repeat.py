@@ -117,7 +117,9 @@ def _check_options(job: Job, request: JobRequest) -> None:
             f"ce2de reindex rollback {job.job_id}"
         )
     if request.way not in ("auto", job.way) and job.mode == "copy":
-        raise JobError(f"job '{job.job_id}' is a {job.way}; to change that, cancel and clean it, then start again")
+        raise JobError(
+            f"job '{job.job_id}' is a {job.way}; to change that, cancel and clean it, then start again"
+        )
     if job.truth == SWITCHING and _new_options(job, request):
         raise JobError(f"job '{job.job_id}' is switching; change its options when that is over, in seconds")
 

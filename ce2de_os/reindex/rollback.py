@@ -117,9 +117,7 @@ def _check(client: OpenSearch, job: Job) -> None:
         raise JobError(f"job '{job.job_id}' is {job.state}; only a job that is done can be rolled back")
     gone = [name for name in job.previous if not admin.exists(client, name)]
     if gone:
-        raise JobError(
-            f"job '{job.job_id}' cannot be rolled back: index '{gone[0]}' does not exist any more"
-        )
+        raise JobError(f"job '{job.job_id}' cannot be rolled back: index '{gone[0]}' does not exist any more")
     if job.mode == "in_place" or job.alias is None:
         return
     if not job.before:
@@ -167,7 +165,9 @@ def _changes(client: OpenSearch, job: Job, part: Part) -> Iterator[Action]:
                     document.doc_id, entry["_seq_no"], entry["_primary_term"], document.routing, content
                 )
     for found in differences(client, part, job.vector.origin_field):
-        lacking = [SourceDocument(one.doc_id, one.shard, one.seq_no, 0, one.routing, {}) for one in found.lost]
+        lacking = [
+            SourceDocument(one.doc_id, one.shard, one.seq_no, 0, one.routing, {}) for one in found.lost
+        ]
         in_target = current_of(client, part.target, lacking)
         in_source = current_of(client, part.source, lacking)
         for document, there, here in zip(lacking, in_target, in_source, strict=True):
@@ -189,7 +189,13 @@ def _written(client: OpenSearch, job: Job, part: Part) -> Iterator[list[SourceDo
 
 def _without_ours(job: Job, document: SourceDocument) -> dict[str, object]:
     prefix = job.vector.name
-    ours = {*job.vector.value_fields, job.hash_field, job.vector.origin_field, f"{prefix}_text", f"{prefix}_language"}
+    ours = {
+        *job.vector.value_fields,
+        job.hash_field,
+        job.vector.origin_field,
+        f"{prefix}_text",
+        f"{prefix}_language",
+    }
     return {name: value for name, value in document.source.items() if name not in ours}
 
 

@@ -28,9 +28,8 @@ def choose_way(
     names = [source.name for source in sources]
     members = aliases.definitions(client, str(request.alias))
     within = [name for name in names if name in members]
-    way = request.way
-    if way == "auto":
-        way = HANDOVER if within else MIRROR
+    auto: Way = HANDOVER if within else MIRROR
+    way = auto if request.way == "auto" else request.way
     if way == HANDOVER:
         _check_handover(request, names, within)
     return way
@@ -50,7 +49,9 @@ def _check_handover(request: JobRequest, names: Sequence[str], within: Sequence[
             f"too; name the alias as the source, or a new alias with --way mirror"
         )
     if not request.block and any(_pipelines(request)):
-        raise ConfigError("--no-block with --pipeline is not possible: late writes would run through it twice")
+        raise ConfigError(
+            "--no-block with --pipeline is not possible: late writes would run through it twice"
+        )
 
 
 def _pipelines(request: JobRequest) -> tuple[str, ...]:
