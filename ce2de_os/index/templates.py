@@ -82,7 +82,8 @@ def target_body(
         languages: the languages that get a text field each; ``None``: none do.
 
     """
-    body = render("vector_index", {"properties": vector_properties(vector_field, hash_field, languages)})
+    properties = vector_properties(vector_field, hash_field, languages) | origin_property(vector_field)
+    body = render("vector_index", {"properties": properties})
     carried = {f"index.{key}": value for key, value in source_settings.items() if _carries_over(key)}
     mappings = {**source_mappings}
     mappings["properties"] = {**source_mappings.get("properties", {}), **body["mappings"]["properties"]}
@@ -99,6 +100,11 @@ def vector_properties(
     if vector_field.token_field is not None:
         properties |= render("tokens_property", {"token_field": vector_field.token_field})
     return properties | (languages.properties(vector_field.name) if languages else {})
+
+
+def origin_property(vector_field: VectorField) -> dict[str, Any]:
+    """The mapping of the field that says what each document of a copy was copied from."""
+    return render("origin_property", {"origin_field": vector_field.origin_field})
 
 
 def held_back_settings(source_settings: Mapping[str, Any]) -> dict[str, Any]:

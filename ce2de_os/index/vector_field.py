@@ -32,6 +32,9 @@ MOST_DIMENSIONS = 16_000
 MOST_M, MOST_EF_CONSTRUCTION = 512, 3200
 """What Lucene bears; a mapping with more is taken, but then every document is refused."""
 
+ORIGIN_SUFFIX = "_origin"
+"""Ends the name of the field, beside the vectors, that names the version which a document was copied from."""
+
 _BYTE_SCALE = 127
 _FP16_LEVEL = "2x"
 
@@ -82,6 +85,11 @@ class VectorField:
     def hash_field(self) -> str:
         """The field beside it that names what was embedded: text and model."""
         return f"{self.name}_hash"
+
+    @property
+    def origin_field(self) -> str:
+        """The field of a copy that names what each document was copied from: shard and ``_seq_no``."""
+        return f"{self.name}{ORIGIN_SUFFIX}"
 
     @property
     def token_field(self) -> str | None:

@@ -195,9 +195,11 @@ def _action(
         return UpdateAction(
             document.doc_id, document.seq_no, document.primary_term, document.routing, changes
         )
-    left_out = {*own, *part.dropped}
+    origin = {"shard": document.shard, "seq_no": document.seq_no}
+    left_out = {*own, job.vector.origin_field, *part.dropped}
     if job.languages is not None:
         left_out |= {text_field(name), language_field(name)}
         fields |= job.languages.values(name, language, text)
     kept = {key: value for key, value in document.source.items() if key not in left_out}
-    return WriteAction(document.doc_id, document.seq_no + 1, document.routing, kept | fields)
+    content = kept | fields | {job.vector.origin_field: origin}
+    return WriteAction(document.doc_id, document.seq_no + 1, document.routing, content)

@@ -55,15 +55,26 @@ def read_page(
 
 
 def read_documents_by_id(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> list[SourceDocument]:
-    """The documents of these ids that are there, in any order; their shard is not known (-1)."""
-    body = {
+    """The documents of these ids that are there, in any order; an id may be there under several routings."""
+    body: dict[str, Any] = {
         "size": len(doc_ids),
         "query": {"ids": {"values": list(doc_ids)}},
         "seq_no_primary_term": True,
+        "track_total_hits": True,
+        "explain": True,  # what else tells a document's shard
     }
+    params = {"allow_partial_search_results": "false", "preference": "_primary"}
     with backend_errors(f"read '{index}'"):
-        answer = client.search(index=index, body=body, params={"allow_partial_search_results": "false"})
-    return [_document(-1, hit) for hit in answer["hits"]["hits"]]
+        hits = client.search(index=index, body=body, params=params)["hits"]
+        if hits["total"]["value"] > len(doc_ids):
+            body["size"] = hits["total"]["value"]
+            hits = client.search(index=index, body=body, params=params)["hits"]
+    return [_document(_shard(hit), hit) for hit in hits["hits"]]
+
+
+def _shard(hit: Mapping[str, Any]) -> int:
+    """The number in ``[articles][0]``."""
+    return int(str(hit["_shard"]).rpartition("[")[2].rstrip("]"))
 
 
 def _document(shard: int, hit: Mapping[str, Any]) -> SourceDocument:

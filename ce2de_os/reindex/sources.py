@@ -11,6 +11,7 @@ from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.metadata import fields_from
+from ce2de_os.index.vector_field import ORIGIN_SUFFIX
 from ce2de_os.reindex.job import Mode
 from ce2de_os.reindex.request import VECTOR_FIELD, JobRequest, Model
 
@@ -86,6 +87,12 @@ def check_source(source: IndexInfo, request: JobRequest) -> None:
     ours = {entry.vector_field for entry in fields_from(source.mappings)}
     if VECTOR_FIELD in fields and VECTOR_FIELD not in ours:
         raise ConfigError(f"'{source.name}' already has a field '{VECTOR_FIELD}'; name an index without it")
+    origin = f"{VECTOR_FIELD}{ORIGIN_SUFFIX}"
+    if origin in source.mappings.get("properties", {}) and VECTOR_FIELD not in ours:
+        raise ConfigError(
+            f"'{source.name}' has a field '{origin}' of its own, in which a copy says what each document was "
+            "copied from; rename that field, or name an index without it"
+        )
     named = request.languages.field if request.languages else None
     if named is not None and named not in fields:
         raise DataError(

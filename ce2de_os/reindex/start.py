@@ -15,7 +15,7 @@ from ce2de_os.index.language_fields import LanguageSpec, language_field, text_fi
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, target_body, vector_properties
 from ce2de_os.index.token_field import TOKENS_SUFFIX
-from ce2de_os.index.vector_field import VectorField
+from ce2de_os.index.vector_field import ORIGIN_SUFFIX, VectorField
 from ce2de_os.reindex import repeat
 from ce2de_os.reindex.extend import model_of
 from ce2de_os.reindex.job import SOURCE, TARGET, Job, Mode, Part, Range, Way, cut, job_id_for
@@ -314,7 +314,8 @@ def _other_vectors(source: IndexInfo) -> tuple[str, ...]:
         field
         for name in names
         for field in (
-            name, f"{name}_hash", f"{name}{TOKENS_SUFFIX}", text_field(name), language_field(name),
+            name, f"{name}_hash", f"{name}{TOKENS_SUFFIX}", f"{name}{ORIGIN_SUFFIX}",
+            text_field(name), language_field(name),
         )
     )  # fmt: skip
 

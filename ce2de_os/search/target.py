@@ -16,7 +16,7 @@ from ce2de_os.index import admin
 from ce2de_os.index.language_fields import OTHER, language_field, language_paths, text_field, text_path
 from ce2de_os.index.metadata import IndexMetadata, Mappings, common_fields, fields_from
 from ce2de_os.index.token_field import TOKENS_SUFFIX
-from ce2de_os.index.vector_field import VectorField
+from ce2de_os.index.vector_field import ORIGIN_SUFFIX, VectorField
 from ce2de_os.search import queries
 from ce2de_os.search.queries import PASSAGE_VECTOR, Body
 from ce2de_os.search.steps import Call, Steps, drive
@@ -24,7 +24,8 @@ from ce2de_os.search.steps import Call, Steps, drive
 logger = logging.getLogger(__name__)
 
 NEURAL_SEARCH = "opensearch-neural-search"
-SUFFIXES = ("_hash", TOKENS_SUFFIX)  # beside a vector field: the embedded text's hash, and token vectors
+# Beside a vector field: the embedded text's hash, token vectors, and what the document was copied from.
+SUFFIXES = ("_hash", TOKENS_SUFFIX, ORIGIN_SUFFIX)
 Version = tuple[int, int]
 
 
@@ -37,7 +38,8 @@ class Target:
         indices: the indices behind it.
         shards: the number of shards of the index that has most.
         text_fields: the fields for BM25: those that were embedded, else every text field.
-        hidden: what results leave out: every vector, passages, token vectors, and hashes of embedded text.
+        hidden: what results leave out: every vector, passages, token vectors, hashes of embedded text, and
+            what documents were copied from.
         embedded: the vector fields and whose vectors they carry; empty: only BM25 works.
         bytes_in: those of the vector fields that hold bytes instead of floats.
         asides: what results leave out unless it is named: the text by language, and the language.

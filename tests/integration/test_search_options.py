@@ -175,7 +175,8 @@ class TestOptions:
         [(["title"], {"title"}), (False, set()), ({"excludes": ["body"]}, {"title", "lang"}), ("*", None)],
     )
     def test_source_is_filtered_and_vectors_stay(self, cluster, cluster_index, strategy, source, fields):
-        hashed = ({**document, "ce2de_vector_hash": "abc"} for document in articles(10))
+        ours = {"ce2de_vector_hash": "abc", "ce2de_vector_origin": {"shard": 0, "seq_no": 7}}
+        hashed = ({**document, **ours} for document in articles(10))
         index = make_index(cluster, cluster_index, hashed)
         for mode in ("hybrid", "bm25", "dense"):
             searcher = HybridSearcher(cluster, index, ENCODER, strategy=strategy)

@@ -7,7 +7,7 @@ import pytest
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.metadata import IndexMetadata, fields_from
-from ce2de_os.index.templates import held_back_settings, render, target_body
+from ce2de_os.index.templates import held_back_settings, render, target_body, vector_properties
 from ce2de_os.index.vector_field import VectorField
 
 METADATA = IndexMetadata("vec", ("title",), "f" * 64, 8, "tiny", "articles")
@@ -43,7 +43,7 @@ def test_target_carries_settings_analyzers_and_mappings_over() -> None:
         body["settings"]
     )
     assert body["mappings"]["dynamic"] == "strict"
-    assert set(body["mappings"]["properties"]) == {"title", "vec", "vec_hash"}
+    assert set(body["mappings"]["properties"]) == {"title", "vec", "vec_hash", "vec_origin"}
     assert body["mappings"]["properties"]["vec"]["dimension"] == 8
     assert body["mappings"]["_meta"]["owner"] == "me"
     assert fields_from(body["mappings"]) == (METADATA,)
@@ -65,6 +65,15 @@ def test_held_back_settings_come_back() -> None:
 def test_the_languages_get_their_fields_beside_the_vectors() -> None:
     body = target_body({}, {}, METADATA, VectorField(8, "vec"), "vec_hash", LanguageSpec(("it", "pl")))
     properties = body["mappings"]["properties"]
-    assert set(properties) == {"vec", "vec_hash", "vec_text", "vec_language"}
+    assert set(properties) == {"vec", "vec_hash", "vec_origin", "vec_text", "vec_language"}
     analyzers = {name: text["analyzer"] for name, text in properties["vec_text"]["properties"].items()}
     assert analyzers == {"it": "italian", "pl": "standard", "other": "standard"}
+
+
+def test_a_copy_says_what_it_was_copied_from_and_an_index_in_place_does_not() -> None:
+    vector = VectorField(8, "vec")
+    properties = target_body({}, {}, METADATA, vector, "vec_hash")["mappings"]["properties"]
+    assert properties[vector.origin_field] == {
+        "properties": {"shard": {"type": "integer"}, "seq_no": {"type": "long"}}
+    }
+    assert vector.origin_field not in vector_properties(vector, "vec_hash")

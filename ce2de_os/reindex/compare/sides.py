@@ -1,0 +1,259 @@
+"""What source and target say: sums by stretch, documents by number, and single documents as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
+
+from ce2de_os.errors import IndexSchemaError
+from ce2de_os.index import admin
+from ce2de_os.index.admin import patiently
+from ce2de_os.index.client import backend_errors, reason
+from ce2de_os.reindex.compare.stretches import Found, Look, Sums
+from ce2de_os.reindex.job import Part
+
+PAGE = 500
+"""Most documents in one answer; an index may allow fewer."""
+
+_ONE_SIDE = "allow_partial_search_results"
+_SUMS = "responses.aggregations.stretches.buckets"
+_WANTED = ",".join(
+    (
+        "responses.status",
+        "responses.error",
+        f"{_SUMS}.key",
+        f"{_SUMS}.doc_count",
+        f"{_SUMS}.numbers.sum",
+        f"{_SUMS}.numbers.sum_of_squares",
+    )
+)
+
+Key = tuple[str, str | None]
+"""A document's id and routing; ``None``: it has none of its own."""
+
+
+class Numbered(NamedTuple):
+    """A document and the number by which it is compared.
+
+    Attributes:
+        number: in the source its ``_seq_no``; in the target the one that it was copied at, -1 if unknown.
+        seq_no: ``_seq_no`` in its own index; ``primary_term`` likewise.
+    """
+
+    doc_id: str
+    routing: str | None
+    number: int
+    seq_no: int
+    primary_term: int
+
+    @property
+    def key(self) -> Key:
+        """Its id and routing."""
+        return self.doc_id, self.routing
+
+
+class Sides:
+    """A part's source and target; ``requests`` counts what they were asked."""
+
+    def __init__(self, client: OpenSearch, part: Part, origin_field: str) -> None:
+        self._client, self._part, self._origin = client, part, origin_field
+        self.requests = 0
+        self._page: int | None = None
+
+    @property
+    def page(self) -> int:
+        """Most documents that both indices give in one answer."""
+        if self._page is None:
+            infos = [admin.describe(self._client, name) for name in (self._part.source, self._part.target)]
+            windows = [int(info.settings.get("max_result_window", PAGE)) for info in infos]
+            self._page = max(1, min(PAGE, *windows))
+        return self._page
+
+    def refresh(self) -> None:
+        """Make everything visible that was written to either side."""
+        for name in (self._part.source, self._part.target):
+            patiently(lambda: admin.refresh(self._client, name))  # noqa: B023
+        self.requests += 2
+
+    def sums(self, looks: Sequence[Look]) -> list[tuple[Found, Found]]:
+        """Each look's sums in source and target: one request to each."""
+        source = self._ask(
+            self._part.source,
+            [(f"_shards:{look.shard}|_primary", _body([], "_seq_no", look)) for look in looks],
+            _WANTED,
+        )
+        target = self._ask(
+            self._part.target,
+            [
+                ("_primary", _body([self._of_shard(look.shard)], f"{self._origin}.seq_no", look))
+                for look in looks
+            ],
+            _WANTED,
+        )
+        return [(_found(one), _found(other)) for one, other in zip(source, target, strict=True)]
+
+    def in_source(self, shard: int, numbers: Sequence[int]) -> list[Numbered]:
+        """The source's documents with these ``_seq_no``; as many as the page at most."""
+        body = _documents({"terms": {"_seq_no": list(numbers)}}, len(numbers))
+        (answer,) = self._ask(self._part.source, [(f"_shards:{shard}|_primary", body)])
+        return [_numbered(hit, hit["_seq_no"]) for hit in answer["hits"]["hits"]]
+
+    def in_target(self, shard: int, counts: Mapping[int, int]) -> Iterator[list[Numbered]]:
+        """The target's documents copied from some numbers of a shard; ``counts``: how many of each."""
+        field = f"{self._origin}.seq_no"
+        query = {"bool": {"filter": [self._of_shard(shard), {"terms": {field: list(counts)}}]}}
+        total = sum(counts.values())
+        if total > self.page:
+            yield from self.pages(query)
+        elif total:
+            body = {**_documents(query, total), "docvalue_fields": [field]}
+            (answer,) = self._ask(self._part.target, [("_primary", body)])
+            yield [self._copied(hit) for hit in answer["hits"]["hits"]]
+
+    def pages(self, query: Mapping[str, Any]) -> Iterator[list[Numbered]]:
+        """The target's documents that match, page by page, in the order of their own ``_seq_no``."""
+        for shard in sorted(patiently(lambda: admin.checkpoints(self._client, self._part.target))):
+            after = -1
+            while True:
+                beyond = {"range": {"_seq_no": {"gt": after}}}
+                body = {
+                    **_documents({"bool": {"filter": [query, beyond]}}, self.page),
+                    "docvalue_fields": [f"{self._origin}.seq_no"],
+                    "sort": [{"_seq_no": "asc"}],
+                }
+                (answer,) = self._ask(self._part.target, [(f"_shards:{shard}|_primary", body)])
+                hits = answer["hits"]["hits"]
+                if hits:
+                    yield [self._copied(hit) for hit in hits]
+                if len(hits) < self.page:
+                    break
+                after = hits[-1]["_seq_no"]
+
+    def foreign(self, upto: Mapping[int, int], *, bounded: bool) -> dict[str, Any]:
+        """The query for target's documents that were copied from no number that is compared.
+
+        Those have no origin, or one in a shard that the source does not have. Not ``bounded``: an origin
+        beyond the source's last number is foreign too, as the source stands still.
+        """
+        shard, number = f"{self._origin}.shard", f"{self._origin}.seq_no"
+        known: list[dict[str, Any]]
+        if bounded:
+            known = [{"terms": {shard: sorted(upto)}}, {"exists": {"field": number}}]
+        else:
+            known = [{"bool": {"should": [
+                {"bool": {"filter": [self._of_shard(one), {"range": {number: {"lte": last}}}]}}
+                for one, last in upto.items()
+            ]}}]  # fmt: skip
+        return {"bool": {"must_not": {"bool": {"filter": known}}}}
+
+    def count(self, query: Mapping[str, Any]) -> int:
+        """How many of the target's documents match."""
+        self.requests += 1
+        return patiently(lambda: admin.count(self._client, self._part.target, query))
+
+    def now_in_source(self, keys: Sequence[Key]) -> list[int | None]:
+        """Each document's ``_seq_no`` in the source now, whether visible or not; ``None``: it is gone."""
+        entries = self._now(self._part.source, keys, "false")
+        return [entry["_seq_no"] if entry.get("found") else None for entry in entries]
+
+    def now_in_target(self, keys: Sequence[Key]) -> list[tuple[int, int] | None]:
+        """Each document's origin in the target now, (-1, -1) if it has none; ``None``: it is absent."""
+        entries = self._now(self._part.target, keys, self._origin)
+        return [
+            _origin(entry.get("_source", {}).get(self._origin)) if entry.get("found") else None
+            for entry in entries
+        ]
+
+    def _now(self, index: str, keys: Sequence[Key], fields: str) -> list[dict[str, Any]]:
+        if not keys:
+            return []
+        docs = [{"_id": doc_id, **({"routing": routing} if routing else {})} for doc_id, routing in keys]
+        params = {"preference": "_primary"}
+        params |= {"_source": "false"} if fields == "false" else {"_source_includes": fields}
+
+        def fetch() -> list[dict[str, Any]]:
+            with backend_errors(f"look up documents of '{index}'"):
+                answer = self._client.mget(index=index, body={"docs": docs}, params=params)
+            found: list[dict[str, Any]] = answer["docs"]
+            failed = next((entry for entry in found if "error" in entry), None)
+            if failed is not None:
+                raise IndexSchemaError(f"look up document '{failed['_id']}' of '{index}': {reason(failed)}")
+            return found
+
+        self.requests += 1
+        return patiently(fetch)
+
+    def _ask(
+        self, index: str, searches: Sequence[tuple[str, Mapping[str, Any]]], wanted: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Several searches, each with its preference, in one request."""
+        lines: list[Mapping[str, Any]] = []
+        for preference, body in searches:
+            lines += [{"preference": preference, _ONE_SIDE: False}, body]
+        params = {"filter_path": wanted} if wanted else {}
+
+        def search() -> list[dict[str, Any]]:
+            with backend_errors(f"compare '{self._part.source}' with '{self._part.target}'"):
+                answers: list[dict[str, Any]] = self._client.msearch(index=index, body=lines, params=params)[
+                    "responses"
+                ]
+                for answer in answers:
+                    if "error" in answer:
+                        raise TransportError(answer["status"], str(answer["error"]), answer)
+            return answers
+
+        self.requests += 1
+        return patiently(search)
+
+    def _of_shard(self, shard: int) -> dict[str, Any]:
+        return {"term": {f"{self._origin}.shard": shard}}
+
+    def _copied(self, hit: Mapping[str, Any]) -> Numbered:
+        (number, *_) = hit.get("fields", {}).get(f"{self._origin}.seq_no", [-1])
+        return _numbered(hit, int(number))
+
+
+def _body(filters: list[dict[str, Any]], field: str, look: Look) -> dict[str, Any]:
+    ranges = [{"range": {field: {"gte": first, "lte": last}}} for first, last in look.ranges]
+    histogram: dict[str, Any] = {"histogram": {"field": field, "interval": look.width, "min_doc_count": 1}}
+    if look.width > 1:
+        histogram["aggs"] = {"numbers": {"extended_stats": {"field": field}}}
+    return {
+        "size": 0,
+        "track_total_hits": False,
+        "query": {"bool": {"filter": [*filters, {"bool": {"should": ranges}}]}},
+        "aggs": {"stretches": histogram},
+    }
+
+
+def _documents(query: Mapping[str, Any], size: int) -> dict[str, Any]:
+    return {
+        "size": size,
+        "query": query,
+        "_source": False,
+        "seq_no_primary_term": True,
+        "track_total_hits": False,
+    }
+
+
+def _found(answer: Mapping[str, Any]) -> dict[int, Sums]:
+    buckets = answer.get("aggregations", {}).get("stretches", {}).get("buckets", [])
+    return {int(bucket["key"]): _sums(bucket) for bucket in buckets}
+
+
+def _sums(bucket: Mapping[str, Any]) -> Sums:
+    numbers = bucket.get("numbers", {})
+    return Sums(bucket["doc_count"], numbers.get("sum", 0.0), numbers.get("sum_of_squares", 0.0))
+
+
+def _numbered(hit: Mapping[str, Any], number: int) -> Numbered:
+    return Numbered(hit["_id"], hit.get("_routing"), number, hit["_seq_no"], hit["_primary_term"])
+
+
+def _origin(value: Any) -> tuple[int, int]:  # noqa: ANN401 - any JSON value
+    if not isinstance(value, Mapping) or not {"shard", "seq_no"} <= value.keys():
+        return -1, -1
+    return int(value["shard"]), int(value["seq_no"])
