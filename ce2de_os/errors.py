@@ -18,6 +18,7 @@
         │   └── BackendBusyError    retryable and told to slow down: 429, or read-only
         ├── IndexSchemaError        a mapping or dimension conflict: a person must act
         └── BulkWriteError          a whole bulk request was refused
+            └── GuardGoneError      the job may not write to its target any more
 
 Every class is built from one string, because Celery pickles errors and drops other arguments; its docstring
 is the default message. Whether to retry is decided by type.
@@ -96,3 +97,7 @@ class IndexSchemaError(BackendError):
 
 class BulkWriteError(BackendError):
     """OpenSearch refused a bulk request as a whole."""
+
+
+class GuardGoneError(BulkWriteError):
+    """The job may not write to its target any more."""

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import BackendBusyError, BackendUnavailableError, BulkWriteError
+from ce2de_os.errors import BackendBusyError, BackendUnavailableError, BulkWriteError, GuardGoneError
 from ce2de_os.index.client import BLOCKED, RETRYABLE_STATUS, backend_errors, reason
+from ce2de_os.index.guard import guard_name
 from ce2de_os.index.json_text import JsonText, dumps
 from ce2de_os.index.pace import MOST_IN_FLIGHT, BulkPace
 
@@ -24,7 +25,8 @@ PATIENCE_S = 60.0
 
 _SMALLEST_SHARE_BYTES = 256 * 1024  # below this, a second request costs more than it saves
 _BUSY, _CONFLICT, _MISSING = 429, 409, 404
-_NO_DOCUMENTS_FAULT = {"security_exception", "index_not_found_exception"}
+_NO_INDEX = "index_not_found_exception"
+_NO_DOCUMENTS_FAULT = {"security_exception", _NO_INDEX}
 
 
 class WriteAction(NamedTuple):
@@ -132,13 +134,22 @@ class BulkWriter:
 
     One `write` at a time; the writer's own threads share the client's connections. ``pipeline`` is an ingest
     pipeline to run on documents that are written; ``None``: none, not even the index's default one.
+    ``guarded``: write through the index's guard, so only while the job may, see `ce2de_os.index.guard`.
     """
 
-    def __init__(self, client: OpenSearch, pace: BulkPace | None = None, pipeline: str | None = None) -> None:
-        self._client, self.pace = client, pace or BulkPace()
+    def __init__(
+        self,
+        client: OpenSearch,
+        pace: BulkPace | None = None,
+        pipeline: str | None = None,
+        *,
+        guarded: bool = False,
+    ) -> None:
+        self._client, self.pace, self._guarded = client, pace or BulkPace(), guarded
         self._params = {
             "pipeline": pipeline or "_none",
             "filter_path": "took,items.*.status,items.*.error",
+            **({"require_alias": "true"} if guarded else {}),
         }
         self._pool = ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="bulk")
 
@@ -165,6 +176,7 @@ class BulkWriter:
             BackendUnavailableError: OpenSearch does not answer, or takes no document for a minute; what was
                 written stays, and the whole call may be repeated.
             BulkWriteError: the cause is not in a document: no permission, no such index, a broken answer.
+            GuardGoneError: the guard is gone; nothing of the last request was written.
         """
         report = BulkReport()
         fresh = map(_serialize, actions)
@@ -175,7 +187,7 @@ class BulkWriter:
             requests = list(islice(_share(waiting, self.pace), self.pace.in_flight))
             answers = list(self._pool.map(partial(self._send, index), requests))
             sent = sum(map(len, requests))
-            again = [entry for answer in answers for entry in _enter(index, answer, report)]
+            again = [entry for answer in answers for entry in _enter(index, answer, report, self._guarded)]
             waiting = again + waiting[sent:]
             if again:
                 self.pace.rejected()
@@ -207,7 +219,8 @@ class BulkWriter:
         body = b"".join(entry.payload for entry in entries)
         try:
             with backend_errors(f"write to '{index}'"):
-                answer = self._client.bulk(index=index, body=body, params=self._params)
+                place = guard_name(index) if self._guarded else index
+                answer = self._client.bulk(index=place, body=body, params=self._params)
         except BackendBusyError:
             return _Answer(entries, [{"status": _BUSY}] * len(entries), 0.0)
         items = [item for result in answer.get("items", []) for item in result.values()]
@@ -216,9 +229,11 @@ class BulkWriter:
         return _Answer(entries, items, answer["took"] / 1000)
 
 
-def write_documents(client: OpenSearch, index: str, actions: Iterable[Action]) -> BulkReport:
+def write_documents(
+    client: OpenSearch, index: str, actions: Iterable[Action], *, guarded: bool = False
+) -> BulkReport:
     """Write once, with a pace of this call's own; semantics and errors are those of `BulkWriter.write`."""
-    with BulkWriter(client) as writer:
+    with BulkWriter(client, guarded=guarded) as writer:
         return writer.write(index, actions)
 
 
@@ -266,13 +281,18 @@ def _share(entries: list[_Entry], pace: BulkPace) -> Iterator[list[_Entry]]:
     yield request
 
 
-def _enter(index: str, answer: _Answer, report: BulkReport) -> Iterator[_Entry]:
+def _enter(index: str, answer: _Answer, report: BulkReport, guarded: bool = False) -> Iterator[_Entry]:
     """Enter the results of one request in ``report`` and yield the entries to send again."""
     for entry, item in zip(answer.entries, answer.items, strict=True):
         status, kind = item["status"], _kind(item)
         if status in RETRYABLE_STATUS or kind == BLOCKED:
             report.rejected += status == _BUSY
             yield entry
+        elif guarded and kind == _NO_INDEX:
+            raise GuardGoneError(
+                f"the job may not write to '{index}' any more: applications write there now, the job was "
+                "cancelled, or the index was deleted or created again; look: ce2de reindex status"
+            )
         elif kind in _NO_DOCUMENTS_FAULT:
             raise BulkWriteError(f"write to '{index}': {reason(item)} (HTTP {status})")
         elif status in (_CONFLICT, _MISSING):  # 404: an update or a delete came after somebody's delete

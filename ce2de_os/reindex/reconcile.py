@@ -26,7 +26,7 @@ def reconcile(client: OpenSearch, part: Part, keep: Callable[[], None] | None = 
     for batch in _batches(client, part.target):
         gone = _gone(client, part.source, batch)
         if gone:
-            deleted += patiently(lambda: write_documents(client, part.target, gone)).written  # noqa: B023
+            deleted += patiently(lambda: write_documents(client, part.target, gone, guarded=True)).written  # noqa: B023
         if keep is not None:
             keep()
     return deleted

@@ -60,7 +60,7 @@ def _retry_batch(
     refused = {}
     for document in documents:  # one by one: among them may be one that no worker survives
         actions = embed(client, encoder, job, part, [document]).actions
-        for refusal in write_documents(client, part.target, actions).refused:
+        for refusal in write_documents(client, part.target, actions, guarded=job.mode == "copy").refused:
             refused[refusal.doc_id] = refusal
     again = [
         DeadLetter(
