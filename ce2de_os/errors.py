@@ -19,6 +19,7 @@
         ├── IndexSchemaError        a mapping or dimension conflict: a person must act
         ├── RequestTooLargeError    413: the request has more bytes than the cluster, or a proxy, takes
         └── BulkWriteError          a whole bulk request was refused
+            └── GuardGoneError      the job may not write to its target any more
 
 Every class is built from one string, because Celery pickles errors and drops other arguments; its docstring
 is the default message. Whether to retry is decided by type.
@@ -101,3 +102,7 @@ class RequestTooLargeError(BackendError):
 
 class BulkWriteError(BackendError):
     """OpenSearch refused a bulk request as a whole."""
+
+
+class GuardGoneError(BulkWriteError):
+    """The job may not write to its target any more."""

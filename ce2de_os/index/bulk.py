@@ -18,9 +18,11 @@ from ce2de_os.errors import (
     BackendBusyError,
     BackendUnavailableError,
     BulkWriteError,
+    GuardGoneError,
     RequestTooLargeError,
 )
 from ce2de_os.index.client import BLOCKED, RETRYABLE_STATUS, backend_errors, reason
+from ce2de_os.index.guard import guard_name
 from ce2de_os.index.json_text import JsonText, dumps, encoded
 from ce2de_os.index.pace import MOST_IN_FLIGHT, BulkPace
 
@@ -33,7 +35,8 @@ _MORE = "raise http.max_content_length of the nodes, or the limit of the proxy b
 TOO_LARGE = "request_too_large"
 """The ``kind`` of a document that is larger than a request may be."""
 
-_NO_DOCUMENTS_FAULT = {"security_exception", "index_not_found_exception"}
+_NO_INDEX = "index_not_found_exception"
+_NO_DOCUMENTS_FAULT = {"security_exception", _NO_INDEX}
 
 
 class WriteAction(NamedTuple):
@@ -141,13 +144,22 @@ class BulkWriter:
 
     One `write` at a time; the writer's own threads share the client's connections. ``pipeline`` is an ingest
     pipeline to run on documents that are written; ``None``: none, not even the index's default one.
+    ``guarded``: write through the index's guard, so only while the job may, see `ce2de_os.index.guard`.
     """
 
-    def __init__(self, client: OpenSearch, pace: BulkPace | None = None, pipeline: str | None = None) -> None:
-        self._client, self.pace = client, pace or BulkPace()
+    def __init__(
+        self,
+        client: OpenSearch,
+        pace: BulkPace | None = None,
+        pipeline: str | None = None,
+        *,
+        guarded: bool = False,
+    ) -> None:
+        self._client, self.pace, self._guarded = client, pace or BulkPace(), guarded
         self._params = {
             "pipeline": pipeline or "_none",
             "filter_path": "took,items.*.status,items.*.error",
+            **({"require_alias": "true"} if guarded else {}),
         }
         self._pool = ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="bulk")
 
@@ -174,6 +186,7 @@ class BulkWriter:
             BackendUnavailableError: OpenSearch does not answer, or takes no document for a minute; what was
                 written stays, and the whole call may be repeated.
             BulkWriteError: the cause is not in a document: no permission, no such index, a broken answer.
+            GuardGoneError: the guard is gone; nothing of the last request was written.
         """
         report = BulkReport()
         fresh = map(_serialize, actions)
@@ -184,7 +197,7 @@ class BulkWriter:
             requests = list(islice(_share(waiting, self.pace), self.pace.in_flight))
             answers = list(self._pool.map(partial(self._send, index), requests))
             sent = sum(map(len, requests))
-            again = [entry for answer in answers for entry in _enter(index, answer, report)]
+            again = [entry for answer in answers for entry in _enter(index, answer, report, self._guarded)]
             waiting = again + waiting[sent:]
             if again:
                 self.pace.rejected()
@@ -216,7 +229,8 @@ class BulkWriter:
         body = b"".join(entry.payload for entry in entries)
         try:
             with backend_errors(f"write to '{index}'"):
-                answer = self._client.bulk(index=index, body=body, params=self._params)
+                place = guard_name(index) if self._guarded else index
+                answer = self._client.bulk(index=place, body=body, params=self._params)
         except BackendBusyError:
             return _Answer(entries, [{"status": _BUSY}] * len(entries), 0.0)
         except RequestTooLargeError as error:
@@ -239,10 +253,15 @@ class BulkWriter:
 
 
 def write_documents(
-    client: OpenSearch, index: str, actions: Iterable[Action], pipeline: str | None = None
+    client: OpenSearch,
+    index: str,
+    actions: Iterable[Action],
+    pipeline: str | None = None,
+    *,
+    guarded: bool = False,
 ) -> BulkReport:
     """Write once, with a pace of this call's own; semantics and errors are those of `BulkWriter.write`."""
-    with BulkWriter(client, pipeline=pipeline) as writer:
+    with BulkWriter(client, pipeline=pipeline, guarded=guarded) as writer:
         return writer.write(index, actions)
 
 
@@ -290,13 +309,18 @@ def _share(entries: list[_Entry], pace: BulkPace) -> Iterator[list[_Entry]]:
     yield request
 
 
-def _enter(index: str, answer: _Answer, report: BulkReport) -> Iterator[_Entry]:
+def _enter(index: str, answer: _Answer, report: BulkReport, guarded: bool = False) -> Iterator[_Entry]:
     """Enter the results of one request in ``report`` and yield the entries to send again."""
     for entry, item in zip(answer.entries, answer.items, strict=True):
         status, kind = item["status"], _kind(item)
         if status in RETRYABLE_STATUS or kind == BLOCKED:
             report.rejected += status == _BUSY
             yield entry
+        elif guarded and kind == _NO_INDEX:
+            raise GuardGoneError(
+                f"the job may not write to '{index}' any more: applications write there now, the job was "
+                "cancelled, or the index was deleted or created again; look: ce2de reindex status"
+            )
         elif kind in _NO_DOCUMENTS_FAULT:
             raise BulkWriteError(f"write to '{index}': {reason(item)} (HTTP {status})")
         elif status in (_CONFLICT, _MISSING):  # 404: an update or a delete came after somebody's delete

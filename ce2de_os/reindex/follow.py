@@ -77,7 +77,10 @@ def follow(
     except BackendUnavailableError:
         raise
     except Ce2deError as error:
-        held.end(FAILED, error=str(error))
+        try:
+            held.end(FAILED, error=str(error))
+        except LeaseLostError:
+            return False  # the job was paused, ended or replaced, which is why it may not write any more
         logger.error("Following failed", extra={"action": "job_failed", "job": job_id})
         raise
     return True

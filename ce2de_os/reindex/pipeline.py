@@ -69,7 +69,7 @@ def run_slices(
     stored = claims.named(number, or_free=onward)
     if stored is None:
         return None
-    with BulkWriter(client, pipeline=job.pipeline) as writer:
+    with BulkWriter(client, pipeline=job.pipeline, guarded=job.mode == "copy") as writer:
         return _Task(client, encoder, claims, orders, writer, budget_s, onward).run(stored)
 
 

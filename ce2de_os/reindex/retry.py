@@ -9,12 +9,12 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import Ce2deError
 from ce2de_os.index import admin
-from ce2de_os.index.bulk import Refusal, write_documents
+from ce2de_os.index.bulk import CreateAction, Refusal, WriteAction, write_documents
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint, embed
 from ce2de_os.reindex.failures import is_failure, told
-from ce2de_os.reindex.job import Job, Part
+from ce2de_os.reindex.job import SOURCE, Job, Part
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.source import SourceDocument, read_documents_by_id
 
@@ -32,6 +32,8 @@ class RetryReport:
 
 def retry(client: OpenSearch, encoder: DocumentEncoder, job_id: str) -> RetryReport:
     """Embed and write a job's dead letters, as their documents are now; what succeeds is taken out.
+
+    After a handover a document is only written where the target has none of its id: applications write there.
 
     Raises:
         ArtifactMismatchError: the encoder is not the job's.
@@ -82,7 +84,15 @@ def _write(
     """Embed and write one document; an error that nobody raised on purpose is a refusal too."""
     try:
         actions = embed(client, encoder, job, part, [document]).actions
-        return write_documents(client, part.target, actions, job.pipeline).refused
+        if job.mode == "copy" and job.truth != SOURCE:  # what an application wrote there since is newer
+            new = [
+                CreateAction(one.doc_id, one.routing, one.source)
+                for one in actions
+                if isinstance(one, WriteAction)
+            ]
+            return write_documents(client, part.target, new, job.pipeline).refused
+        guarded = job.mode == "copy"
+        return write_documents(client, part.target, actions, job.pipeline, guarded=guarded).refused
     except Ce2deError:
         raise
     except BaseException as error:

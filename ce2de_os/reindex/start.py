@@ -11,6 +11,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import ArtifactMismatchError, ConfigError, JobError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
+from ce2de_os.index.guard import guard_name
 from ce2de_os.index.language_fields import LanguageSpec, language_field, text_field
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, target_body, vector_properties
@@ -328,6 +329,7 @@ def _prepare(
     if mode == "copy":
         mappings = _without(source.mappings, _other_vectors(source))
         body = target_body(source.settings, mappings, index.metadata, vector, vector.hash_field, languages)
+        body["aliases"] = {guard_name(index.target): {"is_hidden": True}}
         admin.create(client, index.target, body)
         return
     described = fields_from(source.mappings)

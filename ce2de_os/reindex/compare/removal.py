@@ -8,7 +8,6 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import DeleteAction, write_documents
-from ce2de_os.index.guard import guard_name
 from ce2de_os.reindex.compare.differences import Surplus, differences
 from ce2de_os.reindex.job import Part
 
@@ -35,4 +34,4 @@ def delete_surplus(client: OpenSearch, part: Part, documents: Iterable[Surplus])
     actions = [DeleteAction(one.doc_id, one.routing, one.seq_no, one.primary_term) for one in documents]
     if not actions:
         return 0
-    return patiently(lambda: write_documents(client, guard_name(part.target), actions)).written
+    return patiently(lambda: write_documents(client, part.target, actions, guarded=True)).written
