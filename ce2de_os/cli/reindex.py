@@ -119,9 +119,9 @@ def start(
     from ce2de_os.index.text_spec import text_spec
     from ce2de_os.reindex.job import MAX_BLOCK_S
     from ce2de_os.reindex.request import JobRequest
-    from ce2de_os.reindex.way import meaning
     from ce2de_os.reindex.start import start as start_job
     from ce2de_os.reindex.status import status as read_status
+    from ce2de_os.reindex.way import meaning
 
     artifact = Artifact.load(settings.artifact)
     queue = task_queue(broker_url or settings.broker_url)

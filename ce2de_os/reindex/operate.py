@@ -20,7 +20,6 @@ from ce2de_os.reindex.job import (
     FAILED,
     FINISHING,
     FOLLOWING,
-    HANDOVER,
     MIRROR,
     PAUSED,
     READY,

@@ -15,7 +15,6 @@ from ce2de_os.reindex.job import (
     CANCELLED,
     DONE,
     FAILED,
-    FINISHING,
     FOLLOWING,
     PAUSED,
     RUNNING,
@@ -139,7 +138,6 @@ def after_failure(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, er
 
     The slice fails with the third one, so that no job goes round for ever.
     """
-
     enter_failure(ledger, job_id, number, error)
     after_slices(ledger, queue, job_id, None, failed=True)
 

@@ -15,10 +15,11 @@ from opensearchpy import OpenSearch, helpers
 
 from ce2de_os.arrays import Embeddings, l2_normalize
 from ce2de_os.reindex.finish import finish
+from ce2de_os.reindex.follow import follow
 from ce2de_os.reindex.job import Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.pipeline import run_slices
-from ce2de_os.reindex.queue import after_slices
+from ce2de_os.reindex.queue import after_finish, after_slices
 
 TEXT_MAPPING = {"properties": {"title": {"type": "text"}, "body": {"type": "text"}}}
 
@@ -56,6 +57,15 @@ class InlineQueue:
 
     def __init__(self) -> None:
         self.messages: deque[tuple[str, int | None]] = deque()
+        self.following: list[str] = []
+
+    def follow_job(self, job: Job) -> None:
+        self.following.append(job.job_id)
+
+    def follow(self, client: OpenSearch, encoder: Any, owner: str = "tester", budget_s: float = 0.0) -> None:
+        """Let each standing job that a message speaks of look once, or for a while."""
+        for job_id in set(self.following):
+            follow(client, encoder, self, job_id, owner, budget_s)
 
     def embed_slice(self, job: Job, number: int) -> None:
         self.messages.append((job.job_id, number))
@@ -71,6 +81,7 @@ class InlineQueue:
             job_id, number = self.messages.popleft()
             if number is None:
                 finish(client, encoder, job_id, owner)
+                after_finish(Ledger(client), self, job_id)
             else:
                 left = run_slices(client, encoder, job_id, number, owner, budget_s)
                 after_slices(Ledger(client), self, job_id, left)
