@@ -39,13 +39,13 @@ _NO_DOCUMENTS_FAULT = {"security_exception", "index_not_found_exception"}
 class WriteAction(NamedTuple):
     """A document to write: ``version`` is the source's, ``routing`` ``None`` if it has none.
 
-    A value of ``source`` may be a `JsonText`; so may one of an update's fields.
+    ``source`` may be a `JsonText`, or a value of it; so may one of an update's fields.
     """
 
     doc_id: str
     version: int
     routing: str | None
-    source: dict[str, Any]
+    source: dict[str, Any] | JsonText
 
 
 class UpdateAction(NamedTuple):
@@ -240,7 +240,8 @@ def _serialize(action: Action) -> _Entry:
 def _parts(action: Action) -> tuple[str, dict[str, Any], str | None]:
     """The action's name in the bulk API, the beginning of its header, and its body in JSON."""
     if isinstance(action, WriteAction):
-        return "index", {"version": action.version, "version_type": "external_gte"}, dumps(action.source)
+        source = action.source if isinstance(action.source, JsonText) else dumps(action.source)
+        return "index", {"version": action.version, "version_type": "external_gte"}, source
     unchanged = {"if_seq_no": action.seq_no, "if_primary_term": action.primary_term}
     if isinstance(action, UpdateAction):
         return "update", unchanged, dumps({"doc": JsonText(dumps(action.fields))})

@@ -8,10 +8,15 @@ from typing import Any, NamedTuple
 from opensearchpy import OpenSearch
 
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.json_text import JsonText
+from ce2de_os.index.raw import search
 
 
 class SourceDocument(NamedTuple):
-    """A document as the source holds it; ``routing`` is ``None`` if it has none of its own."""
+    """A document as the source holds it; ``routing`` is ``None`` if it has none of its own.
+
+    ``raw`` is its ``_source`` to the letter, in which numbers keep their digits; ``""``: it was not read.
+    """
 
     doc_id: str
     shard: int
@@ -19,6 +24,7 @@ class SourceDocument(NamedTuple):
     primary_term: int
     routing: str | None
     source: dict[str, Any]
+    raw: JsonText = JsonText()
 
 
 def read_page(
@@ -30,10 +36,12 @@ def read_page(
     size: int,
     *,
     with_source: bool = True,
+    fields: Sequence[str] | None = None,
 ) -> list[SourceDocument]:
     """Read the next ``size`` documents of a shard with ``after < _seq_no <= upto``; fewer means the end.
 
     The order is total, so a reader can go on from one integer; no scroll or point in time is held open.
+    ``fields`` are those of ``_source`` to read, by dotted path; ``None``: all of them.
     """
     body = {
         "size": size,
@@ -41,17 +49,14 @@ def read_page(
         "sort": [{"_seq_no": "asc"}],
         "seq_no_primary_term": True,
         "track_total_hits": False,
-        "_source": with_source,
+        "_source": list(fields) if fields and with_source else with_source,
     }
+    # A partial answer would lose documents without a word, and so would a replica that gets its segments
+    # copied (segment replication) and is behind its primary.
+    params = {"preference": f"_shards:{shard}|_primary", "allow_partial_search_results": "false"}
     with backend_errors(f"read '{index}' shard {shard}"):
-        answer = client.search(
-            index=index,
-            body=body,
-            # A partial answer would lose documents without a word, and so would a replica that gets its
-            # segments copied (segment replication) and is behind its primary.
-            params={"preference": f"_shards:{shard}|_primary", "allow_partial_search_results": "false"},
-        )
-    return [_document(shard, hit) for hit in answer["hits"]["hits"]]
+        found = search(client, index, body, params)
+    return [_document(shard, hit, raw) for hit, raw in found]
 
 
 def read_documents_by_id(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> list[SourceDocument]:
@@ -62,11 +67,10 @@ def read_documents_by_id(client: OpenSearch, index: str, doc_ids: Sequence[str])
         "seq_no_primary_term": True,
     }
     with backend_errors(f"read '{index}'"):
-        answer = client.search(index=index, body=body, params={"allow_partial_search_results": "false"})
-    return [_document(-1, hit) for hit in answer["hits"]["hits"]]
+        found = search(client, index, body, {"allow_partial_search_results": "false"})
+    return [_document(-1, hit, raw) for hit, raw in found]
 
 
-def _document(shard: int, hit: Mapping[str, Any]) -> SourceDocument:
-    return SourceDocument(
-        hit["_id"], shard, hit["_seq_no"], hit["_primary_term"], hit.get("_routing"), hit.get("_source", {})
-    )
+def _document(shard: int, hit: Mapping[str, Any], raw: JsonText) -> SourceDocument:
+    place = shard, hit["_seq_no"], hit["_primary_term"], hit.get("_routing")
+    return SourceDocument(hit["_id"], *place, hit.get("_source", {}), raw)
