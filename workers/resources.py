@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from opensearchpy import OpenSearch
 from ce2de_os.config import Settings
 from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.index.client import connect
+
+_UNKNOWN = "unknown"
 
 
 @cache
@@ -40,7 +43,7 @@ def owner() -> str:
 
 def is_gone(owner: str) -> bool:
     """Whether the process that holds a lease is known to be dead; of other hosts nothing is known."""
-    if not owner.startswith(f"{_host()}:"):
+    if not owner.startswith(f"{_host()}:") or _host().endswith(f":{_UNKNOWN}"):
         return False
     birth, pid = owner.rsplit(":", 2)[1:]
     if int(pid) == os.getpid():
@@ -62,6 +65,14 @@ def _birth(_pid: int) -> str:
 
 @cache
 def _host() -> str:
-    """This machine or container; containers of one machine have names of their own."""
+    """This machine or container, and its numbering of processes: containers may share all but the last."""
     boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{socket.gethostname()}:{boot.read_text().strip()[:8] if boot.exists() else ''}"
+    return f"{socket.gethostname()}:{boot.read_text().strip()[:8] if boot.exists() else ''}:{_namespace()}"
+
+
+def _namespace() -> str:
+    """Names the numbering of processes that this one lives in; a number of another one says nothing."""
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        return _UNKNOWN if sys.platform == "linux" else ""

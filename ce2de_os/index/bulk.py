@@ -42,13 +42,13 @@ _NO_DOCUMENTS_FAULT = {"security_exception", _NO_INDEX}
 class WriteAction(NamedTuple):
     """A document to write: ``version`` is the source's, ``routing`` ``None`` if it has none.
 
-    A value of ``source`` may be a `JsonText`; so may one of an update's fields.
+    ``source`` may be a `JsonText`, or a value of it; so may one of an update's fields.
     """
 
     doc_id: str
     version: int
     routing: str | None
-    source: dict[str, Any]
+    source: dict[str, Any] | JsonText
 
 
 class UpdateAction(NamedTuple):
@@ -77,7 +77,7 @@ class ReplaceAction(NamedTuple):
     seq_no: int
     primary_term: int
     routing: str | None
-    source: dict[str, Any]
+    source: dict[str, Any] | JsonText
 
 
 class CreateAction(NamedTuple):
@@ -85,7 +85,7 @@ class CreateAction(NamedTuple):
 
     doc_id: str
     routing: str | None
-    source: dict[str, Any]
+    source: dict[str, Any] | JsonText
 
 
 Action = WriteAction | UpdateAction | DeleteAction | ReplaceAction | CreateAction
@@ -279,15 +279,20 @@ def _serialize(action: Action) -> _Entry:
 def _parts(action: Action) -> tuple[str, dict[str, Any], str | None]:
     """The action's name in the bulk API, the beginning of its header, and its body in JSON."""
     if isinstance(action, WriteAction):
-        return "index", {"version": action.version, "version_type": "external_gte"}, dumps(action.source)
+        versioned = {"version": action.version, "version_type": "external_gte"}
+        return "index", versioned, _document(action.source)
     if isinstance(action, CreateAction):
-        return "create", {}, dumps(action.source)
+        return "create", {}, _document(action.source)
     unchanged = {"if_seq_no": action.seq_no, "if_primary_term": action.primary_term}
     if isinstance(action, ReplaceAction):
-        return "index", unchanged, dumps(action.source)
+        return "index", unchanged, _document(action.source)
     if isinstance(action, UpdateAction):
         return "update", unchanged, dumps({"doc": JsonText(dumps(action.fields))})
     return "delete", unchanged, None
+
+
+def _document(source: dict[str, Any] | JsonText) -> str:
+    return source if isinstance(source, JsonText) else dumps(source)
 
 
 def _size(entry: _Entry) -> int:

@@ -14,6 +14,7 @@ from ce2de_os.index.bulk import UpdateAction, WriteAction
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.json_text import JsonText, dumps
 from ce2de_os.index.language_fields import language_field, text_field
+from ce2de_os.index.raw import with_fields, without
 from ce2de_os.index.token_field import to_json
 from ce2de_os.reindex.detection import languages_of
 from ce2de_os.reindex.job import Counts, Job, Part
@@ -200,6 +201,7 @@ def _action(
     if job.languages is not None:
         left_out |= {text_field(name), language_field(name)}
         fields |= job.languages.values(name, language, text)
-    kept = {key: value for key, value in document.source.items() if key not in left_out}
-    content = kept | fields | {job.vector.origin_field: origin}
-    return WriteAction(document.doc_id, document.seq_no + 1, document.routing, content)
+    fields[job.vector.origin_field] = origin
+    kept = without(document.raw, left_out) if left_out & document.source.keys() else document.raw
+    source = with_fields(kept, dumps(fields))
+    return WriteAction(document.doc_id, document.seq_no + 1, document.routing, source)

@@ -22,9 +22,17 @@ from ce2de_os.reindex.embedding import Embedded
 from ce2de_os.reindex.failures import is_failure, told, where
 from ce2de_os.reindex.job import DONE, FAILED, WAITING, Counts, Job, Slice
 from ce2de_os.reindex.ledger import LEASE_S, Ledger, StoredSlice, after_failure, is_poisoned
-from ce2de_os.reindex.source import SourceDocument, read_page
+from ce2de_os.reindex.page_reader import PageReader, needed_fields
+from ce2de_os.reindex.source import SourceDocument
 
 logger = logging.getLogger(__name__)
+
+PATIENCE_S = 120.0
+BRIEFLY_S = 5.0
+"""So long a worker tries to give a slice back when OpenSearch did not answer; then the lease runs out."""
+
+RETRY_S = 60.0
+"""After so long, at the latest, the worker that gave a slice back takes it up again."""
 
 MOST_CONDEMNED = 32
 """Documents in a row that may fail one by one before the slice does: then the fault is not in them."""
@@ -79,6 +87,9 @@ class HeldSlice:
         self._upto, self._documents = -1, 0
         self._error: str | None = None
         self._failure: BaseException | None = None
+        self._unavailable: str | None = None
+        bounds, limit = stored.slice.range, stored.slice.read_limit
+        self._reader = PageReader(client, self.part.source, bounds.shard, needed_fields(job), limit)
         self._changing = Lock()
 
     @property
@@ -104,8 +115,9 @@ class HeldSlice:
         """
         try:
             yield
-        except BackendUnavailableError:
-            raise  # nothing to record where nothing answers; the lease runs out by itself
+        except BackendUnavailableError as error:
+            self._unavailable = str(error)
+            raise
         except Ce2deError as error:
             self._error = str(error)
             raise
@@ -127,8 +139,8 @@ class HeldSlice:
         """Read the next page of at most ``size`` documents."""
         started = time.monotonic()
         with self.answerable():
-            documents = self._read(after, size)
-        is_last = len(documents) < size or documents[-1].seq_no >= self._upto
+            documents, asked = self._reader.read(after, self._upto, size)
+        is_last = len(documents) < asked or documents[-1].seq_no >= self._upto
         return Page(self, documents, is_last, time.monotonic() - started)
 
     def write(self, page: Page, embedded: Embedded) -> None:
@@ -150,7 +162,8 @@ class HeldSlice:
         """Give the lease back if this worker still has it; whether the slice is left for another task."""
         if not self.open:
             return False
-        self._change(owner=None, docs_per_s=0.0, **self._outcome())
+        away = self._unavailable is not None
+        self._change(BRIEFLY_S if away else PATIENCE_S, owner=None, docs_per_s=0.0, **self._outcome())
         if not self.open:
             return False
         self.open = False
@@ -171,6 +184,9 @@ class HeldSlice:
             return {"state": FAILED, "last_error": self._error}
         if self._failure is not None:
             return {"state": WAITING, "last_error": told(self._failure), **after_failure(self._stored.slice)}
+        if self._unavailable is not None:  # its owner lives: nobody is to count a death
+            retry_at_s = self._ledger.now() + RETRY_S
+            return {"state": WAITING, "last_error": self._unavailable, "retry_at_s": retry_at_s}
         return {"state": WAITING}
 
     def _upper_bound(self) -> int:
@@ -181,12 +197,6 @@ class HeldSlice:
         checkpoint = patiently(lambda: admin.checkpoints(self._client, self.part.source))[bounds.shard]
         patiently(lambda: admin.refresh(self._client, self.part.source))
         return max(checkpoint, self._stored.slice.cursor)
-
-    def _read(self, after: int, size: int, with_source: bool = True) -> list[SourceDocument]:
-        shard, source = self._stored.slice.range.shard, self.part.source
-        return patiently(
-            lambda: read_page(self._client, source, shard, after, self._upto, size, with_source=with_source)
-        )
 
     def _write(self, documents: Sequence[SourceDocument], embedded: Embedded) -> tuple[Counts, list[Refusal]]:
         started = time.monotonic()
@@ -221,6 +231,8 @@ class HeldSlice:
             "condemned": condemned,
             "careful": careful,
             "page_limit": record.page_limit if careful else None,
+            "read_limit": self._reader.limit,
+            "retry_at_s": 0.0,
             "docs_per_s": self._tempo.docs_per_s,
             "counts": record.counts + counts,
             "last_error": _refusals(refused) or record.last_error,
@@ -264,17 +276,17 @@ class HeldSlice:
                 f"{record.condemned} documents in a row failed, the last with: {record.last_error}; mend "
                 "that, then start the job again"
             )
-        documents = self._read(record.cursor, 1, with_source=False)
+        documents = self._reader.next_id(record.cursor, self._upto)
         if documents:
             refused = [_condemned(documents[0].doc_id, record)]
             self._set_aside(documents, refused)
             counts, condemned = Counts(documents=1, refused=1), record.condemned + 1
             self._advance(documents[0].seq_no, 1, counts, refused, done=False, condemned=condemned)
 
-    def _change(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Slice
+    def _change(self, patience_s: float = PATIENCE_S, **changes: Any) -> None:  # noqa: ANN401
         """Change the slice in the ledger, or find that somebody else has it; what was written stays valid."""
         with self._changing:
-            stored = patiently(lambda: self._ledger.change_slice(self._stored, **changes))
+            stored = patiently(lambda: self._ledger.change_slice(self._stored, **changes), patience_s)
             if stored is None:
                 self.open = False
                 logger.warning("Lease lost", extra=self._keys("lease_lost"))

@@ -279,6 +279,8 @@ class Slice:
         condemned: documents set aside in a row because of that, with none in between that succeeded.
         page_limit: most documents in a page while workers die of them, or fail; ``None``: no limit.
         careful: documents left to go with that limit.
+        read_limit: most documents in a page while larger ones cannot be read; ``None``: no limit.
+        retry_at_s: when its worker tries again, because OpenSearch did not answer; 0: it was not so.
         docs_per_s: of the newest pages.
         last_error: the newest error or refusal.
     """
@@ -295,6 +297,8 @@ class Slice:
     condemned: int = 0
     page_limit: int | None = None
     careful: int = 0
+    read_limit: int | None = None
+    retry_at_s: float = 0.0
     docs_per_s: float = 0.0
     counts: Counts = field(default_factory=Counts)
     last_error: str | None = None

@@ -24,6 +24,7 @@ from ce2de_os.index.bulk import (
     write_documents,
 )
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.raw import mget
 from ce2de_os.reindex.compare import differences
 from ce2de_os.reindex.embedding import DocumentEncoder, embed
 from ce2de_os.reindex.held_job import HeldJob
@@ -124,7 +125,10 @@ def _delete_late(client: OpenSearch, held: HeldJob, part: Part) -> None:
 def current_of(
     client: OpenSearch, index: str, documents: Sequence[SourceDocument], *fields: str
 ) -> list[dict[str, Any]]:
-    """What an index holds now under the ids of documents, in their order, with some ``fields``."""
+    """What an index holds now under the ids of documents, in their order, with some ``fields``.
+
+    An entry is as ``_mget`` answers it, and has the ``_source`` to the letter under ``raw``.
+    """
     if not documents:
         return []
     wanted = [{"_id": one.doc_id, **({"routing": one.routing} if one.routing else {})} for one in documents]
@@ -132,9 +136,7 @@ def current_of(
     def fetch() -> list[dict[str, Any]]:
         with backend_errors(f"look up documents of '{index}'"):
             params = {"_source_includes": ",".join(fields)} if fields else {"_source": "false"}
-            answer = client.mget(index=index, body={"docs": wanted}, params=params)
-        docs: list[dict[str, Any]] = answer["docs"]
-        return docs
+            return [{**entry, "raw": raw} for entry, raw in mget(client, index, wanted, params)]
 
     return patiently(fetch)
 

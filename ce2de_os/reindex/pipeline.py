@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import TypeVar
 
 from opensearchpy import OpenSearch
 
@@ -26,7 +27,7 @@ from ce2de_os.reindex.job import Counts
 from ce2de_os.reindex.ledger import IsGone, Ledger, StoredSlice
 from ce2de_os.reindex.orders import LOOK_S, Orders
 
-FIRST_PAGE, LARGEST_PAGE = 64, 512  # documents
+FIRST_PAGE, LARGEST_PAGE = 16, 512  # documents; the first one tells how large they are
 PAGE_S = 2.0
 """Pages grow or shrink until one takes about this long, so that a lease is renewed in time on any machine."""
 
@@ -120,7 +121,9 @@ class _Task:
             with ThreadPoolExecutor(2) as pool:  # which waits for both threads, whatever happens
                 self._pages(pool, stored)
         except BackendUnavailableError:
-            raise  # where nothing answers nothing can be given back; the leases run out by themselves
+            with suppress(BackendUnavailableError):  # else the leases run out by themselves
+                self._settle()
+            raise
         except Ce2deError:
             self._settle()
             raise
@@ -182,7 +185,7 @@ class _Task:
         with page.held.answerable():
             embedded = embed(self._client, self._encoder, self._claims.job, page.held.part, page.documents)
         encode_s = time.monotonic() - started
-        chars = sum(len(text) for document in page.documents for text in _texts(document.source))
+        chars = sum(len(document.raw) for document in page.documents)
         self._page_documents = next_page_size(len(page.documents), chars, encode_s)
         return embedded._replace(counts=embedded.counts + read + Counts(encode_s=encode_s))
 
@@ -211,8 +214,3 @@ def next_page_size(documents: int, chars: int, encode_s: float) -> int:
     by_time = documents * PAGE_S / max(encode_s, 1e-3)
     by_size = documents * PAGE_BYTES / max(1, chars)
     return max(1, min(LARGEST_PAGE, int(by_time), int(by_size)))
-
-
-def _texts(source: Any) -> list[str]:  # noqa: ANN401 - any JSON value
-    """The strings at the top of a document, which tell how large it is."""
-    return [value for value in source.values() if isinstance(value, str)]

@@ -120,8 +120,14 @@ def _as_they_are(client: OpenSearch, part: Part, wanted: Sequence[Lost | Stale])
     places = [SourceDocument(one.doc_id, one.shard, one.seq_no, 0, one.routing, {}) for one in wanted]
     return [
         SourceDocument(
-            one.doc_id, one.shard, entry["_seq_no"], entry["_primary_term"], one.routing, entry["_source"]
-        )
+            one.doc_id,
+            one.shard,
+            entry["_seq_no"],
+            entry["_primary_term"],
+            one.routing,
+            entry["_source"],
+            entry["raw"],
+        )  # fmt: skip
         for one, entry in zip(wanted, current_of(client, part.source, places, "*"), strict=True)
         if entry.get("found")
     ]

@@ -13,6 +13,8 @@ from ce2de_os.errors import Ce2deError, JobError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceAction, write_documents
+from ce2de_os.index.language_fields import language_field, text_field
+from ce2de_os.index.raw import without
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.compare import differences
 from ce2de_os.reindex.job import DONE, HANDOVER, ROLLED_BACK, ROLLING_BACK, SOURCE, TARGET, Job, Part
@@ -155,15 +157,16 @@ def _changes(client: OpenSearch, job: Job, part: Part) -> Iterator[Action]:
     """What must be done in the source so that it holds what the target holds."""
     patiently(lambda: admin.refresh(client, part.target))
     patiently(lambda: admin.refresh(client, part.source))
+    ours = _ours(job)
     for batch in _written(client, job, part):
         for document, entry in zip(batch, current_of(client, part.source, batch, "*"), strict=True):
-            content = _without_ours(job, document)
+            theirs = document.source.keys() - ours
+            content = without(document.raw, ours)
             if not entry.get("found"):
                 yield CreateAction(document.doc_id, document.routing, content)
-            elif entry.get("_source") != content:
-                yield ReplaceAction(
-                    document.doc_id, entry["_seq_no"], entry["_primary_term"], document.routing, content
-                )
+            elif entry["_source"] != {name: document.source[name] for name in theirs}:
+                where = (entry["_seq_no"], entry["_primary_term"])
+                yield ReplaceAction(document.doc_id, *where, document.routing, content)
     for found in differences(client, part, job.vector.origin_field):
         lacking = [
             SourceDocument(one.doc_id, one.shard, one.seq_no, 0, one.routing, {}) for one in found.lost
@@ -187,16 +190,11 @@ def _written(client: OpenSearch, job: Job, part: Part) -> Iterator[list[SourceDo
             after = batch[-1].seq_no
 
 
-def _without_ours(job: Job, document: SourceDocument) -> dict[str, object]:
-    prefix = job.vector.name
-    ours = {
-        *job.vector.value_fields,
-        job.hash_field,
-        job.vector.origin_field,
-        f"{prefix}_text",
-        f"{prefix}_language",
-    }
-    return {name: value for name, value in document.source.items() if name not in ours}
+def _ours(job: Job) -> set[str]:
+    """The fields that the job added to its targets."""
+    name = job.vector.name
+    beside = {text_field(name), language_field(name)} if job.languages else set()
+    return {*job.vector.value_fields, job.hash_field, job.vector.origin_field} | beside
 
 
 def _moved_back(client: OpenSearch, job: Job) -> bool:

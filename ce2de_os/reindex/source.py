@@ -8,10 +8,19 @@ from typing import Any, NamedTuple
 from opensearchpy import OpenSearch
 
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.json_text import JsonText
+from ce2de_os.index.raw import search
+
+
+_MOST = 10_000
+"""Most documents in one answer, as OpenSearch allows by default."""
 
 
 class SourceDocument(NamedTuple):
-    """A document as the source holds it; ``routing`` is ``None`` if it has none of its own."""
+    """A document as the source holds it; ``routing`` is ``None`` if it has none of its own.
+
+    ``raw`` is its ``_source`` to the letter, in which numbers keep their digits; ``""``: it was not read.
+    """
 
     doc_id: str
     shard: int
@@ -19,6 +28,7 @@ class SourceDocument(NamedTuple):
     primary_term: int
     routing: str | None
     source: dict[str, Any]
+    raw: JsonText = JsonText()
 
 
 def read_page(
@@ -30,10 +40,12 @@ def read_page(
     size: int,
     *,
     with_source: bool = True,
+    fields: Sequence[str] | None = None,
 ) -> list[SourceDocument]:
     """Read the next ``size`` documents of a shard with ``after < _seq_no <= upto``; fewer means the end.
 
     The order is total, so a reader can go on from one integer; no scroll or point in time is held open.
+    ``fields`` are those of ``_source`` to read, by dotted path; ``None``: all of them.
     """
     body = {
         "size": size,
@@ -41,17 +53,14 @@ def read_page(
         "sort": [{"_seq_no": "asc"}],
         "seq_no_primary_term": True,
         "track_total_hits": False,
-        "_source": with_source,
+        "_source": list(fields) if fields and with_source else with_source,
     }
+    # A partial answer would lose documents without a word, and so would a replica that gets its segments
+    # copied (segment replication) and is behind its primary.
+    params = {"preference": f"_shards:{shard}|_primary", "allow_partial_search_results": "false"}
     with backend_errors(f"read '{index}' shard {shard}"):
-        answer = client.search(
-            index=index,
-            body=body,
-            # A partial answer would lose documents without a word, and so would a replica that gets its
-            # segments copied (segment replication) and is behind its primary.
-            params={"preference": f"_shards:{shard}|_primary", "allow_partial_search_results": "false"},
-        )
-    return [_document(shard, hit) for hit in answer["hits"]["hits"]]
+        found = search(client, index, body, params)
+    return [_document(shard, hit, raw) for hit, raw in found]
 
 
 def read_documents_by_id(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> list[SourceDocument]:
@@ -60,16 +69,15 @@ def read_documents_by_id(client: OpenSearch, index: str, doc_ids: Sequence[str])
         "size": len(doc_ids),
         "query": {"ids": {"values": list(doc_ids)}},
         "seq_no_primary_term": True,
-        "track_total_hits": True,
         "explain": True,  # what else tells a document's shard
     }
     params = {"allow_partial_search_results": "false", "preference": "_primary"}
     with backend_errors(f"read '{index}'"):
-        hits = client.search(index=index, body=body, params=params)["hits"]
-        if hits["total"]["value"] > len(doc_ids):
-            body["size"] = hits["total"]["value"]
-            hits = client.search(index=index, body=body, params=params)["hits"]
-    return [_document(_shard(hit), hit) for hit in hits["hits"]]
+        found = search(client, index, body, params)
+        if len(found) == len(doc_ids):  # perhaps more, where an id is there under several routings
+            body["size"] = _MOST
+            found = search(client, index, body, params)
+    return [_document(_shard(hit), hit, raw) for hit, raw in found]
 
 
 def _shard(hit: Mapping[str, Any]) -> int:
@@ -77,7 +85,6 @@ def _shard(hit: Mapping[str, Any]) -> int:
     return int(str(hit["_shard"]).rpartition("[")[2].rstrip("]"))
 
 
-def _document(shard: int, hit: Mapping[str, Any]) -> SourceDocument:
-    return SourceDocument(
-        hit["_id"], shard, hit["_seq_no"], hit["_primary_term"], hit.get("_routing"), hit.get("_source", {})
-    )
+def _document(shard: int, hit: Mapping[str, Any], raw: JsonText) -> SourceDocument:
+    place = shard, hit["_seq_no"], hit["_primary_term"], hit.get("_routing")
+    return SourceDocument(hit["_id"], *place, hit.get("_source", {}), raw)

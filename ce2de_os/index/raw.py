@@ -1,0 +1,121 @@
+"""Search answers in which every ``_source`` stands to the letter.
+
+Python's numbers are not JSON's: ``1.10`` becomes 1.1, and of 24 digits 17 are left. What is copied is
+therefore cut out of the answer as it is; what Python reads of it is for looking only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from typing import Any
+
+from opensearchpy import OpenSearch
+from opensearchpy.client.utils import _make_path
+
+from ce2de_os.index.json_text import JsonText
+
+_KEY = '"_source":'
+_decode = json.JSONDecoder().raw_decode
+_SPACE = " \t\n\r"
+
+Hit = dict[str, Any]
+
+
+def search(
+    client: OpenSearch, index: str, body: Mapping[str, Any], params: Mapping[str, str]
+) -> list[tuple[Hit, JsonText]]:
+    """The hits of a search, each with its ``_source`` to the letter, ``""`` if it has none."""
+    text = _as_text(client, "POST", _make_path(index, "_search"), body, params)
+    return hits(text)
+
+
+def mget(
+    client: OpenSearch, index: str, docs: list[dict[str, Any]], params: Mapping[str, str]
+) -> list[tuple[Hit, JsonText]]:
+    """What an index holds of documents, each with its ``_source`` to the letter, ``""`` if it is not there."""
+    text = _as_text(client, "POST", _make_path(index, "_mget"), {"docs": docs}, params)
+    answer, sources = _read(text)
+    return [_hit(entry, sources) for entry in answer["docs"]]
+
+
+def hits(text: str) -> list[tuple[Hit, JsonText]]:
+    """The hits in the text of a search's answer."""
+    answer, sources = _read(text)
+    return [_hit(hit, sources) for hit in answer["hits"]["hits"]]
+
+
+def _read(text: str) -> tuple[Any, list[tuple[Any, JsonText]]]:
+    """An answer in which each ``_source`` is a number, and what these stand for."""
+    sources: list[tuple[Any, JsonText]] = []
+    pieces, done = [], 0
+    # Within a string its quotes would be escaped, and a key of a document is passed over with it.
+    while (found := text.find(_KEY, done)) >= 0:
+        begin = _after_space(text, found + len(_KEY))
+        value, end = _decode(text, begin)
+        sources.append((value, on_one_line(text[begin:end])))
+        pieces += [text[done:begin], str(len(sources) - 1)]
+        done = end
+    return json.loads("".join([*pieces, text[done:]])), sources
+
+
+def on_one_line(text: str) -> JsonText:
+    """JSON without line ends, of which a document may have some between its values."""
+    return JsonText(text.replace("\n", " ").replace("\r", " ") if "\n" in text or "\r" in text else text)
+
+
+def without(raw: str, names: Iterable[str]) -> JsonText:
+    """A JSON object without these fields at its top; all others stay to the letter."""
+    left_out = set(names)
+    kept = [piece for name, piece in _fields(raw) if name not in left_out]
+    return JsonText(f"{{{','.join(kept)}}}")
+
+
+def with_fields(raw: str, fields: str) -> JsonText:
+    """A JSON object with the fields of another one after its own."""
+    inner, more = raw.strip()[1:-1], fields[1:-1]
+    return JsonText(f"{{{inner},{more}}}" if inner.strip() and more else f"{{{inner}{more}}}")
+
+
+def _fields(raw: str) -> Iterator[tuple[str, str]]:
+    """Each field of a JSON object: its name, and name and value as they stand."""
+    at = _after_space(raw, raw.index("{") + 1)
+    while raw[at] != "}":
+        name, end = _decode(raw, at)
+        value_at = _after_space(raw, raw.index(":", end) + 1)
+        _, end = _decode(raw, value_at)
+        yield name, raw[at:end]
+        at = _after_space(raw, end)
+        at = _after_space(raw, at + 1) if raw[at] == "," else at
+
+
+def _hit(hit: Hit, sources: list[tuple[Any, JsonText]]) -> tuple[Hit, JsonText]:
+    if "_source" not in hit:
+        return hit, JsonText()
+    value, raw = sources[hit["_source"]]
+    return {**hit, "_source": value}, raw
+
+
+def _after_space(text: str, at: int) -> int:
+    while text[at] in _SPACE:
+        at += 1
+    return at
+
+
+class _Text:
+    """Leaves an answer as it is."""
+
+    def loads(self, text: str, _mimetype: str | None = None) -> str:
+        """The text itself."""
+        return text
+
+
+def _as_text(
+    client: OpenSearch, method: str, path: str, body: Mapping[str, Any], params: Mapping[str, str]
+) -> str:
+    """Send a request over the client's own connections and return its answer unread."""
+    transport = copy(client.transport)
+    transport.deserializer = _Text()  # type: ignore[assignment]
+    answer: str = transport.perform_request(method, path, params=dict(params), body=dict(body))
+    return answer

@@ -1,0 +1,85 @@
+"""What cannot be read or written for a while: no document and no worker is to blame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import BackendUnavailableError
+from ce2de_os.index import admin, bulk
+from ce2de_os.index.text_spec import TextSpec
+from ce2de_os.reindex.job import WAITING, Job
+from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.page_reader import PageReader
+from ce2de_os.reindex.pipeline import run_slices
+from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.start import start
+from tests.integration.indexes import HashEncoder, InlineQueue, articles, create_index
+
+
+def begin(client: OpenSearch, source: str, queue: InlineQueue, **request: Any) -> Job:
+    wanted = {"alias": f"{source}-search", **request}
+    return start(client, JobRequest(source, TextSpec(("title", "body")), **wanted), HashEncoder(), queue)
+
+
+def test_a_page_larger_than_the_window_is_read_in_smaller_ones(client: OpenSearch, index_name: str) -> None:
+    create_index(client, index_name, articles(20), max_result_window=5)
+    reader = PageReader(client, index_name, 0, None, None)
+    found, after = [], -1
+    while documents := reader.read(after, 100, 16)[0]:
+        assert len(documents) <= 5
+        found += [document.doc_id for document in documents]
+        after = documents[-1].seq_no
+    assert found == [str(number) for number in range(20)]
+
+
+def test_in_place_only_the_needed_fields_are_read(client: OpenSearch, index_name: str) -> None:
+    sources = ({**article, "attachment": "x" * 1000, "meta": {"a": 1}} for article in articles(5))
+    create_index(client, index_name, sources, knn=True)
+    queue = InlineQueue()
+    job = begin(client, index_name, queue, mode="in_place", alias=None)
+    read: list[int] = []
+
+    class Watching(HashEncoder):
+        def encode_documents(self, texts: Any) -> Any:
+            read.append(len(texts))
+            return super().encode_documents(texts)
+
+    run_slices(client, Watching(), job.job_id, 0, "one", 20.0)
+    client.indices.refresh(index=index_name)
+    found = client.search(index=index_name, body={"size": 10})["hits"]["hits"]
+    assert read == [5]
+    assert all(len(hit["_source"]["attachment"]) == 1000 for hit in found)
+    assert all(job.vector.name in hit["_source"] and hit["_source"]["meta"] == {"a": 1} for hit in found)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up after two seconds instead of two minutes."""
+    monkeypatch.setattr(admin.patiently, "__defaults__", (2.0,))
+    monkeypatch.setattr(bulk, "PATIENCE_S", 1.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_target_that_takes_nothing_for_a_while_costs_no_document(
+    client: OpenSearch, index_name: str
+) -> None:
+    """Its worker gives the slice back and says why; whoever takes it next counts no death."""
+    create_index(client, index_name, articles(30))
+    job = begin(client, index_name, InlineQueue())
+    ledger = Ledger(client)
+    admin.put_settings(client, job.target, {"index.blocks.read_only_allow_delete": True})
+    for name in ("one", "two", "three", "four"):
+        with pytest.raises(BackendUnavailableError):
+            run_slices(client, HashEncoder(), job.job_id, 0, name, 20.0)
+        (record,) = ledger.slices(job)
+        assert (record.state, record.owner, record.deaths, record.failures) == (WAITING, None, 0, 0)
+        assert record.page_limit is None
+        assert record.retry_at_s > ledger.now()
+        assert "write to" in str(record.last_error)
+    admin.put_settings(client, job.target, {"index.blocks.read_only_allow_delete": None})
+    run_slices(client, HashEncoder(), job.job_id, 0, "five", 20.0)
+    (record,) = ledger.slices(job)
+    assert (record.counts.written, record.counts.refused, record.retry_at_s) == (30, 0, 0.0)

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import pytest
+
+from ce2de_os.reindex.page_reader import larger
+
+
+@pytest.mark.parametrize(
+    ("limit", "size", "expected"),
+    [(None, 512, None), (1, 1, 2), (8, 8, 16), (8, 3, 8), (256, 256, None)],
+)
+def test_a_limit_doubles_with_each_page_that_can_be_read(
+    limit: int | None, size: int, expected: int | None
+) -> None:
+    assert larger(limit, size) == expected
