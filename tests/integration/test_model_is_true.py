@@ -21,7 +21,7 @@ ALL = SEQUENCES | SEARCHES
 _NOT_COMPARED = {
     "took", "_shards", "timed_out", "max_score", "shards_acknowledged", "reason", "settings", "_score", "_clusters",
     "num_reduce_phases", "conditions", "dry_run", "acknowledged", "doc_count_error_upper_bound", "store", "fields",
-    "dynamic_templates", "ignored",
+    "dynamic_templates", "ignored", "terminated_early", "forced_refresh",
 }  # fmt: skip
 
 
@@ -67,7 +67,8 @@ def _sent(client: OpenSearch, request: Request, prefix: str) -> Any:
         answer = client.transport.perform_request(method, path, params=dict(parse_qsl(query)), body=body)
     except TransportError as error:
         info = error.info if isinstance(error.info, dict) else {}
-        kind = info["error"]["type"] if isinstance(info.get("error"), dict) else info.get("error")
+        told = info.get("error")
+        kind = str(told["type"] if isinstance(told, dict) else told or "").replace(prefix, "")
         return error.status_code, kind or {key: info[key] for key in ("found", "result") if key in info}
     if "_stats" in path:
         return _statistics(answer)

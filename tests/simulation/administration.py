@@ -75,14 +75,17 @@ class Administration:
             index.mappings = _copy({**index.mappings, **body, "properties": properties})
 
     def block(self, expression: str, block: str) -> dict[str, Any]:
-        """Add a block. Writes in flight have been carried out, or find the block when they arrive."""
+        """Add a block. What is half done is waited for; what arrives later finds the block."""
         if block != "write":
             raise NotModelledError(f"block {block}")
-        found = self._names.find(expression)
-        for index in found:
+        # One that is blocked already is left out, and what is still half done there is not waited for.
+        fresh = [one for one in self._names.find(expression) if one.settings.get(f"index.blocks.{block}") != "true"]
+        for index in fresh:
             index.settings[f"index.blocks.{block}"] = "true"
-        blocked = [{"name": index.name, "blocked": True} for index in found]
-        return {"acknowledged": True, "shards_acknowledged": True, "indices": blocked}
+            for shard in index.shards:
+                shard.settle()
+        blocked = [{"name": index.name, "blocked": True} for index in fresh]
+        return {"acknowledged": True, "shards_acknowledged": bool(fresh), "indices": blocked}
 
     def stats(self, expression: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Answer ``_stats``."""
@@ -106,14 +109,17 @@ class Administration:
         """Carry out all actions, or none."""
         before = {name: dict(index.aliases) for name, index in self._names.indices.items()}
         try:
+            done = False
             for action in actions:
                 ((kind, body),) = action.items()
                 if kind == "add":
-                    self._add(body)
+                    done = self._add(body)
                 elif kind == "remove":
-                    self._remove(body)
+                    done = self._remove(body) or done
                 else:
                     raise NotModelledError(f"alias action {kind}")
+            if not done:  # only removals, and none of them found its alias
+                raise RefusedError(404, "aliases_not_found_exception", "aliases are missing")
             self._check_write_indices()
         except BaseException:
             for name, aliases in before.items():
@@ -135,7 +141,7 @@ class Administration:
         found = {index: body for index, body in found.items() if body["aliases"]}
         missing = [one for one in named if not any(one in body["aliases"] for body in found.values())]
         if missing:
-            raise RefusedError(404, "aliases_not_found_exception", f"alias [{','.join(missing)}] missing")
+            raise RefusedError(404, f"alias [{','.join(missing)}] missing", "")  # not an object, as others are
         return _copy(found)
 
     def rollover(self, name: str) -> dict[str, Any]:
@@ -170,7 +176,7 @@ class Administration:
         parts.append(new)
         return {"acknowledged": True, "old_index": parts[-2], "new_index": new, "rolled_over": True}
 
-    def _add(self, body: Mapping[str, Any]) -> None:
+    def _add(self, body: Mapping[str, Any]) -> bool:
         for alias in _several(body, "alias", "aliases"):
             if alias in self._names.indices:
                 raise RefusedError(
@@ -180,8 +186,10 @@ class Administration:
             for expression in _several(body, "index", "indices"):
                 for index in self._names.find(expression, hidden=True):
                     index.aliases = {**index.aliases, alias: definition_of(body)}
+        return True
 
-    def _remove(self, body: Mapping[str, Any]) -> None:
+    def _remove(self, body: Mapping[str, Any]) -> bool:
+        done = body.get("must_exist") is False
         for alias in _several(body, "alias", "aliases"):
             indices = [
                 index
@@ -189,10 +197,12 @@ class Administration:
                 for index in self._names.find(expression, hidden=True)
             ]
             lacking = [index for index in indices if alias not in index.aliases]
-            if body.get("must_exist") is not False and lacking:
+            if body.get("must_exist") and lacking:
                 raise RefusedError(404, "aliases_not_found_exception", f"aliases [{alias}] missing")
             for index in indices:
+                done = done or alias in index.aliases
                 index.aliases = {name: how for name, how in index.aliases.items() if name != alias}
+        return done
 
     def _check_write_indices(self) -> None:
         writing: dict[str, list[str]] = {}

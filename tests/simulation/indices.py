@@ -144,7 +144,7 @@ class Names:
         found = [definition["filter"] for definition in used if "filter" in definition]
         return found if found and len(found) == len(used) else None
 
-    def write_index(self, name: str, *, require_alias: bool, auto_create: bool) -> tuple[Index, str | None]:
+    def write_index(self, name: str, *, require_alias: bool, make: bool) -> tuple[Index, str | None]:
         """The index that a write to a name goes to, and the routing that an alias adds."""
         if require_alias and not self.members(name):
             raise RefusedError(
@@ -158,7 +158,7 @@ class Names:
             return self.indices[self.streams[name][-1]], None
         there = self.members(name)
         if not there:
-            if not auto_create:
+            if not make:
                 raise no_index(name)
             return self.create(name, {}, "auto-create"), None
         return self._of_alias(name, there)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tests.simulation.refusals import RefusedError, conflict
@@ -43,14 +43,15 @@ class Shard:
     Attributes:
         docs: the newest version of each document, tombstones included.
         visible: what searches see: the live documents of the last refresh, by ``_seq_no``.
-        half_done: sequence numbers that were given out to writes which are not yet indexed.
+        half_done: sequence numbers that were given out to writes which are not yet indexed, each with its
+            document and what indexes it.
     """
 
     def __init__(self, history: str, gc_deletes_s: float) -> None:
         self.history, self.gc_deletes_s = history, gc_deletes_s
         self.docs: dict[str, Doc] = {}
         self.visible: list[Doc] = []
-        self.half_done: set[int] = set()
+        self.half_done: dict[int, tuple[str, Callable[[], object]]] = {}
         self.max_seq_no, self.term = -1, 1
         self.delete_total, self._changed = 0, False
 
@@ -81,6 +82,7 @@ class Shard:
         seq_no: int | None = None,
     ) -> Doc:
         """Write a document; ``seq_no`` is one that was given out before."""
+        self._lock(doc_id, seq_no)
         version = self._next_version(doc_id, demand, now_s)
         text = json.dumps(source)
         doc = Doc(doc_id, routing, self._take(seq_no), self.term, version, json.loads(text), text)
@@ -92,6 +94,7 @@ class Shard:
         self, doc_id: str, routing: str | None, demand: Condition, now_s: float, seq_no: int | None = None
     ) -> tuple[Doc, bool]:
         """Delete a document; the tombstone, and whether there was one. It takes a number in any case."""
+        self._lock(doc_id, seq_no)
         version = self._next_version(doc_id, demand, now_s)
         was_there = self.live(doc_id) is not None
         tombstone = Doc(doc_id, routing, self._take(seq_no), self.term, version, {}, "", now_s)
@@ -100,19 +103,30 @@ class Shard:
         self._changed = True
         return tombstone, was_there
 
-    def give_out(self) -> int:
-        """Give out the next sequence number to a write that is not indexed yet."""
+    def give_out(self, doc_id: str, index: Callable[[], object]) -> int:
+        """Give out the next sequence number to a write that is not indexed before ``index`` is called."""
         self.max_seq_no += 1
-        self.half_done.add(self.max_seq_no)
+        self.half_done[self.max_seq_no] = (doc_id, index)
         return self.max_seq_no
 
-    def fill_gap(self, seq_no: int) -> None:
-        """A write that had a number failed: the number is a no-op."""
-        self.half_done.discard(seq_no)
+    def settle(self, doc_id: str | None = None) -> None:
+        """Wait for the half done writes, or for that of one document, which holds its lock."""
+        for seq_no, (locked, index) in list(self.half_done.items()):
+            if doc_id in (None, locked) and seq_no in self.half_done:
+                index()
+
+    def check(self, doc_id: str, demand: Condition, now_s: float) -> None:
+        """Refuse a write whose demand is not met."""
+        self._next_version(doc_id, demand, now_s)
+
+    def _lock(self, doc_id: str, seq_no: int | None) -> None:
+        if seq_no is not None:
+            del self.half_done[seq_no]
+        elif self.half_done:
+            self.settle(doc_id)
 
     def _take(self, seq_no: int | None) -> int:
         if seq_no is not None:
-            self.half_done.discard(seq_no)
             return seq_no
         self.max_seq_no += 1
         return self.max_seq_no

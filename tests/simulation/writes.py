@@ -54,8 +54,12 @@ class Writes:
             header.get("version_type", "internal"),
             verb == "create" or header.get("op_type") == "create",
         )  # fmt: skip
+        # A bulk's delete takes no notice of require_alias, and makes an index only with a version of its own.
+        is_delete = verb == "delete"
         index, routing = self._names.write_index(
-            name, require_alias=bool(header.get("require_alias")), auto_create=self.auto_create
+            name,
+            require_alias=bool(header.get("require_alias")) and not is_delete,
+            make=self.auto_create and (not is_delete or demand.version is not None),
         )
         doc_id = header.get("_id")
         if doc_id is None:
@@ -67,12 +71,13 @@ class Writes:
             None if pipeline == "_none" else pipeline,
         )  # fmt: skip
 
-    def apply(self, write: Write, seq_no: int | None = None) -> dict[str, Any]:
-        """Carry out a write; ``seq_no`` is one that its shard has given out before."""
+    def apply(self, write: Write) -> dict[str, Any]:
+        """Carry out a write."""
+        write.index.check_write()
+        return self._update(write) if write.verb == "update" else self._carry_out(write, None)
+
+    def _carry_out(self, write: Write, seq_no: int | None) -> dict[str, Any]:
         index = write.index
-        index.check_write()
-        if write.verb == "update":
-            return self._update(write)
         shard = index.shard_of(write.doc_id, write.routing)
         now_s = self._names.now()
         if write.verb == "delete":
@@ -83,6 +88,22 @@ class Writes:
         was_there = shard.live(write.doc_id) is not None
         doc = shard.index(write.doc_id, write.routing, source, write.demand, now_s, seq_no)
         return _result(index, doc, "updated" if was_there else "created", 200 if was_there else 201)
+
+    def begin(self, write: Write) -> Callable[[], dict[str, Any]]:
+        """Give a write its sequence number, and index it when the answer is called."""
+        write.index.check_write()
+        shard = write.index.shard_of(write.doc_id, write.routing)
+        shard.settle(write.doc_id)
+        shard.check(write.doc_id, write.demand, self._names.now())
+        answers: list[dict[str, Any]] = []
+
+        def index() -> dict[str, Any]:
+            if not answers:
+                answers.append(self._carry_out(write, seq_no))
+            return answers[0]
+
+        seq_no = shard.give_out(write.doc_id, index)
+        return index
 
     def parse(self, default: str | None, body: str | bytes, params: Mapping[str, Any]) -> list[Any]:
         """The writes of a bulk request, or for each what its name was refused with."""
@@ -116,6 +137,7 @@ class Writes:
     def _update(self, write: Write) -> dict[str, Any]:
         index, body = write.index, write.body or {}
         shard = index.shard_of(write.doc_id, write.routing)
+        shard.settle(write.doc_id)
         there = shard.live(write.doc_id)
         if there is None:
             source = body.get("doc") if body.get("doc_as_upsert") else body.get("upsert")
