@@ -20,7 +20,7 @@ def problems_of_alias(world: World, alias: str, *, vectors: bool) -> list[str]:
     """How what an alias shows differs from what its writers were told."""
     found: list[str] = list(world.writers.journal.broken)
     shown: dict[str, list[dict[str, Any]]] = {}
-    for index in world.model.names.find(alias):
+    for index in world.model.names.find(alias, strict=False):
         for shard in index.shards:
             for doc in shard.docs.values():
                 if doc.deleted_at_s is None:

@@ -48,6 +48,7 @@ class Weather:
     mean_gap: float = 8.0
     gap: int = 0
     deaths: int = 0
+    left: int = 40
     calm: bool = False
 
     @classmethod
@@ -60,7 +61,8 @@ class Weather:
             if kind not in forbidden and (kind in ALWAYS or chance.random() < share)
         ]
         found = cls(chance, kinds, [WEIGHTS[kind] for kind in kinds], chance.choice((2.0, 5.0, 12.0, 30.0)))
-        found.wait()
+        found.left = chance.choice((6, 15, 30, 60))
+        found.gap = chance.choice((1, 30, 80, 150))  # so that the end of a job has its share too
         return found
 
     def wait(self) -> None:
@@ -69,13 +71,21 @@ class Weather:
 
     def next(self) -> str | None:
         """What disturbs this request; ``None``: nothing does."""
-        if self.calm:
+        if self.calm or not self.left:
             return None
         self.gap -= 1
         if self.gap > 0:
             return None
         self.wait()
+        self.left -= 1
         return self.chance.choices(self.kinds, self.weights)[0]
+
+    def sleeper(self, duration_s: float) -> str | None:
+        """What disturbs this sleep; ``None``: nothing does."""
+        if self.calm or not self.left or self.chance.random() > min(0.5, duration_s / 10):
+            return None
+        self.left -= 1
+        return self.chance.choice(("other", "writers"))
 
     def kills(self, actor: Actor | None) -> bool:
         """Whether an actor dies now; a seed has a few deaths at most."""

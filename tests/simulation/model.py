@@ -18,7 +18,7 @@ from tests.simulation.indices import Names
 from tests.simulation.refusals import NotModelledError, RefusedError
 from tests.simulation.searches import Searches, source_of
 from tests.simulation.shards import Doc
-from tests.simulation.writes import Writes
+from tests.simulation.writes import Write, Writes
 
 Answer = tuple[int, Any]
 _WRITE_PARAMS = {
@@ -178,13 +178,7 @@ class Model:
 
     def write(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
         _known(params, _WRITE_PARAMS)
-        verb = {"_create": "create", "_update": "update", "DELETE": "delete"}.get(given[1], "index")
-        header = {key: params[key] for key in params if key not in ("refresh", "timeout", "filter_path", "wait_for_active_shards")}
-        header |= {key: int(header[key]) for key in _NUMBERS & set(header)}
-        header["require_alias"] = str(header.get("require_alias", "")).lower() == "true"
-        if len(given) > 2:
-            header["_id"] = given[2]
-        write = self.writes.resolve(given[0], verb, header, None if verb == "delete" else _parsed(body))
+        write = self._resolved(given, params, body)
 
         def apply() -> Answer:
             found = dict(self.writes.apply(write))
@@ -192,6 +186,20 @@ class Model:
             return found.pop("status"), found
 
         return apply
+
+    def begun(self, method: str, path: str, body: Any, done: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+        """Give a write of one document its sequence number; it is indexed when the result is called, or before."""
+        _, given = _route(method, path.strip("/").split("/"))
+        return self.writes.begin(self._resolved(given, {}, body), done)
+
+    def _resolved(self, given: list[str], params: Mapping[str, Any], body: Any) -> Write:
+        verb = {"_create": "create", "_update": "update", "DELETE": "delete"}.get(given[1], "index")
+        header = {key: params[key] for key in params if key not in ("refresh", "timeout", "filter_path", "wait_for_active_shards")}
+        header |= {key: int(header[key]) for key in _NUMBERS & set(header)}
+        header["require_alias"] = str(header.get("require_alias", "")).lower() == "true"
+        if len(given) > 2:
+            header["_id"] = given[2]
+        return self.writes.resolve(given[0], verb, header, None if verb == "delete" else _parsed(body))
 
     def bulk(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
         _known(params, _WRITE_PARAMS)

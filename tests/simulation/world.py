@@ -75,8 +75,9 @@ class World:
         if actor is not None and actor.dead:
             raise Death(actor)
         self.now_s += max(0.0, duration_s)
-        if not self.weather.calm and self.chance.random() < min(0.5, duration_s / 10):
-            self._meanwhile("other" if self.chance.random() < 0.5 else "writers")
+        disturbance = self.weather.sleeper(duration_s)
+        if disturbance is not None:
+            self._meanwhile(disturbance)
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:

@@ -85,7 +85,7 @@ class Writers:
         self.refused = 0
         self.delete_share = chance.choice((0.1, 0.25, 0.5))
         self._counter = 0
-        self._in_flight: list[tuple[Operation, Callable[[], Any]]] = []
+        self._in_flight: list[Callable[[], None]] = []
 
     def step(self) -> None:
         """One operation, which may stay in flight."""
@@ -98,11 +98,26 @@ class Writers:
             self._refused(operation, error)
             return
         chance = self._chance.random()
-        if chance < 0.15:
+        if chance < 0.06 and operation.kind != "update":
+            self._begin(operation)
+        elif chance < 0.15:
             self._tell(f"app: in flight {operation}")
-            self._in_flight.append((operation, prepared))
+            self._in_flight.append(lambda: self._finish(operation, prepared, answered=True))
         else:
             self._finish(operation, prepared, answered=chance < 0.95)
+
+    def _begin(self, operation: Operation) -> None:
+        """The write has its sequence number, but it is not indexed yet."""
+        method, path, _, body = self._as_request(operation)
+        try:
+            finish = self._model.begun(
+                method, path, body, lambda answer: self._acknowledge(operation, answer["status"], answer)
+            )
+        except RefusedError as error:
+            self._refused(operation, error)
+            return
+        self._tell(f"app: half done {operation}")
+        self._in_flight.append(finish)
 
     def write(self, kind: str, doc_id: str, name: str | None = None) -> None:
         """One operation of this kind, at once."""
@@ -117,8 +132,7 @@ class Writers:
     def deliver(self) -> None:
         """Let one operation that is in flight arrive."""
         if self._in_flight:
-            operation, prepared = self._in_flight.pop(self._chance.randrange(len(self._in_flight)))
-            self._finish(operation, prepared, answered=True)
+            self._in_flight.pop(self._chance.randrange(len(self._in_flight)))()
 
     def deliver_all(self) -> None:
         """Let all of them arrive."""
@@ -150,13 +164,18 @@ class Writers:
         return method, path, {}, body
 
     def _finish(self, operation: Operation, prepared: Callable[[], Any], *, answered: bool) -> None:
-        doc_id = operation.doc_id
-        states = self.journal.of(doc_id)
         try:
             status, answer = prepared()
         except RefusedError as error:
             self._refused(operation, error)
             return
+        self._acknowledge(operation, status, answer, answered)
+
+    def _acknowledge(
+        self, operation: Operation, status: int, answer: dict[str, Any], answered: bool = True
+    ) -> None:
+        doc_id = operation.doc_id
+        states = self.journal.of(doc_id)
         if status == 404:
             if None not in states:
                 self.journal.broken.append(f"{operation}: acknowledged document is not there")
@@ -164,6 +183,9 @@ class Writers:
             self.journal.became(doc_id, [None])
             return
         existing = [state for state in states if state is not None]
+        if operation.kind == "update" and not existing:
+            self.journal.broken.append(f"{operation}: a deleted document is there again")
+            existing = [None]
         after = [operation.after(state) for state in (existing if operation.kind == "update" else states)]
         self._tell(f"app: {operation} -> {status} _seq_no {answer['_seq_no']} of {answer['_index']}{'' if answered else ', answer lost'}")
         self.journal.became(doc_id, _distinct(after if answered else [*after, *states]))

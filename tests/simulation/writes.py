@@ -89,18 +89,16 @@ class Writes:
         doc = shard.index(write.doc_id, write.routing, source, write.demand, now_s, seq_no)
         return _result(index, doc, "updated" if was_there else "created", 200 if was_there else 201)
 
-    def begin(self, write: Write) -> Callable[[], dict[str, Any]]:
-        """Give a write its sequence number, and index it when the answer is called."""
+    def begin(self, write: Write, done: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+        """Give a write its sequence number; whoever calls the result first indexes it, and ``done`` is told."""
         write.index.check_write()
         shard = write.index.shard_of(write.doc_id, write.routing)
         shard.settle(write.doc_id)
         shard.check(write.doc_id, write.demand, self._names.now())
-        answers: list[dict[str, Any]] = []
 
-        def index() -> dict[str, Any]:
-            if not answers:
-                answers.append(self._carry_out(write, seq_no))
-            return answers[0]
+        def index() -> None:
+            if seq_no in shard.half_done:
+                done(self._carry_out(write, seq_no))
 
         seq_no = shard.give_out(write.doc_id, index)
         return index
