@@ -235,9 +235,10 @@ def cutover_after_rollback(world: World) -> list[str]:
 
 @dataclass(frozen=True)
 class Scenario:
-    """How a scenario is played."""
+    """How a scenario is played: ``share`` of the seeds, without the ``forbidden`` disturbances."""
 
     play: Callable[[World], list[str]]
+    share: int = 1
     forbidden: frozenset[str] = frozenset()
 
 
