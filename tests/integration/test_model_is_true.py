@@ -21,7 +21,9 @@ ALL = SEQUENCES | SEARCHES
 _NOT_COMPARED = {
     "took", "_shards", "timed_out", "max_score", "shards_acknowledged", "reason", "settings", "_score", "_clusters",
     "num_reduce_phases", "conditions", "dry_run", "acknowledged", "doc_count_error_upper_bound", "store", "fields",
-    "dynamic_templates", "ignored", "terminated_early", "forced_refresh",
+    "dynamic_templates", "ignored", "terminated_early", "forced_refresh", "variance", "std_deviation",
+    "std_deviation_bounds", "variance_population", "variance_sampling", "std_deviation_population",
+    "std_deviation_sampling",
 }  # fmt: skip
 
 

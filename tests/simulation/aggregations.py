@@ -63,6 +63,11 @@ def _stats(docs: Sequence[Doc], body: Mapping[str, Any], _below: Mapping[str, An
     }  # fmt: skip
 
 
+def _extended(docs: Sequence[Doc], body: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+    squares = float(sum(one * one for one in _numbers(docs, body)))
+    return {**_stats(docs, body, below), "sum_of_squares": squares}
+
+
 def _histogram(docs: Sequence[Doc], body: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
     _known("histogram", body, {"field", "interval", "offset", "min_doc_count", "hard_bounds"})
     interval, offset = float(body["interval"]), float(body.get("offset", 0))
@@ -137,7 +142,7 @@ def _told(bound: float) -> str:
 
 _Maker = Callable[[Sequence[Doc], Any, Mapping[str, Any]], dict[str, Any]]
 _KINDS: dict[str, _Maker] = {
-    "sum": _sum, "min": _least, "max": _most, "value_count": _count, "stats": _stats,
+    "sum": _sum, "min": _least, "max": _most, "value_count": _count, "stats": _stats, "extended_stats": _extended,
     "histogram": _histogram, "range": _range, "terms": _terms, "filter": _filter, "filters": _filters,
     "missing": _missing,
 }  # fmt: skip

@@ -30,6 +30,10 @@ class Broker:
         """Ask for verification and cutover."""
         self.send("finish_job", job.job_id, job.fingerprint)
 
+    def follow_job(self, job: Job) -> None:
+        """Ask for following."""
+        self.send("follow_job", job.job_id, job.fingerprint)
+
     def waiting(self) -> int:
         """Messages that no worker has taken yet."""
         return len(self.messages)

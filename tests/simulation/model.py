@@ -68,12 +68,14 @@ class Model:
         return lambda: (200, [{"epoch": str(int(self.now())), "status": "green"}])
 
     def health(self, _given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
-        shards = sum(len(index.shards) for index in self.names.indices.values())
+        found = self.names.find(_given[0] if _given else "*", hidden=True)
+        shards = sum(len(index.shards) for index in found)
         return lambda: (
             200,
             {
                 "status": "green", "timed_out": False, "number_of_data_nodes": 1, "active_shards": shards,
-                "initializing_shards": 0, "unassigned_shards": 0, "relocating_shards": 0,
+                "active_primary_shards": shards, "initializing_shards": 0, "unassigned_shards": 0,
+                "relocating_shards": 0,
             },
         )  # fmt: skip
 
@@ -152,7 +154,7 @@ class Model:
         return look
 
     def get(self, given: list[str], params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
-        _known(params, {"routing", "_source", "_source_includes", "_source_excludes", "realtime", "refresh"})
+        _known(params, {"routing", "_source", "_source_includes", "_source_excludes", "realtime", "refresh", "preference"})
 
         def get() -> Answer:
             found = self._got(given[0], {"_id": given[1], **params})
@@ -161,7 +163,7 @@ class Model:
         return get
 
     def mget(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        _known(params, {"_source", "_source_includes", "_source_excludes", "realtime"})
+        _known(params, {"_source", "_source_includes", "_source_excludes", "realtime", "preference", "routing"})
         asked = _parsed(body)
         docs = asked.get("docs") or [{"_id": doc_id} for doc_id in asked.get("ids", ())]
 

@@ -17,8 +17,12 @@ import ce2de_os.index
 import ce2de_os.reindex
 import workers
 from tests.simulation.world import World
+from workers import tasks
 
 _PACKAGES = (ce2de_os.index, ce2de_os.reindex, workers)
+_BUDGET_S = 3.0
+"""Tasks are shorter than in real life, so that a follower's idle looks do not take all the time of a seed."""
+
 _SKIPPED = ("workers.app", "workers.inspection")
 
 
@@ -154,6 +158,8 @@ def simulated() -> Iterator[None]:
                     undo.append((module, name, value))
                     setattr(module, name, fake)
     undo += _patch_claims()
+    undo.append((tasks, "BUDGET_S", tasks.BUDGET_S))
+    tasks.BUDGET_S = _BUDGET_S
     try:
         yield
     finally:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 
-class NotModelledError(AssertionError):
-    """The product asked for something that the model has no rule for: add the rule, do not guess."""
+class NotModelledError(BaseException):
+    """The product asked for something that the model has no rule for: add the rule, do not guess.
+
+    No ``Exception``, so that the product takes it for no error of a document or a job.
+    """
 
 
 class RefusedError(Exception):

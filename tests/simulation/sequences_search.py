@@ -78,6 +78,7 @@ SEARCHES: dict[str, list[Request]] = {
         _aggregate(h={"histogram": {"field": "from.seq_no", "interval": 20}, "aggs": {"s": {"sum": {"field": "from.seq_no"}}}}),
         _aggregate(s={"sum": {"field": "_seq_no"}}, t={"stats": {"field": "from.seq_no"}}, c={"value_count": {"field": "_seq_no"}}),
         _aggregate(s={"sum": {"field": "nothing"}}, t={"stats": {"field": "nothing"}}, m={"max": {"field": "nothing"}}),
+        _aggregate(h={"histogram": {"field": "from.seq_no", "interval": 32, "min_doc_count": 1}, "aggs": {"s": {"extended_stats": {"field": "from.seq_no"}}}}),
         _aggregate(low={"min": {"field": "n"}}, high={"max": {"field": "_seq_no"}}),
         _aggregate(k={"terms": {"field": "k"}, "aggs": {"n": {"sum": {"field": "n"}}}}),
         _aggregate(k={"terms": {"field": "from.shard", "size": 2, "order": {"_key": "asc"}}}),
