@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from ce2de_os.errors import Ce2deError
 from tests.simulation.encoder import TinyEncoder
 from tests.simulation.faults import JUMPS_S, MOST_DEPTH, OUTAGES_S, Actor, Death, Step, Weather
 from tests.simulation.model import Answer, Model
 from tests.simulation.refusals import RefusedError
+from tests.simulation.trace import told
 from tests.simulation.transport import connected, cut_off, timed_out
 from tests.simulation.writers import Writers
 
@@ -42,7 +42,7 @@ class World:
         self.others: list[Step] = []
         self.log: list[str] | None = [] if traced else None
         self._actors: list[Actor] = []
-        self._late: list[tuple[float, str, Callable[[], Answer]]] = []
+        self._late: list[tuple[float, tuple[Any, ...], Callable[[], Answer]]] = []
         self._down_until_s = 0.0
 
     @property
@@ -155,20 +155,22 @@ class World:
             self.chance.choice(self.others)()
 
     def _answer(self, method: str, path: str, params: Mapping[str, Any], body: Any) -> Answer:
-        return self._carried_out(method, path, self.model.prepared, method, path, params, body)
-
-    def _carried_out(self, method: str, path: str, make: Callable[..., Any], *given: Any) -> Answer:
         try:
-            answer: Answer = make(*given)()
+            answer = self.model.answer(method, path, params, body)
         except RefusedError as error:
             answer = error.status, error.body()
         if self.log is not None:
-            self.tell(f"{method} {path} {_short(given[2:])} -> {answer[0]} {_short(answer[1])}")
+            self.tell(told(method, path, params, body, *answer))
         return answer
 
     def _deliver(self, number: int) -> None:
-        _, told, apply = self._late.pop(number)
-        self._carried_out("late", told, lambda: apply)
+        _, (method, path, params, body), apply = self._late.pop(number)
+        try:
+            answer = apply()
+        except RefusedError as error:
+            answer = error.status, error.body()
+        if self.log is not None:
+            self.tell(f"late: {told(method, path, params, body, *answer)}")
 
     def _lost(self, *_request: Any) -> Answer:
         self.now_s += 30.0
@@ -187,7 +189,7 @@ class World:
             prepared = None
         self.now_s += 30.0
         if prepared is not None and method != "GET" and method != "HEAD" and "_search" not in path:
-            self._late.append((self.now_s + self.chance.uniform(0.0, _PATIENCE_S), f"{method} {path}", prepared))
+            self._late.append((self.now_s + self.chance.uniform(0.0, _PATIENCE_S), (method, path, params, body), prepared))
             self._late.sort(key=lambda one: one[0])
         raise timed_out()
 
@@ -217,17 +219,3 @@ _NETWORK: dict[str, Callable[..., Answer]] = {
     "outage": World._go_down,
 }  # fmt: skip
 
-
-def errors_told(world: World, action: Callable[[], object]) -> str | None:
-    """Run an operator's command; its one line of error, or ``None``."""
-    try:
-        action()
-    except Ce2deError as error:
-        world.tell(f"error: {error}")
-        return str(error)
-    return None
-
-
-def _short(value: Any) -> str:
-    told = str(value)
-    return told if len(told) < 240 else f"{told[:240]}…"
