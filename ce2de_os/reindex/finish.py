@@ -14,7 +14,7 @@ from ce2de_os.reindex import standing
 from ce2de_os.reindex.catch_up import catch_up, lag
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.held_job import HeldJob, LeaseLostError, claim_job
-from ce2de_os.reindex.job import DONE, FAILED, FINISHING, READY, RUNNING, SOURCE, SWITCHING, Job
+from ce2de_os.reindex.job import DONE, FAILED, FINISHING, READY, RUNNING, SOURCE, SWITCHING, TARGET, Job
 from ce2de_os.reindex.ledger import IsGone, Ledger
 from ce2de_os.reindex.repair import repair
 from ce2de_os.reindex.replicas import wait_for_replicas
@@ -74,7 +74,7 @@ class _Finish:
         return self._held.job
 
     def run(self) -> None:
-        if self._job.truth == SWITCHING and self._switch.resume():
+        if self._has_switched():
             self._done()
             return
         standing.stop(self._held.ledger, self._job)
@@ -101,6 +101,12 @@ class _Finish:
                 self._held.change(report=report.to_source())
                 self._done()
                 return
+
+    def _has_switched(self) -> bool:
+        """Whether another worker has switched already, or this one completes what that one began."""
+        if self._job.mode == "copy" and self._job.truth == TARGET:
+            return True
+        return self._job.truth == SWITCHING and self._switch.resume()
 
     def _restore(self) -> None:
         """Give the targets their replicas and refresh interval back; pipelines wait until applications write."""

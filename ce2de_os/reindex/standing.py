@@ -47,6 +47,7 @@ def start(client: OpenSearch, ledger: Ledger, job: Job) -> Job:
     record = _record(client, ledger, job)
     stored = ledger.find_job(record.job_id)
     if stored is not None and _same_work(stored.job, record):
+        ledger.add_slices(stored.job)  # its maker may have died before it entered them
         if stored.job.state in (FOLLOWING, PAUSED):
             return stored.job
         changed = ledger.change_job(stored, state=FOLLOWING, error=None)

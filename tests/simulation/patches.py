@@ -1,0 +1,187 @@
+"""Puts the simulation's clock, threads and chance where the product has those of the machine."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib
+import pkgutil
+import random
+import sys
+import time as machine_time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import ce2de_os.index
+import ce2de_os.reindex
+import workers
+from tests.simulation.world import World
+from workers import tasks
+
+_PACKAGES = (ce2de_os.index, ce2de_os.reindex, workers)
+_BUDGET_S = 3.0
+"""Tasks are shorter than in real life, so that a follower's idle looks do not take all the time of a seed."""
+
+_SKIPPED = ("workers.app", "workers.inspection")
+
+
+class _Now:
+    """The world of the present seed."""
+
+    world: World
+
+
+class Later:
+    """A task of `InTurn`: it runs at once, or when its result is wanted, as the seed has it."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call: Callable[[], Any] | None = call
+        self._value: Any = None
+        self._error: Exception | None = None
+
+    def run(self) -> None:
+        if self._call is None:
+            return
+        call, self._call = self._call, None
+        try:
+            self._value = call()
+        except Exception as error:
+            self._error = error
+
+    def done(self) -> bool:
+        return self._call is None
+
+    def result(self, timeout: float | None = None) -> Any:
+        self.run()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def exception(self, timeout: float | None = None) -> Exception | None:
+        self.run()
+        return self._error
+
+
+class InTurn:
+    """A pool of threads that has none: tasks run one after the other, in an order that the seed chooses."""
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        self._tasks: list[Later] = []
+
+    def __enter__(self) -> InTurn:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        if kind is None or issubclass(kind, Exception):  # a process that was killed finishes nothing
+            self.shutdown()
+
+    def submit(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Later:
+        task = Later(lambda: call(*args, **kwargs))
+        self._tasks.append(task)
+        if _Now.world.chance.random() < 0.5:
+            self.shutdown()  # earlier tasks first: a pool begins them in their order
+        return task
+
+    def map(self, call: Callable[..., Any], *each: Sequence[Any]) -> Iterator[Any]:
+        return iter([call(*args) for args in zip(*each, strict=False)])
+
+    def shutdown(self, *_args: Any, **_kwargs: Any) -> None:
+        for task in self._tasks:
+            task.run()
+        self._tasks.clear()
+
+
+class _Waited(NamedTuple):
+    done: set[Later]
+    not_done: set[Later]
+
+
+def _wait(tasks: Sequence[Later], *_args: Any, **_kwargs: Any) -> _Waited:
+    for task in tasks:
+        task.run()
+    return _Waited(set(tasks), set())
+
+
+def _machine_clock_is_out_of_bounds(*_args: Any) -> Any:
+    raise AssertionError("the simulation has no such clock")
+
+
+def _fake_time() -> SimpleNamespace:
+    return SimpleNamespace(
+        monotonic=lambda: _Now.world.now_s,
+        time=lambda: _Now.world.now_s,
+        perf_counter=lambda: _Now.world.now_s,
+        sleep=lambda duration_s: _Now.world.sleep(duration_s),
+        strftime=_machine_clock_is_out_of_bounds,
+    )
+
+
+def _fake_random() -> SimpleNamespace:
+    return SimpleNamespace(Random=_seeded)
+
+
+def _seeded(*seed: Any) -> random.Random:
+    return random.Random(*seed) if seed else random.Random(_Now.world.chance.random())
+
+
+def _replacements() -> list[tuple[object, object]]:
+    return [
+        (machine_time, _fake_time()),
+        (random, _fake_random()),
+        (concurrent.futures.ThreadPoolExecutor, InTurn),
+        (concurrent.futures.wait, _wait),
+    ]
+
+
+def _modules() -> list[Any]:
+    found = []
+    for package in _PACKAGES:
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if module.name not in _SKIPPED:
+                importlib.import_module(module.name)
+    for name, module in list(sys.modules.items()):
+        if any(name == package.__name__ or name.startswith(f"{package.__name__}.") for package in _PACKAGES):
+            found.append(module)
+    return found
+
+
+@contextmanager
+def simulated() -> Iterator[None]:
+    """Patch the product's modules; within it, `entered` says which world is the present one."""
+    undo: list[tuple[Any, str, object]] = []
+    replacements = _replacements()
+    for module in _modules():
+        for name, value in list(vars(module).items()):
+            for real, fake in replacements:
+                if value is real:
+                    undo.append((module, name, value))
+                    setattr(module, name, fake)
+    undo += _patch_claims()
+    undo.append((tasks, "BUDGET_S", tasks.BUDGET_S))
+    tasks.BUDGET_S = _BUDGET_S
+    try:
+        yield
+    finally:
+        for owner, name, value in undo:
+            setattr(owner, name, value)
+
+
+def _patch_claims() -> list[tuple[Any, str, object]]:
+    """Slices are taken in an order that is drawn: by the seed, not by the machine."""
+    from ce2de_os.reindex.claims import Claims
+
+    made = Claims.__init__
+
+    def drawn(self: Claims, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("chance", _seeded())
+        made(self, *args, **kwargs)
+
+    Claims.__init__ = drawn  # type: ignore[method-assign]
+    return [(Claims, "__init__", made)]
+
+
+def entered(world: World) -> World:
+    """Make this the present world."""
+    _Now.world = world
+    return world

@@ -1,0 +1,23 @@
+"""Playing a scenario with a seed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tests.simulation.patches import entered
+from tests.simulation.scenarios import SCENARIOS
+from tests.simulation.world import World
+
+
+class Outcome(NamedTuple):
+    """What a seed came to: the problems it ended with, and what happened, if it was traced."""
+
+    problems: list[str]
+    log: list[str]
+
+
+def play(name: str, seed: int, *, traced: bool = False) -> Outcome:
+    """Play a scenario; `simulated` must be entered."""
+    scenario = SCENARIOS[name]
+    world = entered(World(seed, traced=traced, forbidden=scenario.forbidden))
+    return Outcome(scenario.play(world), world.log or [])

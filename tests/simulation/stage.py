@@ -1,0 +1,203 @@
+"""What a scenario is made of: indices, an alias, applications, workers, and the commands of an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ce2de_os.errors import BackendUnavailableError, Ce2deError
+from ce2de_os.reindex import operate, queue
+from ce2de_os.reindex.job import ACTIVE, DONE, READY, Job
+from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.retry import retry
+from ce2de_os.reindex.rollback import rollback
+from ce2de_os.reindex.start import start
+from tests.simulation.checks import TEXT, members_left_alone, problems_of_alias, unasked_indices
+from tests.simulation.crew import Crew
+from tests.simulation.faults import Actor
+from tests.simulation.world import World
+
+SOURCE, ALIAS = "articles", "articles-live"
+_MOST_TASKS = 60
+_ATTEMPTS = 4
+
+
+@dataclass
+class Stage:
+    """One scenario being played in one world.
+
+    Attributes:
+        options: of ``ce2de reindex start``, the same every time.
+        others: members of the alias that are no business of the job.
+    """
+
+    world: World
+    crew: Crew
+    options: dict[str, Any] = field(default_factory=dict)
+    job_id: str | None = None
+    others: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def create_index(self, name: str, *, knn: bool = False) -> None:
+        """Make an index, as an application would."""
+        settings = {"number_of_shards": self.world.chance.choice((1, 1, 2)), "index.knn": knn}
+        mappings = {"properties": {"title": {"type": "text"}, "n": {"type": "long"}}}
+        self.world.model.answer("PUT", f"/{name}", {}, {"settings": settings, "mappings": mappings})
+
+    def point_alias(self, name: str, **definition: Any) -> None:
+        """Let the alias point to one index more."""
+        add = {"add": {"index": name, "alias": ALIAS, **definition}}
+        self.world.model.answer("POST", "/_aliases", {}, {"actions": [add]})
+
+    def command(self, name: str, action: Callable[[], object]) -> str | None:
+        """Run an operator's command; its error, if it has one."""
+        actor = Actor(f"ce2de {name}")
+        self.world.tell(f"$ ce2de {name}")
+        try:
+            self.world.run(actor, action)
+        except Ce2deError as error:
+            self.world.tell(f"error: {error}")
+            return str(error)
+        return "killed" if actor.dead else None
+
+    def start(self) -> str | None:
+        """``ce2de reindex start``."""
+        request = JobRequest(SOURCE, TEXT, **{"alias": ALIAS, "mode": "copy", **self.options})
+
+        def action() -> None:
+            self.job_id = start(self.world.client, request, self.world.encoder, self.crew.broker).job_id
+
+        return self.command("reindex start", action)
+
+    def until_started(self) -> None:
+        """Start until a job is there, as an operator would."""
+        for _ in range(5):
+            self.start()
+            if self.job_id is not None:
+                return
+        with self.world.undisturbed():
+            error = self.start()
+        assert self.job_id is not None, error
+
+    @property
+    def job(self) -> Job:
+        """The job as the ledger has it."""
+        assert self.job_id is not None
+        with self.world.undisturbed():
+            return Ledger(self.world.client).job(self.job_id).job
+
+    def work(self, most: int = _MOST_TASKS) -> None:
+        """Let workers carry out messages until the job has ended."""
+        for _ in range(most):
+            if self.job.state not in ACTIVE:
+                return
+            if not self.crew.task():
+                self.sweep()
+
+    def tasks(self, most: int) -> None:
+        """Let workers carry out some messages, whatever they are about."""
+        for _ in range(most):
+            if not self.crew.task():
+                self.sweep()
+
+    def sweep(self) -> None:
+        """A minute passes, and a worker looks for jobs that nobody works on."""
+        self.world.now_s += 60.0
+
+        def action() -> None:
+            ledger = Ledger(self.world.client)
+            for job in ledger.jobs():
+                if job.state in ACTIVE:
+                    queue.nudge(ledger, self.crew.broker, job.job_id)
+
+        self.command("(sweep)", action)
+
+    def cutover(self) -> str | None:
+        """``ce2de reindex cutover``."""
+        client, encoder = self.world.client, self.world.encoder
+        return self.command(
+            "reindex cutover", lambda: operate.cutover(client, encoder, str(self.job_id), "operator")
+        )
+
+    def rollback(self, *, discard_writes: bool = False) -> str | None:
+        """``ce2de reindex rollback``."""
+        return self.command(
+            "reindex rollback",
+            lambda: rollback(self.world.client, str(self.job_id), discard_writes=discard_writes),
+        )
+
+    def cancel(self) -> str | None:
+        """``ce2de reindex cancel``."""
+        return self.command("reindex cancel", lambda: operate.cancel(self.world.client, str(self.job_id)))
+
+    def pause(self) -> str | None:
+        """``ce2de reindex pause``."""
+        return self.command("reindex pause", lambda: operate.pause(self.world.client, str(self.job_id)))
+
+    def resume(self) -> str | None:
+        """``ce2de reindex resume``."""
+        return self.command(
+            "reindex resume",
+            lambda: operate.resume(self.world.client, self.crew.broker, str(self.job_id)),
+        )
+
+    def retry(self) -> str | None:
+        """``ce2de reindex dlq retry``."""
+        client, encoder = self.world.client, self.world.encoder
+        return self.command("reindex dlq retry", lambda: retry(client, encoder, str(self.job_id)))
+
+    def write(self, times: int) -> None:
+        """Let the applications write."""
+        for _ in range(times):
+            self.world.writers.step()
+
+    def calm_down(self) -> None:
+        """Whatever was on its way arrives, nothing is disturbed any more, and the workers do what is left."""
+        self.world.tell("-- calm from here on --")
+        self.world.clear_up()
+        self.work()
+
+    def until_done(self) -> list[str]:
+        """What an operator does until the job is done, and what is wrong if that leads nowhere."""
+        for _ in range(_ATTEMPTS):
+            job = self.job
+            if job.state == DONE:
+                return []
+            error = self.cutover() if job.state == READY else self.start()
+            if error is not None:
+                return [f"job is {job.state} ({job.error}), and: {error}"]
+            self.work()
+        return [f"job is {self.job.state}, expected done: {self.job.error}"]
+
+    def settle(self) -> None:
+        """Time enough for a standing job to see everything."""
+        self.tasks(4)
+
+    def problems(self, *, vectors: bool, forgiven: tuple[str, ...] = ()) -> list[str]:
+        """What is wrong in the end."""
+        found = problems_of_alias(self.world, ALIAS, vectors=vectors, forgiven=forgiven)
+        found += unasked_indices(self.world)
+        return found + members_left_alone(self.world, ALIAS, self.others)
+
+
+def begin(world: World, *, through_alias: bool, knn: bool = False, **options: Any) -> Stage:
+    """A source with documents, an alias on it if applications write through it, and a job that was started."""
+    stage = Stage(world, Crew(world), options)
+    stage.create_index(SOURCE, knn=knn)
+    world.writers.names = (SOURCE,)
+    if through_alias:
+        stage.point_alias(SOURCE)
+        world.writers.names = (ALIAS,) if world.chance.random() < 0.7 else (ALIAS, SOURCE)
+    stage.write(world.chance.randint(0, 12))
+    world.model.refresh_all()
+    world.others.append(lambda: _quietly(stage.crew.task))
+    stage.until_started()
+    return stage
+
+
+def _quietly(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except BackendUnavailableError:
+        return
