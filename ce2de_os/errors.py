@@ -13,6 +13,7 @@
     │   └── ParityError             this machine computes other vectors than the exporter did
     ├── BrokerUnavailableError      Redis does not answer
     ├── JobError                    a reindex job is not in the state that the command needs
+    │   └── IdentityError           an index is not the one that the job knows
     └── BackendError                raised only inside ``ce2de_os.index.client``
         ├── BackendUnavailableError retryable: connection, timeout, 503
         │   └── BackendBusyError    retryable and told to slow down: 429, or read-only
@@ -78,6 +79,10 @@ class BrokerUnavailableError(Ce2deError):
 
 class JobError(Ce2deError):
     """The reindex job is not in the state that the command needs."""
+
+
+class IdentityError(JobError):
+    """An index is not the one that the job knows."""
 
 
 class BackendError(Ce2deError):

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.embedding import DocumentEncoder
 from ce2de_os.reindex.held_job import HeldJob
+from ce2de_os.reindex.identity import checkpoints_of, cursors_of
 from ce2de_os.reindex.job import DONE, FAILED, WAITING, Job, Slice
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.pipeline import run_slice
@@ -20,8 +20,9 @@ _BUDGET_S = 20.0
 
 def behind(client: OpenSearch, ledger: Ledger, job: Job) -> dict[int, int]:
     """The open-ended slices that have not seen all of their shard, with how many operations they lack."""
-    checkpoints = [patiently(lambda: admin.checkpoints(client, part.source)) for part in job.parts]  # noqa: B023
-    return lacking(patiently(lambda: ledger.slices(job)), checkpoints)
+    records = patiently(lambda: ledger.slices(job))
+    cursors = cursors_of(len(job.parts), records)
+    return lacking(records, patiently(lambda: checkpoints_of(client, job.parts, cursors)))
 
 
 def lag(client: OpenSearch, ledger: Ledger, job: Job) -> int:

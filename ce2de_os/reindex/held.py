@@ -20,6 +20,7 @@ from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.embedding import Embedded
 from ce2de_os.reindex.failures import is_failure, told, where
+from ce2de_os.reindex.identity import source_checkpoints
 from ce2de_os.reindex.job import DONE, FAILED, WAITING, Counts, Job, Slice
 from ce2de_os.reindex.ledger import LEASE_S, Ledger, StoredSlice, after_failure, is_poisoned
 from ce2de_os.reindex.page_reader import PageReader, needed_fields
@@ -194,9 +195,10 @@ class HeldSlice:
         bounds = self._stored.slice.range
         if bounds.upto is not None:
             return bounds.upto
-        checkpoint = patiently(lambda: admin.checkpoints(self._client, self.part.source))[bounds.shard]
+        cursor = self._stored.slice.cursor
+        found = patiently(lambda: source_checkpoints(self._client, self.part, {bounds.shard: cursor}))
         patiently(lambda: admin.refresh(self._client, self.part.source))
-        return max(checkpoint, self._stored.slice.cursor)
+        return max(found[bounds.shard], cursor)
 
     def _write(self, documents: Sequence[SourceDocument], embedded: Embedded) -> tuple[Counts, list[Refusal]]:
         started = time.monotonic()

@@ -28,6 +28,7 @@ from ce2de_os.index.raw import mget
 from ce2de_os.reindex.compare import differences
 from ce2de_os.reindex.embedding import DocumentEncoder, embed
 from ce2de_os.reindex.held_job import HeldJob
+from ce2de_os.reindex.identity import source_checkpoints
 from ce2de_os.reindex.job import Part, Slice
 from ce2de_os.reindex.source import SourceDocument, read_page
 
@@ -61,7 +62,7 @@ def copy_late_writes(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob
 def _copy(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, record: Slice) -> int:
     """Copy what is new in one shard; returns how many operations that were."""
     part = held.job.parts[record.range.part]
-    checkpoint = patiently(lambda: admin.checkpoints(client, part.source))[record.range.shard]
+    checkpoint = patiently(lambda: source_checkpoints(client, part))[record.range.shard]
     if checkpoint <= record.cursor:
         return 0
     patiently(lambda: admin.refresh(client, part.source))

@@ -1,0 +1,184 @@
+"""Whether a job's indices are still the ones that it knows, not others that have their names by now.
+
+A cursor is a ``_seq_no``, which means something only in one history of one shard. An index that was deleted and
+created again has another uuid; a snapshot restored over an index, or a stale copy of a shard that was made its
+primary, has another history uuid. A replica that is promoted when a node fails keeps both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import BackendUnavailableError, IdentityError, IndexSchemaError
+from ce2de_os.index.client import backend_errors
+from ce2de_os.index.shards import Primaries, primaries, primaries_of
+from ce2de_os.reindex.job import Part, Slice
+
+Cursors = Mapping[int, int]
+"""By shard, the last operation that was read, of which the index must know."""
+
+
+def source_checkpoints(client: OpenSearch, part: Part, cursors: Cursors | None = None) -> dict[int, int]:
+    """Each shard's global checkpoint of a part's source, which is still the index that the job began with.
+
+    ``cursors``: what was read already, of which the source must know still; ``None``: nothing was.
+
+    Raises:
+        IdentityError: it is gone, closed or another one, or its history is another one.
+        BackendUnavailableError: a primary shard is not assigned.
+    """
+    found = _read(client, part.source, _source_advice(part))
+    _check_source(part, found, cursors)
+    return _checkpoints(part.source, found, _source_shards(part))
+
+
+def target_checkpoints(client: OpenSearch, part: Part) -> dict[int, int]:
+    """The same of a part's target.
+
+    Raises:
+        IdentityError: it is gone, closed or another one, or its history is another one.
+        BackendUnavailableError: a primary shard is not assigned.
+    """
+    found = _read(client, part.target, _target_advice(part))
+    check(part.target, found, part.target_uuid, part.target_history, _target_advice(part))
+    return _checkpoints(part.target, found, len(part.target_history))
+
+
+def checkpoints_of(
+    client: OpenSearch, parts: Sequence[Part], cursors: Sequence[Cursors] = ()
+) -> list[dict[int, int]]:
+    """The sources' checkpoints of many parts with few requests; the checks are those of `source_checkpoints`.
+
+    ``cursors``: those of each part; empty: nothing was read.
+    """
+    try:
+        found = primaries_of(client, sorted({part.source for part in parts}))
+    except IndexSchemaError:  # one of them: the single requests say which, and why
+        return [source_checkpoints(client, part) for part in parts]
+    checked = []
+    for number, part in enumerate(parts):
+        here = found.get(part.source, Primaries("", {}))
+        _check_source(part, here, cursors[number] if cursors else None)
+        checked.append(_checkpoints(part.source, here, _source_shards(part)))
+    return checked
+
+
+def cursors_of(parts: int, records: Iterable[Slice]) -> list[Cursors]:
+    """How far each shard was read, for each of a job's ``parts``."""
+    found: list[dict[int, int]] = [{} for _ in range(parts)]
+    for record in records:
+        if record.range.upto is None:
+            found[record.range.part][record.range.shard] = record.cursor
+    return list(found)
+
+
+def history_of(client: OpenSearch, name: str, shards: int) -> tuple[str, ...]:
+    """The history uuid of each of an index's ``shards`` shards.
+
+    Raises:
+        BackendUnavailableError: a primary shard is not assigned.
+    """
+    found = primaries(client, name)
+    _checkpoints(name, found, shards)
+    return tuple(found.shards[number].history for number in range(shards))
+
+
+def problems(client: OpenSearch, parts: Iterable[Part]) -> list[str]:
+    """What is wrong with the sources and targets of parts, a line each; empty if they are what they were."""
+    found = []
+    for part in parts:
+        looks = [source_checkpoints] if part.source == part.target else [source_checkpoints, target_checkpoints]
+        for look in looks:
+            try:
+                look(client, part)
+            except IdentityError as error:
+                found.append(str(error))
+            except BackendUnavailableError:
+                continue  # a shard that is away tells nothing of its history
+    return found
+
+
+def check(
+    name: str,
+    found: Primaries,
+    uuid: str | None,
+    history: Sequence[str],
+    advice: str,
+    cursors: Cursors | None = None,
+) -> None:
+    """Compare an index with what is known of it; what is not known (``None``, empty) is not compared.
+
+    Raises:
+        IdentityError: it is another index, or its history is another one.
+    """
+    if uuid and found.uuid and found.uuid != uuid:
+        raise IdentityError(f"'{name}' was deleted and created again since the job began; {advice}")
+    for number, known in enumerate(history):
+        shard = found.shards.get(number)
+        if shard is not None and known and shard.history and shard.history != known:
+            raise IdentityError(
+                f"'{name}' has another history than when the job began (shard {number}): a snapshot was restored "
+                f"over it, or a stale copy of a shard was made its primary; {advice}"
+            )
+    for number, cursor in (cursors or {}).items():
+        shard = found.shards.get(number)
+        # Not its checkpoint, which a replica that has just been promoted knows a moment later.
+        if shard is not None and shard.max_seq_no < cursor:
+            raise IdentityError(
+                f"'{name}' has lost operations that the job has read (shard {number} ends at {shard.max_seq_no}, "
+                f"the job has read up to {cursor}): an older state of it was restored; {advice}"
+            )
+
+
+def _check_source(part: Part, found: Primaries, cursors: Cursors | None) -> None:
+    uuid, advice = part.source_uuid, _source_advice(part)
+    check(part.source, found, uuid, part.source_history, advice, cursors)
+
+
+def _source_shards(part: Part) -> int:
+    """The number of the source's shards; 0: not known."""
+    return len(part.source_history) or len(part.snapshot)
+
+
+def _source_advice(part: Part) -> str:
+    if part.source == part.target:
+        return "cancel the job, clean it and start it again, so that every document is looked at"
+    return (
+        f"its copy '{part.target}' may be wrong: cancel the job, clean it with --target, and start it again; the "
+        "alias stays until then"
+    )
+
+
+def _target_advice(part: Part) -> str:
+    return f"the job did not fill it: delete it if nothing needs it, clean the job, and copy '{part.source}' again"
+
+
+def _read(client: OpenSearch, name: str, advice: str) -> Primaries:
+    try:
+        return primaries(client, name)
+    except IndexSchemaError as error:
+        raise IdentityError(_why_not(client, name, advice)) from error
+
+
+def _why_not(client: OpenSearch, name: str, advice: str) -> str:
+    """Why an index cannot be read, and what to do."""
+    with backend_errors(f"look up index '{name}'"):
+        answer = client.indices.get(
+            index=name, params={"ignore": [404], "flat_settings": "true", "expand_wildcards": "all"}
+        )
+    body = answer.get(name)
+    if not isinstance(body, dict) or "settings" not in body:
+        return f"'{name}' does not exist any more; {advice}"
+    return f"'{name}' is closed, so nothing can be read from it; open it with POST {name}/_open, then go on"
+
+
+def _checkpoints(name: str, found: Primaries, shards: int) -> dict[int, int]:
+    """The checkpoints of all primaries; ``shards`` is 0 where their number is not known."""
+    wanted = shards or (max(found.shards, default=-1) + 1)
+    if len(found.shards) < max(1, wanted):
+        raise BackendUnavailableError(
+            f"read shard statistics of '{name}': {len(found.shards)} of {wanted or 'its'} primaries answer"
+        )
+    return {number: shard.checkpoint for number, shard in found.shards.items()}
