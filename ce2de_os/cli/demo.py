@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ce2de_os.local.servers import Endpoints, LocalServers
 
 WORKERS = 2
-STEPS = 5
+STEPS = 6
 
 
 class Steps:
@@ -76,8 +76,9 @@ def command(
     """See it all work on this machine, with real servers and nothing to prepare.
 
     Starts OpenSearch and Redis, fills a plain text index with the documentation inside this Python, lets
-    two Celery workers embed it, moves the alias, and asks the same questions by BM25, vectors and both. At
-    the end everything is stopped, unless --keep is given.
+    two Celery workers embed it, moves the alias, and asks the same questions by BM25, vectors and both. Then
+    it writes, changes and deletes a document through the alias, and finds each state by meaning within
+    seconds. At the end everything is stopped, unless --keep is given.
 
     \b
         ce2de demo
@@ -127,7 +128,7 @@ def _running(servers: LocalServers, steps: Steps, keep: bool) -> Iterator[Endpoi
 
 
 def _demonstrate(plan: Plan, endpoints: Endpoints, artifact: Path | None, steps: Steps) -> list[Answer]:
-    from ce2de_os.cli import demo_steps
+    from ce2de_os.cli import demo_day, demo_steps
     from ce2de_os.cli.worker_processes import worker_processes
     from ce2de_os.index.client import connect
 
@@ -143,9 +144,15 @@ def _demonstrate(plan: Plan, endpoints: Endpoints, artifact: Path | None, steps:
         with steps.step("Reindex"):
             found = demo_steps.reindex(client, plan, settings)
             steps.say(f"{found.counts.embedded:,} documents embedded into {found.job.target}, and verified")
-            steps.say(f"alias {plan.alias} moved there")
+            steps.say(
+                f"alias {plan.alias} moved there; writes were rejected for {found.job.blocked_s or 0:.1f} s"
+            )
         with steps.step("Questions"):
-            return demo_steps.ask(client, plan, settings)
+            answers = demo_steps.ask(client, plan, settings)
+        with steps.step("The day after"):
+            for line in demo_day.writes_through_the_alias(client, plan, settings):
+                steps.say(line)
+        return answers
 
 
 def _show(answers: list[Answer], steps: Steps) -> None:

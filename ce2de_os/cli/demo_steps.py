@@ -59,7 +59,7 @@ class Plan:
 
     @property
     def alias(self) -> str:
-        """The name that applications would search."""
+        """The name through which applications would search and write."""
         return f"{self.source}-search"
 
 
@@ -113,7 +113,12 @@ def fill(client: OpenSearch, plan: Plan) -> int:
     Raises:
         DataError: OpenSearch refuses a document.
     """
-    admin.create(client, plan.source, {"settings": {"number_of_replicas": 0}, "mappings": _MAPPING})
+    body = {
+        "settings": {"number_of_replicas": 0},
+        "mappings": _MAPPING,
+        "aliases": {plan.alias: {}},  # what an application reads and writes through, before and after
+    }
+    admin.create(client, plan.source, body)
     report = write_documents(client, plan.source, map(_action, plan.documents()))
     if report.refused:
         refusal = report.refused[0]

@@ -89,7 +89,9 @@ def problems(client: OpenSearch, parts: Iterable[Part]) -> list[str]:
     """What is wrong with the sources and targets of parts, a line each; empty if they are what they were."""
     found = []
     for part in parts:
-        looks = [source_checkpoints] if part.source == part.target else [source_checkpoints, target_checkpoints]
+        looks = (
+            [source_checkpoints] if part.source == part.target else [source_checkpoints, target_checkpoints]
+        )
         for look in looks:
             try:
                 look(client, part)

@@ -45,6 +45,7 @@ def after_handover(
             f"job '{job.job_id}' has handed over: applications write to {', '.join(job.targets)}, so "
             f"{' and '.join(asked)} cannot apply any more; to go back: ce2de reindex rollback {job.job_id}"
         )
+    _check_alias(client, job)
     return _follow(client, ledger, job, request, queue)
 
 

@@ -17,7 +17,7 @@ from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import held_back_settings, target_body, vector_properties
 from ce2de_os.index.token_field import TOKENS_SUFFIX
 from ce2de_os.index.vector_field import ORIGIN_SUFFIX, VectorField
-from ce2de_os.reindex import repeat
+from ce2de_os.reindex import repeat, standing
 from ce2de_os.reindex.extend import model_of
 from ce2de_os.reindex.job import SOURCE, TARGET, Job, Mode, Part, Range, Way, cut, job_id_for
 from ce2de_os.reindex.ledger import Ledger, StoredJob
@@ -63,7 +63,10 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     ledger.create()
     known = find_job(ledger, request, model)
     if known is not None and known.truth == TARGET:
-        return repeat.after_handover(client, ledger, known, request, queue)
+        if _targets_are_there(client, known):
+            return repeat.after_handover(client, ledger, known, request, queue)
+        standing.stop(ledger, known)
+        ledger.forget(known)
     sources = resolve(client, request.source, model)
     for source in sources:
         check_source(source, request)
@@ -75,6 +78,16 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     job = _enter(client, ledger, request, model, mode, vector, indices, way)
     ledger.add_slices(job)
     return repeat.go_on(client, ledger, job, request, queue)
+
+
+def _targets_are_there(client: OpenSearch, job: Job) -> bool:
+    """Whether the indices that a job has handed over to still exist; else it begins anew."""
+    for part in job.parts:
+        if not admin.exists(client, part.target):
+            return False
+        if part.target_uuid not in (None, admin.describe(client, part.target).uuid):
+            return False
+    return True
 
 
 def find_job(ledger: Ledger, request: JobRequest, model: Model) -> Job | None:

@@ -52,7 +52,9 @@ def test_model_answers_as_the_server(name: str, client: OpenSearch, index_name: 
         real, model_s = _sent(client, request, index_name), _sent(simulated, request, index_name)
         if real != model_s:
             told = json.dumps(request[2:])[:200]
-            differences.append(f"{request[0]} {request[1]} {told}\n  server: {_told(real)}\n  model:  {_told(model_s)}")
+            differences.append(
+                f"{request[0]} {request[1]} {told}\n  server: {_told(real)}\n  model:  {_told(model_s)}"
+            )
     assert not differences, "\n".join(["", *differences])
 
 

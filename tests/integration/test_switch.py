@@ -212,9 +212,7 @@ def test_a_cancelled_job_writes_nothing_any_more_and_goes_on_when_started(
     assert run(client, queue, index_name, hold=True).state == READY
 
 
-def test_a_data_stream_cannot_be_handed_over(
-    client: OpenSearch, index_name: str, queue: InlineQueue
-) -> None:
+def test_a_data_stream_cannot_be_handed_over(client: OpenSearch, index_name: str, queue: InlineQueue) -> None:
     body = {"index_patterns": [index_name], "data_stream": {}, "priority": 5}
     client.indices.put_index_template(name=index_name, body=body)
     client.index(index=index_name, body={"@timestamp": 0, "title": "a", "body": "b"}, refresh=True)

@@ -58,7 +58,9 @@ class Administration:
         for index in self._names.find(expression, hidden=True):
             for key, value in changes.items():
                 if key in _FINAL and index.settings.get(key) != value:
-                    raise illegal(f"Can't update non dynamic settings [[{key}]] for open indices [[{index.name}]]")
+                    raise illegal(
+                        f"Can't update non dynamic settings [[{key}]] for open indices [[{index.name}]]"
+                    )
                 if value is None:
                     index.settings.pop(key, None)
                 else:
@@ -79,7 +81,9 @@ class Administration:
         if block != "write":
             raise NotModelledError(f"block {block}")
         # One that is blocked already is left out, and what is still half done there is not waited for.
-        fresh = [one for one in self._names.find(expression) if one.settings.get(f"index.blocks.{block}") != "true"]
+        fresh = [
+            one for one in self._names.find(expression) if one.settings.get(f"index.blocks.{block}") != "true"
+        ]
         for index in fresh:
             index.settings[f"index.blocks.{block}"] = "true"
             for shard in index.shards:
@@ -131,9 +135,7 @@ class Administration:
         indices = self._names.find(expression or "*", hidden=True)
         named = None if name in (None, "*", "_all") else str(name).split(",")
         found = {
-            index.name: {
-                "aliases": {a: d for a, d in index.aliases.items() if named is None or a in named}
-            }
+            index.name: {"aliases": {a: d for a, d in index.aliases.items() if named is None or a in named}}
             for index in indices
         }
         if named is None:
@@ -141,7 +143,9 @@ class Administration:
         found = {index: body for index, body in found.items() if body["aliases"]}
         missing = [one for one in named if not any(one in body["aliases"] for body in found.values())]
         if missing:
-            raise RefusedError(404, f"alias [{','.join(missing)}] missing", "")  # not an object, as others are
+            raise RefusedError(
+                404, f"alias [{','.join(missing)}] missing", ""
+            )  # not an object, as others are
         return _copy(found)
 
     def rollover(self, name: str) -> dict[str, Any]:
@@ -215,12 +219,16 @@ class Administration:
         for alias, names in writing.items():
             if len(names) > 1:
                 raise RefusedError(
-                    500, "illegal_state_exception", f"alias [{alias}] has more than one write index [{','.join(names)}]"
+                    500,
+                    "illegal_state_exception",
+                    f"alias [{alias}] has more than one write index [{','.join(names)}]",
                 )
         for alias, kinds in hidden.items():
             if len(kinds) > 1:
                 raise RefusedError(
-                    500, "illegal_state_exception", f"alias [{alias}] has is_hidden set to true on some indices only"
+                    500,
+                    "illegal_state_exception",
+                    f"alias [{alias}] has is_hidden set to true on some indices only",
                 )
 
 

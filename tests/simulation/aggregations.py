@@ -99,7 +99,11 @@ def _range(docs: Sequence[Doc], body: Mapping[str, Any], below: Mapping[str, Any
         buckets[key] = _bucket(inside, below, key=key, **edges)
     if body.get("keyed"):
         return {"buckets": buckets}
-    return {"buckets": sorted(buckets.values(), key=lambda one: (one.get("from", -math.inf), one.get("to", math.inf)))}
+    return {
+        "buckets": sorted(
+            buckets.values(), key=lambda one: (one.get("from", -math.inf), one.get("to", math.inf))
+        )
+    }
 
 
 def _terms(docs: Sequence[Doc], body: Mapping[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,9 +56,7 @@ class Weather:
         """Draw the kinds of disturbances of a seed, and their frequency."""
         share = chance.choice((0.3, 0.6, 1.0))
         kinds = [
-            kind
-            for kind in WEIGHTS
-            if kind not in forbidden and (kind in ALWAYS or chance.random() < share)
+            kind for kind in WEIGHTS if kind not in forbidden and (kind in ALWAYS or chance.random() < share)
         ]
         found = cls(chance, kinds, [WEIGHTS[kind] for kind in kinds], chance.choice((2.0, 5.0, 12.0, 30.0)))
         found.left = chance.choice((6, 15, 30, 60))

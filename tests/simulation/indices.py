@@ -92,9 +92,7 @@ class Names:
 
     def members(self, alias: str) -> dict[str, dict[str, Any]]:
         """The indices behind an alias, each with its definition."""
-        return {
-            name: index.aliases[alias] for name, index in self.indices.items() if alias in index.aliases
-        }
+        return {name: index.aliases[alias] for name, index in self.indices.items() if alias in index.aliases}
 
     def find(self, expression: str, *, hidden: bool = False, strict: bool = True) -> list[Index]:
         """The indices behind names, aliases, data streams and patterns, separated by commas.
@@ -124,7 +122,9 @@ class Names:
             dotted = pattern.startswith(".") and name.startswith(".")
             return fnmatchcase(name, pattern) and (hidden or dotted or not is_hidden)
 
-        streams = {one for stream, parts in self.streams.items() if fnmatchcase(stream, pattern) for one in parts}
+        streams = {
+            one for stream, parts in self.streams.items() if fnmatchcase(stream, pattern) for one in parts
+        }
         return [
             index
             for name, index in self.indices.items()

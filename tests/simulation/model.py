@@ -80,7 +80,18 @@ class Model:
         )  # fmt: skip
 
     def get_index(self, given: list[str], params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
-        _known(params, {"flat_settings", "expand_wildcards", "allow_no_indices", "ignore_unavailable", "filter_path", "features", "include_defaults"})
+        _known(
+            params,
+            {
+                "flat_settings",
+                "expand_wildcards",
+                "allow_no_indices",
+                "ignore_unavailable",
+                "filter_path",
+                "features",
+                "include_defaults",
+            },
+        )
         return lambda: (200, self.administration.get(given[0], params))
 
     def head_index(self, given: list[str], params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
@@ -133,7 +144,9 @@ class Model:
 
         return refresh
 
-    def update_aliases(self, _given: list[str], _params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
+    def update_aliases(
+        self, _given: list[str], _params: Mapping[str, Any], body: Any
+    ) -> Callable[[], Answer]:
         return lambda: (200, _done(self.administration.update_aliases(_parsed(body)["actions"])))
 
     def get_alias(self, given: list[str], params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
@@ -154,7 +167,18 @@ class Model:
         return look
 
     def get(self, given: list[str], params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
-        _known(params, {"routing", "_source", "_source_includes", "_source_excludes", "realtime", "refresh", "preference"})
+        _known(
+            params,
+            {
+                "routing",
+                "_source",
+                "_source_includes",
+                "_source_excludes",
+                "realtime",
+                "refresh",
+                "preference",
+            },
+        )
 
         def get() -> Answer:
             found = self._got(given[0], {"_id": given[1], **params})
@@ -163,7 +187,9 @@ class Model:
         return get
 
     def mget(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        _known(params, {"_source", "_source_includes", "_source_excludes", "realtime", "preference", "routing"})
+        _known(
+            params, {"_source", "_source_includes", "_source_excludes", "realtime", "preference", "routing"}
+        )
         asked = _parsed(body)
         docs = asked.get("docs") or [{"_id": doc_id} for doc_id in asked.get("ids", ())]
 
@@ -189,14 +215,20 @@ class Model:
 
         return apply
 
-    def begun(self, method: str, path: str, body: Any, done: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+    def begun(
+        self, method: str, path: str, body: Any, done: Callable[[dict[str, Any]], None]
+    ) -> Callable[[], None]:
         """Give a write of one document its sequence number; it is indexed when the result is called, or before."""
         _, given = _route(method, path.strip("/").split("/"))
         return self.writes.begin(self._resolved(given, {}, body), done)
 
     def _resolved(self, given: list[str], params: Mapping[str, Any], body: Any) -> Write:
         verb = {"_create": "create", "_update": "update", "DELETE": "delete"}.get(given[1], "index")
-        header = {key: params[key] for key in params if key not in ("refresh", "timeout", "filter_path", "wait_for_active_shards")}
+        header = {
+            key: params[key]
+            for key in params
+            if key not in ("refresh", "timeout", "filter_path", "wait_for_active_shards")
+        }
         header |= {key: int(header[key]) for key in _NUMBERS & set(header)}
         header["require_alias"] = str(header.get("require_alias", "")).lower() == "true"
         if len(given) > 2:
@@ -220,7 +252,11 @@ class Model:
         return lambda: (200, self.searches.search(given[0] if given else "*", _parsed(body), params))
 
     def msearch(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        lines = [json.loads(line) for line in (body if isinstance(body, str) else body.decode()).split("\n") if line]
+        lines = [
+            json.loads(line)
+            for line in (body if isinstance(body, str) else body.decode()).split("\n")
+            if line
+        ]
         pairs = list(zip(lines[::2], lines[1::2], strict=True))
 
         def search() -> Answer:
@@ -240,13 +276,19 @@ class Model:
         return lambda: (200, _done(self.searches.clear(_parsed(body)["scroll_id"])))
 
     def count(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        _known(params, {"preference", "expand_wildcards", "ignore_unavailable", "allow_no_indices", "routing"})
+        _known(
+            params, {"preference", "expand_wildcards", "ignore_unavailable", "allow_no_indices", "routing"}
+        )
         return lambda: (200, self.searches.count(given[0] if given else "*", _parsed(body), params))
 
     def _got(self, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         found = self.names.find(name)
         if len(found) != 1:
-            raise RefusedError(400, "illegal_argument_exception", f"alias [{name}] has more than one index associated with it")
+            raise RefusedError(
+                400,
+                "illegal_argument_exception",
+                f"alias [{name}] has more than one index associated with it",
+            )
         index = found[0]
         routing = asked.get("routing") or index.aliases.get(name, {}).get("search_routing")
         doc = index.shard_of(str(asked["_id"]), routing).live(str(asked["_id"]))
@@ -255,7 +297,10 @@ class Model:
         return _as_got(index.name, doc, asked)
 
     def _refreshed(self, params: Mapping[str, Any], name: str) -> None:
-        if str(params.get("refresh", "false")).lower() in ("true", "wait_for", "") and name in self.names.indices:
+        if (
+            str(params.get("refresh", "false")).lower() in ("true", "wait_for", "")
+            and name in self.names.indices
+        ):
             self.names.indices[name].refresh()
 
 

@@ -34,9 +34,7 @@ def no_index(name: str) -> RefusedError:
 
 
 def conflict(doc_id: str, why: str) -> RefusedError:
-    return RefusedError(
-        409, "version_conflict_engine_exception", f"[{doc_id}]: version conflict, {why}"
-    )
+    return RefusedError(409, "version_conflict_engine_exception", f"[{doc_id}]: version conflict, {why}")
 
 
 def illegal(reason: str) -> RefusedError:

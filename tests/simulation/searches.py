@@ -35,12 +35,16 @@ class Searches:
         self._names = names
         self._scrolls: dict[str, tuple[list[dict[str, Any]], int]] = {}
 
-    def count(self, expression: str, body: Mapping[str, Any] | None, params: Mapping[str, Any]) -> dict[str, Any]:
+    def count(
+        self, expression: str, body: Mapping[str, Any] | None, params: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Answer ``_count``."""
         found = self._found(expression, (body or {}).get("query"), params)
         return {"count": len(found), "_shards": _shards(1)}
 
-    def search(self, expression: str, body: Mapping[str, Any] | None, params: Mapping[str, Any]) -> dict[str, Any]:
+    def search(
+        self, expression: str, body: Mapping[str, Any] | None, params: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Answer ``_search``."""
         body = body or {}
         unknown = (set(body) - _BODY) | (set(params) - _PARAMS)
@@ -92,7 +96,9 @@ class Searches:
         chosen = _SHARDS.search(preference)
         wanted = None if chosen is None else {int(number) for number in chosen[1].split(",")}
         strict = str(params.get("ignore_unavailable", "")).lower() != "true"
-        hidden = "hidden" in str(params.get("expand_wildcards", "")) or params.get("expand_wildcards") == "all"
+        hidden = (
+            "hidden" in str(params.get("expand_wildcards", "")) or params.get("expand_wildcards") == "all"
+        )
         found: list[Hit] = []
         for index in self._names.find(expression, hidden=hidden, strict=strict):
             filters = self._names.filters(expression, index)

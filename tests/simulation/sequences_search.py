@@ -18,7 +18,11 @@ _MAPPED = {
 
 
 def _document(number: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"n": number * 10, "k": "even" if number % 2 == 0 else "odd", "t": f"text {number}"}
+    found: dict[str, Any] = {
+        "n": number * 10,
+        "k": "even" if number % 2 == 0 else "odd",
+        "t": f"text {number}",
+    }
     if number != 3:
         found["from"] = {"shard": number % 3, "seq_no": number * 7}
     return found

@@ -152,7 +152,8 @@ class Shard:
             raise conflict(doc_id, f"{required} but no document was found")
         if (there.seq_no, there.term) != (demand.seq_no, demand.term):
             raise conflict(
-                doc_id, f"{required} current document has seqNo [{there.seq_no}] and primary term [{there.term}]"
+                doc_id,
+                f"{required} current document has seqNo [{there.seq_no}] and primary term [{there.term}]",
             )
 
 

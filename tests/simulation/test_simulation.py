@@ -54,7 +54,10 @@ def test_nothing_is_lost_whatever_happens(name: str, first: int) -> None:
             gc.collect()
     told = "\n".join(failed[:_SHOWN])
     if failed:
-        pytest.fail(f"{len(failed)} of {last - first} seeds fail; to play the first ones again:\n{told}", pytrace=False)
+        pytest.fail(
+            f"{len(failed)} of {last - first} seeds fail; to play the first ones again:\n{told}",
+            pytrace=False,
+        )
 
 
 def test_a_seed_is_played_again_exactly() -> None:
@@ -63,7 +66,11 @@ def test_a_seed_is_played_again_exactly() -> None:
     command = [sys.executable, "-m", "tests.simulation", name, "7"]
     logs = [
         subprocess.run(
-            command, env={**os.environ, "PYTHONHASHSEED": str(order)}, capture_output=True, text=True, check=False
+            command,
+            env={**os.environ, "PYTHONHASHSEED": str(order)},
+            capture_output=True,
+            text=True,
+            check=False,
         ).stdout
         for order in (1, 2)
     ]

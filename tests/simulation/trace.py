@@ -30,7 +30,10 @@ def told(method: str, path: str, params: Mapping[str, Any], body: Any, status: i
         return f"{head} -> {', '.join(found)}"
     if "_stats" in path:
         shards = {
-            name: {number: copies[0]["seq_no"]["global_checkpoint"] for number, copies in one.get("shards", {}).items()}
+            name: {
+                number: copies[0]["seq_no"]["global_checkpoint"]
+                for number, copies in one.get("shards", {}).items()
+            }
             for name, one in answer["indices"].items()
         }
         return f"{head} -> {shards}"
@@ -57,7 +60,9 @@ def _items(body: Any, answer: Mapping[str, Any]) -> list[str]:
         result = item[verb]
         demand = {key: given[key] for key in ("version", "if_seq_no") if key in given}
         error = result.get("error", {}).get("type", "")
-        found.append(f"{verb} {given.get('_id')} {demand or ''} {result['status']} {error}@{result.get('_seq_no')}")
+        found.append(
+            f"{verb} {given.get('_id')} {demand or ''} {result['status']} {error}@{result.get('_seq_no')}"
+        )
     return found
 
 

@@ -189,7 +189,9 @@ class World:
             prepared = None
         self.now_s += 30.0
         if prepared is not None and method != "GET" and method != "HEAD" and "_search" not in path:
-            self._late.append((self.now_s + self.chance.uniform(0.0, _PATIENCE_S), (method, path, params, body), prepared))
+            self._late.append(
+                (self.now_s + self.chance.uniform(0.0, _PATIENCE_S), (method, path, params, body), prepared)
+            )
             self._late.sort(key=lambda one: one[0])
         raise timed_out()
 
@@ -201,7 +203,9 @@ class World:
         raise cut_off()
 
     def _busy(self, *_request: Any) -> Answer:
-        busy = RefusedError(429, "rejected_execution_exception", "rejected execution of coordinating operation")
+        busy = RefusedError(
+            429, "rejected_execution_exception", "rejected execution of coordinating operation"
+        )
         return busy.status, busy.body()
 
     def _unready(self, *_request: Any) -> Answer:
@@ -218,4 +222,3 @@ _NETWORK: dict[str, Callable[..., Answer]] = {
     "cut_lost": World._cut, "cut_applied": World._cut_after, "busy": World._busy, "unready": World._unready,
     "outage": World._go_down,
 }  # fmt: skip
-

@@ -187,7 +187,9 @@ class Writers:
             self.journal.broken.append(f"{operation}: a deleted document is there again")
             existing = [None]
         after = [operation.after(state) for state in (existing if operation.kind == "update" else states)]
-        self._tell(f"app: {operation} -> {status} _seq_no {answer['_seq_no']} of {answer['_index']}{'' if answered else ', answer lost'}")
+        self._tell(
+            f"app: {operation} -> {status} _seq_no {answer['_seq_no']} of {answer['_index']}{'' if answered else ', answer lost'}"
+        )
         self.journal.became(doc_id, _distinct(after if answered else [*after, *states]))
 
     def _refused(self, operation: Operation, error: RefusedError) -> None:

@@ -82,7 +82,9 @@ class Writes:
         now_s = self._names.now()
         if write.verb == "delete":
             tombstone, was_there = shard.delete(write.doc_id, write.routing, write.demand, now_s, seq_no)
-            return _result(index, tombstone, "deleted" if was_there else "not_found", 200 if was_there else 404)
+            return _result(
+                index, tombstone, "deleted" if was_there else "not_found", 200 if was_there else 404
+            )
         source = self._through_pipelines(write)
         self._check(index, source)
         was_there = shard.live(write.doc_id) is not None
