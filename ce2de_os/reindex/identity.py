@@ -65,6 +65,16 @@ def checkpoints_of(
     return checked
 
 
+def checked(part: Part, found: Primaries) -> dict[int, int]:
+    """The checkpoints of those primaries of a part's source that answer.
+
+    Raises:
+        IdentityError: it is another index, or its history is another one.
+    """
+    _check_source(part, found, None)
+    return {number: shard.checkpoint for number, shard in found.shards.items()}
+
+
 def cursors_of(parts: int, records: Iterable[Slice]) -> list[Cursors]:
     """How far each shard was read, for each of a job's ``parts``."""
     found: list[dict[int, int]] = [{} for _ in range(parts)]

@@ -117,11 +117,14 @@ def test_many_sources_are_looked_at_together_and_one_that_is_gone_is_named(
 def snapshots(instances: Path) -> Iterator[OpenSearch]:
     """A server of its own that may write snapshots, with the repository ``backup``."""
     home = instances / f"tests-{os.getpid()}-snapshots"
-    servers = LocalServers(home=home, node_settings={"path.repo": str(home / "backup")})
+    backup = home / "backup"
+    backup.mkdir(parents=True)
+    backup.chmod(0o777)  # OpenSearch runs as another account
+    servers = LocalServers(home=home, node_settings={"path.repo": str(backup)})
     url = servers.up(heap="512m").opensearch_url
     with connect(OpenSearchSettings(url=url)) as client:
         client.snapshot.create_repository(
-            repository="backup", body={"type": "fs", "settings": {"location": str(home / "backup")}}
+            repository="backup", body={"type": "fs", "settings": {"location": str(backup)}}
         )
         yield client
     remove(servers)
