@@ -145,21 +145,6 @@ def checkpoints(client: OpenSearch, name: str) -> dict[int, int]:
     return found
 
 
-def checkpoints_of_all(client: OpenSearch, names: str) -> dict[str, dict[int, int]]:
-    """The same of several indices in one request, by index; of those whose primaries all answer."""
-    with backend_errors(f"read shard statistics of '{names}'"):
-        stats = client.indices.stats(index=names, metric="docs", params={"level": "shards"})
-    return {
-        name: {
-            int(number): int(copy["seq_no"]["global_checkpoint"])
-            for number, copies in shards["shards"].items()
-            for copy in copies
-            if copy["routing"]["primary"] and "seq_no" in copy
-        }
-        for name, shards in stats["indices"].items()
-    }
-
-
 def alias_targets(client: OpenSearch, alias: str) -> list[str]:
     """The indexes an alias points to; empty if there is no such alias."""
     return sorted(aliases.definitions(client, alias))

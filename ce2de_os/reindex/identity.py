@@ -1,20 +1,20 @@
 """Whether a job's indices are still the ones that it knows, not others that have their names by now.
 
-A cursor is a ``_seq_no``, which means something only in one history of one shard. An index that was deleted and
-created again has another uuid; a snapshot restored over an index, or a stale copy of a shard that was made its
-primary, has another history uuid. A replica that is promoted when a node fails keeps both.
+A cursor is a ``_seq_no``, which means something only in one history of one shard. An index that was deleted
+and created again has another uuid. After a snapshot was restored over it, or a stale copy of a shard was made
+its primary, the history uuid is another one. A replica that is promoted when a node fails keeps both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendUnavailableError, IdentityError, IndexSchemaError
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.shards import Primaries, primaries, primaries_of
-from ce2de_os.reindex.job import Part, Slice
+from ce2de_os.reindex.job import TARGET, Job, Part, Slice
 
 Cursors = Mapping[int, int]
 """By shard, the last operation that was read, of which the index must know."""
@@ -65,6 +65,16 @@ def checkpoints_of(
     return checked
 
 
+def checked(part: Part, found: Primaries) -> dict[int, int]:
+    """The checkpoints of those primaries of a part's source that answer.
+
+    Raises:
+        IdentityError: it is another index, or its history is another one.
+    """
+    _check_source(part, found, None)
+    return {number: shard.checkpoint for number, shard in found.shards.items()}
+
+
 def cursors_of(parts: int, records: Iterable[Slice]) -> list[Cursors]:
     """How far each shard was read, for each of a job's ``parts``."""
     found: list[dict[int, int]] = [{} for _ in range(parts)]
@@ -85,14 +95,14 @@ def history_of(client: OpenSearch, name: str, shards: int) -> tuple[str, ...]:
     return tuple(found.shards[number].history for number in range(shards))
 
 
-def problems(client: OpenSearch, parts: Iterable[Part]) -> list[str]:
-    """What is wrong with the sources and targets of parts, a line each; empty if they are what they were."""
+def problems(client: OpenSearch, job: Job) -> list[str]:
+    """What is wrong with a job's sources and targets, a line each; empty if they are what they were.
+
+    After a handover nothing needs the sources any more, so they may be gone.
+    """
     found = []
-    for part in parts:
-        looks = (
-            [source_checkpoints] if part.source == part.target else [source_checkpoints, target_checkpoints]
-        )
-        for look in looks:
+    for part in job.parts:
+        for look in _looks(job, part):
             try:
                 look(client, part)
             except IdentityError as error:
@@ -100,6 +110,23 @@ def problems(client: OpenSearch, parts: Iterable[Part]) -> list[str]:
             except BackendUnavailableError:
                 continue  # a shard that is away tells nothing of its history
     return found
+
+
+def check_job(client: OpenSearch, job: Job) -> None:
+    """Refuse to go on with a job whose indices are not what they were.
+
+    Raises:
+        IdentityError: the first of the `problems`.
+    """
+    found = problems(client, job)
+    if found:
+        raise IdentityError(found[0])
+
+
+def _looks(job: Job, part: Part) -> tuple[Callable[[OpenSearch, Part], object], ...]:
+    if part.source == part.target:
+        return (source_checkpoints,)
+    return (target_checkpoints,) if job.truth == TARGET else (source_checkpoints, target_checkpoints)
 
 
 def check(
@@ -121,16 +148,16 @@ def check(
         shard = found.shards.get(number)
         if shard is not None and known and shard.history and shard.history != known:
             raise IdentityError(
-                f"'{name}' has another history than when the job began (shard {number}): a snapshot was restored "
-                f"over it, or a stale copy of a shard was made its primary; {advice}"
+                f"'{name}' has another history than when the job began (shard {number}): a snapshot was "
+                f"restored over it, or a stale copy of a shard was made its primary; {advice}"
             )
     for number, cursor in (cursors or {}).items():
         shard = found.shards.get(number)
         # Not its checkpoint, which a replica that has just been promoted knows a moment later.
         if shard is not None and shard.max_seq_no < cursor:
             raise IdentityError(
-                f"'{name}' has lost operations that the job has read (shard {number} ends at {shard.max_seq_no}, "
-                f"the job has read up to {cursor}): an older state of it was restored; {advice}"
+                f"'{name}' has lost operations that the job has read (shard {number} ends at "
+                f"{shard.max_seq_no}, the job has read up to {cursor}): an older state was restored; {advice}"
             )
 
 
@@ -148,13 +175,16 @@ def _source_advice(part: Part) -> str:
     if part.source == part.target:
         return "cancel the job, clean it and start it again, so that every document is looked at"
     return (
-        f"its copy '{part.target}' may be wrong: cancel the job, clean it with --target, and start it again; the "
-        "alias stays until then"
+        f"its copy '{part.target}' may be wrong: cancel the job, clean it with --target, and start it again; "
+        "the alias stays until then"
     )
 
 
 def _target_advice(part: Part) -> str:
-    return f"the job did not fill it: delete it if nothing needs it, clean the job, and copy '{part.source}' again"
+    return (
+        "the job did not fill it: delete it if nothing needs it, clean the job, and copy "
+        f"'{part.source}' again"
+    )
 
 
 def _read(client: OpenSearch, name: str, advice: str) -> Primaries:

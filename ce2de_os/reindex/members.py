@@ -14,8 +14,10 @@ from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import IndexInfo, patiently
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.metadata import fields_from
+from ce2de_os.index.shards import primaries_of
 from ce2de_os.reindex.extend import add_copies, add_in_place
 from ce2de_os.reindex.held_job import HeldJob
+from ce2de_os.reindex.identity import checked
 from ce2de_os.reindex.job import Job, Part
 
 logger = logging.getLogger(__name__)
@@ -66,9 +68,13 @@ class Members:
         current = dict(self._current(self._held.job))
         if not current:
             return {}
-        names = ",".join(part.source for part in current.values())
-        found = patiently(lambda: admin.checkpoints_of_all(self._client, names))
-        return {number: found[part.source] for number, part in current.items() if part.source in found}
+        names = [part.source for part in current.values()]
+        found = patiently(lambda: primaries_of(self._client, names))
+        return {
+            number: checked(part, found[part.source])
+            for number, part in current.items()
+            if part.source in found
+        }
 
     def _current(self, job: Job) -> list[tuple[int, Part]]:
         """The parts whose index is behind the name and still the one that it was."""

@@ -14,6 +14,7 @@ from ce2de_os.reindex import dead_letters, standing
 from ce2de_os.reindex.catch_up import lag
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.finish import finish
+from ce2de_os.reindex.identity import check_job
 from ce2de_os.reindex.job import (
     CANCELLED,
     DONE,
@@ -97,6 +98,7 @@ def verify_job(client: OpenSearch, encoder: DocumentEncoder, job_id: str) -> Ver
         raise JobError(f"job '{job_id}' is {job.state}; verify it when it is ready, done or failed")
     if job.truth == TARGET and job.mode == "copy":
         job = standing.in_place(job)
+    check_job(client, job)
     for part in job.parts:
         admin.refresh(client, part.source)
         admin.refresh(client, part.target)

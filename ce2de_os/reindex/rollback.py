@@ -17,6 +17,7 @@ from ce2de_os.index.language_fields import language_field, text_field
 from ce2de_os.index.raw import without
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.compare import differences
+from ce2de_os.reindex.identity import target_checkpoints
 from ce2de_os.reindex.job import DONE, HANDOVER, ROLLED_BACK, ROLLING_BACK, SOURCE, TARGET, Job, Part
 from ce2de_os.reindex.late_writes import current_of
 from ce2de_os.reindex.ledger import Ledger
@@ -180,7 +181,7 @@ def _changes(client: OpenSearch, job: Job, part: Part) -> Iterator[Action]:
 
 def _written(client: OpenSearch, job: Job, part: Part) -> Iterator[list[SourceDocument]]:
     """The target's documents that were written since the handover, vectors that follow them included."""
-    for shard, checkpoint in patiently(lambda: admin.checkpoints(client, part.target)).items():
+    for shard, checkpoint in patiently(lambda: target_checkpoints(client, part)).items():
         after = job.fences[part.target][shard]
         while after < checkpoint:
             batch = patiently(lambda: read_page(client, part.target, shard, after, checkpoint, _PAGE))  # noqa: B023

@@ -19,6 +19,7 @@ from ce2de_os.index.token_field import TOKENS_SUFFIX
 from ce2de_os.index.vector_field import ORIGIN_SUFFIX, VectorField
 from ce2de_os.reindex import repeat, standing
 from ce2de_os.reindex.extend import model_of
+from ce2de_os.reindex.identity import history_of
 from ce2de_os.reindex.job import SOURCE, TARGET, Job, Mode, Part, Range, Way, cut, job_id_for
 from ce2de_os.reindex.ledger import Ledger, StoredJob
 from ce2de_os.reindex.queue import TaskQueue
@@ -308,17 +309,25 @@ def _new_job(
 
 
 def _part(client: OpenSearch, index: _Index, mode: Mode, checkpoints: Mapping[int, int]) -> Part:
+    target = admin.describe(client, index.target)
     return Part(
         source=index.source.name,
         source_uuid=index.source.uuid,
+        source_history=_history(client, index.source),
         target=index.target,
         documents=admin.count(client, index.source.name),
         snapshot=tuple(checkpoints[shard] for shard in sorted(checkpoints)),
-        target_uuid=admin.describe(client, index.target).uuid,
+        target_uuid=target.uuid,
+        target_history=_history(client, target),
         existed=index.existed,
         restore=held_back_settings(index.source.settings) if mode == "copy" else {},
         dropped=_other_vectors(index.source),
     )
+
+
+def _history(client: OpenSearch, index: IndexInfo) -> tuple[str, ...]:
+    shards = int(index.settings["number_of_shards"])
+    return admin.patiently(lambda: history_of(client, index.name, shards))
 
 
 def _other_vectors(source: IndexInfo) -> tuple[str, ...]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import IndexSchemaError
-from ce2de_os.index import admin
-from ce2de_os.reindex import dead_letters
-from ce2de_os.reindex.job import DONE, PAUSED, READY, RUNNING, Counts, Job, Slice
+from ce2de_os.errors import IdentityError
+from ce2de_os.reindex import dead_letters, identity
+from ce2de_os.reindex.job import ACTIVE, DONE, PAUSED, READY, RUNNING, Counts, Job, Slice
 from ce2de_os.reindex.ledger import Ledger
 
 _ERRORS = 5
+_WATCHED = (*ACTIVE, READY, DONE, PAUSED)
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class JobStatus:
         docs_per_s: of the workers now; if none works, the mean over the time the job took. ``None``: neither.
         eta_s: seconds until every document of the start has been read; ``None``: unknown.
         slowest: the unfinished slice with most operations left, and how many; ``None``: all are done.
-        lag: operations of live writes that the targets have not seen; ``None``: a source is gone.
+        lag: operations of live writes that the targets have not seen; ``None``: a source is another one.
         dead_letters: documents set aside; ``refusals``: how many for each kind of error.
         errors: the newest errors and refusals of the slices.
     """
@@ -88,7 +88,9 @@ def status_of(client: OpenSearch, ledger: Ledger, job: Job) -> JobStatus:
     records = ledger.slices(job)
     lag = _lag(client, job, records)
     letters = dead_letters.by_kind(client, job.job_id)
-    return summarize(job, records, ledger.held(records), lag, letters, ledger.now())
+    found = summarize(job, records, ledger.held(records), lag, letters, ledger.now())
+    changed = identity.problems(client, job) if lag is None or job.state in _WATCHED else []
+    return replace(found, errors=(*changed, *found.errors)[:_ERRORS])
 
 
 def summarize(
@@ -123,9 +125,9 @@ def summarize(
 
 def _lag(client: OpenSearch, job: Job, records: Sequence[Slice]) -> int | None:
     try:
-        checkpoints = [admin.checkpoints(client, part.source) for part in job.parts]
+        checkpoints = identity.checkpoints_of(client, job.parts, identity.cursors_of(len(job.parts), records))
         return live_writes(job, records, checkpoints)
-    except (IndexSchemaError, KeyError):  # deleted since, or made anew with fewer shards
+    except (IdentityError, KeyError):
         return None
 
 

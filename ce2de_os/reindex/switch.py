@@ -23,7 +23,8 @@ from ce2de_os.index.metadata import fields_from
 from ce2de_os.reindex.catch_up import catch_up, lag
 from ce2de_os.reindex.embedding import DocumentEncoder
 from ce2de_os.reindex.held_job import HeldJob, LeaseLostError
-from ce2de_os.reindex.job import HANDOVER, SOURCE, SWITCHING, TARGET, Job
+from ce2de_os.reindex.identity import target_checkpoints
+from ce2de_os.reindex.job import HANDOVER, SOURCE, SWITCHING, TARGET, Job, Part
 from ce2de_os.reindex.late_writes import copy_late_writes
 from ce2de_os.reindex.repair import repair
 from ce2de_os.reindex.steps import reached
@@ -134,14 +135,14 @@ class Switch:
             before = seen
 
     def _begin(self, **changes: Any) -> float:  # noqa: ANN401 - fields of Job
-        fences = {target: self._fence(target) for target in self._job.targets}
+        fences = {part.target: self._fence(part) for part in self._job.parts}
         self._held.renew(SWITCH_LEASE_S)
         self._held.change(truth=SWITCHING, fences=fences, **changes)
         reached("switching")
         return time.monotonic()
 
-    def _fence(self, target: str) -> tuple[int, ...]:
-        found = patiently(lambda: admin.checkpoints(self._client, target))
+    def _fence(self, part: Part) -> tuple[int, ...]:
+        found = patiently(lambda: target_checkpoints(self._client, part))
         return tuple(found[shard] for shard in sorted(found))
 
     def _drain(self, begun: float) -> None:
@@ -174,7 +175,7 @@ class Switch:
 
     def _open_targets(self) -> None:
         """Give the targets the fence's last operations and the pipelines of the sources: applications write next."""
-        fences = {target: self._fence(target) for target in self._job.targets}
+        fences = {part.target: self._fence(part) for part in self._job.parts}
         self._held.change(fences=fences)
         for part in self._job.parts:
             settings = {name: value for name, value in part.restore.items() if name.endswith("_pipeline")}

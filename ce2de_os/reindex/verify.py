@@ -21,7 +21,7 @@ from ce2de_os.index.client import backend_errors
 from ce2de_os.index.documents import random_order
 from ce2de_os.index.language_fields import OTHER, LanguageSpec, language_field
 from ce2de_os.index.token_field import from_json, to_json
-from ce2de_os.reindex import dead_letters
+from ce2de_os.reindex import dead_letters, identity
 from ce2de_os.reindex.embedding import DocumentEncoder
 from ce2de_os.reindex.job import Job, Part
 
@@ -90,6 +90,9 @@ def verify(
     it is asked after counting, so that live writes explain a difference and lost documents do not hide in it.
     """
     report = VerifyReport(refused=dead_letters.count(client, job.job_id))
+    report.problems += identity.problems(client, job)
+    if report.problems:
+        return report  # what is compared then says nothing
     if report.refused and not accept_refused:
         report.problems.append(
             f"{report.refused} documents were refused; see: ce2de reindex dlq list {job.job_id}"
