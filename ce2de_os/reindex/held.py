@@ -18,6 +18,7 @@ from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import BulkWriter, Refusal
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.dead_letters import DeadLetter
+from ce2de_os.reindex.drift import carry_fields
 from ce2de_os.reindex.embedding import Embedded
 from ce2de_os.reindex.failures import is_failure, told, where
 from ce2de_os.reindex.identity import source_checkpoints
@@ -198,6 +199,7 @@ class HeldSlice:
         cursor = self._stored.slice.cursor
         found = patiently(lambda: source_checkpoints(self._client, self.part, {bounds.shard: cursor}))
         patiently(lambda: admin.refresh(self._client, self.part.source))
+        patiently(lambda: carry_fields(self._client, self._job, self.part))
         return max(found[bounds.shard], cursor)
 
     def _write(self, documents: Sequence[SourceDocument], embedded: Embedded) -> tuple[Counts, list[Refusal]]:

@@ -13,11 +13,11 @@ from ce2de_os.errors import Ce2deError, JobError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceAction, write_documents
-from ce2de_os.index.language_fields import language_field, text_field
 from ce2de_os.index.raw import without
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.compare import differences
 from ce2de_os.reindex.identity import target_checkpoints
+from ce2de_os.reindex.drift import own_fields
 from ce2de_os.reindex.job import DONE, HANDOVER, ROLLED_BACK, ROLLING_BACK, SOURCE, TARGET, Job, Part
 from ce2de_os.reindex.late_writes import current_of
 from ce2de_os.reindex.ledger import Ledger
@@ -158,7 +158,7 @@ def _changes(client: OpenSearch, job: Job, part: Part) -> Iterator[Action]:
     """What must be done in the source so that it holds what the target holds."""
     patiently(lambda: admin.refresh(client, part.target))
     patiently(lambda: admin.refresh(client, part.source))
-    ours = _ours(job)
+    ours = own_fields(job.vector)
     for batch in _written(client, job, part):
         for document, entry in zip(batch, current_of(client, part.source, batch, "*"), strict=True):
             theirs = document.source.keys() - ours
@@ -189,13 +189,6 @@ def _written(client: OpenSearch, job: Job, part: Part) -> Iterator[list[SourceDo
                 break
             yield batch
             after = batch[-1].seq_no
-
-
-def _ours(job: Job) -> set[str]:
-    """The fields that the job added to its targets."""
-    name = job.vector.name
-    beside = {text_field(name), language_field(name)} if job.languages else set()
-    return {*job.vector.value_fields, job.hash_field, job.vector.origin_field} | beside
 
 
 def _moved_back(client: OpenSearch, job: Job) -> bool:

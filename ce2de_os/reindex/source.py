@@ -77,11 +77,11 @@ def read_documents_by_id(client: OpenSearch, index: str, doc_ids: Sequence[str])
         if len(found) == len(doc_ids):  # perhaps more, where an id is there under several routings
             body["size"] = _MOST
             found = search(client, index, body, params)
-    return [_document(_shard(hit), hit, raw) for hit, raw in found]
+    return [_document(shard_of(hit), hit, raw) for hit, raw in found]
 
 
-def _shard(hit: Mapping[str, Any]) -> int:
-    """The number in ``[articles][0]``."""
+def shard_of(hit: Mapping[str, Any]) -> int:
+    """The shard of a hit that was asked to be explained."""
     return int(str(hit["_shard"]).rpartition("[")[2].rstrip("]"))
 
 

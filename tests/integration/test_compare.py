@@ -127,7 +127,7 @@ def test_details_suffice_to_mend_a_document(client: OpenSearch, index_name: str)
     assert [tuple(one) for one in result.stale] == [("1", None, 0, 3, 1)]
     copy = client.get(index=pair.part.target, id="2")
     assert [tuple(one) for one in result.surplus] == [
-        ("2", None, copy["_seq_no"], copy["_primary_term"], False)
+        ("2", None, copy["_seq_no"], copy["_primary_term"], False, 0)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -57,6 +58,7 @@ class Surplus(NamedTuple):
     Attributes:
         seq_no: in the target; with ``primary_term`` it can be deleted only as it is now.
         foreign: whether it does not say what it was copied from.
+        shard: of the source that it was copied from, -1 if it is foreign.
     """
 
     doc_id: str
@@ -64,6 +66,7 @@ class Surplus(NamedTuple):
     seq_no: int
     primary_term: int
     foreign: bool = False
+    shard: int = -1
 
 
 @dataclass
@@ -89,6 +92,7 @@ class Comparison:
     Attributes:
         upto: the last ``_seq_no`` of each source shard that was compared.
         requests: to both sides.
+        surplus_by_shard: how many surplus documents come from each shard of the source, foreign ones from -1.
     """
 
     upto: Mapping[int, int]
@@ -101,6 +105,7 @@ class Comparison:
     lost: list[Lost] = field(default_factory=list)
     stale: list[Stale] = field(default_factory=list)
     surplus: list[Surplus] = field(default_factory=list)
+    surplus_by_shard: Counter[int] = field(default_factory=Counter)
 
     @property
     def differing(self) -> int:
@@ -114,6 +119,7 @@ class Comparison:
         self.lost_count += len(batch.lost)
         self.stale_count += len(batch.stale)
         self.surplus_count += len(batch.surplus)
+        self.surplus_by_shard.update(one.shard for one in batch.surplus)
         self.lost += batch.lost[: LISTED - len(self.lost)]
         self.stale += batch.stale[: LISTED - len(self.stale)]
         self.surplus += batch.surplus[: LISTED - len(self.surplus)]
@@ -193,7 +199,7 @@ def _differences(
     if sides.count(foreign):
         for page in sides.pages(foreign):
             batch = Batch()
-            _add_surplus(sides, page, max(upto.values(), default=-1), batch, foreign=True)
+            _add_surplus(sides, page, max(upto.values(), default=-1), batch, -1)
             yield batch
             if keep is not None:
                 keep()
@@ -253,7 +259,7 @@ def _judged(
     _add_missing(sides, shard, [one for one in in_source if (one.key, one.number) not in held], known, batch)
     extra = [one for one in in_target if (one.key, one.number) not in right]
     for page in _pages(extra, sides.page):
-        _add_surplus(sides, page, last, batch, foreign=False)
+        _add_surplus(sides, page, last, batch, shard)
     return batch
 
 
@@ -275,15 +281,13 @@ def _add_missing(
             batch.stale.append(Stale(one.doc_id, one.routing, shard, one.seq_no, number))
 
 
-def _add_surplus(
-    sides: Sides, documents: Sequence[Numbered], last: int, batch: Batch, *, foreign: bool
-) -> None:
+def _add_surplus(sides: Sides, documents: Sequence[Numbered], last: int, batch: Batch, shard: int) -> None:
     """Judge the target's documents whose version is not in the source; if another is, that one is stale."""
     now = sides.now_in_source([one.key for one in documents])
     for one, seq_no in zip(documents, now, strict=True):
         if seq_no is None:
             batch.surplus.append(
-                Surplus(one.doc_id, one.routing, one.seq_no, one.primary_term, foreign=foreign)
+                Surplus(one.doc_id, one.routing, one.seq_no, one.primary_term, shard < 0, shard)
             )
         elif seq_no > last:
             batch.newer += 1

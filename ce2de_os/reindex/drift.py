@@ -1,0 +1,29 @@
+"""A target follows its source's mapping, so that new fields are indexed there as they are in the source."""
+
+from __future__ import annotations
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.index.language_fields import language_field, text_field
+from ce2de_os.index.mapping_drift import carry_over
+from ce2de_os.index.templates import origin_property
+from ce2de_os.index.vector_field import VectorField
+from ce2de_os.reindex.job import Job, Part
+
+
+def own_fields(vector: VectorField) -> frozenset[str]:
+    """The fields that a job adds to a document."""
+    beside = (text_field(vector.name), language_field(vector.name))
+    return frozenset({*vector.value_fields, vector.hash_field, vector.origin_field, *beside})
+
+
+def carry_fields(client: OpenSearch, job: Job, part: Part) -> list[str]:
+    """Give a copy the fields that its source got meanwhile; returns why it cannot get one, by field.
+
+    Called after the checkpoint was read up to which documents are copied: then whatever field one of them was
+    the first to use is in the source's mapping already.
+    """
+    if job.mode != "copy":
+        return []
+    own = origin_property(job.vector)
+    return carry_over(client, part.source, part.target, own, {*part.dropped, *own_fields(job.vector)})

@@ -1,0 +1,119 @@
+"""Whether source and target answer alike, and how fast.
+
+BM25 is compared in the fields that both have in common, under the source's own analyzers. Fields for the
+languages of the text are the target's alone: searches there are meant to find other documents than before.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
+
+from ce2de_os.errors import BackendBusyError, BackendError, BackendUnavailableError
+from ce2de_os.index.client import backend_errors
+from ce2de_os.reindex.compare.sides import Key
+from ce2de_os.reindex.verify.report import VerifyReport
+from ce2de_os.reindex.verify.subject import Subject, key_of
+
+K = TypeVar("K", bound=Hashable)
+
+MIN_AGREEMENT = 0.8
+"""Least mean share of the ten best BM25 hits that source and target have in common."""
+
+MAX_SLOWDOWN = 5.0
+"""Most that the target's median BM25 latency may be, as a multiple of the source's; 200 ms always pass."""
+
+_QUERIES = 20
+_QUERY_WORDS = 8
+_QUERY_CHARS = 200
+"""Some analyzers make a word of each character, or several of it, and a query may have 1,024."""
+_SHORTEST = 4
+_TIE = 0.01  # BM25 scores shift a little with the deleted documents that an old index still counts
+_ALWAYS_FAST_MS = 200.0
+
+Best = dict[Key, float]
+"""The best hits and their scores."""
+
+
+def check_answers(subject: Subject, report: VerifyReport) -> None:
+    """Ask source and target the same; compare hits and times, without what OpenSearch cannot search."""
+    part = subject.part
+    shared: list[float] = []
+    times: tuple[list[float], list[float]] = ([], [])
+    for query in _queries(subject):
+        answers = _ask(subject, query)
+        if answers is None:
+            report.unsearched += 1
+            continue
+        for took, (milliseconds, _) in zip(times, answers, strict=True):
+            took.append(milliseconds)
+        expected = {key: score for key, score in answers[0][1].items() if key not in subject.refused}
+        shared.append(agreement(expected, answers[1][1]) if expected or not subject.refused else 1.0)
+    if not shared:
+        return
+    report.agreement = min(
+        statistics.fmean(shared), report.agreement if report.agreement is not None else 1.0
+    )
+    report.source_p50_ms, report.target_p50_ms = map(statistics.median, times)
+    if report.agreement < MIN_AGREEMENT:
+        report.problems.append(
+            f"'{part.source}' and '{part.target}' agree on {report.agreement:.0%} of the best BM25 hits, "
+            f"at least {MIN_AGREEMENT:.0%} expected"
+        )
+    if report.target_p50_ms > max(_ALWAYS_FAST_MS, MAX_SLOWDOWN * report.source_p50_ms):
+        report.problems.append(
+            f"BM25 takes {report.target_p50_ms:.0f} ms in '{part.target}', "
+            f"{report.source_p50_ms:.0f} ms in '{part.source}'"
+        )
+
+
+def _queries(subject: Subject) -> list[str]:
+    texts = (subject.job.text.text_of(hit["_source"]) for hit in subject.sample({"match_all": {}}))
+    return [_as_query(text) for text in texts if text][:_QUERIES]
+
+
+def _as_query(text: str) -> str:
+    """The first words of a text; lone surrogates, which no request can carry, become question marks."""
+    words = " ".join(text[:_QUERY_CHARS].split()[:_QUERY_WORDS])
+    return words.encode("utf-8", "replace").decode("utf-8")
+
+
+def _ask(subject: Subject, query: str) -> tuple[tuple[float, Best], tuple[float, Best]] | None:
+    """The answers of source and target to a query, or to less of it if it has too many words."""
+    while True:
+        try:
+            return _best(subject, subject.part.source, query), _best(subject, subject.part.target, query)
+        except (BackendBusyError, BackendUnavailableError):
+            raise
+        except BackendError:
+            if len(query) <= _SHORTEST:
+                return None
+            query = query[: len(query) // 2]
+
+
+def agreement(expected: Mapping[K, float], found: Mapping[K, float]) -> float:
+    """Share of the ``expected`` best hits (document to score) that are among the best ``found``.
+
+    Which of several equal hits come last is chance, so a hit that ties with the lowest one of either index
+    counts too: of an index with many deleted documents all scores may lie a little higher or lower.
+    """
+    if not expected or not found:
+        return float(not expected and not found)
+    lowest = min(found.values())
+    last = [key for key, score in expected.items() if _ties(score, min(expected.values()))]
+    tied = set(last) if len(last) > 1 else set()
+    agreed = [key for key, score in expected.items() if key in found or key in tied or _ties(score, lowest)]
+    return len(agreed) / len(expected)
+
+
+def _ties(score: float, lowest: float) -> bool:
+    return abs(score - lowest) <= _TIE * lowest
+
+
+def _best(subject: Subject, index: str, query: str) -> tuple[float, Best]:
+    match = {"multi_match": {"query": query, "fields": list(subject.job.text.fields), "lenient": True}}
+    body = {"size": 10, "query": match, "_source": False}
+    with backend_errors(f"search '{index}'"):
+        answer = subject.client.search(index=index, body=body)
+    return float(answer["took"]), {key_of(hit): hit["_score"] for hit in answer["hits"]["hits"]}

@@ -1,0 +1,95 @@
+"""Whether target and source hold the same: all documents by version, a sample by content, the mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ce2de_os.index import admin
+from ce2de_os.index.client import backend_errors
+from ce2de_os.reindex.compare import Comparison, compare
+from ce2de_os.reindex.drift import carry_fields, own_fields
+from ce2de_os.reindex.verify.report import VerifyReport
+from ce2de_os.reindex.verify.subject import Subject
+
+_TOLD = 5
+"""So many ids are named in a problem."""
+
+
+def check_documents(subject: Subject, report: VerifyReport) -> None:
+    """Compare every document's version, up to where the target has been brought."""
+    client, part = subject.client, subject.part
+    found = compare(client, part, subject.job.vector.origin_field, subject.upto, subject.refused)
+    newest = admin.checkpoints(client, part.source)
+    late = {shard: max(0, newest.get(shard, -1) - last) for shard, last in subject.upto.items()}
+    surplus = found.surplus_count - _explained(found, late)
+    report.lost += found.lost_count
+    report.stale += found.stale_count
+    report.surplus += surplus
+    again = "; start the same job again, which copies them"
+    if found.lost_count:
+        report.problems.append(
+            f"{found.lost_count} documents of '{part.source}' are missing in '{part.target}': "
+            f"{_ids(found.lost, found.lost_count)}{again}"
+        )
+    if found.stale_count:
+        report.problems.append(
+            f"'{part.target}' has {found.stale_count} documents at another version than '{part.source}': "
+            f"{_ids(found.stale, found.stale_count)}{again}"
+        )
+    if surplus:
+        report.problems.append(
+            f"'{part.target}' has {surplus} documents more than '{part.source}': "
+            f"{_ids(found.surplus, surplus)}; start the same job again, which removes them"
+        )
+
+
+def check_contents(subject: Subject, report: VerifyReport) -> None:
+    """Compare what a sample of documents contains; a pipeline may change it, then nothing is compared."""
+    if subject.job.pipeline is not None:
+        return
+    hits = subject.sample({"match_all": {}})
+    left_out = {*own_fields(subject.job.vector), *subject.part.dropped}
+    for hit, entry in zip(hits, _in_source(subject, hits), strict=True):
+        origin = hit["_source"].get(subject.job.vector.origin_field) or {}
+        if not entry.get("found") or entry["_seq_no"] != origin.get("seq_no"):
+            continue  # it is another version: the comparison of all documents tells of that
+        report.compared += 1
+        names = sorted({*entry["_source"], *hit["_source"]} - left_out)
+        wrong = [name for name in names if entry["_source"].get(name) != hit["_source"].get(name)]
+        if wrong:
+            report.problems.append(
+                f"document '{hit['_id']}' has other values in '{subject.part.target}' than in "
+                f"'{subject.part.source}': {', '.join(wrong[:_TOLD])}; copy it anew into another --target"
+            )
+            return
+
+
+def check_mapping(subject: Subject, report: VerifyReport) -> None:
+    """Give the target the fields that the source's mapping got meanwhile; it is a problem if it cannot."""
+    for difference in carry_fields(subject.client, subject.job, subject.part):
+        report.problems.append(f"{difference}; start again with another --target, which gets today's mapping")
+
+
+def _explained(found: Comparison, late: dict[int, int]) -> int:
+    """How many surplus documents may have been deleted later than what is compared."""
+    return sum(min(count, late.get(shard, 0)) for shard, count in found.surplus_by_shard.items())
+
+
+def _ids(documents: Sequence[Any], count: int) -> str:
+    told = ", ".join(f"'{one.doc_id}'" for one in documents[:_TOLD])
+    return told if count <= _TOLD else f"{told} …"
+
+
+def _in_source(subject: Subject, hits: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    if not hits:
+        return []
+    docs = [
+        {"_id": hit["_id"], **({"routing": hit["_routing"]} if hit.get("_routing") else {})} for hit in hits
+    ]
+    with backend_errors(f"look up documents of '{subject.part.source}'"):
+        answer = subject.client.mget(
+            index=subject.part.source, body={"docs": docs}, params={"preference": "_primary"}
+        )
+    found: list[dict[str, Any]] = answer["docs"]
+    return found
