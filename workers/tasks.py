@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ce2de_os.errors import ArtifactMismatchError, BackendUnavailableError, Ce2deError
-from ce2de_os.reindex import queue
+from ce2de_os.reindex import queue, watchdog
 from ce2de_os.reindex.embedding import check_fingerprint
 from ce2de_os.reindex.failures import is_failure
 from ce2de_os.reindex.finish import finish
@@ -35,9 +35,10 @@ def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
     ledger, messages = Ledger(client), CeleryQueue()
     try:
         check_fingerprint(job_id, fingerprint, resources.encoder())
-        left = run_slices(
-            client, resources.encoder(), job_id, number, resources.owner(), BUDGET_S, resources.is_gone
-        )
+        with watchdog.watched():
+            left = run_slices(
+                client, resources.encoder(), job_id, number, resources.owner(), BUDGET_S, resources.is_gone
+            )
     except BackendUnavailableError:
         raise
     except ArtifactMismatchError as error:

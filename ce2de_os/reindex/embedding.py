@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from opensearchpy import OpenSearch
@@ -19,6 +19,12 @@ from ce2de_os.index.token_field import to_json
 from ce2de_os.reindex.detection import languages_of
 from ce2de_os.reindex.job import Counts, Job, Part
 from ce2de_os.reindex.source import SourceDocument
+
+PIECES = 512
+"""Passages that are encoded at once; where a page has more, its progress shows in between."""
+
+Progress = Callable[[int, int], None]
+"""Called with the passages that are encoded and all of a page."""
 
 Values = Mapping[str, Any]
 """What the model says of a text, by field: the vector or the passages, and token vectors where wanted.
@@ -69,12 +75,18 @@ def check_fingerprint(job_id: str, wanted: str, encoder: DocumentEncoder) -> Non
 
 
 def embed(
-    client: OpenSearch, encoder: DocumentEncoder, job: Job, part: Part, documents: list[SourceDocument]
+    client: OpenSearch,
+    encoder: DocumentEncoder,
+    job: Job,
+    part: Part,
+    documents: list[SourceDocument],
+    progress: Progress = lambda done, total: None,
 ) -> Embedded:
     """Give each document its vector: its own, the target's, or a new one of the model.
 
     A vector is known if its hash names the same text and model, so a text is not encoded twice. The job's
-    languages, if it has any, get the text of each document in the field of its own.
+    languages, if it has any, get the text of each document in the field of its own. ``progress`` is called as
+    the encoding moves on.
 
     Raises:
         MissingExtraError: a language must be detected, and the detector is not installed.
@@ -95,7 +107,7 @@ def embed(
     }
     new = {wanted: text for text, wanted in zip(texts, hashes, strict=True) if wanted and wanted not in known}
     before = encoder.tokens_read
-    values = known | dict(zip(new, _encode(encoder, job, list(new.values())), strict=True))
+    values = known | dict(zip(new, _encode(encoder, job, list(new.values()), progress), strict=True))
     actions = [
         _action(job, part, document, wanted, values, language, text)
         for document, wanted, is_right, language, text in zip(
@@ -157,7 +169,7 @@ def _stored(
     return [entry.get("_source", {}) for entry in patiently(fetch)]
 
 
-def _encode(encoder: DocumentEncoder, job: Job, texts: list[str]) -> list[Values]:
+def _encode(encoder: DocumentEncoder, job: Job, texts: list[str], progress: Progress) -> list[Values]:
     name, token_field = job.vector.name, job.vector.token_field
     if token_field is not None:
         embeddings, tokens = encoder.encode_documents_and_tokens(texts)
@@ -167,10 +179,17 @@ def _encode(encoder: DocumentEncoder, job: Job, texts: list[str]) -> list[Values
         return [{name: vector} for vector in job.vector.encode_json(encoder.encode_documents(texts))]
     spans = [encoder.split(text, *job.text.passages) for text in texts]
     pieces = [text[start:end] for text, found in zip(texts, spans, strict=True) for start, end in found]
-    vectors = iter(job.vector.encode_json(encoder.encode_documents(pieces)))
+    vectors = _vectors(encoder, job, pieces, progress)
     return [
         {name: JsonText(f"[{','.join(_passage(next(vectors), *span) for span in found)}]")} for found in spans
     ]
+
+
+def _vectors(encoder: DocumentEncoder, job: Job, pieces: list[str], progress: Progress) -> Iterator[JsonText]:
+    """The vectors of passages, of which a single document may have thousands."""
+    for start in range(0, len(pieces), PIECES):
+        progress(start, len(pieces))
+        yield from job.vector.encode_json(encoder.encode_documents(pieces[start : start + PIECES]))
 
 
 def _passage(vector: JsonText, start: int, end: int) -> str:

@@ -16,7 +16,7 @@ from ce2de_os.errors import BackendUnavailableError, Ce2deError, JobError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import BulkWriter, Refusal
-from ce2de_os.reindex import dead_letters
+from ce2de_os.reindex import dead_letters, watchdog
 from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.drift import carry_fields
 from ce2de_os.reindex.embedding import Embedded
@@ -87,6 +87,7 @@ class HeldSlice:
         self.part = job.parts[stored.slice.range.part]
         self.open = True
         self._upto, self._documents = -1, 0
+        self._doing: str | None = None
         self._error: str | None = None
         self._failure: BaseException | None = None
         self._unavailable: str | None = None
@@ -153,19 +154,27 @@ class HeldSlice:
             counts, refused = self._write(page.documents, embedded)
             cursor = self._upto if page.is_last else page.documents[-1].seq_no
             self._tempo.documents += len(page.documents)
+            self._doing = None
             self._advance(cursor, len(page.documents), counts, refused, page.is_last)
 
     def keep(self) -> None:
         """Renew the lease if half of it is over."""
         if self.open and self._stored.slice.lease_until_s - self._ledger.now() < LEASE_S / 2:
-            self._change(lease_until_s=self._ledger.lease_end())
+            self._change(lease_until_s=self._ledger.lease_end(), doing=self._doing)
+
+    def progress(self, done: int, total: int) -> None:
+        """Note how much of a page is encoded; who renews the lease of a long one shows it."""
+        watchdog.beat()
+        self._doing = f"{done:,} of {total:,} passages of this page are encoded"
 
     def settle(self) -> bool:
         """Give the lease back if this worker still has it; whether the slice is left for another task."""
         if not self.open:
             return False
         away = self._unavailable is not None
-        self._change(BRIEFLY_S if away else PATIENCE_S, owner=None, docs_per_s=0.0, **self._outcome())
+        self._change(
+            BRIEFLY_S if away else PATIENCE_S, owner=None, doing=None, docs_per_s=0.0, **self._outcome()
+        )
         if not self.open:
             return False
         self.open = False
@@ -237,6 +246,7 @@ class HeldSlice:
             "page_limit": record.page_limit if careful else None,
             "read_limit": self._reader.limit,
             "retry_at_s": 0.0,
+            "doing": None,
             "docs_per_s": self._tempo.docs_per_s,
             "counts": record.counts + counts,
             "last_error": _refusals(refused) or record.last_error,

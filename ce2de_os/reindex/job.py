@@ -281,6 +281,7 @@ class Slice:
         careful: documents left to go with that limit.
         read_limit: most documents in a page while larger ones cannot be read; ``None``: no limit.
         retry_at_s: when its worker tries again, because OpenSearch did not answer; 0: it was not so.
+        doing: how far a page is that takes long; ``None``: its worker goes on from page to page.
         docs_per_s: of the newest pages.
         last_error: the newest error or refusal.
     """
@@ -299,6 +300,7 @@ class Slice:
     careful: int = 0
     read_limit: int | None = None
     retry_at_s: float = 0.0
+    doing: str | None = None
     docs_per_s: float = 0.0
     counts: Counts = field(default_factory=Counts)
     last_error: str | None = None

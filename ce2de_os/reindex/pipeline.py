@@ -19,6 +19,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import BackendUnavailableError, Ce2deError
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import BulkWriter
+from ce2de_os.reindex import watchdog
 from ce2de_os.reindex.claims import Claims
 from ce2de_os.reindex.embedding import DocumentEncoder, Embedded, check_fingerprint, embed
 from ce2de_os.reindex.failures import is_failure
@@ -89,7 +90,7 @@ def run_slice(
 
 
 class _Task:
-    """One worker's way through the slices: a thread reads, this one encodes, another one writes."""
+    """One worker's way through the slices: threads read, encode and write, and this one keeps the leases."""
 
     def __init__(
         self,
@@ -118,7 +119,7 @@ class _Task:
     def _through(self, stored: StoredSlice) -> int | None:
         """Work from this slice on as long as the next can be taken ahead; returns one left in the midst."""
         try:
-            with ThreadPoolExecutor(2) as pool:  # which waits for both threads, whatever happens
+            with ThreadPoolExecutor(3) as pool:  # which waits for its threads, whatever happens
                 self._pages(pool, stored)
         except BackendUnavailableError:
             with suppress(BackendUnavailableError):  # else the leases run out by themselves
@@ -144,11 +145,12 @@ class _Task:
             if page.held.page_limit == 1 and writing is not None:
                 self._result(writing)  # alone in hand, so that the ledger tells exactly who kills
             reading = pool.submit(self._after, page)
-            embedded = self._encode(page)
+            embedded = self._result(pool.submit(self._encode, page))
+            watchdog.beat()
             if writing is not None:
                 self._result(writing)
             writing = pool.submit(page.held.write, page, embedded)
-            self._orders.wait(len(page.documents), self._keep)
+            self._orders.wait(len(page.documents), self._waiting)
         if writing is not None:
             self._result(writing)
 
@@ -182,8 +184,9 @@ class _Task:
         if not page.documents or not page.held.open:
             return Embedded([], read)
         started = time.monotonic()
-        with page.held.answerable():
-            embedded = embed(self._client, self._encoder, self._claims.job, page.held.part, page.documents)
+        held, job = page.held, self._claims.job
+        with held.answerable():
+            embedded = embed(self._client, self._encoder, job, held.part, page.documents, held.progress)
         encode_s = time.monotonic() - started
         chars = sum(len(document.raw) for document in page.documents)
         self._page_documents = next_page_size(len(page.documents), chars, encode_s)
@@ -197,6 +200,10 @@ class _Task:
         while not wait([future], timeout=LOOK_S).done:
             self._keep()
         return future.result()
+
+    def _waiting(self) -> None:
+        watchdog.beat()
+        self._keep()
 
     def _keep(self) -> None:
         for held in list(self._held):
