@@ -21,6 +21,7 @@ from ce2de_os.reindex.drift import own_fields
 from ce2de_os.reindex.job import DONE, HANDOVER, ROLLED_BACK, ROLLING_BACK, SOURCE, TARGET, Job, Part
 from ce2de_os.reindex.late_writes import current_of
 from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.repair import cursors
 from ce2de_os.reindex.source import SourceDocument, read_page
 from ce2de_os.reindex.switch import change_entries, set_ready
 
@@ -50,12 +51,13 @@ def plan_rollback(client: OpenSearch, job: Job) -> RollbackPlan:
         JobError: the job cannot be rolled back.
     """
     _check(client, job)
+    ledger = Ledger(client)
     if job.way != HANDOVER or job.truth != TARGET:
         return RollbackPlan(0, 0, ())
     written = deleted = 0
     ids: list[str] = []
-    for part in job.parts:
-        for action in _changes(client, job, part):
+    for number in range(len(job.parts)):
+        for action in _changes(client, ledger, job, number):
             written, deleted = (
                 written + (not isinstance(action, DeleteAction)),
                 deleted + isinstance(action, DeleteAction),
@@ -92,7 +94,9 @@ def _hand_back(client: OpenSearch, ledger: Ledger, job: Job, discard_writes: boo
         for part in job.parts:
             patiently(lambda: admin.block_writes(client, part.target))  # noqa: B023
             patiently(lambda: admin.unblock_writes(client, part.source))  # noqa: B023
-        conflicts = [] if discard_writes else _copy_back(client, job)
+        # Where an interrupted rollback moved the alias back, applications write to the sources already.
+        done = discard_writes or _moved_back(client, job)
+        conflicts = [] if done else _copy_back(client, ledger, job)
         _move_back(client, job)
     except (Ce2deError, KeyboardInterrupt):
         if not _moved_back(client, job):
@@ -136,11 +140,11 @@ def _check(client: OpenSearch, job: Job) -> None:
         )
 
 
-def _copy_back(client: OpenSearch, job: Job) -> list[str]:
+def _copy_back(client: OpenSearch, ledger: Ledger, job: Job) -> list[str]:
     """Write to the sources what changed in the targets; returns the ids that were written on both sides."""
     conflicts: list[str] = []
-    for part in job.parts:
-        actions = list(_changes(client, job, part))
+    for number, part in enumerate(job.parts):
+        actions = list(_changes(client, ledger, job, number))
         report = patiently(lambda: write_documents(client, part.source, actions))  # noqa: B023
         if report.refused:
             first = report.refused[0]
@@ -154,8 +158,13 @@ def _copy_back(client: OpenSearch, job: Job) -> list[str]:
     return conflicts
 
 
-def _changes(client: OpenSearch, job: Job, part: Part) -> Iterator[Action]:
-    """What must be done in the source so that it holds what the target holds."""
+def _changes(client: OpenSearch, ledger: Ledger, job: Job, number: int) -> Iterator[Action]:
+    """What must be done in the source so that it holds what the target holds.
+
+    The source took no writes from the handover on, so whatever it has beyond the job's cursors was written there
+    since the rollback began, when the target took none any more: it is newer, and stays.
+    """
+    part, upto = job.parts[number], cursors(ledger, job, number)
     patiently(lambda: admin.refresh(client, part.target))
     patiently(lambda: admin.refresh(client, part.source))
     ours = own_fields(job.vector)
@@ -165,10 +174,12 @@ def _changes(client: OpenSearch, job: Job, part: Part) -> Iterator[Action]:
             content = without(document.raw, ours)
             if not entry.get("found"):
                 yield CreateAction(document.doc_id, document.routing, content)
+            elif entry["_seq_no"] > upto[document.shard]:
+                continue  # source and target have the same shards
             elif entry["_source"] != {name: document.source[name] for name in theirs}:
                 where = (entry["_seq_no"], entry["_primary_term"])
                 yield ReplaceAction(document.doc_id, *where, document.routing, content)
-    for found in differences(client, part, job.vector.origin_field):
+    for found in differences(client, part, job.vector.origin_field, upto):
         lacking = [
             SourceDocument(one.doc_id, one.shard, one.seq_no, 0, one.routing, {}) for one in found.lost
         ]

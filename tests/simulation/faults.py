@@ -49,6 +49,7 @@ class Weather:
     gap: int = 0
     deaths: int = 0
     left: int = 40
+    critical_share: float = 0.0
     calm: bool = False
 
     @classmethod
@@ -60,6 +61,7 @@ class Weather:
         ]
         found = cls(chance, kinds, [WEIGHTS[kind] for kind in kinds], chance.choice((2.0, 5.0, 12.0, 30.0)))
         found.left = chance.choice((6, 15, 30, 60))
+        found.critical_share = chance.choice((0.0, 0.05, 0.2))
         found.gap = chance.choice((1, 30, 80, 150))  # so that the end of a job has its share too
         return found
 
@@ -67,11 +69,13 @@ class Weather:
         """Draw how many requests pass before the next disturbance."""
         self.gap = 1 + int(self.chance.expovariate(1.0 / self.mean_gap))
 
-    def next(self) -> str | None:
-        """What disturbs this request; ``None``: nothing does."""
+    def next(self, *, critical: bool) -> str | None:
+        """What disturbs this request; ``None``: nothing does. A ``critical`` one is disturbed more often."""
         if self.calm or not self.left:
             return None
         self.gap -= 1
+        if critical and self.chance.random() < self.critical_share:
+            self.gap = 0
         if self.gap > 0:
             return None
         self.wait()

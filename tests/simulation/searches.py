@@ -16,7 +16,7 @@ from tests.simulation.shards import Doc
 
 _BODY = {
     "size", "from", "query", "sort", "seq_no_primary_term", "version", "track_total_hits", "_source", "aggs",
-    "aggregations", "search_after", "docvalue_fields", "timeout", "stored_fields",
+    "aggregations", "search_after", "docvalue_fields", "timeout", "stored_fields", "explain",
 }  # fmt: skip
 _PARAMS = {
     "preference", "allow_partial_search_results", "scroll", "size", "sort", "routing", "request_cache",
@@ -165,12 +165,14 @@ def _value(hit: Hit, name: str) -> Any:
 def _shown(
     hit: Hit, body: Mapping[str, Any], keys: list[tuple[str, bool]] | None, scored: bool
 ) -> dict[str, Any]:
-    index, _, doc, score = hit
+    index, shard, doc, score = hit
     found: dict[str, Any] = {"_index": index.name, "_id": doc.doc_id, "_score": score if scored else None}
     if doc.routing is not None:
         found["_routing"] = doc.routing
     if body.get("seq_no_primary_term"):
         found |= {"_seq_no": doc.seq_no, "_primary_term": doc.term}
+    if body.get("explain"):
+        found |= {"_shard": f"[{index.name}][{shard}]", "_node": "node-1"}
     if body.get("version"):
         found["_version"] = doc.version
     wanted = body.get("_source", True)

@@ -18,6 +18,9 @@ from tests.simulation.writers import Writers
 T = TypeVar("T")
 _EPOCH_S = 1_800_000_000.0
 _REQUEST_S = 0.004
+_CRITICAL = ("/_aliases", "/_block/write", "/_settings", "/_mapping")
+"""Requests around which the truth moves."""
+
 _PATIENCE_S = 90.0  # so long a request may be on its way that its sender has given up
 
 
@@ -112,7 +115,7 @@ class World:
             self.now_s += 0.1
             self.tell(f"{method} {path}: down")
             raise cut_off()
-        disturbance = self.weather.next()
+        disturbance = self.weather.next(critical=method != "GET" and path.endswith(_CRITICAL))
         if disturbance is None:
             return self._answer(method, path, params, body)
         return self._disturbed(disturbance, method, path, params, body)
