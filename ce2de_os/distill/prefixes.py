@@ -56,7 +56,7 @@ class Prefixes(NamedTuple):
         original = passage.original
         if original is not None or own != read:
             original = read + (passage.text if original is None else original)
-        return Passage(own + passage.text, passage.source, original, is_query)
+        return passage._replace(text=own + passage.text, original=original)
 
 
 NO_PREFIXES = Prefixes()

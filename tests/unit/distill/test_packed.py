@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from ce2de_os.cli import main
+from ce2de_os.cli import cli
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.materials import read_passages
 from ce2de_os.distill.prefixes import Prefixes, teacher_prefixes
@@ -102,14 +102,14 @@ def test_what_the_teacher_has_read_is_used_by_a_longer_run(teacher_folder, tmp_p
         "--cache", str(cache), "--threads", "1", "--tokens", "1000",
     ]  # fmt: skip
     until = ["--unique-tokens", "4000", "--out", str(tmp_path / "reads"), "--until", "teacher", "--json"]
-    result = CliRunner().invoke(main, [*options, *until])
+    result = CliRunner().invoke(cli, [*options, *until])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["passages"] == len(packed_passages(path, int(4000 * 0.57)))
     assert not (tmp_path / "reads" / "recipe.json").exists()
     before = set(cache.glob("*.npy"))
-    assert len(before) > 3
+    assert len(before) > 2
     longer = ["--unique-tokens", "8000", "--out", str(tmp_path / "run"), "--until", "student"]
-    result = CliRunner().invoke(main, [*options, *longer])
+    result = CliRunner().invoke(cli, [*options, *longer])
     assert result.exit_code == 0, result.output
     after = set(cache.glob("*.npy"))
     assert before < after
