@@ -21,7 +21,7 @@ from benchmarks.machine import finish
 from ce2de_os.artifact import Artifact
 from ce2de_os.distill.evaluate import STUDENT, TEACHER, Evaluation, Systems, evaluate
 from ce2de_os.distill.peers import static_table, student_peer, teacher_peer
-from ce2de_os.distill.prefixes import Prefixes
+from ce2de_os.distill.prefixes import teacher_prefixes
 from ce2de_os.distill.report_quality import evaluation_table
 from ce2de_os.distill.teacher import load_teacher
 from ce2de_os.encoder import OnnxEncoder
@@ -35,7 +35,7 @@ def main() -> None:
     args = _options()
     artifact = Artifact.load(args.artifact)
     teacher = load_teacher(str(artifact.source["teacher"]))
-    prefixes = Prefixes(artifact.query_prefix, artifact.document_prefix)
+    prefixes = teacher_prefixes(artifact.recipe["distill"])
     systems = Systems(
         teacher_peer(teacher, prefixes, max_length=artifact.max_length),
         student_peer(OnnxEncoder(artifact, threads=args.threads)),

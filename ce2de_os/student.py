@@ -98,9 +98,11 @@ class StudentModel(torch.nn.Module):
     def _states(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
         """The depths that have states of single tokens, ``(B, L, H)`` each."""
         states = [self.body.embeddings(input_ids=input_ids)]
-        hidden = self.body.get_extended_attention_mask(attention_mask, input_ids.shape, dtype=self.dtype)
+        masked = attention_mask[:, None, None, :] == 0
+        hidden = masked.to(self.dtype) * torch.finfo(self.dtype).min
         for layer in self._layers()[0]:
-            states.append(layer(states[-1], attention_mask=hidden)[0])
+            found = layer(states[-1], attention_mask=hidden)
+            states.append(found if isinstance(found, Tensor) else found[0])  # transformers 4 gives a tuple
         return states
 
     def _layers(self) -> tuple[list[Any], list[Any]]:

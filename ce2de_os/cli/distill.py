@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ce2de_os.config import Settings
 
 DEFAULTS = DistillConfig()
-STEPS = ("queries", "candidates", "scores", "student", "export", "evaluate", "report")
+STEPS = ("queries", "candidates", "scores", "teacher", "student", "export", "evaluate", "report")
 PATH = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -54,6 +54,9 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
          "then expects the same.", default="", show_default=False)  # fmt: skip
 @_option("--document-prefix", "The same before a document, such as 'passage: '.", default="",
          show_default=False)  # fmt: skip
+@_option("--teacher-query-prefix", "What the teacher reads before a query in place of --query-prefix, such "
+         "as BGE's instruction, which the student then need not read.  [default: where no prefix is given, "
+         "what the files of a teacher's folder say]")  # fmt: skip
 @_option("--cross-encoder", "Cross-encoder (CE) to learn rankings from, or to copy layers from: hub id or "
          "folder; a MonoT5 or mT5 reranker can be learnt from too; with several, their scores are merged.",
          multiple=True)  # fmt: skip
@@ -153,10 +156,12 @@ def command(
     The paper's DE-2:  ce2de distill … --init ce --layers 0,new --readout last --losses contrastive,kl
     A MonoT5 teaches:  ce2de distill … --cross-encoder castorini/monot5-3b-msmarco-10k
     One step:          ce2de distill … --until scores
+    The teacher reads: ce2de distill … --cache runs/teacher --until teacher
     More languages:    ce2de distill … --start runs/mine --extend-vocabulary 8000 --new-language texts/it.txt
     Several GPUs:      accelerate launch --num_processes 2 -m ce2de_os distill …
 
-    The steps: queries, candidates (BM25, hard negatives), scores (cross-encoder), student (training), export
+    The steps: queries, candidates (BM25, hard negatives), scores (cross-encoder), teacher (it reads the texts
+    into --cache, with --until teacher; otherwise the next step does that), student (training), export
     (int8 model in OUT/model), evaluate (on --evaluate), report (OUT/report.html and report.md).
     """
     translated = Translated(**_taken(options, Translated))
@@ -174,11 +179,13 @@ def command(
         from ce2de_os.cli.distill_run import Run
         from ce2de_os.distill.console import ConsoleProgress
         from ce2de_os.distill.processes import is_main, main_first
+        from ce2de_os.distill.teacher import with_said_prefixes
     except ModuleNotFoundError as error:
         raise MissingExtraError.for_extra("distill,export", error.name) from error
     if start is not None:
         with main_first():
             config = replace(config, start=str(start_folder(start, out)))
+    config = with_said_prefixes(config)
     with ConsoleProgress(quiet=not is_main()) as progress:
         run = Run(config, sources, out, cache or out / "teacher", progress, last=STEPS.index(until))
         facts = run.go([*texts, *more_texts], dev, evaluate, new_language)
@@ -207,7 +214,7 @@ def _refuse_shape(start: str | None) -> None:
 
 
 def _print(facts: dict[str, Any]) -> None:
-    for name in ("queries", "student", "model", "fingerprint", "kept", "report"):
+    for name in ("queries", "passages", "student", "model", "fingerprint", "kept", "report"):
         if name in facts:
             click.echo(f"{name + ':':13}{facts[name]}")
 

@@ -16,7 +16,7 @@ from ce2de_os.distill.layers import load_ce_layers, load_de_layers
 from ce2de_os.distill.models import is_seq2seq, refuse_seq2seq
 from ce2de_os.distill.probe_plot import draw
 from ce2de_os.distill.processes import is_main, main_first
-from ce2de_os.distill.recipe import distill, is_finished
+from ce2de_os.distill.recipe import distill, is_finished, read_teacher
 from ce2de_os.distill.report import PROBE_FILE, write_report
 from ce2de_os.distill.sequence_teacher import load_pair_teacher
 from ce2de_os.distill.teacher import load_teacher
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ce2de_os.distill.materials import Examples
     from ce2de_os.distill.translations import Coverage
 
-QUERIES, CANDIDATES, SCORES, STUDENT, EXPORT, EVALUATE, REPORT = range(7)
+QUERIES, CANDIDATES, SCORES, TEACHER, STUDENT, EXPORT, EVALUATE, REPORT = range(8)
 SPEED_TEXTS = 200
 PROBE_DOCUMENTS = 2000  # of a collection: every layer of two models reads them
 
@@ -81,6 +81,8 @@ class Run:
                 found = self._examples() if self.sources.given else None
             self.facts["translations"] = [asdict(one) for one in self.coverage]
             if self.last < STUDENT:
+                if self.last == TEACHER:
+                    self._read(texts)
                 return self.facts
             self._train(texts, judged, found, new_languages)
         self.facts["student"] = str(self.out)
@@ -115,6 +117,17 @@ class Run:
             )
         return examples.read_examples(collected, queries, scores) if self.last >= STUDENT else None
 
+    def _read(self, texts: Sequence[Path]) -> None:
+        """Let the teacher read what a student will learn from; one process does."""
+        with main_first():
+            given = texts or self.sources.texts(
+                self.out, self.progress.phase, self.config.unique_tokens, self.config.seed
+            )
+            parallel = self.sources.parallel() if self.config.reads_parallel else ()
+            self.facts["passages"] = read_teacher(
+                given, self.config, self.cache, parallel=parallel, phase=self.progress.phase
+            )
+
     def _train(
         self,
         texts: Sequence[Path],
@@ -146,7 +159,7 @@ class Run:
         teacher, encoder = load_teacher(self.config.teacher), self._encoder(self.config.threads or 1)
         name = self.config.cross_encoder
         systems = evaluate.Systems(
-            peers.teacher_peer(teacher, self.config.prefixes),
+            peers.teacher_peer(teacher, self.config.teacher_prefixes),
             peers.student_peer(encoder),
             peers.float_student_peer(self.out, encoder.artifact),
             peers.static_table(teacher, self.cache),
@@ -186,7 +199,7 @@ class Run:
     def _measure_speed(self) -> None:
         sample = json.loads((self.out / SAMPLE_FILE).read_text(encoding="utf-8"))[:SPEED_TEXTS]
         encoder, teacher = self._encoder(1), load_teacher(self.config.teacher)
-        prefixes = self.config.prefixes
+        prefixes = self.config.teacher_prefixes
         found = speed.measure_speed(
             sample, peers.student_peer(encoder), peers.teacher_peer(teacher, prefixes, precision="fp32"),
             [len(ids) for ids in encoder.token_ids(sample)],

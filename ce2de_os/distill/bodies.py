@@ -40,6 +40,11 @@ def as_bert(model: Any, name: str) -> BertModel:  # noqa: ANN401 - transformers 
         ConfigError: the model is of another family, or its activation or positions are not BERT's.
     """
     kind = model.config.model_type
+    if kind == "onnx":
+        raise ConfigError(
+            f"'{name}': no layers can be taken out of its ONNX file: {model.reason}; or let its embeddings "
+            "teach a student with other layers: --start, or --init ce"
+        )
     if kind not in ("bert", "distilbert", *_ROBERTAS):
         raise ConfigError(
             f"'{name}': got a model of type '{kind}', expected BERT, DistilBERT, RoBERTa or XLM-R: "

@@ -64,6 +64,8 @@ class DistillConfig:
         query_prefix: what the teacher expects before a query, such as ``"query: "``; the student then expects
             the same. ``""`` for none.
         document_prefix: the same before a document, such as ``"passage: "``.
+        teacher_query_prefix: what the teacher reads before a query in place of ``query_prefix``, so that the
+            student need not read a long one; ``None`` for the same.
         cross_encoder: hub id or folder of a cross-encoder; ``None`` for none.
         init: whose layers the student copies: the teacher's (``"de"``), the cross-encoder's (``"ce"``), or
             nobody's (``"random"``).
@@ -99,6 +101,7 @@ class DistillConfig:
     teacher: str = DEFAULT_TEACHER
     query_prefix: str = ""
     document_prefix: str = ""
+    teacher_query_prefix: str | None = None
     cross_encoder: str | None = None
     init: Init = "de"
     layers: tuple[int | None, ...] = (0, 5)
@@ -174,6 +177,8 @@ class DistillConfig:
         """
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         del values["query_prefix"], values["document_prefix"]
+        if self.teacher_query_prefix is None:  # recipes that knew of none have no such key
+            del values["teacher_query_prefix"]
         values |= {"layers": list(self.layers), "losses": dict(self.losses), **self.prefixes.plain()}
         values["languages"] = self.languages.plain()
         return {name: value for name, value in values.items() if not (self.start and name in SHAPE)}
@@ -182,6 +187,12 @@ class DistillConfig:
     def prefixes(self) -> Prefixes:
         """What stands before queries and before documents."""
         return Prefixes(self.query_prefix, self.document_prefix)
+
+    @property
+    def teacher_prefixes(self) -> Prefixes:
+        """The same where the teacher reads."""
+        asked = self.teacher_query_prefix
+        return self.prefixes if asked is None else Prefixes(asked, self.document_prefix)
 
     @property
     def reads_texts(self) -> bool:

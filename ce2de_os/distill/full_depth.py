@@ -12,7 +12,7 @@ from ce2de_os.distill.bodies import as_bert
 from ce2de_os.distill.folder import RECIPE_FILE, SAMPLE_FILE, write_student
 from ce2de_os.distill.init import cut_student
 from ce2de_os.distill.models import load_tokenizer
-from ce2de_os.distill.prefixes import Prefixes
+from ce2de_os.distill.prefixes import teacher_prefixes
 from ce2de_os.distill.teacher import load_teacher
 from ce2de_os.errors import ConfigError, DataError
 
@@ -39,7 +39,7 @@ def write_full_depth(run: Path, folder: Path) -> None:
     layers = list(range(teacher.model.config.num_hidden_layers))
     student = cut_student(as_bert(teacher.model.cpu(), teacher.name), layers, dim=teacher.dim, readout="last")
     tokenizer = load_tokenizer(teacher.name, teacher.model.config.vocab_size)
-    before = Prefixes.of(recipe)
+    before = teacher_prefixes(recipe)
     space = teacher.space_of(before)
     facts = {"teacher": teacher.name, "layers": layers, "texts": {}, "space": space, **before.plain()}
     write_student(folder, student, tokenizer, recipe["max_length"], sample, facts)

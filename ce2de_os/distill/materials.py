@@ -14,13 +14,14 @@ from tokenizers import Tokenizer
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.ranking import RankingSet, ranking_set
 from ce2de_os.distill.teacher import Teacher, teacher_shards
-from ce2de_os.distill.texts import Passage, sample_passages
+from ce2de_os.distill.texts import Passage, is_packed, packed_passages, sample_passages
+from ce2de_os.errors import DataError
 from ce2de_os.progress import Phase
 from ce2de_os.records import ScoredDoc
 
 logger = logging.getLogger(__name__)
 
-_TOKENIZED = 8192  # pairs of parallel text whose tokens are held at a time
+_TOKENIZED = 8192  # texts, or pairs of parallel text, that are tokenized at a time
 _WORDS_PER_TOKEN = 0.57  # English prose in WordPieces, special tokens included
 
 
@@ -51,7 +52,7 @@ def read_passages(
     """The passages that the text losses learn from.
 
     Args:
-        texts: files to cut passages from.
+        texts: files to cut passages from, or one packed file, see `packed_passages`.
         translations: passages with what the teacher reads in their place (Reimers & Gurevych 2020, arXiv
             2004.09813). One that is longer than ``max_length`` in either language is left out: what is cut
             off of a text and of its translation is not the same.
@@ -59,11 +60,20 @@ def read_passages(
         config: how many tokens to take.
         phase: receives the progress.
 
-    Raises like `sample_passages`.
+    Raises like `sample_passages` and `packed_passages`; `DataError` too if a packed file is not alone.
     """
     phase("texts", 0, 1)
-    words = _words_of(translations, tokenizers, config.max_length)
-    passages = sample_passages(texts, int(config.unique_tokens * _WORDS_PER_TOKEN), config.seed, words)
+    most = int(config.unique_tokens * _WORDS_PER_TOKEN)
+    if any(is_packed(path) for path in texts):
+        if len(texts) > 1 or translations:
+            raise DataError(
+                f"texts: got {len(texts)} files and {len(translations)} translations, expected a packed file "
+                "alone: it is read in its own order; pack all texts together"
+            )
+        passages = packed_passages(texts[0], most)
+    else:
+        words = _words_of(translations, tokenizers, config.max_length)
+        passages = sample_passages(texts, most, config.seed, words)
     phase("texts", 1, 1)
     return passages
 
@@ -95,7 +105,11 @@ def _words_of(
 def token_ids(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
     """Token ids of each text, special tokens included, cut to ``max_length``."""
     tokenizer.enable_truncation(max_length)
-    ids = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+    ids: list[list[int]] = []
+    for start in range(0, len(texts), _TOKENIZED):  # an encoding is many times as large as its ids
+        ids += [
+            encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts[start : start + _TOKENIZED]))
+        ]
     tokenizer.no_truncation()
     return ids
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from importlib.util import find_spec
+from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -18,6 +19,9 @@ from ce2de_os.errors import ConfigError, MissingExtraError
 from ce2de_os.student import LENGTH_STEP
 
 LONGEST_REASON = 200  # characters
+
+_SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
+            "mask_token": "[MASK]"}  # fmt: skip
 
 LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError)
 """What transformers raises for a name, a folder or a file that is no model."""
@@ -72,7 +76,7 @@ def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transfo
         ConfigError: there is none, it has no fast form, or it does not belong to the model.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(locate(name))
+        tokenizer = _load_tokenizer(locate(name))
     except LOAD_ERRORS as error:
         reason = first_line(error)
         if "SentencePiece" in reason and find_spec("sentencepiece") is None:
@@ -86,6 +90,23 @@ def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transfo
             f"the model {vocab_size:,}"
         )
     return tokenizer
+
+
+def _load_tokenizer(place: str) -> Any:  # noqa: ANN401 - transformers has no types
+    """A model's tokenizer; a ``tokenizer.json`` alone gives its special tokens too."""
+    folder = Path(place)
+    told = any((folder / name).exists() for name in ("tokenizer_config.json", "config.json"))
+    if told or not folder.is_dir():
+        return AutoTokenizer.from_pretrained(place)
+    bare = (
+        Tokenizer.from_file(str(folder / "tokenizer.json")) if (folder / "tokenizer.json").exists() else None
+    )
+    if bare is None:
+        raise OSError(f"there is no tokenizer.json in {folder}")
+    special = {name: token for name, token in _SPECIAL.items() if bare.token_to_id(token) is not None}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bare, model_input_names=["input_ids", "token_type_ids", "attention_mask"], **special
+    )
 
 
 def longest_input(config: Any, tokenizer: Any) -> int:  # noqa: ANN401 - transformers has no types

@@ -38,22 +38,34 @@ class Prefixes(NamedTuple):
         """The texts as documents."""
         return [self.document + text for text in texts]
 
-    def passages(self, passages: Sequence[Passage]) -> list[Passage]:
-        """Training texts: every second one of those as short as queries is one, the rest are documents."""
-        if not any(self):
-            return list(passages)
-        return [
-            self._before(passage, self.query if number % 2 and _is_short(passage) else self.document)
-            for number, passage in enumerate(passages)
-        ]
+    def passages(self, passages: Sequence[Passage], teacher: Prefixes | None = None) -> list[Passage]:
+        """Training texts: every second one of those as short as queries is one, the rest are documents.
 
-    @staticmethod
-    def _before(passage: Passage, prefix: str) -> Passage:
-        original = None if passage.original is None else prefix + passage.original
-        return Passage(prefix + passage.text, passage.source, original)
+        A passage that says which of the two it is keeps to that. ``teacher`` are the prefixes that the
+        teacher reads in place of these; ``None`` means the same.
+        """
+        read = self if teacher is None else teacher
+        if not any((*self, *read)):
+            return list(passages)
+        return [self._with(passage, number, read) for number, passage in enumerate(passages)]
+
+    def _with(self, passage: Passage, number: int, teacher: Prefixes) -> Passage:
+        guess = number % 2 == 1 and _is_short(passage)
+        is_query = guess if passage.is_query is None else passage.is_query
+        own, read = (before.query if is_query else before.document for before in (self, teacher))
+        original = passage.original
+        if original is not None or own != read:
+            original = read + (passage.text if original is None else original)
+        return passage._replace(text=own + passage.text, original=original)
 
 
 NO_PREFIXES = Prefixes()
+
+
+def teacher_prefixes(recipe: Mapping[str, Any]) -> Prefixes:
+    """Those that the teacher read in the making of a student with this recipe."""
+    student = Prefixes.of(recipe)
+    return student._replace(query=recipe.get("teacher_query_prefix", student.query))
 
 
 def _is_short(passage: Passage) -> bool:

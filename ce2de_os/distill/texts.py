@@ -24,6 +24,7 @@ SHORTEST_WORDS, LONGEST_WORDS = 3, 170
 _NOT_LETTERS = re.compile(r"[^\w ]+|[\d_]+")
 _BREAK = 0.25  # chance that a passage ends where a line does
 SHARE_POWER = 0.7
+PACKED = ".passages.jsonl"
 _TEXT_KEYS = ("text", "body", "content")
 
 
@@ -31,11 +32,13 @@ class Passage(NamedTuple):
     """A training text and the file it comes from.
 
     ``original`` is what the teacher reads where the text is a translation, ``None`` where it reads the same.
+    ``is_query`` says what stands before it, see `ce2de_os.distill.prefixes`; ``None`` leaves it open.
     """
 
     text: str
     source: str
     original: str | None = None
+    is_query: bool | None = None
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -116,6 +119,37 @@ def sample_passages(
         chosen += _take(pools[name], share)
     rng.shuffle(chosen)
     return chosen
+
+
+def packed_passages(path: Path, max_words: int) -> list[Passage]:
+    """The first passages of a packed file, about ``max_words`` words in all, in the order of the file.
+
+    Such a file is named ``….passages.jsonl.gz`` (or without ``.gz``) and holds passages that are cut, chosen
+    and mixed already: rows ``{"text", "source", "query"}``, the last one a boolean. Whoever takes more of it
+    takes the same passages first, so that what a teacher has read of it is of use to longer runs too.
+
+    Raises:
+        DataError: the file cannot be read, a row is not like that, or there is none.
+    """
+    chosen: list[Passage] = []
+    words = 0
+    for place, row in json_lines(path, errors="replace"):
+        match row:
+            case {"text": str(text), "source": str(source), "query": bool(is_query)}:
+                chosen.append(Passage(text, source, is_query=is_query))
+            case _:
+                raise DataError(f"{place}: expected an object with text, source and query (true or false)")
+        words += _words(text)
+        if words >= max_words:
+            break
+    if not chosen:
+        raise DataError(f"{path}: no passages; write the file with scripts/pack_texts.py")
+    return chosen
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file's name is that of a packed one."""
+    return path.name.removesuffix(".gz").endswith(PACKED)
 
 
 def power_shares(sizes: dict[str, int], total: int) -> dict[str, int]:

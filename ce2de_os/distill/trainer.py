@@ -304,7 +304,7 @@ def _run_key(config: DistillConfig, data: TrainingSet) -> dict[str, Any]:
     """What must be equal for a checkpoint to fit; budget and learning rate may change between sittings."""
     key = {name: value for name, value in config.plain().items() if name not in FREE_SETTINGS}
     queries = len(data.ranking.queries) if data.ranking is not None else 0
-    first = list(data.ids[0]) if len(data.ids) else []
+    first = [int(token) for token in data.ids[0]] if len(data.ids) else []
     return key | {"texts": len(data.ids), "first": first, "queries": queries}
 
 

@@ -10,7 +10,8 @@ import pytest
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.materials import read_passages, token_ids
 from ce2de_os.distill.models import bare_tokenizer, load_tokenizer
-from ce2de_os.distill.recipe import _Source, _training_set
+from ce2de_os.distill.recipe import _training_set
+from ce2de_os.distill.source import Source
 from ce2de_os.distill.teacher import embed_ids
 from ce2de_os.distill.texts import Passage
 from tests.unit.distill.tiny import WORDS, save_tiny_model, write_texts
@@ -41,7 +42,7 @@ def test_the_target_of_a_translation_is_the_embedding_of_its_original(teacher, s
     texts = [write_texts(tmp_path / "own.txt", lines=100)]
     passages = read_passages(texts, pairs(40, 5), tokenizers, config, silent)
     assert {passage.source for passage in passages} == {"own", "pairs (it)"}
-    source = _Source(teacher.model, None, student_tokenizer, teacher)
+    source = Source(teacher.model, None, student_tokenizer, teacher)
     data = _training_set(passages, source, config, tmp_path / "cache", "fp32", silent)
     for row, passage in enumerate(passages):
         assert list(data.ids[row]) == token_ids(student_tokenizer, [passage.text], 256)[0]

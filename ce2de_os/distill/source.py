@@ -1,0 +1,130 @@
+"""What a student is cut from: a teacher, layers, a tokenizer, and changes of its vocabulary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tokenizers import Tokenizer
+
+from ce2de_os.distill.bodies import as_bert
+from ce2de_os.distill.config import DistillConfig
+from ce2de_os.distill.cross_encoder import load_cross_encoder
+from ce2de_os.distill.folder import RECIPE_FILE
+from ce2de_os.distill.init import cut_student
+from ce2de_os.distill.materials import Examples
+from ce2de_os.distill.models import bare_tokenizer, load_tokenizer, wrapped_tokenizer
+from ce2de_os.distill.prefixes import Prefixes
+from ce2de_os.distill.teacher import Teacher, load_teacher
+from ce2de_os.distill.texts import Passage, read_lines
+from ce2de_os.distill.vocabulary import change_vocabulary
+from ce2de_os.errors import ConfigError
+from ce2de_os.student import StudentModel
+
+_KNOWN_LINES = 20_000  # of each file, to learn which words of the known language are frequent
+
+
+class Source(NamedTuple):
+    """The student before its first step, its tokenizer (wrapped and bare), and its teacher."""
+
+    student: StudentModel
+    tokenizer: Any
+    fast: Tokenizer
+    teacher: Teacher
+
+
+def load_source(config: DistillConfig) -> Source:
+    """Load the teacher, and cut the student from it, from a cross-encoder, or go on from a finished one.
+
+    Raises:
+        DataError: the student to start from is not complete.
+        ConfigError: a model cannot be loaded, or does not fit the settings.
+    """
+    teacher = load_teacher(config.teacher)
+    if config.start is not None:
+        student, tokenizer = _started(Path(config.start), config, teacher)
+        return Source(student, tokenizer, bare_tokenizer(tokenizer), teacher)
+    if config.init == "ce" and config.cross_encoder:
+        crossed = load_cross_encoder(config.cross_encoder)
+        body, tokenizer = as_bert(crossed.body, crossed.name), crossed.tokenizer
+    else:
+        body = as_bert(teacher.model, teacher.name)
+        tokenizer = load_tokenizer(teacher.name, teacher.model.config.vocab_size)
+    layers = [None if config.init == "random" else layer for layer in config.layers]
+    student = cut_student(
+        body, layers, dim=teacher.dim, readout=config.readout, pooled=config.pooled,
+        copy_embeddings=config.init != "random",
+    )  # fmt: skip
+    return Source(student, tokenizer, bare_tokenizer(tokenizer), teacher)
+
+
+def _started(folder: Path, config: DistillConfig, teacher: Teacher) -> tuple[StudentModel, Any]:
+    student = StudentModel.load(folder)
+    if config.shares_space and student.dim != teacher.dim:
+        raise ConfigError(
+            f"{folder}: its embeddings have {student.dim} numbers, those of the teacher '{teacher.name}' "
+            f"{teacher.dim}; start from a student of the same length, or leave out l2 and cosine"
+        )
+    expected = Prefixes.of(read_recipe(folder))
+    if expected != config.prefixes:
+        raise ConfigError(
+            f"{folder}: the student there expects '{expected.query}' before a query and "
+            f"'{expected.document}' before a document, got '{config.query_prefix}' and "
+            f"'{config.document_prefix}'; pass the same --query-prefix and --document-prefix"
+        )
+    return student, load_tokenizer(str(folder), student.body.config.vocab_size)
+
+
+def extended(
+    source: Source,
+    config: DistillConfig,
+    texts: Sequence[Path],
+    parallel: Sequence[Passage],
+    new_languages: Sequence[Path],
+) -> tuple[Source, dict[str, Any]]:
+    """The source with more pieces, learned from translations and new languages, and what was done.
+
+    It comes before passages are chosen: how long a translation is depends on its pieces.
+    """
+    if config.extend_vocabulary is None:
+        return source, {}
+    known = [passage.original for passage in parallel if passage.original]
+    for path in texts:
+        if path not in new_languages:
+            known += islice(read_lines(path), _KNOWN_LINES)
+    new = [passage.text for passage in parallel if passage.original]
+    new += [line for path in new_languages for line in read_lines(path)]
+    if not known and not new:
+        raise ConfigError(
+            "extend_vocabulary: there is no text to learn pieces from; pass --translations, --texts or "
+            "--new-language"
+        )
+    return _changed(source, known, extend_by=config.extend_vocabulary, new_texts=new)
+
+
+def trimmed(
+    source: Source, config: DistillConfig, passages: Sequence[Passage], examples: Examples | None
+) -> tuple[Source, dict[str, Any]]:
+    """The source without the pieces that the texts of the training do not use, and what was done."""
+    if config.trim_vocabulary is None:
+        return source, {}
+    texts = [passage.text for passage in passages]
+    if examples is not None:
+        texts += examples.queries.values()
+        texts += [text for documents in examples.documents.values() for text in documents.values()]
+    texts += config.prefixes
+    return _changed(source, texts, trim_below=config.trim_vocabulary)
+
+
+def _changed(source: Source, texts: Sequence[str], **how: Any) -> tuple[Source, dict[str, Any]]:  # noqa: ANN401
+    fast, facts = change_vocabulary(source.student, source.fast, texts, **how)
+    return source._replace(tokenizer=wrapped_tokenizer(fast, source.tokenizer), fast=fast), facts
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """The recipe of a finished student."""
+    recipe: dict[str, Any] = json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8"))
+    return recipe
