@@ -16,8 +16,8 @@ from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceActio
 from ce2de_os.index.raw import without
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.compare import differences
-from ce2de_os.reindex.identity import target_checkpoints
 from ce2de_os.reindex.drift import own_fields
+from ce2de_os.reindex.identity import target_checkpoints
 from ce2de_os.reindex.job import DONE, HANDOVER, ROLLED_BACK, ROLLING_BACK, SOURCE, TARGET, Job, Part
 from ce2de_os.reindex.late_writes import current_of
 from ce2de_os.reindex.ledger import Ledger

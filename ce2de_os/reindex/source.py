@@ -11,7 +11,6 @@ from ce2de_os.index.client import backend_errors
 from ce2de_os.index.json_text import JsonText
 from ce2de_os.index.raw import search
 
-
 _MOST = 10_000
 """Most documents in one answer, as OpenSearch allows by default."""
 
