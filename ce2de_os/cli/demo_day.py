@@ -56,7 +56,8 @@ def _wait(is_right: Callable[[], bool]) -> float:
     while not is_right():
         if time.monotonic() - begun > PATIENCE_S:
             raise JobError(
-                f"a document written through the alias was not right after {PATIENCE_S:.0f} s; see the workers' "
+                f"a document written through the alias was not right after {PATIENCE_S:.0f} s; see the "
+                "workers' "
                 "log, and: ce2de reindex list"
             )
         time.sleep(_LOOK_S)

@@ -54,10 +54,10 @@ def command(
 ) -> None:
     """Give every document of NAME its vector within seconds of its write, for good.
 
-    NAME is an index, an alias, a data stream or a pattern. A reindex starts this job by itself when its alias
-    has moved; call it for an index that another tool filled. The index needs this model's vector field, or
-    index.knn, so that one can be added. Indices that appear behind NAME join by themselves. The workers do the
-    work: Ctrl-C only ends the display.
+    NAME is an index, an alias, a data stream or a pattern. A reindex starts this job by itself when its
+    alias has moved; call it for an index that another tool filled. The index needs this model's vector field,
+    or index.knn, so that one can be added. Indices that appear behind NAME join by themselves. The workers do
+    the work: Ctrl-C only ends the display.
 
     \b
         ce2de follow articles --text-fields title,body

@@ -232,7 +232,8 @@ def _told_rollback(planned: RollbackPlan, discard: bool) -> str:
         return "Applications have written nothing since the alias moved that the source lacks."
     verb = "LOST to the source" if discard else "copied back to the source"
     return (
-        f"Since the alias moved, applications wrote {planned.written:,} documents and deleted {planned.deleted:,} "
+        f"Since the alias moved, applications wrote {planned.written:,} documents and deleted "
+        f"{planned.deleted:,} "
         f"(such as {', '.join(planned.ids)}); that will be {verb}."
     )
 

@@ -16,8 +16,10 @@ way_option = click.option(
     type=click.Choice(["auto", "mirror", "handover"]),
     default="auto",
     show_default=True,
-    help="mirror: applications go on writing to SOURCE, and the alias shows a copy that follows it. handover: "
-    "applications write through the alias, and go on doing so. auto: handover where the alias points to SOURCE "
+    help="mirror: applications go on writing to SOURCE, and the alias shows a copy that follows it. "
+    "handover: "
+    "applications write through the alias, and go on doing so. auto: handover where the alias points to "
+    "SOURCE "
     "already.",
 )
 

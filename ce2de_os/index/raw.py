@@ -34,7 +34,7 @@ def search(
 def mget(
     client: OpenSearch, index: str, docs: list[dict[str, Any]], params: Mapping[str, str]
 ) -> list[tuple[Hit, JsonText]]:
-    """What an index holds of documents, each with its ``_source`` to the letter, ``""`` if it is not there."""
+    """What an index holds of documents, each with its ``_source`` to the letter, ``""`` if it is absent."""
     text = _as_text(client, "POST", _make_path(index, "_mget"), {"docs": docs}, params)
     answer, sources = _read(text)
     return [_hit(entry, sources) for entry in answer["docs"]]

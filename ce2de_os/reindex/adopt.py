@@ -53,7 +53,8 @@ def adopt(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
 def _go_on(ledger: Ledger, job: Job, request: JobRequest, queue: TaskQueue) -> Job:
     if request.text.fields and request.text != job.text:
         raise JobError(
-            f"'{job.job_id}' follows '{request.source}' with the fields {', '.join(job.text.fields)}, this command "
+            f"'{job.job_id}' follows '{request.source}' with the fields {', '.join(job.text.fields)}, this "
+            "command "
             f"asks for {', '.join(request.text.fields)}; end it first: ce2de reindex cancel {job.job_id}"
         )
     changes: dict[str, Any] = {"state": FOLLOWING, "error": None}
@@ -120,13 +121,15 @@ def _text(request: JobRequest, entry: IndexMetadata | None) -> TextSpec:
     if request.text.fields:
         if entry is not None and entry.text != replace(request.text, passages=None):
             raise ConfigError(
-                f"'{request.source}' has this model's vectors of {', '.join(entry.text_fields)} already; leave "
+                f"'{request.source}' has this model's vectors of {', '.join(entry.text_fields)} already; "
+                "leave "
                 "--text-fields out to follow these"
             )
         return request.text
     if entry is None:
         raise ConfigError(
-            f"'{request.source}' has no vectors of this model, so nothing says what to embed; name the fields: "
+            f"'{request.source}' has no vectors of this model, so nothing says what to embed; name the "
+            "fields: "
             "--text-fields title,body"
         )
     if entry.passages and request.text.passages is None:

@@ -1,4 +1,4 @@
-"""New indices join a job: an index that appears behind an alias, a data stream or a pattern becomes a part."""
+"""New indices join a job: what appears behind an alias, a data stream or a pattern becomes a part."""
 
 from __future__ import annotations
 

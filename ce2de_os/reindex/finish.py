@@ -109,7 +109,7 @@ class _Finish:
         return self._job.truth == SWITCHING and self._switch.resume()
 
     def _restore(self) -> None:
-        """Give the targets their replicas and refresh interval back; pipelines wait until applications write."""
+        """Give the targets replicas and refresh interval back; pipelines wait until applications write."""
         for part in self._job.parts:
             settings = {name: value for name, value in part.restore.items() if not name.endswith("_pipeline")}
             patiently(lambda: admin.put_settings(self._client, part.target, settings))  # noqa: B023

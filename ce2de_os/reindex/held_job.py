@@ -81,7 +81,7 @@ def claim_job(
     among: tuple[str, ...],
     lease_s: float,
 ) -> HeldJob | None:
-    """Take a job's lease and set its ``state``; ``None`` if it is in none of ``among`` or another worker has it.
+    """Take a job's lease and set its ``state``; ``None``: not ``among`` these, or it is held.
 
     A worker may take up its own attempt again: OpenSearch may have been away meanwhile.
     """

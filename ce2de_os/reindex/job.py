@@ -121,8 +121,8 @@ class Job:
         state: ``running``, ``paused``, ``finishing`` (verifying), ``ready`` (verified, the alias not moved),
             ``done``, ``failed``, ``cancelled``, ``rolled_back``, or ``following`` of a standing job.
         owner: who finishes the job, until ``lease_until_s`` of the cluster's clock.
-        truth: which side applications write to: ``source``; ``target`` after a handover; ``switching`` while it
-            is going on, and then it can only be completed or undone.
+        truth: which side applications write to: ``source``; ``target`` after a handover; ``switching`` while
+            it is going on, and then it can only be completed or undone.
         way: ``mirror`` (applications write to the source, the job copies for good) or ``handover``
             (applications write through the alias). ``None`` in place, where there is one index.
         block: whether a handover blocks writes for its last step; ``max_block_s``: for how long at most.

@@ -42,7 +42,7 @@ MOST_UNORDERED = 1000
 
 
 def copy_late_writes(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob) -> None:
-    """Copy operations of the sources until they stand still; documents that cannot be ordered are recorded."""
+    """Copy operations of the sources until they stand still; record documents that cannot be ordered."""
     cursors = {
         (one.range.part, one.range.shard): one
         for one in held.ledger.slices(held.job)

@@ -109,7 +109,8 @@ class Members:
         """Take the copy of an index that is gone out of the alias; the copy itself stays."""
         if len(self._present) == 0:
             raise JobError(
-                f"'{part.source}' is gone; '{part.target}' stays as it is, and the alias too; end this job with: "
+                f"'{part.source}' is gone; '{part.target}' stays as it is, and the alias too; end this job "
+                "with: "
                 f"ce2de reindex cancel {job.job_id}"
             )
         if job.alias is not None and part.target in aliases.definitions(self._client, job.alias):

@@ -1,7 +1,7 @@
 """Make a target equal to its source: remove what is surplus, write what is lost or stale.
 
 Most documents are right after the load and the catching up. What remains are deletes, which leave nothing to
-read, and documents whose version in the target was raised by other writers, so that a copy looks older than it is.
+read, and documents whose version in the target was raised by other writers, so that a copy looks too old.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def repair(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, only: Pa
 
 
 def is_equal(client: OpenSearch, part: Part, job: Job, upto: Mapping[int, int]) -> bool:
-    """Whether source and target hold the same up to an operation of each shard: one small look at each side."""
+    """Whether source and target hold the same up to an operation of each shard: one look at each side."""
     for index in (part.source, part.target):
         patiently(lambda: admin.refresh(client, index))  # noqa: B023
     return same_totals(client, part, job.vector.origin_field, upto)
@@ -127,7 +127,7 @@ def _as_they_are(client: OpenSearch, part: Part, wanted: Sequence[Lost | Stale])
             one.routing,
             entry["_source"],
             entry["raw"],
-        )  # fmt: skip
+        )
         for one, entry in zip(wanted, current_of(client, part.source, places, "*"), strict=True)
         if entry.get("found")
     ]

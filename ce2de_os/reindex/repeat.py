@@ -82,7 +82,8 @@ def _check_alias(client: OpenSearch, job: Job) -> None:
     members = aliases.definitions(client, job.alias) if job.alias is not None else {}
     if job.mode == "copy" and not set(job.targets) & set(members):
         raise JobError(
-            f"alias '{job.alias}' points to {', '.join(sorted(members)) or 'nothing'}, not to the index of job "
+            f"alias '{job.alias}' points to {', '.join(sorted(members)) or 'nothing'}, not to the index of "
+            "job "
             f"'{job.job_id}' any more; clean this job, or choose another --alias"
         )
 
@@ -99,8 +100,10 @@ def _follow(client: OpenSearch, ledger: Ledger, job: Job, request: JobRequest, q
 def _check_options(job: Job, request: JobRequest) -> None:
     if job.pipeline != request.pipeline:
         raise JobError(
-            f"job '{job.job_id}' writes {_through(job.pipeline)}, this command asks for {_through(request.pipeline)};"
-            " documents that are written already would differ: start a new job with --target, or repeat the option"
+            f"job '{job.job_id}' writes {_through(job.pipeline)}, this command asks for "
+            f"{_through(request.pipeline)};"
+            " documents that are written already would differ: start a new job with --target, or repeat "
+            "the option"
         )
     if job.hold and not request.hold and job.state in (READY, ROLLED_BACK, PAUSED, CANCELLED, FAILED):
         raise JobError(
@@ -109,12 +112,14 @@ def _check_options(job: Job, request: JobRequest) -> None:
         )
     if job.state == ROLLED_BACK and not request.hold:
         raise JobError(
-            f"job '{job.job_id}' was rolled back; to move the alias again: ce2de reindex cutover {job.job_id}; "
+            f"job '{job.job_id}' was rolled back; to move the alias again: ce2de reindex cutover "
+            f"{job.job_id}; "
             "to bring the target up to date without that, add --hold"
         )
     if job.state == DONE and request.hold and job.alias is not None and job.mode == "copy":
         raise JobError(
-            f"job '{job.job_id}' is done and alias '{job.alias}' has moved, so --hold cannot apply; to go back: "
+            f"job '{job.job_id}' is done and alias '{job.alias}' has moved, so --hold cannot apply; to go "
+            "back: "
             f"ce2de reindex rollback {job.job_id}"
         )
     if request.way not in ("auto", job.way) and job.mode == "copy":

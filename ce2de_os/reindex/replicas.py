@@ -1,4 +1,4 @@
-"""Replicas of the targets: the alias moves only when a lost node would cost no more than it does at the source."""
+"""Replicas of the targets: the alias moves only when a lost node costs no more than it does at the source."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def wait_for_replicas(client: OpenSearch, job: Job, keep: Callable[[], None]) ->
         while (found := _copies(client, part.target)) < (wanted := _wanted(client, part.target, part.source)):
             if time.monotonic() > deadline:
                 raise JobError(
-                    f"'{part.target}' has {found:g} active copies of its shards, {wanted:g} were expected; see "
+                    f"'{part.target}' has {found:g} active copies of its shards, {wanted:g} were expected; "
+                    "see "
                     f"GET _cluster/allocation/explain, or move the alias anyway with --accept-unreplicated"
                 )
             time.sleep(_LOOK_S)

@@ -135,7 +135,8 @@ def _check(client: OpenSearch, job: Job) -> None:
     current = aliases.definitions(client, job.alias)
     if not any(target in current for target in job.targets) and not set(job.before) <= set(current):
         raise JobError(
-            f"alias '{job.alias}' points to {', '.join(sorted(current)) or 'nothing'}, not to the index of job "
+            f"alias '{job.alias}' points to {', '.join(sorted(current)) or 'nothing'}, not to the index of "
+            "job "
             f"'{job.job_id}' any more; roll back the job that moved it last: ce2de reindex list"
         )
 
@@ -149,7 +150,8 @@ def _copy_back(client: OpenSearch, ledger: Ledger, job: Job) -> list[str]:
         if report.refused:
             first = report.refused[0]
             raise JobError(
-                f"'{part.source}' rejects {len(report.refused)} documents that were written to '{part.target}', "
+                f"'{part.source}' rejects {len(report.refused)} documents that were written to "
+                f"'{part.target}', "
                 f"the first is '{first.doc_id}': {first.reason}; change its mapping, or lose them with "
                 "--discard-writes"
             )
@@ -161,8 +163,8 @@ def _copy_back(client: OpenSearch, ledger: Ledger, job: Job) -> list[str]:
 def _changes(client: OpenSearch, ledger: Ledger, job: Job, number: int) -> Iterator[Action]:
     """What must be done in the source so that it holds what the target holds.
 
-    The source took no writes from the handover on, so whatever it has beyond the job's cursors was written there
-    since the rollback began, when the target took none any more: it is newer, and stays.
+    The source took no writes from the handover on, so whatever it has beyond the job's cursors was written
+    there since the rollback began, when the target took none any more: it is newer, and stays.
     """
     part, upto = job.parts[number], cursors(ledger, job, number)
     patiently(lambda: admin.refresh(client, part.target))

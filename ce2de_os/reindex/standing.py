@@ -83,9 +83,9 @@ def _take_over(ledger: Ledger, job: Job, seen: Iterable[Slice], other: Job) -> N
     for record in ledger.slices(job):
         part = job.parts[record.range.part]
         cursor = reached.get((part.target, record.range.shard), -1)
-        if record.range.upto is None and record.state == DONE and cursor > record.cursor:
-            if uuids.get(part.target) == part.target_uuid:
-                ledger.change_slice(ledger.slice(job.job_id, record.number), cursor=cursor)
+        newer = record.range.upto is None and record.state == DONE and cursor > record.cursor
+        if newer and uuids.get(part.target) == part.target_uuid:
+            ledger.change_slice(ledger.slice(job.job_id, record.number), cursor=cursor)
 
 
 def _record(client: OpenSearch, ledger: Ledger, job: Job) -> Job:

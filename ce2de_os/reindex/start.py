@@ -57,7 +57,8 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
         ArtifactError: token vectors are wanted, and the model gives none.
         DataError: a text field is not in the source's mapping.
         ArtifactMismatchError: a target holds vectors of another model.
-        JobError: a source was deleted and created again since the job began, or the job cannot take an option.
+        JobError: a source was deleted and created again since the job began, or the job cannot take an
+            option.
         BackendError: OpenSearch refuses.
     """
     ledger = Ledger(client)

@@ -1,7 +1,7 @@
 """The switch: the alias moves to the targets, and with a handover the truth does too.
 
-Before anything changes the record says ``switching`` and how the alias was. So a worker that takes the job over
-completes the switch or undoes it, and never brings a target up to date that applications write to already.
+Before anything changes the record says ``switching`` and how the alias was. So a worker that takes the job
+over completes the switch or undoes it, and never brings a target up to date that applications write to.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SWITCH_LEASE_S = 12.0
 """Short, so that another worker takes over soon while applications cannot write."""
 
 FEW_OPERATIONS = 200
-"""Writes are blocked when no more operations than these are missing, or when catching up gains nothing more."""
+"""Writes are blocked when at most so few operations are missing, or when catching up gains nothing more."""
 
 _CATCH_UPS = 10
 
@@ -168,13 +168,14 @@ class Switch:
         passed_s = time.monotonic() - begun
         if passed_s > job.max_block_s:
             raise TooSlowError(
-                f"writes were blocked for {passed_s:.1f} s, at most {job.max_block_s:g} s are allowed, so they go "
+                f"writes were blocked for {passed_s:.1f} s, at most {job.max_block_s:g} s are allowed, so "
+                "they go "
                 f"on and the alias stays; try again when fewer documents are written: ce2de reindex cutover "
                 f"{job.job_id}, or allow more with --max-block"
             )
 
     def _open_targets(self) -> None:
-        """Give the targets the fence's last operations and the pipelines of the sources: applications write next."""
+        """Enter the fences, and give the targets the sources' pipelines: applications write next."""
         fences = {part.target: self._fence(part) for part in self._job.parts}
         self._held.change(fences=fences)
         for part in self._job.parts:
@@ -188,9 +189,9 @@ class Switch:
         origins = origins_of(self._client, current, job)
         joining = joining_definitions(job, current, origins)
         leaving = [name for name in origins if name not in joining]
-        if all(current.get(name) == definition for name, definition in joining.items()) and not leaving:
-            if not (guards and self._guarded()):
-                return
+        is_there = all(current.get(name) == definition for name, definition in joining.items())
+        if is_there and not leaving and not (guards and self._guarded()):
+            return  # an answer was lost, not the request
         held = [(part.target, guard_name(part.target)) for part in job.parts] if guards else []
         actions = aliases.moved(alias, leaving, joining, held)
         aliases.update(self._client, actions, f"move alias '{alias}' to '{', '.join(joining)}'")

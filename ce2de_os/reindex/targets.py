@@ -1,4 +1,4 @@
-"""A job's right to write to its targets: given when the job starts, taken when it is cancelled or has switched."""
+"""A job's right to write to its targets: from its start until it is cancelled or has switched."""
 
 from __future__ import annotations
 

@@ -39,13 +39,15 @@ def _check_handover(request: JobRequest, names: Sequence[str], within: Sequence[
     streams = [name for name in names if name.startswith(".ds-")]
     if streams:
         raise ConfigError(
-            f"'{request.source}' is a data stream, and applications write to that; an alias cannot take it over: "
+            f"'{request.source}' is a data stream, and applications write to that; an alias cannot take it "
+            "over: "
             "use --way mirror with a new alias"
         )
     outside = [name for name in names if name not in within]
     if within and outside:
         raise ConfigError(
-            f"alias '{request.alias}' points to '{within[0]}', but not to '{outside[0]}', which is to be copied "
+            f"alias '{request.alias}' points to '{within[0]}', but not to '{outside[0]}', which is to be "
+            "copied "
             f"too; name the alias as the source, or a new alias with --way mirror"
         )
     if not request.block and any(_pipelines(request)):
@@ -75,11 +77,14 @@ def meaning(job: Job) -> str:
         )
     if job.block:
         return (
-            f"Handover: applications write through '{alias}'. At the switch, writes are rejected for a moment (at "
-            f"most {job.max_block_s:g} s), then they go to the new index. {', '.join(job.sources)} stays as it is, "
+            f"Handover: applications write through '{alias}'. At the switch, writes are rejected for a "
+            "moment (at "
+            f"most {job.max_block_s:g} s), then they go to the new index. {', '.join(job.sources)} stays "
+            "as it is, "
             "read-only, for a rollback."
         )
     return (
-        f"Handover without a block: applications write through '{alias}' all the time. Writes that still reach "
+        f"Handover without a block: applications write through '{alias}' all the time. Writes that still "
+        "reach "
         f"{', '.join(job.sources)} are copied afterwards; documents written on both sides are reported."
     )

@@ -13,6 +13,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import JobError
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import operate
+from ce2de_os.reindex.rollback import rollback
 from ce2de_os.reindex.job import CANCELLED, DONE, FAILED, PAUSED, READY, ROLLED_BACK, RUNNING, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.pipeline import run_slice

@@ -185,7 +185,8 @@ class Administration:
             if alias in self._names.indices:
                 raise RefusedError(
                     400, "invalid_alias_name_exception",
-                    f"Invalid alias name [{alias}]: an index or data stream exists with the same name as the alias",
+                    f"Invalid alias name [{alias}]: an index or data stream exists with the same name as "
+                    "the alias",
                 )  # fmt: skip
             for expression in _several(body, "index", "indices"):
                 for index in self._names.find(expression, hidden=True):

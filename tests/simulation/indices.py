@@ -149,7 +149,8 @@ class Names:
         if require_alias and not self.members(name):
             raise RefusedError(
                 404, "index_not_found_exception",
-                f"no such index [{name}] and [require_alias] request flag is [true] and [{name}] is not an alias",
+                f"no such index [{name}] and [require_alias] request flag is [true] and [{name}] is not an "
+                "alias",
                 index=name,
             )  # fmt: skip
         if name in self.indices:
@@ -169,8 +170,10 @@ class Names:
             writing = list(there)
         if not writing:
             raise illegal(
-                f"no write index is defined for alias [{alias}]. The write index may be explicitly disabled using "
-                "is_write_index=false or the alias points to multiple indices without one being designated as a "
+                f"no write index is defined for alias [{alias}]. The write index may be explicitly "
+                "disabled using "
+                "is_write_index=false or the alias points to multiple indices without one being designated "
+                "as a "
                 "write index"
             )
         return self.indices[writing[0]], there[writing[0]].get("index_routing")

@@ -56,7 +56,8 @@ class Searches:
         if start + size > 10_000 and "scroll" not in params:
             raise RefusedError(
                 400, "search_phase_execution_exception",
-                f"Result window is too large, from + size must be less than or equal to: [10000] but was [{size}]",
+                "Result window is too large, from + size must be less than or equal to: [10000] but was "
+                f"[{size}]",
             )  # fmt: skip
         total = len(found)
         keys = _sort_keys(params.get("sort") or body.get("sort"))

@@ -188,7 +188,8 @@ class Writers:
             existing = [None]
         after = [operation.after(state) for state in (existing if operation.kind == "update" else states)]
         self._tell(
-            f"app: {operation} -> {status} _seq_no {answer['_seq_no']} of {answer['_index']}{'' if answered else ', answer lost'}"
+            f"app: {operation} -> {status} _seq_no {answer['_seq_no']} of "
+            f"{answer['_index']}{'' if answered else ', answer lost'}"
         )
         self.journal.became(doc_id, _distinct(after if answered else [*after, *states]))
 
