@@ -8,32 +8,12 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.index.carried import carried_over, count_fields
 from ce2de_os.index.metadata import IndexMetadata
 
 if TYPE_CHECKING:  # both render templates of their own through `render`
     from ce2de_os.index.language_fields import LanguageSpec
     from ce2de_os.index.vector_field import VectorField
-
-# Settings that belong to one physical index and cannot, or must not, be copied to another.
-_PRIVATE_SETTINGS = (
-    "blocks",
-    "creation_date",
-    "history_uuid",
-    "provided_name",
-    "resize",
-    "routing.allocation.initial_recovery",
-    "uuid",
-    "verified_before_close",
-    "version",
-)
-# Settings that slow the load down or would run a pipeline twice; they return when the job is finished.
-HELD_BACK = (
-    "auto_expand_replicas",
-    "default_pipeline",
-    "final_pipeline",
-    "number_of_replicas",
-    "refresh_interval",
-)
 
 
 def render(name: str, holes: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,6 +53,8 @@ def target_body(
 ) -> dict[str, Any]:
     """The body that creates a target: the source's settings, analyzers and mappings plus the new fields.
 
+    It has no pipelines, whatever an index template of the user says.
+
     Args:
         source_settings: ``index`` settings of the source, flat (``"number_of_shards": "1"``).
         source_mappings: the source's mapping.
@@ -84,7 +66,7 @@ def target_body(
     """
     properties = vector_properties(vector_field, hash_field, languages) | origin_property(vector_field)
     body = render("vector_index", {"properties": properties})
-    carried = {f"index.{key}": value for key, value in source_settings.items() if _carries_over(key)}
+    carried = carried_over(source_settings, count_fields(properties))
     mappings = {**source_mappings}
     mappings["properties"] = {**source_mappings.get("properties", {}), **body["mappings"]["properties"]}
     mappings["_meta"] = {**source_mappings.get("_meta", {}), **metadata.to_meta()}
@@ -105,14 +87,3 @@ def vector_properties(
 def origin_property(vector_field: VectorField) -> dict[str, Any]:
     """The mapping of the field that says what each document of a copy was copied from."""
     return render("origin_property", {"origin_field": vector_field.origin_field})
-
-
-def held_back_settings(source_settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the target gets back after the load; ``None`` resets a setting to OpenSearch's default."""
-    return {f"index.{key}": source_settings.get(key) for key in HELD_BACK}
-
-
-def _carries_over(key: str) -> bool:
-    if key in HELD_BACK:
-        return False
-    return not any(key == private or key.startswith(f"{private}.") for private in _PRIVATE_SETTINGS)

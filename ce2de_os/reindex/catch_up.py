@@ -9,7 +9,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.embedding import DocumentEncoder
 from ce2de_os.reindex.held_job import HeldJob
-from ce2de_os.reindex.identity import checkpoints_of, cursors_of
+from ce2de_os.reindex.identity import checkpoints_of, cursors_of, settle
 from ce2de_os.reindex.job import DONE, FAILED, WAITING, Job, Slice
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.pipeline import run_slice
@@ -20,6 +20,7 @@ _BUDGET_S = 20.0
 
 def behind(client: OpenSearch, ledger: Ledger, job: Job) -> dict[int, int]:
     """The open-ended slices that have not seen all of their shard, with how many operations they lack."""
+    patiently(lambda: settle(client, job.sources))
     records = patiently(lambda: ledger.slices(job))
     cursors = cursors_of(len(job.parts), records)
     return lacking(records, patiently(lambda: checkpoints_of(client, job.parts, cursors)))

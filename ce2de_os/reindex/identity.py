@@ -7,14 +7,18 @@ its primary, the history uuid is another one. A replica that is promoted when a 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import BackendUnavailableError, IdentityError, IndexSchemaError
+from ce2de_os.errors import BackendError, BackendUnavailableError, IdentityError, IndexSchemaError
 from ce2de_os.index.client import backend_errors
-from ce2de_os.index.shards import Primaries, primaries, primaries_of
+from ce2de_os.index.shards import Primaries, Shard, primaries, primaries_of
 from ce2de_os.reindex.job import TARGET, Job, Part, Slice
+
+_SETTLE_S = 15.0
 
 Cursors = Mapping[int, int]
 """By shard, the last operation that was read, of which the index must know."""
@@ -63,6 +67,40 @@ def checkpoints_of(
         _check_source(part, here, cursors[number] if cursors else None)
         checked.append(_checkpoints(part.source, here, _source_shards(part)))
     return checked
+
+
+def settle(client: OpenSearch, names: Iterable[str]) -> None:
+    """Wait until what was written to indices so far is below their checkpoints, or it would be overlooked.
+
+    It is, at once, but after up to five seconds where ``index.translog.durability`` is ``async``; a flush
+    ends that.
+
+    Raises:
+        BackendUnavailableError: a copy of a shard does not keep up.
+    """
+    try:
+        wanted = {name: found.shards for name, found in primaries_of(client, sorted(set(names))).items()}
+    except IndexSchemaError:
+        return  # one of them is gone or closed, and reading the checkpoints says so
+    deadline, pause = time.monotonic() + _SETTLE_S, 0.02
+    while late := [name for name, shards in wanted.items() if _lacks(client, name, shards)]:
+        if time.monotonic() > deadline:
+            raise BackendUnavailableError(
+                f"'{late[0]}': what was written {_SETTLE_S:.0f} s ago is not on all copies of its shards; "
+                "see GET _cat/recovery"
+            )
+        with suppress(BackendError), backend_errors(f"flush '{late[0]}'"):  # without the right: wait
+            client.indices.flush(index=late[0])
+        time.sleep(pause)
+        pause = min(2 * pause, 0.5)
+        wanted = {name: wanted[name] for name in late}
+
+
+def _lacks(client: OpenSearch, name: str, wanted: Mapping[int, Shard]) -> bool:
+    if all(shard.checkpoint >= shard.max_seq_no for shard in wanted.values()):
+        return False
+    now = primaries(client, name).shards
+    return any(now[number].checkpoint < shard.max_seq_no for number, shard in wanted.items() if number in now)
 
 
 def checked(part: Part, found: Primaries) -> dict[int, int]:

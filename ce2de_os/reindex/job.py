@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, Self
 
+from ce2de_os.index.carried import restorable
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
@@ -87,6 +88,7 @@ class Part:
         values = {key: source[key] for key in cls.__dataclass_fields__ if key in source}
         for name in ("snapshot", "dropped", "source_history", "target_history"):
             values[name] = tuple(values.get(name, ()))
+        values["restore"] = restorable(values.get("restore", {}))
         return cls(**values)
 
 

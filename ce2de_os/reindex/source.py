@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
 
+from ce2de_os.errors import IndexSchemaError
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.json_text import JsonText
 from ce2de_os.index.raw import search
 
 _MOST = 10_000
 """Most documents in one answer, as OpenSearch allows by default."""
+
+_WINDOW = re.compile(r"Result window is too large.*less than or equal to: \[(\d+)\]")
 
 
 class SourceDocument(NamedTuple):
@@ -44,15 +48,36 @@ def read_page(
     """Read the next ``size`` documents of a shard with ``after < _seq_no <= upto``; fewer means the end.
 
     The order is total, so a reader can go on from one integer; no scroll or point in time is held open.
-    ``fields`` are those of ``_source`` to read, by dotted path; ``None``: all of them.
+    ``fields`` are those of ``_source`` to read, by dotted path; ``None``: all of them. An index may allow
+    fewer hits in one answer (``index.max_result_window``); then the page is put together from several.
     """
+    wanted: list[str] | bool = list(fields) if fields and with_source else with_source
+    try:
+        return _read(client, index, shard, after, upto, size, wanted)
+    except IndexSchemaError as error:
+        window = _WINDOW.search(str(error))
+        if window is None or not 0 < int(window[1]) < size:
+            raise
+    documents: list[SourceDocument] = []
+    while len(documents) < size:
+        room = min(int(window[1]), size - len(documents))
+        found = _read(client, index, shard, documents[-1].seq_no if documents else after, upto, room, wanted)
+        documents += found
+        if len(found) < room:
+            break
+    return documents
+
+
+def _read(
+    client: OpenSearch, index: str, shard: int, after: int, upto: int, size: int, wanted: list[str] | bool
+) -> list[SourceDocument]:
     body = {
         "size": size,
         "query": {"range": {"_seq_no": {"gt": after, "lte": upto}}},
         "sort": [{"_seq_no": "asc"}],
         "seq_no_primary_term": True,
         "track_total_hits": False,
-        "_source": list(fields) if fields and with_source else with_source,
+        "_source": wanted,
     }
     # A partial answer would lose documents without a word, and so would a replica that gets its segments
     # copied (segment replication) and is behind its primary.

@@ -11,15 +11,16 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import ArtifactMismatchError, ConfigError, JobError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
+from ce2de_os.index.carried import held_back_settings
 from ce2de_os.index.guard import guard_name
 from ce2de_os.index.language_fields import LanguageSpec, language_field, text_field
 from ce2de_os.index.metadata import IndexMetadata, fields_from
-from ce2de_os.index.templates import held_back_settings, target_body, vector_properties
+from ce2de_os.index.templates import target_body, vector_properties
 from ce2de_os.index.token_field import TOKENS_SUFFIX
 from ce2de_os.index.vector_field import ORIGIN_SUFFIX, VectorField
 from ce2de_os.reindex import repeat, standing
 from ce2de_os.reindex.extend import model_of
-from ce2de_os.reindex.identity import history_of
+from ce2de_os.reindex.identity import history_of, settle
 from ce2de_os.reindex.job import SOURCE, TARGET, Job, Mode, Part, Range, Way, cut, job_id_for
 from ce2de_os.reindex.ledger import Ledger, StoredJob
 from ce2de_os.reindex.queue import TaskQueue
@@ -276,6 +277,7 @@ def _new_job(
     indices: Sequence[_Index],
     way: Way | None,
 ) -> Job:
+    settle(client, [index.source.name for index in indices])
     checkpoints = [admin.checkpoints(client, index.source.name) for index in indices]
     for index in indices:  # after it, so that all up to the checkpoints are visible
         admin.refresh(client, index.source.name)

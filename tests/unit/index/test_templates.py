@@ -7,7 +7,7 @@ import pytest
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.metadata import IndexMetadata, fields_from
-from ce2de_os.index.templates import held_back_settings, render, target_body, vector_properties
+from ce2de_os.index.templates import render, target_body, vector_properties
 from ce2de_os.index.vector_field import VectorField
 
 METADATA = IndexMetadata("vec", ("title",), "f" * 64, 8, "tiny", "articles")
@@ -39,9 +39,7 @@ def test_target_carries_settings_analyzers_and_mappings_over() -> None:
     assert body["settings"]["index.number_of_shards"] == "3"
     assert body["settings"]["index.analysis.analyzer.mine.type"] == "standard"
     assert body["settings"]["index.number_of_replicas"] == 0
-    assert not {"index.uuid", "index.blocks.write", "index.version.created", "index.default_pipeline"} & set(
-        body["settings"]
-    )
+    assert not {"index.uuid", "index.blocks.write", "index.version.created"} & set(body["settings"])
     assert body["mappings"]["dynamic"] == "strict"
     assert set(body["mappings"]["properties"]) == {"title", "vec", "vec_hash", "vec_origin"}
     assert body["mappings"]["properties"]["vec"]["dimension"] == 8
@@ -53,13 +51,6 @@ def test_target_carries_settings_analyzers_and_mappings_over() -> None:
 def test_a_target_with_token_vectors_has_a_field_for_them() -> None:
     body = target_body({}, {}, METADATA, VectorField(8, "vec", token_dim=4), "vec_hash")
     assert body["mappings"]["properties"]["vec_tokens"] == {"type": "binary", "doc_values": True}
-
-
-def test_held_back_settings_come_back() -> None:
-    restored = held_back_settings({"number_of_replicas": "2", "default_pipeline": "enrich"})
-    assert restored["index.number_of_replicas"] == "2"
-    assert restored["index.default_pipeline"] == "enrich"
-    assert restored["index.refresh_interval"] is None
 
 
 def test_the_languages_get_their_fields_beside_the_vectors() -> None:

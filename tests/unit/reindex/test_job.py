@@ -66,7 +66,7 @@ def test_job_id_is_fit_for_a_shell(source: str, begins: str) -> None:
 
 
 def test_records_survive_the_ledger() -> None:
-    part = Part("s", "uuid", "t", 3, (2499,), True, {"index.x": None}, ("old", "old_hash"))
+    part = Part("s", "uuid", "t", 3, (2499,), True, {"index.refresh_interval": None}, ("old", "old_hash"))
     job = Job(
         job_id="j", source="s*", mode="copy", parts=(part,), alias="a",
         text=TextSpec(("title",), "{title}.", (180, 90)), vector=VectorField(8, m=32), fingerprint="f" * 64,

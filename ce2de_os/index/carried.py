@@ -1,0 +1,153 @@
+"""Which of a source's settings its copy gets, and when.
+
+Only settings that are known to be about the documents and their searches are carried over. The others belong
+to one physical index (uuid, creation date, where a shrunken index had to lie), to a feature that the copy has
+no part in (remote store, searchable snapshots, replication from another cluster, rollover and retention
+policies), or are archived ones of an older version, which a new index may not have. A list of what to leave
+out could never name them all; a setting that this list lacks is at OpenSearch's default in the copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+DEFAULT_FIELDS_LIMIT = 1000
+"""Most fields in a mapping, where an index does not say otherwise."""
+
+DEFAULT_WINDOW = 10_000
+"""Most hits of one search, likewise."""
+
+NO_PIPELINE = "_none"
+
+_CARRIED = frozenset(
+    {
+        "analyze.max_token_count",
+        "codec",
+        "codec.compression_level",
+        "composite_index",
+        "highlight.max_analyzed_offset",
+        "max_adjacency_matrix_filters",
+        "max_docvalue_fields_search",
+        "max_inner_result_window",
+        "max_ngram_diff",
+        "max_regex_length",
+        "max_rescore_window",
+        "max_script_fields",
+        "max_shingle_diff",
+        "max_slices_per_pit",
+        "max_slices_per_scroll",
+        "max_terms_count",
+        "number_of_routing_shards",
+        "number_of_shards",
+        "priority",
+        "queries.cache.enabled",
+        "query_string.lenient",
+        "replication.type",
+        "requests.cache.enable",
+        "routing_partition_size",
+        "routing.allocation.total_shards_per_node",
+        "search.default_pipeline",
+        "search.idle.after",
+        "unassigned.node_left.delayed_timeout",
+    }
+)
+_CARRIED_GROUPS = (
+    "analysis.",
+    "composite_index.",
+    "knn.",
+    "mapping.",
+    "neural_search.",
+    "query.",
+    "routing.allocation.exclude.",
+    "routing.allocation.include.",
+    "routing.allocation.require.",
+    "search.concurrent",
+    "search.slowlog.",
+    "similarity.",
+    "sort.",
+)
+_ONE_PLACE = ("._name", "._ip", "._host", "._id")  # the one node on which an index was shrunk
+
+_OWN = (
+    "creation_date",
+    "history.uuid",
+    "provided_name",
+    "resize.",
+    "uuid",
+    "verified_before_close",
+    "version.",
+)
+
+PIPELINES = ("default_pipeline", "final_pipeline")
+"""They would run on what they have changed already; the target has none until applications write there."""
+
+HELD_BACK = (
+    "auto_expand_replicas",
+    *PIPELINES,
+    "number_of_replicas",
+    "refresh_interval",
+    "translog.durability",
+    "write.wait_for_active_shards",
+)
+"""What would slow the load down, stop it, or lose what it has acknowledged; it comes back afterwards."""
+
+
+def carried_over(source: Mapping[str, Any], added_fields: int = 0) -> dict[str, Any]:
+    """The settings that a copy is created with, by full name.
+
+    Args:
+        source: ``index`` settings of the source, flat, without ``index.``.
+        added_fields: how many fields the copy has more, so that it has room for as many more as its source.
+    """
+    carried = {key: value for key, value in source.items() if value is not None and _is_carried(key)}
+    if _number(source.get("max_result_window"), DEFAULT_WINDOW) > DEFAULT_WINDOW:
+        carried["max_result_window"] = source["max_result_window"]  # a smaller one would refuse our own pages
+    limit = _number(source.get("mapping.total_fields.limit"), DEFAULT_FIELDS_LIMIT)
+    if added_fields:
+        carried["mapping.total_fields.limit"] = str(limit + added_fields)
+    carried |= dict.fromkeys(PIPELINES, NO_PIPELINE)
+    return {f"index.{key}": value for key, value in carried.items()}
+
+
+def held_back_settings(source: Mapping[str, Any]) -> dict[str, Any]:
+    """What the target gets back after the load; ``None`` resets a setting to OpenSearch's default."""
+    return {f"index.{key}": source.get(key) for key in HELD_BACK}
+
+
+def restorable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``settings``, by full name, that a record of a job may put on an index."""
+    allowed = {f"index.{key}" for key in HELD_BACK}
+    return {key: value for key, value in settings.items() if key in allowed}
+
+
+def left_behind(source: Mapping[str, Any]) -> list[str]:
+    """The settings of a source that its copy does not get, and that a person has made."""
+    return sorted(key for key in source if not _is_carried(key) and key not in HELD_BACK and not _is_own(key))
+
+
+def count_fields(properties: Mapping[str, Any]) -> int:
+    """How many fields OpenSearch counts in a mapping's properties: objects and multi-fields count too."""
+    return sum(1 for _ in _fields(properties))
+
+
+def _fields(properties: Mapping[str, Any]) -> Iterator[str]:
+    for name, field in properties.items():
+        yield name
+        for inside in ("properties", "fields"):
+            yield from _fields(field.get(inside, {}))
+
+
+def _is_carried(key: str) -> bool:
+    if key.endswith(_ONE_PLACE):
+        return False
+    return key in _CARRIED or key.startswith(_CARRIED_GROUPS)
+
+
+def _is_own(key: str) -> bool:
+    """Whether every index has such a setting for itself."""
+    return key.startswith(_OWN)
+
+
+def _number(value: object, default: int) -> int:
+    return int(str(value)) if value is not None else default
