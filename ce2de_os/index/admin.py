@@ -83,13 +83,14 @@ def exists(client: OpenSearch, name: str) -> bool:
         return bool(client.indices.exists(index=name))
 
 
-def create(client: OpenSearch, name: str, body: Mapping[str, Any]) -> None:
-    """Create an index; one that already exists is left as it is."""
+def create(client: OpenSearch, name: str, body: Mapping[str, Any]) -> bool:
+    """Create an index; one that already exists is left as it is, and the answer is ``False``."""
     with backend_errors(f"create index '{name}'"):
         answer = client.indices.create(index=name, body=dict(body), params={"ignore": [400]})
     error = answer.get("error", {}) if isinstance(answer, dict) else {}
     if error and error.get("type") != "resource_already_exists_exception":
         raise ConfigError(f"create index '{name}': {error.get('reason', 'refused')}")
+    return not error
 
 
 def put_settings(client: OpenSearch, name: str, settings: Mapping[str, Any]) -> None:

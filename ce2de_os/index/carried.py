@@ -121,6 +121,16 @@ def restorable(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key in allowed}
 
 
+def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of an index's ``settings``, by full name, that another index like it is to have."""
+    kept = {key: value for key, value in settings.items() if value is not None}
+    return {
+        key: value
+        for key, value in kept.items()
+        if _is_carried(key.removeprefix("index.")) or key.removeprefix("index.") in (*HELD_BACK, "knn")
+    }
+
+
 def left_behind(source: Mapping[str, Any]) -> list[str]:
     """The settings of a source that its copy does not get, and that a person has made."""
     return sorted(key for key in source if not _is_carried(key) and key not in HELD_BACK and not _is_own(key))

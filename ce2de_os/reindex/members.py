@@ -131,4 +131,4 @@ class Members:
 
 def is_copy(info: IndexInfo) -> bool:
     """Whether an index is a copy that ce2de made of another one, and that is still its source."""
-    return any(entry.source != info.name for entry in fields_from(info.mappings))
+    return any(entry.source not in ("", info.name) for entry in fields_from(info.mappings))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from opensearchpy import OpenSearch
@@ -14,8 +13,6 @@ from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.vector_field import ORIGIN_SUFFIX
 from ce2de_os.reindex.job import Mode
 from ce2de_os.reindex.request import VECTOR_FIELD, JobRequest, Model
-
-_OURS = re.compile(r"-ce2de-[0-9a-f]{8}$")
 
 
 def resolve(client: OpenSearch, name: str, model: Model) -> list[IndexInfo]:
@@ -65,19 +62,6 @@ def field_name(sources: Sequence[IndexInfo], mode: Mode, model: Model) -> str:
             return mine[0]
         taken = taken or VECTOR_FIELD in source.mappings.get("properties", {})
     return f"{VECTOR_FIELD}_{model.fingerprint[:8]}" if taken else VECTOR_FIELD
-
-
-def target_name(source: IndexInfo, request: JobRequest, sources: Sequence[IndexInfo], model: Model) -> str:
-    """The index that a source is copied into."""
-    if request.target is not None:
-        if len(sources) > 1:
-            raise ConfigError(
-                f"'{request.source}' stands for {len(sources)} indices, and each gets a target of its own; "
-                "leave --target out"
-            )
-        return request.target
-    base = _OURS.sub("", source.name.removeprefix(".ds-").lstrip("."))
-    return f"{base}-ce2de-{model.fingerprint[:8]}"
 
 
 def check_source(source: IndexInfo, request: JobRequest) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
 
 from opensearchpy import OpenSearch
 
@@ -12,17 +12,17 @@ from ce2de_os.errors import ArtifactMismatchError, ConfigError, JobError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.carried import held_back_settings
-from ce2de_os.index.guard import guard_name
-from ce2de_os.index.language_fields import LanguageSpec, language_field, text_field
+from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.metadata import IndexMetadata, fields_from
-from ce2de_os.index.templates import target_body, vector_properties
-from ce2de_os.index.token_field import TOKENS_SUFFIX
-from ce2de_os.index.vector_field import ORIGIN_SUFFIX, VectorField
+from ce2de_os.index.templates import vector_properties
+from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex import repeat, standing
+from ce2de_os.reindex.creation import create_target, other_vectors
 from ce2de_os.reindex.extend import model_of
 from ce2de_os.reindex.identity import history_of, settle
 from ce2de_os.reindex.job import SOURCE, TARGET, Job, Mode, Part, Range, Way, cut, job_id_for
 from ce2de_os.reindex.ledger import Ledger, StoredJob
+from ce2de_os.reindex.naming import target_name
 from ce2de_os.reindex.queue import TaskQueue
 from ce2de_os.reindex.request import JobRequest, Model, token_dim_of
 from ce2de_os.reindex.sources import (
@@ -31,7 +31,6 @@ from ce2de_os.reindex.sources import (
     choose_mode,
     field_name,
     resolve,
-    target_name,
 )
 from ce2de_os.reindex.way import choose_way
 
@@ -77,10 +76,28 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     check_alias(client, request, mode)
     way = choose_way(client, request, sources, mode)
     vector = _vector(client, request, model, field_name(sources, mode, model))
-    indices = [_index(client, source, sources, request, model, mode, vector) for source in sources]
+    kept = {part.source: part.target for part in known.parts} if known is not None else {}
+    indices = [_index(client, source, sources, request, model, mode, vector, kept) for source in sources]
+    check_targets(indices)
     job = _enter(client, ledger, request, model, mode, vector, indices, way)
     ledger.add_slices(job)
     return repeat.go_on(client, ledger, job, request, queue)
+
+
+def check_targets(indices: Sequence[_Index]) -> None:
+    """Refuse to copy two indices into one.
+
+    Raises:
+        ConfigError: two of them would have the same target.
+    """
+    seen: dict[str, str] = {}
+    for index in indices:
+        other = seen.setdefault(index.target, index.source.name)
+        if other != index.source.name:
+            raise ConfigError(
+                f"'{other}' and '{index.source.name}' would both be copied into '{index.target}'; "
+                "start a job for each of them, with a --target of its own"
+            )
 
 
 def _targets_are_there(client: OpenSearch, job: Job) -> bool:
@@ -122,7 +139,9 @@ def _index(
     model: Model,
     mode: Mode,
     vector: VectorField,
+    kept: Mapping[str, str] = MappingProxyType({}),
 ) -> _Index:
+    """What becomes of a source; ``kept`` are the targets that the job has already, by source."""
     metadata = IndexMetadata(
         vector_field=vector.name,
         text_fields=request.text.fields,
@@ -143,7 +162,7 @@ def _index(
         _check_field(source, metadata)
         _check_tokens(source, metadata)
         return _Index(source, source.name, metadata, existed=True)
-    target = target_name(source, request, sources, model)
+    target = kept.get(source.name) or target_name(client, source, request, sources, model)
     existed = admin.exists(client, target)
     if existed:
         _check_existing(client, target, metadata)
@@ -324,7 +343,7 @@ def _part(client: OpenSearch, index: _Index, mode: Mode, checkpoints: Mapping[in
         target_history=_history(client, target),
         existed=index.existed,
         restore=held_back_settings(index.source.settings) if mode == "copy" else {},
-        dropped=_other_vectors(index.source),
+        dropped=other_vectors(index.source),
     )
 
 
@@ -333,29 +352,13 @@ def _history(client: OpenSearch, index: IndexInfo) -> tuple[str, ...]:
     return admin.patiently(lambda: history_of(client, index.name, shards))
 
 
-def _other_vectors(source: IndexInfo) -> tuple[str, ...]:
-    """The fields of vectors, and beside them, that a copy leaves behind."""
-    names = [entry.vector_field for entry in fields_from(source.mappings)]
-    return tuple(
-        field
-        for name in names
-        for field in (
-            name, f"{name}_hash", f"{name}{TOKENS_SUFFIX}", f"{name}{ORIGIN_SUFFIX}",
-            text_field(name), language_field(name),
-        )
-    )  # fmt: skip
-
-
 def _prepare(
     client: OpenSearch, index: _Index, mode: Mode, vector: VectorField, languages: LanguageSpec | None
 ) -> None:
     """Create the target, or the field in the source's own mapping."""
     source = index.source
     if mode == "copy":
-        mappings = _without(source.mappings, _other_vectors(source))
-        body = target_body(source.settings, mappings, index.metadata, vector, vector.hash_field, languages)
-        body["aliases"] = {guard_name(index.target): {"is_hidden": True}}
-        admin.create(client, index.target, body)
+        create_target(client, source, index.target, index.metadata, vector, languages)
         return
     described = fields_from(source.mappings)
     there = {(entry.vector_field, entry.token_dim) for entry in described}
@@ -363,11 +366,6 @@ def _prepare(
         meta = {**source.mappings.get("_meta", {}), **index.metadata.to_meta(described)}
         properties = vector_properties(vector, vector.hash_field, languages)
         admin.put_meta(client, source.name, meta, properties)
-
-
-def _without(mappings: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    properties = mappings.get("properties", {})
-    return {**mappings, "properties": {name: properties[name] for name in properties if name not in fields}}
 
 
 def new_copies(client: OpenSearch, job: Job, sources: Sequence[IndexInfo]) -> list[Part]:

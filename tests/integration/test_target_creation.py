@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
+from ce2de_os.errors import ConfigError
+from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.text_spec import TextSpec
+from ce2de_os.reindex.creation import remove_rollover_template, rollover_template
 from ce2de_os.reindex.job import DONE, READY, Job
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.start import start
@@ -86,3 +89,99 @@ def test_a_final_pipeline_runs_once_on_each_document_also_on_late_writes(
     assert {document["n"] for document in all_documents(client, job.target).values()} == {1}
     assert "late" in all_documents(client, job.target)
     assert settings_of(client, job.target)["index.final_pipeline"] == "_none"
+
+
+@pytest.fixture
+def template(client: OpenSearch, index_name: str) -> Iterator[Any]:
+    """Puts an index template, which is deleted after the indices."""
+    made: list[str] = []
+
+    def put(pattern: str, body: dict[str, Any], **more: Any) -> str:
+        made.append(f"{index_name}-template-{len(made)}")
+        client.indices.put_index_template(
+            name=made[-1], body={"index_patterns": [pattern], "template": body, **more}
+        )
+        return made[-1]
+
+    yield put
+    for name in (f"{index_name}*", f"ce2de-{index_name}*"):
+        client.indices.delete_data_stream(name=name, params={"ignore": [404]})
+        for index in client.indices.get(index=name, expand_wildcards="all"):
+            client.indices.delete(index=index)
+    for name in made:
+        client.indices.delete_index_template(name=name)
+
+
+def test_a_template_that_adds_an_alias_leaves_the_alias_alone(
+    client: OpenSearch, index_name: str, template: Any
+) -> None:
+    settings = {"number_of_replicas": 0, "refresh_interval": "7s", "codec": "best_compression"}
+    template(f"{index_name}*", {"aliases": {f"{index_name}-read": {}}, "settings": settings})
+    create_index(client, index_name, articles(20))
+    job = reindex(client, index_name, hold=True)
+    assert client.count(index=f"{index_name}-read")["count"] == 20
+    assert job.target == f"ce2de-{index_name}-aaaaaaaa-000001"  # a name that the template does not match
+
+
+def test_settings_of_a_template_that_the_source_lacks_are_not_the_copys(
+    client: OpenSearch, index_name: str, template: Any, counting: str
+) -> None:
+    create_index(client, index_name, articles(5))
+    template(f"{index_name}*", {"settings": {"final_pipeline": counting, "codec": "best_compression"}})
+    job = reindex(client, index_name, hold=True)
+    assert job.target == f"{index_name}-ce2de-aaaaaaaa-000001"
+    assert settings_of(client, job.target)["index.codec"] is None
+    assert_same_documents(client, index_name, job.target, ENCODER)
+
+
+def test_a_data_streams_own_template_does_not_stop_its_copy(
+    client: OpenSearch, index_name: str, template: Any
+) -> None:
+    template(f"{index_name}-*", {"mappings": {"properties": {"title": {"type": "text"}}}}, data_stream={})
+    stream = f"{index_name}-app"
+    for number, document in enumerate(articles(5)):
+        body = {**document, "@timestamp": "2026-01-01T00:00:00Z"}
+        client.create(index=stream, id=str(number), body=body)
+    client.indices.refresh(index=stream)
+    job = reindex(client, stream)
+    assert job.target == f"ce2de-{stream}-000001-aaaaaaaa-000001"
+    assert client.count(index=f"{stream}-search")["count"] == 5
+
+
+def test_what_a_template_forces_on_a_target_is_told_and_nothing_is_left_behind(
+    client: OpenSearch, index_name: str, template: Any
+) -> None:
+    create_index(client, index_name, articles(5))
+    name = template(f"*{index_name}*", {"aliases": {f"{index_name}-read": {}}})
+    with pytest.raises(ConfigError, match=f"'{name}'.*choose a --target"):
+        reindex(client, index_name)
+    with pytest.raises(ConfigError, match=f"'{name}'. gave '{index_name}-new' alias '{index_name}-read'"):
+        reindex(client, index_name, target=f"{index_name}-new")
+    assert sorted(client.indices.get(index=f"*{index_name}*")) == [index_name]
+
+
+def test_an_index_that_rolls_over_from_a_copy_carries_the_vector_field(
+    client: OpenSearch, index_name: str, template: Any
+) -> None:
+    template(f"{index_name}*", {"settings": {"number_of_replicas": 0}}, priority=7)
+    create_index(client, index_name, articles(5), refresh_interval="9s", number_of_replicas=0)
+    job = reindex(client, index_name)
+    try:
+        assert rollover_template(client, job.parts[0]) is None
+        assert rollover_template(client, job.parts[0]) is None  # again, as after a lost answer
+        client.indices.update_aliases(
+            body={"actions": [
+                {"add": {"index": job.target, "alias": f"{index_name}-search", "is_write_index": True}},
+            ]}
+        )  # fmt: skip
+        rolled = client.indices.rollover(alias=f"{index_name}-search")["new_index"]
+        found = client.indices.get(index=rolled, flat_settings="true")[rolled]
+        assert rolled == f"{index_name}-ce2de-aaaaaaaa-000002"
+        assert found["mappings"]["properties"]["ce2de_vector"]["type"] == "knn_vector"
+        (entry,) = fields_from(found["mappings"])
+        assert (entry.fingerprint, entry.source) == ("a" * 64, "")
+        assert (found["settings"]["index.knn"], found["settings"]["index.refresh_interval"]) == ("true", "9s")
+        assert "index.default_pipeline" not in found["settings"]
+    finally:
+        remove_rollover_template(client, job.target)
+    assert not client.indices.exists_index_template(name=f"ce2de-rollover-{index_name}-ce2de-aaaaaaaa")
