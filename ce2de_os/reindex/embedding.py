@@ -102,7 +102,7 @@ def embed(
     stored = _stored(client, job, part, documents)
     known = {
         wanted: {name: source[name] for name in job.vector.value_fields}
-        for source, wanted in zip([*own, *stored], [*hashes, *hashes], strict=True)
+        for source, wanted in zip([*_believed(job, part, own), *stored], [*hashes, *hashes], strict=True)
         if wanted is not None and _carries(job, source, wanted)
     }
     new = {wanted: text for text, wanted in zip(texts, hashes, strict=True) if wanted and wanted not in known}
@@ -128,6 +128,12 @@ def embed(
         reused=max(0, with_text - len(new) - unchanged),
     )
     return Embedded(actions, counts)
+
+
+def _believed(job: Job, part: Part, own: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The documents' own vectors if their index declares some; else any writer may have invented them."""
+    declared = job.mode == "in_place" or job.vector.name in part.dropped
+    return own if declared else [{} for _ in own]
 
 
 def _carries(job: Job, source: Mapping[str, Any], wanted: str | None) -> bool:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import DataError
+from ce2de_os.index import admin
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex import capacity, sample, survey, verdict
+from ce2de_os.reindex import capacity, checks, sample, survey, verdict
 from ce2de_os.reindex.capacity import MemoryRow, ShardLoad
 from ce2de_os.reindex.job import cut
 from ce2de_os.reindex.sample import Sample
 from ce2de_os.reindex.survey import Cluster, SourceIndex
+from ce2de_os.reindex.verdict import Finding
 
 if TYPE_CHECKING:
     from ce2de_os.encoder import OnnxEncoder
@@ -39,6 +42,7 @@ class PlanRequest:
         workers: how many workers there will be; ``None``: as many as ``within_s`` needs, else one.
         sample: how many documents to draw.
         languages: the languages that would get a text field each; ``None``: none.
+        alias: that would move; ``target`` and ``pipeline`` as for the job. ``None``: not decided yet.
     """
 
     source: str
@@ -49,6 +53,9 @@ class PlanRequest:
     workers: int | None = None
     sample: int = 500
     languages: LanguageSpec | None = None
+    alias: str | None = None
+    target: str | None = None
+    pipeline: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +189,25 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
     size = min(request.sample, documents)
     texts = sample.draw(client, request.source, request.text_fields, size, languages=request.languages)
     drawn = sample.measure(encoder, texts)
-    return compose(request, _model(encoder), indices, missing, cluster, drawn)
+    found = compose(request, _model(encoder), indices, missing, cluster, drawn)
+    return replace(found, refusals=(*_refused_at_start(client, request), *found.refusals))
+
+
+def _refused_at_start(client: OpenSearch, request: PlanRequest) -> tuple[Finding, ...]:
+    """What `start` would refuse, before it creates anything."""
+    sources = admin.describe_all(client, request.source)
+    found = chain(
+        checks.of_options(client, request.alias, request.target, request.pipeline),
+        checks.of_sources(
+            client,
+            request.source,
+            sources,
+            request.text_fields,
+            request.alias or request.source,
+            in_place=False,  # `verdict` tells of blocks
+        ),
+    )
+    return tuple(Finding(one.reason, one.cure) for one in found)
 
 
 def compose(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from opensearchpy import OpenSearch
 
@@ -11,26 +11,49 @@ from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.vector_field import ORIGIN_SUFFIX
-from ce2de_os.reindex.job import Mode
+from ce2de_os.reindex.checks import usable_fields
+from ce2de_os.reindex.job import TARGET, Job, Mode
 from ce2de_os.reindex.request import VECTOR_FIELD, JobRequest, Model
 
 
-def resolve(client: OpenSearch, name: str, model: Model) -> list[IndexInfo]:
+def resolve(client: OpenSearch, name: str, served: Collection[str] = ()) -> list[IndexInfo]:
     """The physical indices behind a name, without those that ce2de made from others of them.
 
-    An alias that has moved to a job's targets already stands for their sources.
+    An alias that shows copies stands for their sources. Only where applications write to a copy, because it
+    has taken over (``served``), that is the source, and what it was copied from is left out.
     """
     found = {info.name: info for info in admin.describe_all(client, name)}
     for info in list(found.values()):
-        origin = next(
-            (entry.source for entry in fields_from(info.mappings) if entry.fingerprint == model.fingerprint),
-            None,
-        )
-        if origin is not None and origin != info.name and admin.exists(client, origin):
-            del found[info.name]
+        origin = origin_of(info)
+        if origin is None:
+            continue
+        if info.name in served:
+            found.pop(origin, None)
+        elif admin.exists(client, origin):
+            found.pop(info.name, None)
             for source in admin.describe_all(client, origin):
                 found.setdefault(source.name, source)
     return [found[key] for key in sorted(found)]
+
+
+def origin_of(info: IndexInfo) -> str | None:
+    """The index that an index is a copy of, whatever the model; ``None``: it is no copy of ours."""
+    origins = (entry.source for entry in fields_from(info.mappings))
+    return next((origin for origin in origins if origin not in ("", info.name)), None)
+
+
+def served_targets(jobs: Iterable[Job]) -> frozenset[str]:
+    """The copies that have taken over: applications write to them."""
+    return frozenset(
+        target for job in jobs if job.mode == "copy" and job.truth == TARGET for target in job.targets
+    )
+
+
+def new_members(client: OpenSearch, job: Job) -> list[str]:
+    """The indices behind a job's source that have appeared since and that it does not cover."""
+    covered = {*job.sources, *job.targets}
+    found = resolve(client, job.source, job.targets if job.truth == TARGET else ())
+    return [info.name for info in found if info.name not in covered]
 
 
 def choose_mode(sources: Sequence[IndexInfo], request: JobRequest) -> Mode:
@@ -85,10 +108,9 @@ def check_source(source: IndexInfo, request: JobRequest) -> None:
         )
     missing = [field for field in request.text.fields if field not in fields]
     if missing or not request.text.fields:
-        texts = ", ".join(sorted(name for name, kind in fields.items() if kind == "text")) or "none"
         raise DataError(
-            f"'{source.name}' has no field '{', '.join(missing)}'; its text fields are: {texts}; "
-            "see --text-fields"
+            f"'{source.name}' has no field '{', '.join(missing)}'; the fields that hold text are: "
+            f"{', '.join(usable_fields(source.mappings)) or 'none'}; see --text-fields"
         )
 
 
@@ -108,11 +130,7 @@ def _check_kept(source: IndexInfo, request: JobRequest) -> None:
         )
 
 
-def check_alias(client: OpenSearch, request: JobRequest, mode: Mode) -> None:
-    """Refuse a copy without an alias, and an alias whose name an index has."""
-    if request.alias is None:
-        if mode == "copy":
-            raise ConfigError("name the alias that will point to the new index: --alias articles-search")
-        return
-    if admin.exists(client, request.alias) and not admin.alias_targets(client, request.alias):
-        raise ConfigError(f"'{request.alias}' is an index, so it cannot be an alias; choose another --alias")
+def check_alias(request: JobRequest, mode: Mode) -> None:
+    """Refuse a copy without an alias."""
+    if request.alias is None and mode == "copy":
+        raise ConfigError("name the alias that will point to the new index: --alias articles-search")

@@ -16,7 +16,7 @@ from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.templates import vector_properties
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex import repeat, standing
+from ce2de_os.reindex import checks, repeat, standing
 from ce2de_os.reindex.creation import create_target, other_vectors
 from ce2de_os.reindex.extend import model_of
 from ce2de_os.reindex.identity import history_of, settle
@@ -31,6 +31,7 @@ from ce2de_os.reindex.sources import (
     choose_mode,
     field_name,
     resolve,
+    served_targets,
 )
 from ce2de_os.reindex.way import choose_way
 
@@ -69,11 +70,13 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
             return repeat.after_handover(client, ledger, known, request, queue)
         standing.stop(ledger, known)
         ledger.forget(known)
-    sources = resolve(client, request.source, model)
+    checks.refuse(checks.of_options(client, request.alias, request.target, request.pipeline))
+    sources = resolve(client, request.source, served_targets(ledger.jobs()))
     for source in sources:
         check_source(source, request)
     mode = choose_mode(sources, request)
-    check_alias(client, request, mode)
+    check_alias(request, mode)
+    _check_sources(client, request, sources, mode)
     way = choose_way(client, request, sources, mode)
     vector = _vector(client, request, model, field_name(sources, mode, model))
     kept = {part.source: part.target for part in known.parts} if known is not None else {}
@@ -82,6 +85,12 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     job = _enter(client, ledger, request, model, mode, vector, indices, way)
     ledger.add_slices(job)
     return repeat.go_on(client, ledger, job, request, queue)
+
+
+def _check_sources(client: OpenSearch, request: JobRequest, sources: Sequence[IndexInfo], mode: Mode) -> None:
+    fields, in_place = request.text.fields, mode == "in_place"
+    findings = checks.of_sources(client, request.source, sources, fields, request.alias, in_place=in_place)
+    checks.refuse(findings)
 
 
 def check_targets(indices: Sequence[_Index]) -> None:

@@ -11,6 +11,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import BackendError, BackendUnavailableError, ConfigError, DataError, IndexSchemaError
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
+from ce2de_os.reindex.checks import USABLE
 
 T = TypeVar("T")
 
@@ -145,9 +146,11 @@ def check_fields(indices: tuple[SourceIndex, ...], text_fields: tuple[str, ...])
     known = {name: kind for index in indices for name, kind in index.fields.items()}
     missing = [field for field in text_fields if field not in known]
     if missing or not text_fields:
-        texts = ", ".join(sorted(name for name, kind in known.items() if kind == "text")) or "none"
+        texts = ", ".join(sorted(name for name, kind in known.items() if kind in USABLE)) or "none"
         told = f"no field '{', '.join(missing)}'" if missing else "no field was named"
-        raise DataError(f"{indices[0].name}: {told}; its text fields are: {texts}; see --text-fields")
+        raise DataError(
+            f"{indices[0].name}: {told}; the fields that hold text are: {texts}; see --text-fields"
+        )
     return tuple(
         f"{field} ({index.name})" for index in indices for field in text_fields if field not in index.fields
     )

@@ -227,7 +227,7 @@ def test_without_rights_the_plan_goes_on_and_says_what_it_could_not_see(client, 
 
 def test_a_field_that_is_in_no_index(client, index_name, plan):
     create_index(client, index_name, articles(3), number_of_replicas=0)
-    with pytest.raises(DataError, match=r"no field 'headline'; its text fields are: body, title"):
+    with pytest.raises(DataError, match=r"no field 'headline'; the fields that hold text are: body, title"):
         plan(index_name, fields="title,headline")
     with pytest.raises(DataError, match="no field was named"):
         plan(index_name, fields=" , ")

@@ -323,7 +323,7 @@ def test_unknown_index(client: OpenSearch, index_name: str) -> None:
 @pytest.mark.parametrize("fields", [("tittle",), ("title", "nope"), ()])
 def test_unknown_text_field(client: OpenSearch, index_name: str, fields: tuple[str, ...]) -> None:
     create_index(client, index_name, articles(1))
-    with pytest.raises(DataError, match="its text fields are: body, title"):
+    with pytest.raises(DataError, match="the fields that hold text are: body, title"):
         reindex(client, index_name, text=TextSpec(fields))
 
 

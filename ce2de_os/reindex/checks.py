@@ -1,0 +1,205 @@
+"""What stands against a reindex before anything is created: `plan` says all of it, `start` the first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import ConfigError
+from ce2de_os.index import admin, aliases
+from ce2de_os.index.admin import IndexInfo
+from ce2de_os.index.client import backend_errors
+from ce2de_os.index.metadata import fields_from
+
+USABLE = ("text", "match_only_text", "search_as_you_type", "keyword", "wildcard", "constant_keyword")
+"""Types of fields that hold text in ``_source``."""
+
+_READ_ONLY = ("blocks.write", "blocks.read_only", "blocks.read_only_allow_delete")
+_FORBIDDEN = re.compile(r"[\s,\\/*?\"<>|#:A-Z]")
+_MOST_BYTES = 255
+_HIDDEN_SHARE = 0.01  # of the documents that may differ between two looks while others write
+_LOOKS = 3
+
+
+class Finding(NamedTuple):
+    """One reason, and what to do about it."""
+
+    reason: str
+    cure: str
+
+
+def refuse(findings: Iterator[Finding]) -> None:
+    """Refuse a job for the first reason.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    first = next(findings, None)
+    if first is not None:
+        raise ConfigError(f"{first.reason}; {first.cure}")
+
+
+def of_sources(
+    client: OpenSearch,
+    name: str,
+    sources: Sequence[IndexInfo],
+    text_fields: Sequence[str],
+    alias: str | None,
+    *,
+    in_place: bool,
+) -> Iterator[Finding]:
+    """What stands against reading the indices behind a name, and embedding these fields."""
+    yield from _filtered(client, name, alias)
+    for source in sources:
+        yield from _readable(source, in_place=in_place)
+        yield from _in_source(source, text_fields)
+    for source in sources:
+        yield from _hidden_documents(client, source)
+
+
+def of_options(
+    client: OpenSearch, alias: str | None, target: str | None, pipeline: str | None
+) -> Iterator[Finding]:
+    """What stands against the names that a job was given."""
+    for option, name in (("--alias", alias), ("--target", target)):
+        if name is not None and (fault := fault_of(name)):
+            yield Finding(f"{option} '{name}' {fault}", "choose another name, such as articles-search")
+    if alias is not None and alias == target:
+        yield Finding(
+            f"--alias and --target are both '{alias}', but an index and an alias cannot have one name",
+            "leave --target out, or choose another --alias",
+        )
+    if alias is not None and admin.exists(client, alias) and not aliases.exists(client, alias):
+        yield Finding(f"'{alias}' is an index, so it cannot be an alias", "choose another --alias")
+    if pipeline is not None and not _has_pipeline(client, pipeline):
+        yield Finding(
+            f"there is no ingest pipeline '{pipeline}'", "see GET _ingest/pipeline, or leave --pipeline out"
+        )
+
+
+def fault_of(name: str) -> str | None:
+    """Why OpenSearch would not take a name for an index or an alias; ``None``: it would."""
+    if not name or name in (".", ".."):
+        return "is not a name"
+    if found := _FORBIDDEN.search(name):
+        return f"has '{found[0]}' in it; names are lower case, without spaces or any of \\/*?\"<>|,#:"
+    if name[0] in "_-+":
+        return f"begins with '{name[0]}'"
+    if len(name.encode()) > _MOST_BYTES:
+        return f"has {len(name.encode())} bytes, at most {_MOST_BYTES} are possible"
+    return None
+
+
+def usable_fields(mappings: Mapping[str, Any]) -> list[str]:
+    """The fields of a mapping that hold text in ``_source``, by dotted path."""
+    ours = [entry.vector_field for entry in fields_from(mappings)]
+    computed = copied_to(mappings)
+    return sorted(
+        path
+        for path, kind in admin.field_paths(mappings)
+        if kind in USABLE and path not in computed and not path.startswith(tuple(f"{own}_" for own in ours))
+    )
+
+
+def copied_to(mappings: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The fields that OpenSearch fills itself with ``copy_to``, each with those that it is filled from."""
+    found: dict[str, list[str]] = {}
+    for path, field in _leaves(mappings):
+        targets = field.get("copy_to", [])
+        for target in [targets] if isinstance(targets, str) else targets:
+            found.setdefault(target, []).append(path)
+    return found
+
+
+def _filtered(client: OpenSearch, name: str, alias: str | None) -> Iterator[Finding]:
+    """Reading goes by the order of writing, past an alias's filter: the copy would show what it hides."""
+    if any(mark in name for mark in "*,"):
+        return
+    for index, definition in sorted(aliases.definitions(client, name).items()):
+        limits = [key for key in ("filter", "search_routing", "index_routing") if key in definition]
+        if limits and alias != name:
+            yield Finding(
+                f"alias '{name}' shows only a part of '{index}' ({', '.join(limits)}), but all of the index "
+                f"would be copied, and '{alias}' would show it",
+                f"use --alias {name}, which keeps its {limits[0]}, or name '{index}' as the source",
+            )
+            return
+
+
+def _readable(source: IndexInfo, *, in_place: bool) -> Iterator[Finding]:
+    if source.settings.get("verified_before_close"):
+        yield Finding(
+            f"'{source.name}' is closed, so nothing can be read from it",
+            f"open it with POST {source.name}/_open, or name another index",
+        )
+    if _is_set(source, "blocks.read"):
+        yield Finding(
+            f"'{source.name}' does not let anything be read (index.blocks.read)",
+            "set index.blocks.read to null, or name another index",
+        )
+    blocked = [block for block in _READ_ONLY if _is_set(source, block)]
+    if in_place and blocked:
+        yield Finding(
+            f"'{source.name}' is read-only (index.{blocked[0]}), so its documents cannot get vectors",
+            f"set index.{blocked[0]} to null, or copy it: --mode copy --alias NAME",
+        )
+
+
+def _is_set(source: IndexInfo, setting: str) -> bool:
+    return str(source.settings.get(setting)).lower() == "true"
+
+
+def _in_source(source: IndexInfo, text_fields: Sequence[str]) -> Iterator[Finding]:
+    """Refuse fields that OpenSearch computes, which no document has in its ``_source``."""
+    computed, leaves = copied_to(source.mappings), dict(_leaves(source.mappings))
+    for name in text_fields:
+        field = leaves.get(name, {})
+        if field.get("type") == "alias":
+            yield Finding(
+                f"'{name}' of '{source.name}' is an alias of the field '{field.get('path')}', so no document "
+                "has it in its _source",
+                f"name the field itself: --text-fields {field.get('path')}",
+            )
+        elif name in computed:
+            yield Finding(
+                f"'{name}' of '{source.name}' is filled by copy_to, so no document has it in its _source",
+                f"name the fields it comes from: --text-fields {','.join(computed[name])}",
+            )
+
+
+def _hidden_documents(client: OpenSearch, source: IndexInfo) -> Iterator[Finding]:
+    """Refuse a source of which this user may not see every document: the copy would lack them."""
+    if any(field.get("type") == "nested" for _, field in _all_fields(source.mappings)):
+        return  # OpenSearch counts each nested object as a document there
+    if source.settings.get("verified_before_close") or _is_set(source, "blocks.read"):
+        return
+    for _ in range(_LOOKS):
+        admin.refresh(client, source.name)
+        seen = admin.count(client, source.name)
+        with backend_errors(f"read statistics of '{source.name}'"):
+            stats = client.indices.stats(index=source.name, metric="docs")
+        there = int(stats["_all"]["primaries"].get("docs", {}).get("count", 0))
+        if seen >= there * (1 - _HIDDEN_SHARE):
+            return
+    yield Finding(
+        f"'{source.name}' holds {there} documents, and this user sees {seen} of them",
+        "give this user a role without document-level security on the index",
+    )
+
+
+def _has_pipeline(client: OpenSearch, pipeline: str) -> bool:
+    with backend_errors(f"look up ingest pipeline '{pipeline}'"):
+        return bool(client.ingest.get_pipeline(id=pipeline, params={"ignore": [404]}))
+
+
+def _leaves(mappings: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return ((path, field) for path, field in _all_fields(mappings) if "properties" not in field)
+
+
+def _all_fields(mappings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, field in mappings.get("properties", {}).items():
+        yield f"{prefix}{name}", field
+        yield from _all_fields(field, f"{prefix}{name}.")
