@@ -269,7 +269,8 @@ def _told(report: VerifyReport) -> str:
     cosine = "none" if report.min_cosine is None else f"{report.min_cosine:.4f}"
     lines = [
         f"documents: {report.source_documents:,} in the source, {report.target_documents:,} in the target, "
-        f"{report.moving:,} operations on their way, {report.refused:,} refused",
+        f"{report.moving:,} operations on their way, {report.refused:,} refused; "
+        f"{report.lost:,} lost, {report.surplus:,} surplus, {report.stale:,} stale",
         f"vectors: {report.sampled} computed again, least cosine {cosine}; "
         f"{report.without_vector:,} documents without text",
     ]

@@ -173,7 +173,7 @@ def differences(
 def same_totals(client: OpenSearch, part: Part, origin_field: str, upto: Mapping[int, int]) -> bool:
     """Whether each shard's documents up to ``upto`` have the same count and sum of ``_seq_no`` on both sides.
 
-    One request to each side, which must have been refreshed: cheap enough for once a second. Up to three
+    One request; both sides must have been refreshed. That is cheap enough for once a second. Up to three
     differences in a shard, whatever they are, never escape it; `differences` names them.
     """
     looks = [look for shard, last in sorted(upto.items()) if (look := whole_look(shard, last))]
@@ -234,7 +234,7 @@ def _next(waiting: list[Look]) -> list[Look]:
     taken: list[Look] = []
     buckets = 0
     while waiting and len(taken) < _TOGETHER:
-        size = sum(last - first + 1 for first, last in waiting[-1].ranges) // waiting[-1].width
+        size = sum((last - first) // waiting[-1].width + 1 for first, last in waiting[-1].ranges)
         if taken and buckets + size > MOST_BUCKETS:
             break
         taken.append(waiting.pop())

@@ -18,7 +18,6 @@ from ce2de_os.reindex.job import Part
 PAGE = 500
 """Most documents in one answer; an index may allow fewer."""
 
-_ONE_SIDE = "allow_partial_search_results"
 _SUMS = "responses.aggregations.stretches.buckets"
 _WANTED = ",".join(
     (
@@ -79,26 +78,23 @@ class Sides:
         self.requests += 2
 
     def sums(self, looks: Sequence[Look]) -> list[tuple[Found, Found]]:
-        """Each look's sums in source and target: one request to each."""
-        source = self._ask(
-            self._part.source,
-            [(f"_shards:{look.shard}|_primary", _body([], "_seq_no", look)) for look in looks],
-            _WANTED,
-        )
-        target = self._ask(
-            self._part.target,
-            [
-                ("_primary", _body([self._of_shard(look.shard)], f"{self._origin}.seq_no", look))
-                for look in looks
-            ],
-            _WANTED,
-        )
-        return [(_found(one), _found(other)) for one, other in zip(source, target, strict=True)]
+        """Each look's sums in source and target, all of them in one request."""
+        number = f"{self._origin}.seq_no"
+        searches = [
+            search
+            for look in looks
+            for search in (
+                self._in_source(look.shard, _body([], "_seq_no", look)),
+                self._in_target(_body([self._of_shard(look.shard)], number, look)),
+            )
+        ]
+        answers = [_found(answer) for answer in self._ask(searches, _WANTED)]
+        return list(zip(answers[::2], answers[1::2], strict=True))
 
     def in_source(self, shard: int, numbers: Sequence[int]) -> list[Numbered]:
         """The source's documents with these ``_seq_no``; as many as the page at most."""
         body = _documents({"terms": {"_seq_no": list(numbers)}}, len(numbers))
-        (answer,) = self._ask(self._part.source, [(f"_shards:{shard}|_primary", body)])
+        (answer,) = self._ask([self._in_source(shard, body)])
         return [_numbered(hit, hit["_seq_no"]) for hit in answer["hits"]["hits"]]
 
     def in_target(self, shard: int, counts: Mapping[int, int]) -> Iterator[list[Numbered]]:
@@ -110,7 +106,7 @@ class Sides:
             yield from self.pages(query)
         elif total:
             body = {**_documents(query, total), "docvalue_fields": [field]}
-            (answer,) = self._ask(self._part.target, [("_primary", body)])
+            (answer,) = self._ask([self._in_target(body)])
             yield [self._copied(hit) for hit in answer["hits"]["hits"]]
 
     def pages(self, query: Mapping[str, Any]) -> Iterator[list[Numbered]]:
@@ -124,7 +120,7 @@ class Sides:
                     "docvalue_fields": [f"{self._origin}.seq_no"],
                     "sort": [{"_seq_no": "asc"}],
                 }
-                (answer,) = self._ask(self._part.target, [(f"_shards:{shard}|_primary", body)])
+                (answer,) = self._ask([self._in_target(body, f"_shards:{shard}|_primary")])
                 hits = answer["hits"]["hits"]
                 if hits:
                     yield [self._copied(hit) for hit in hits]
@@ -186,20 +182,27 @@ class Sides:
         self.requests += 1
         return patiently(fetch)
 
+    def _in_source(self, shard: int, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        return {"index": self._part.source, "preference": f"_shards:{shard}|_primary"}, body
+
+    def _in_target(
+        self, body: Mapping[str, Any], preference: str = "_primary"
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        return {"index": self._part.target, "preference": preference}, body
+
     def _ask(
-        self, index: str, searches: Sequence[tuple[str, Mapping[str, Any]]], wanted: str | None = None
+        self, searches: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], wanted: str | None = None
     ) -> list[dict[str, Any]]:
-        """Several searches, each with its preference, in one request."""
+        """Several searches, each with its header, in one request."""
         lines: list[Mapping[str, Any]] = []
-        for preference, body in searches:
-            lines += [{"preference": preference, _ONE_SIDE: False}, body]
+        for header, body in searches:
+            # A partial answer would be a wrong sum.
+            lines += [{**header, "allow_partial_search_results": False}, body]
         params = {"filter_path": wanted} if wanted else {}
 
         def search() -> list[dict[str, Any]]:
             with backend_errors(f"compare '{self._part.source}' with '{self._part.target}'"):
-                answers: list[dict[str, Any]] = self._client.msearch(index=index, body=lines, params=params)[
-                    "responses"
-                ]
+                answers: list[dict[str, Any]] = self._client.msearch(body=lines, params=params)["responses"]
                 for answer in answers:
                     if "error" in answer:
                         raise TransportError(answer["status"], str(answer["error"]), answer)
