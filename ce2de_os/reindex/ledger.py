@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,8 @@ from ce2de_os.errors import JobError
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.templates import render
-from ce2de_os.reindex.job import DONE, FAILED, RUNNING, WAITING, Job, Slice
+from ce2de_os.reindex.failures import told
+from ce2de_os.reindex.job import ACTIVE, DONE, FAILED, RUNNING, WAITING, Job, Slice
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ ALONE_DOCUMENTS = 4 * CAREFUL_PAGE
 IsGone = Callable[[str], bool]
 """Whether the owner of a lease is known to be dead."""
 
+_JOBS = {"term": {"kind": "job"}}
 _AFRESH = {"deaths": 0, "failures": 0, "condemned": 0, "last_error": None}
 _BATCH = 1000
 _CONFLICT = 409
@@ -137,6 +139,13 @@ class Ledger:
             answer = self._client.search(index=LEDGER_INDEX, body=body)
         return [Job.from_source(hit["_source"]) for hit in answer["hits"]["hits"]]
 
+    def active_jobs(self) -> list[Job]:
+        """The jobs in whose state workers have something to do; records that cannot be read are left out."""
+        body = {"size": _BATCH, "query": {"bool": {"filter": [_JOBS, {"terms": {"state": list(ACTIVE)}}]}}}
+        with backend_errors("look for active jobs"):
+            answer = self._client.search(index=LEDGER_INDEX, body=body, params={"ignore_unavailable": "true"})
+        return [found for _, found in _readable(answer["hits"]["hits"]) if isinstance(found, Job)]
+
     def slice(self, job_id: str, number: int) -> StoredSlice:
         """Read a slice.
 
@@ -213,8 +222,10 @@ class Ledger:
     def forget(self, job: Job) -> None:
         """Remove a job and its slices."""
         keys = [_job_key(job.job_id), *(_slice_key(job.job_id, number) for number in range(len(job.ranges)))]
-        with backend_errors("remove the job's records"):
-            self._client.bulk(index=LEDGER_INDEX, body=[{"delete": {"_id": key}} for key in keys])
+        for start in range(0, len(keys), _BATCH):
+            lines = [{"delete": {"_id": key}} for key in keys[start : start + _BATCH]]
+            with backend_errors("remove the job's records"):
+                self._client.bulk(index=LEDGER_INDEX, body=lines)
 
     def _get(self, key: str) -> dict[str, Any] | None:
         with backend_errors("read the ledger"):
@@ -251,6 +262,18 @@ def _smaller_pages(record: Slice) -> dict[str, Any]:
         "page_limit": CAREFUL_PAGE if first else 1,
         "careful": CAREFUL_DOCUMENTS if first else ALONE_DOCUMENTS,
     }
+
+
+def _readable(hits: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Job | JobError]]:
+    """The id of each job with its record, or with what keeps it from being read."""
+    for hit in hits:
+        job_id = str(hit["_id"]).removeprefix(_job_key(""))
+        try:
+            yield job_id, Job.from_source(hit["_source"])
+        except JobError as error:
+            yield job_id, error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            yield job_id, JobError(f"the record of job '{job_id}' is damaged ({told(error)})")
 
 
 def _stored_slice(answer: Mapping[str, Any]) -> StoredSlice:
