@@ -11,6 +11,7 @@ from ce2de_os import OnnxEncoder
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, RUNNING, Job
 from ce2de_os.reindex.ledger import LEDGER_INDEX, Ledger
+from ce2de_os.reindex.metrics import statuses
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.start import start
 from ce2de_os.reindex.status import status
@@ -94,3 +95,27 @@ def test_a_worker_takes_up_a_job_whose_messages_were_lost_when_it_starts(
     client.indices.refresh(index=LEDGER_INDEX)
     start_worker()
     assert wait_for(client, job.job_id, has_ended).job.state == DONE
+
+
+def test_a_damaged_or_newer_record_hides_no_other_job(client: OpenSearch, lost: Job) -> None:
+    damaged = {"kind": "job", "state": RUNNING, "job_id": "damaged", "created_at_s": 1.0}
+    newer = {**lost.to_source(), "job_id": "newer", "schema": 99}
+    for record in (damaged, newer):
+        client.index(index=LEDGER_INDEX, id=f"job:{record['job_id']}", body=record, refresh=True)
+    try:
+        seen = dict(statuses(client))
+        assert seen["damaged"] is seen["newer"] is None
+        assert seen[lost.job_id] is not None
+        assert lost.job_id in {job.job_id for job in Ledger(client).jobs()}
+    finally:
+        for record in (damaged, newer):
+            client.delete(index=LEDGER_INDEX, id=f"job:{record['job_id']}")
+
+
+def test_jobs_that_ended_long_ago_are_found(client: OpenSearch, lost: Job) -> None:
+    ledger = Ledger(client)
+    assert lost.job_id not in {job.job_id for job in ledger.ended_before(0.0)}
+    ended = ledger.now() - 1000
+    ledger.change_job(ledger.job(lost.job_id), state=DONE, finished_at_s=ended)
+    assert lost.job_id in {job.job_id for job in ledger.ended_before(900.0)}
+    assert lost.job_id not in {job.job_id for job in ledger.ended_before(2000.0)}
