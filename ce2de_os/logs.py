@@ -27,7 +27,7 @@ class KeyValueFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The sentence followed by the extra keys in alphabetical order."""
         extra = _extra(record)
-        pairs = " ".join(f"{key}={extra[key]}" for key in sorted(extra))
+        pairs = " ".join(f"{key}={_one_line(extra[key])}" for key in sorted(extra))
         line = super().format(record)
         return f"{line} [{pairs}]" if pairs else line
 
@@ -64,6 +64,13 @@ def configure(level: int = logging.WARNING, log_format: str = "text") -> None:
     logger = logging.getLogger(PACKAGE)
     logger.handlers = [handler]
     logger.setLevel(level)
+
+
+def _one_line(value: object) -> str:
+    """A value that cannot begin a line of its own, and so forge a record."""
+    return "".join(
+        part if part.isprintable() else part.encode("unicode_escape").decode() for part in str(value)
+    )
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_init
+from kombu import Queue
 
 from ce2de_os import logs
 from ce2de_os.config import Settings
@@ -16,11 +17,22 @@ from ce2de_os.errors import Ce2deError
 from workers import resources
 
 QUEUE = "ce2de"
+"""Where messages went before each model had a queue of its own; still drained."""
 
 # Seconds until a message that a dead worker had taken is given to another; far above a task's time budget.
 VISIBILITY_TIMEOUT_S = 300
 
-app = Celery("ce2de", broker=Settings.from_env().broker_url, include=["workers.tasks", "workers.inspection"])
+
+def queue_name(fingerprint: str) -> str:
+    """The queue of a model: workers of another one never hold its messages."""
+    return f"{QUEUE}.{fingerprint[:8]}"
+
+
+app = Celery(
+    "ce2de",
+    broker=Settings.from_env().broker_url,
+    include=["workers.tasks", "workers.inspection", "workers.sweeper"],
+)
 app.conf.update(
     accept_content=["json"],
     task_serializer="json",
@@ -47,14 +59,15 @@ app.conf.update(
 
 
 @celeryd_init.connect
-def check_model(**_: Any) -> None:  # noqa: ANN401 - Celery's signal arguments
-    """Refuse to start with a model that is damaged, or that this CPU computes wrongly."""
+def check_model(conf: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's signal arguments
+    """Refuse to start with a model that is damaged, or that this CPU computes wrongly; read its queue."""
     # In a process of its own: a loaded ONNX Runtime must not be forked into the workers.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
-            pool.submit(resources.encoder_fingerprint).result()
+            fingerprint = pool.submit(resources.encoder_fingerprint).result()
         except Ce2deError as error:
             raise SystemExit(f"ce2de worker: {error}") from error
+    conf.task_queues = [Queue(name, routing_key=name) for name in (queue_name(fingerprint), QUEUE)]
 
 
 @after_setup_logger.connect

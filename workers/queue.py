@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from celery import Celery
-from kombu import Connection
+from kombu import Connection, Queue
 from kombu.exceptions import OperationalError
 
 from ce2de_os.config import Settings, mask_url
 from ce2de_os.errors import BrokerUnavailableError
 from ce2de_os.reindex.job import Job
-from workers.app import QUEUE, app
+from workers.app import QUEUE, app, queue_name
 
 _FIRST, _THEN = 0, 3
 """Priorities: Redis gives out the messages with the smaller number first."""
@@ -21,14 +21,16 @@ _FIRST, _THEN = 0, 3
 class CeleryQueue:
     """Sends tasks to the workers by name, with ids and the model's fingerprint only.
 
-    ``broker_url`` ``None`` means the environment's.
+    ``broker_url`` ``None`` means the environment's. Each model has its own queue; `waiting` counts in that of
+    ``fingerprint``, and of every job that a message was sent for.
 
     Raises:
         BrokerUnavailableError: from every method, if Redis does not answer.
     """
 
-    def __init__(self, broker_url: str | None = None) -> None:
+    def __init__(self, broker_url: str | None = None, fingerprint: str | None = None) -> None:
         self._url = broker_url or Settings.from_env().broker_url
+        self._queues = {QUEUE} | ({queue_name(fingerprint)} if fingerprint else set())
 
     def check(self) -> None:
         """Connect to the broker once."""
@@ -47,25 +49,32 @@ class CeleryQueue:
 
     def embed_slice(self, job: Job, number: int) -> None:
         """Ask for work on one slice."""
-        self._send(_THEN, "ce2de.embed_slice", job.job_id, number, job.fingerprint)
+        self._send(job, _THEN, "ce2de.embed_slice", number)
 
     def finish_job(self, job: Job) -> None:
         """Ask for verification and cutover, ahead of all messages about slices."""
-        self._send(_FIRST, "ce2de.finish_job", job.job_id, job.fingerprint)
+        self._send(job, _FIRST, "ce2de.finish_job")
 
     def follow_job(self, job: Job) -> None:
         """Ask for following, ahead of all messages about slices."""
-        self._send(_FIRST, "ce2de.follow_job", job.job_id, job.fingerprint)
+        self._send(job, _FIRST, "ce2de.follow_job")
 
     def waiting(self) -> int:
-        """Messages that no worker has taken yet, of all jobs."""
+        """Messages that no worker has taken yet, of all jobs of the model."""
         with self._connection() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
-            return int(connection.default_channel.queue_declare(QUEUE).message_count)
+            channel = connection.default_channel
+            return sum(int(channel.queue_declare(name).message_count) for name in self._queues)
 
-    def _send(self, priority: int, task: str, *args: str | int) -> None:
+    def _send(self, job: Job, priority: int, task: str, *args: str | int) -> None:
+        name = queue_name(job.fingerprint)
+        self._queues.add(name)
         with self._connection() as connection:
-            app.send_task(task, args=args, connection=connection, priority=priority)
+            where = Queue(name, routing_key=name)
+            app.send_task(
+                task, args=(job.job_id, *args, job.fingerprint), connection=connection, priority=priority,
+                queue=where,
+            )  # fmt: skip
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

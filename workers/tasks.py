@@ -21,7 +21,7 @@ BUDGET_S = 20.0
 
 _OPTIONS: dict[str, Any] = {
     "autoretry_for": (BackendUnavailableError,),
-    "max_retries": 20,
+    "max_retries": None,  # OpenSearch may be away for a night
     "retry_backoff": 2,
     "retry_backoff_max": 60,
     "throws": (Ce2deError,),  # one line in the log, no traceback
@@ -32,7 +32,7 @@ _OPTIONS: dict[str, Any] = {
 def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
     """Embed a slice, and others of the job, for a while and pass on what is left."""
     client = resources.client()
-    ledger, messages = Ledger(client), CeleryQueue()
+    ledger, messages = Ledger(client), CeleryQueue(fingerprint=fingerprint)
     try:
         check_fingerprint(job_id, fingerprint, resources.encoder())
         with watchdog.watched():
@@ -67,7 +67,9 @@ def finish_job(job_id: str, fingerprint: str) -> None:
         finish(client, resources.encoder(), job_id, resources.owner(), resources.is_gone)
     except ArtifactMismatchError as error:
         told = str(error)
-        queue.pass_on(lambda: queue.give_back(ledger, CeleryQueue(), job_id, None, told), job_id)
+        queue.pass_on(
+            lambda: queue.give_back(ledger, CeleryQueue(fingerprint=fingerprint), job_id, None, told), job_id
+        )
         raise
     except Ce2deError:
         raise
@@ -75,13 +77,13 @@ def finish_job(job_id: str, fingerprint: str) -> None:
         if is_failure(error):
             queue.finish_failed(ledger, job_id, error)
         raise
-    queue.pass_on(lambda: queue.after_finish(ledger, CeleryQueue(), job_id), job_id)
+    queue.pass_on(lambda: queue.after_finish(ledger, CeleryQueue(fingerprint=fingerprint), job_id), job_id)
 
 
 @app.task(name="ce2de.follow_job", **_OPTIONS)
 def follow_job(job_id: str, fingerprint: str) -> None:
     """Give new documents their vectors for a while, and pass the job on."""
-    client, broker = resources.client(), CeleryQueue()
+    client, broker = resources.client(), CeleryQueue(fingerprint=fingerprint)
     ledger = Ledger(client)
     try:
         check_fingerprint(job_id, fingerprint, resources.encoder())

@@ -22,6 +22,7 @@ KILLER = "killed_its_worker"
 FAILING = "embedding_failed"
 """The ``kind`` of a document that several tries could not read, encode or write."""
 
+_BATCH = 1000
 _AGAIN = """
     ctx._source.tries += 1;
     ctx._source.reason = params.reason;
@@ -128,7 +129,8 @@ def letters(client: OpenSearch, job_id: str) -> Iterator[DeadLetter]:
 
 def remove(client: OpenSearch, found: Iterable[DeadLetter]) -> None:
     """Take letters out again."""
-    lines = [{"delete": {"_id": letter.key}} for letter in found]
-    if lines:
+    keys = [letter.key for letter in found]
+    for start in range(0, len(keys), _BATCH):
+        lines = [{"delete": {"_id": key}} for key in keys[start : start + _BATCH]]
         with backend_errors("remove dead letters"):
             client.bulk(index=DLQ_INDEX, body=lines)

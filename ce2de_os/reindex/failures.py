@@ -6,6 +6,7 @@ import re
 import traceback
 
 _CHARS = 300
+_QUOTED = re.compile(r"(Preview of field's value:|For input string:|date field|boolean field|number:) .*")
 _PANIC = "pyo3_runtime"  # where tokenizers' PanicException, which is no Exception, comes from
 
 
@@ -18,7 +19,12 @@ def told(error: BaseException) -> str:
     """An error in one line for the ledger: its type and the first line of its message."""
     lines = str(error).strip().splitlines()
     name = type(error).__name__
-    return f"{name}: {lines[0][:_CHARS]}" if lines else name
+    return redacted(f"{name}: {lines[0][:_CHARS]}") if lines else name
+
+
+def redacted(text: str) -> str:
+    """What OpenSearch says of a document, without the values that it quotes from it."""
+    return _QUOTED.sub(r"\1 …", text)
 
 
 def where(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from ce2de_os.reindex import dead_letters, watchdog
 from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.drift import carry_fields
 from ce2de_os.reindex.embedding import Embedded
-from ce2de_os.reindex.failures import is_failure, told, where
+from ce2de_os.reindex.failures import is_failure, redacted, told, where
 from ce2de_os.reindex.identity import source_checkpoints
 from ce2de_os.reindex.job import DONE, FAILED, WAITING, Counts, Job, Slice
 from ce2de_os.reindex.ledger import LEASE_S, Ledger, StoredSlice, after_failure, is_poisoned
@@ -326,4 +326,4 @@ def _refusals(refused: Sequence[Refusal]) -> str | None:
     if not refused:
         return None
     first = refused[0]
-    return f"{len(refused)} documents refused, the first is '{first.doc_id}': {first.reason}"
+    return f"{len(refused)} documents refused, the first is '{first.doc_id}': {redacted(first.reason)}"

@@ -311,13 +311,18 @@ class Slice:
     def from_source(cls, source: Mapping[str, Any]) -> Self:
         """Build a slice from its ledger document."""
         values = {key: source[key] for key in cls.__dataclass_fields__ if key in source}
-        values["range"] = Range(**source["range"])
-        values["counts"] = Counts(**source["counts"])
+        values["range"] = Range(**_known(Range, source["range"]))
+        values["counts"] = Counts(**_known(Counts, source["counts"]))
         return cls(**values)
 
     def to_source(self) -> dict[str, Any]:
         """The ledger document."""
         return {"kind": "slice", **asdict(self)}
+
+
+def _known(kind: type, source: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that this version knows; a newer one may have written more."""
+    return {key: value for key, value in source.items() if key in kind.__dataclass_fields__}  # type: ignore[attr-defined]
 
 
 def job_id_for(source: str, *identity: object) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -18,7 +18,18 @@ from ce2de_os.errors import JobError
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.templates import render
-from ce2de_os.reindex.job import DONE, FAILED, RUNNING, WAITING, Job, Slice
+from ce2de_os.reindex.job import (
+    ACTIVE,
+    CANCELLED,
+    DONE,
+    FAILED,
+    ROLLED_BACK,
+    RUNNING,
+    WAITING,
+    Job,
+    Slice,
+)
+from ce2de_os.reindex.records import merged, read_job, read_slice
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +48,8 @@ ALONE_DOCUMENTS = 4 * CAREFUL_PAGE
 IsGone = Callable[[str], bool]
 """Whether the owner of a lease is known to be dead."""
 
+_ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK)
+_JOBS = {"term": {"kind": "job"}}
 _AFRESH = {"deaths": 0, "failures": 0, "condemned": 0, "last_error": None}
 _BATCH = 1000
 _CONFLICT = 409
@@ -56,6 +69,7 @@ class StoredJob(Stored):
     """A job as it stands in the ledger."""
 
     job: Job
+    raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,7 @@ class StoredSlice(Stored):
     """A slice as it stands in the ledger."""
 
     slice: Slice
+    raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class Ledger:
@@ -90,14 +105,14 @@ class Ledger:
 
     def add_job(self, job: Job) -> None:
         """Enter a new job; one of this id that is there already stays as it is."""
-        self._put(_job_key(job.job_id), job.to_source(), {"op_type": "create"})
+        self._put(_job_key(job.job_id), merged({}, job.to_source()), {"op_type": "create"})
 
     def add_slices(self, job: Job) -> None:
         """Enter the job's slices; those already there stay as they are."""
         lines: list[dict[str, Any]] = []
         for number, bounds in enumerate(job.ranges):
             record = Slice(job.job_id, number, bounds, cursor=bounds.after)
-            lines += [{"create": {"_id": _slice_key(job.job_id, number)}}, record.to_source()]
+            lines += [{"create": {"_id": _slice_key(job.job_id, number)}}, merged({}, record.to_source())]
         for start in range(0, len(lines), _BATCH):
             with backend_errors("write the job's slices"):
                 answer = self._client.bulk(index=LEDGER_INDEX, body=lines[start : start + _BATCH])
@@ -121,21 +136,40 @@ class Ledger:
         answer = self._get(_job_key(job_id))
         if answer is None:
             return None
-        return StoredJob(answer["_seq_no"], answer["_primary_term"], Job.from_source(answer["_source"]))
+        source = answer["_source"]
+        return StoredJob(answer["_seq_no"], answer["_primary_term"], read_job(source), source)
 
     def jobs(self) -> list[Job]:
-        """The newest hundred jobs, newest first."""
+        """All jobs whose records can be read, newest first."""
+        return [found for _, found in self.entries() if isinstance(found, Job)]
+
+    def entries(self) -> Iterator[tuple[str, Job | JobError]]:
+        """The id of each job, newest first, with its record, or with what keeps that from being read."""
         if not admin.exists(self._client, LEDGER_INDEX):
-            return []
+            return
         admin.refresh(self._client, LEDGER_INDEX)
-        body = {
-            "size": 100,
-            "query": {"term": {"kind": "job"}},
-            "sort": [{"created_at_s": {"order": "desc", "unmapped_type": "double"}}],
-        }
-        with backend_errors("list jobs"):
-            answer = self._client.search(index=LEDGER_INDEX, body=body)
-        return [Job.from_source(hit["_source"]) for hit in answer["hits"]["hits"]]
+        order = [{"created_at_s": {"order": "desc", "unmapped_type": "double"}}, {"job_id": "asc"}]
+        body: dict[str, Any] = {"size": _BATCH, "query": _JOBS, "sort": order}
+        while True:
+            with backend_errors("list jobs"):
+                answer = self._client.search(index=LEDGER_INDEX, body=body)
+            hits = answer["hits"]["hits"]
+            yield from _readable(hits)
+            if len(hits) < _BATCH:
+                return
+            body["search_after"] = hits[-1]["sort"]
+
+    def ended_before(self, seconds: float) -> list[Job]:
+        """The jobs that ended more than ``seconds`` ago; standing jobs and running ones are none of them."""
+        limit = self.now() - seconds
+        return [job for job in self.jobs() if job.state in _ENDED and _ended_at(job) < limit]
+
+    def active_jobs(self) -> list[Job]:
+        """The jobs in whose state workers have something to do; records that cannot be read are left out."""
+        body = {"size": _BATCH, "query": {"bool": {"filter": [_JOBS, {"terms": {"state": list(ACTIVE)}}]}}}
+        with backend_errors("look for active jobs"):
+            answer = self._client.search(index=LEDGER_INDEX, body=body, params={"ignore_unavailable": "true"})
+        return [found for _, found in _readable(answer["hits"]["hits"]) if isinstance(found, Job)]
 
     def slice(self, job_id: str, number: int) -> StoredSlice:
         """Read a slice.
@@ -165,14 +199,16 @@ class Ledger:
     def change_job(self, stored: StoredJob, **changes: Any) -> StoredJob | None:  # noqa: ANN401
         """Change a job; ``None`` if somebody changed it since it was read."""
         job = replace(stored.job, **changes)
-        written = self._put(_job_key(job.job_id), job.to_source(), _condition(stored))
-        return StoredJob(written.seq_no, written.primary_term, job) if written else None
+        source = merged(stored.raw, job.to_source())
+        written = self._put(_job_key(job.job_id), source, _condition(stored))
+        return StoredJob(written.seq_no, written.primary_term, job, source) if written else None
 
     def change_slice(self, stored: StoredSlice, **changes: Any) -> StoredSlice | None:  # noqa: ANN401
         """Change a slice; ``None`` if somebody changed it since it was read: the lease is lost."""
         record = replace(stored.slice, **changes)
-        written = self._put(_slice_key(record.job_id, record.number), record.to_source(), _condition(stored))
-        return StoredSlice(written.seq_no, written.primary_term, record) if written else None
+        source = merged(stored.raw, record.to_source())
+        written = self._put(_slice_key(record.job_id, record.number), source, _condition(stored))
+        return StoredSlice(written.seq_no, written.primary_term, record, source) if written else None
 
     def claimable(self, record: Slice, is_gone: IsGone | None = None) -> bool:
         """Whether a slice has work left and nobody holds its lease."""
@@ -213,8 +249,10 @@ class Ledger:
     def forget(self, job: Job) -> None:
         """Remove a job and its slices."""
         keys = [_job_key(job.job_id), *(_slice_key(job.job_id, number) for number in range(len(job.ranges)))]
-        with backend_errors("remove the job's records"):
-            self._client.bulk(index=LEDGER_INDEX, body=[{"delete": {"_id": key}} for key in keys])
+        for start in range(0, len(keys), _BATCH):
+            lines = [{"delete": {"_id": key}} for key in keys[start : start + _BATCH]]
+            with backend_errors("remove the job's records"):
+                self._client.bulk(index=LEDGER_INDEX, body=lines)
 
     def _get(self, key: str) -> dict[str, Any] | None:
         with backend_errors("read the ledger"):
@@ -253,8 +291,23 @@ def _smaller_pages(record: Slice) -> dict[str, Any]:
     }
 
 
+def _ended_at(job: Job) -> float:
+    return job.finished_at_s or job.created_at_s
+
+
+def _readable(hits: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Job | JobError]]:
+    """The id of each job with its record, or with what keeps it from being read."""
+    for hit in hits:
+        job_id = str(hit["_id"]).removeprefix(_job_key(""))
+        try:
+            yield job_id, read_job(hit["_source"])
+        except JobError as error:
+            yield job_id, error
+
+
 def _stored_slice(answer: Mapping[str, Any]) -> StoredSlice:
-    return StoredSlice(answer["_seq_no"], answer["_primary_term"], Slice.from_source(answer["_source"]))
+    source = answer["_source"]
+    return StoredSlice(answer["_seq_no"], answer["_primary_term"], read_slice(source), source)
 
 
 def _taken_over(record: Slice, before: Slice) -> dict[str, Any]:

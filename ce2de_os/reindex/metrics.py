@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ce2de_os.errors import BackendError
+from ce2de_os.errors import BackendError, Ce2deError, JobError
 from ce2de_os.reindex.job import (
     CANCELLED,
     DONE,
@@ -66,23 +66,39 @@ class LedgerCollector(Collector):
         self._client = client
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, or ``ce2de_up`` alone: never a part of the jobs."""
+        """All metrics, or ``ce2de_up`` alone; a job that cannot be read hides no other."""
         try:
-            found = list(statuses(self._client))
+            seen = list(statuses(self._client))
         except BackendError as error:
             logger.warning("The ledger cannot be read: %s", error, extra={"action": "scrape_failed"})
             yield _up(0)
             return
         yield _up(1)
-        yield from families(found)
+        text = "Whether the job's records, and what they name, could be read."
+        readable = GaugeMetricFamily("ce2de_job_readable", text, labels=["job_id"])
+        for job_id, status in seen:
+            readable.add_metric([job_id], float(status is not None))
+        yield readable
+        yield from families([status for _, status in seen if status is not None])
 
 
-def statuses(client: OpenSearch) -> Iterator[JobStatus]:
-    """Where each of the newest hundred jobs stands, without those that ended more than a week ago."""
+def statuses(client: OpenSearch) -> Iterator[tuple[str, JobStatus | None]]:
+    """Where each job stands, ``None`` if that cannot be read; not those that ended more than a week ago.
+
+    Raises:
+        BackendError: the ledger itself cannot be read.
+    """
     ledger = Ledger(client)
-    for job in ledger.jobs():
-        if is_shown(job, ledger.now()):
-            yield status_of(client, ledger, job)
+    for job_id, job in ledger.entries():
+        try:
+            if isinstance(job, JobError):
+                raise job
+            if is_shown(job, ledger.now()):
+                yield job_id, status_of(client, ledger, job)
+        except (Ce2deError, KeyError) as error:
+            keys = {"action": "job_unreadable", "job": job_id}
+            logger.warning("A job cannot be read: %s", error, extra=keys)
+            yield job_id, None
 
 
 def is_shown(job: Job, now_s: float) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import IdentityError
+from ce2de_os.errors import BackendError, IdentityError
 from ce2de_os.reindex import dead_letters, identity
 from ce2de_os.reindex.job import ACTIVE, DONE, PAUSED, READY, RUNNING, Counts, Job, Slice
 from ce2de_os.reindex.ledger import Ledger
@@ -127,7 +127,7 @@ def _lag(client: OpenSearch, job: Job, records: Sequence[Slice]) -> int | None:
     try:
         checkpoints = identity.checkpoints_of(client, job.parts, identity.cursors_of(len(job.parts), records))
         return live_writes(job, records, checkpoints)
-    except (IdentityError, KeyError):
+    except (BackendError, IdentityError, KeyError):  # one is red or gone; the rest can be told
         return None
 
 

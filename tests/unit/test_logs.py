@@ -79,3 +79,10 @@ def test_a_worker_writes_text_with_keys(monkeypatch: Any) -> None:
     ended = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, text=True, check=True)
     first = ended.stderr.splitlines()[0]
     assert "INFO/MainProcess] Slice taken [slice=3]" in first
+
+
+def test_a_value_cannot_forge_a_line_of_text() -> None:
+    record = logging.makeLogRecord({"msg": "Slice failed", "name": "ce2de_os.x", "levelname": "ERROR"})
+    record.error = "first\n2026-01-01 ERROR forged\r\x1b[0m"
+    line = logs.KeyValueFormatter("%(message)s").format(record)
+    assert line == r"Slice failed [error=first\n2026-01-01 ERROR forged\r\x1b[0m]"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ce2de_os.reindex.failures import is_failure, told, where
+from ce2de_os.reindex.failures import is_failure, redacted, told, where
 from ce2de_os.reindex.job import Range, Slice
 from ce2de_os.reindex.ledger import after_death, after_failure, is_poisoned
 
@@ -51,3 +51,20 @@ def test_deaths_and_failures_at_one_document_add_up() -> None:
         assert not is_poisoned(record)
         record = replace(record, **change(record))
     assert is_poisoned(record)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kept"),
+    [
+        (
+            "failed to parse field [price] of type [integer] in document with id '0'. "
+            "Preview of field's value: 'it's secret'",
+            "failed to parse field [price] of type [integer] in document with id '0'. "
+            "Preview of field's value: …",
+        ),
+        ('For input string: "secret"', "For input string: …"),
+        ("failed to parse date field [secret] with format [x]", "failed to parse date field …"),
+    ],
+)
+def test_the_ledger_quotes_no_values_of_documents(reason: str, kept: str) -> None:
+    assert redacted(reason) == kept

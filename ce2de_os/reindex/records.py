@@ -1,0 +1,48 @@
+"""Records of the ledger across versions of this package, which may run side by side during an upgrade."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from ce2de_os.errors import JobError
+from ce2de_os.reindex.failures import told
+from ce2de_os.reindex.job import Job, Slice
+
+SCHEMA = 2
+"""Goes up when an older version would misread the records; a new field alone does no harm."""
+
+T = TypeVar("T")
+
+
+def read_job(source: Mapping[str, Any]) -> Job:
+    """Read a job's record.
+
+    Raises:
+        JobError: a newer version has written it, or it is damaged.
+    """
+    return _read(Job.from_source, source)
+
+
+def read_slice(source: Mapping[str, Any]) -> Slice:
+    """Read a slice's record; errors are those of `read_job`."""
+    return _read(Slice.from_source, source)
+
+
+def merged(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What to write: the new record, with the keys of the old one that only a newer version knows."""
+    counts = {"counts": {**before.get("counts", {}), **after["counts"]}} if "counts" in after else {}
+    return {**before, **after, **counts, "schema": max(SCHEMA, before.get("schema", 1))}
+
+
+def _read(build: Callable[[Mapping[str, Any]], T], source: Mapping[str, Any]) -> T:
+    job_id, schema = source.get("job_id", "?"), source.get("schema", 1)
+    if schema > SCHEMA:
+        raise JobError(
+            f"job '{job_id}': its records have schema {schema}, this version reads up to {SCHEMA}; "
+            "update ce2de-os on this machine"
+        )
+    try:
+        return build(source)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise JobError(f"job '{job_id}': a record in the ledger is damaged ({told(error)})") from error

@@ -1,0 +1,72 @@
+"""The sweep: finds jobs that nobody works on, and sends their message again.
+
+A message may be lost with the broker, with its worker, or after a long outage. Therefore no message is the
+only thing that keeps a job alive: every worker looks once a minute.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ce2de_os.errors import JobError
+from ce2de_os.reindex.job import DONE, FAILED, FINISHING, Job, Slice
+from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.queue import TaskQueue
+
+logger = logging.getLogger(__name__)
+
+SWEEP_S = 60.0
+"""So often every worker looks."""
+
+
+def sweep(ledger: Ledger, queue: TaskQueue, fingerprint: str | None = None) -> list[str]:
+    """Send one message for each job that has work, but neither a live lease nor a waiting message.
+
+    One is enough: whoever takes it up sends the others. An idle cluster is asked one small question; several
+    workers may sweep at once, since a message that is sent twice does no harm. ``fingerprint`` is the model of
+    the jobs to look at, ``None``: any; a worker could not do other models' jobs.
+
+    Returns:
+        The jobs' ids.
+
+    Raises:
+        BackendError: the ledger cannot be read.
+        BrokerUnavailableError: the broker does not answer.
+    """
+    active = [job for job in ledger.active_jobs() if fingerprint in (None, job.fingerprint)]
+    if not active or queue.waiting():
+        return []
+    return [job.job_id for job in active if _nudged(ledger, queue, job)]
+
+
+def _nudged(ledger: Ledger, queue: TaskQueue, job: Job) -> bool:
+    """Send a job's message if nobody works on it."""
+    if job.owner is not None and job.lease_until_s >= ledger.now():
+        return False
+    try:
+        records = ledger.slices(job)
+    except JobError as error:
+        logger.warning("%s", error, extra={"action": "record_unreadable", "job": job.job_id})
+        return False
+    if ledger.held(records) or _is_awaited(ledger, records):
+        return False
+    if job.standing:
+        queue.follow_job(job)
+    elif job.state == FINISHING or all(record.state == DONE for record in records):
+        queue.finish_job(job)
+    else:
+        queue.embed_slice(job, _choice(ledger, records))
+    logger.info("A job that nobody worked on is taken up", extra={"action": "job_swept", "job": job.job_id})
+    return True
+
+
+def _is_awaited(ledger: Ledger, records: list[Slice]) -> bool:
+    """Whether a worker that gave a slice back, because OpenSearch did not answer, comes back to it."""
+    return any(record.retry_at_s > ledger.now() for record in records)
+
+
+def _choice(ledger: Ledger, records: list[Slice]) -> int:
+    """A slice to name: one that can be taken, else one that failed, whose message ends the job."""
+    takeable = [record.number for record in records if ledger.claimable(record)]
+    failed = [record.number for record in records if record.state == FAILED]
+    return (takeable or failed or [0])[0]
