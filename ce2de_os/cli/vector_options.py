@@ -17,7 +17,8 @@ FieldFactory = Callable[..., "VectorField"]
 """Takes ``dim``, and ``name`` or ``passages`` where they differ from the default."""
 
 _NAMES = (
-    "engine", "space_type", "m", "ef_construction", "vector_mode", "compression_level", "data_type", "encoder",
+    "engine", "space_type", "m", "ef_construction", "vector_mode", "compression_level", "data_type",
+    "encoder",
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from tests.integration.writers import Route, traffic, writer_client
 
 DOCUMENTS = 300
 BEFORE_S, AFTER_S = 1.0, 2.0
+RATE = 120.0
 SETTLED_S = 45.0
 
 MIRROR_STEPS: tuple[Step | None, ...] = (
@@ -76,7 +77,7 @@ class Scene:
         """Write by ``routes``, start a job with ``options``, and compare ``shown`` at the end."""
         self.workers.mend()
         connect = lambda: writer_client(self.url)  # noqa: E731
-        with traffic(connect, self.journal, routes) as running:
+        with traffic(connect, self.journal, routes, RATE) as running:
             time.sleep(BEFORE_S)
             job = self._job(options)
             time.sleep(AFTER_S)
