@@ -17,7 +17,8 @@ FieldFactory = Callable[..., "VectorField"]
 """Takes ``dim``, and ``name`` or ``passages`` where they differ from the default."""
 
 _NAMES = (
-    "engine", "space_type", "m", "ef_construction", "mode", "compression_level", "data_type", "encoder",
+    "engine", "space_type", "m", "ef_construction", "vector_mode", "compression_level", "data_type",
+    "encoder",
 )  # fmt: skip
 
 
@@ -60,7 +61,6 @@ def vector_options(command: Command) -> Command:
     )
     @click.option(
         "--vector-mode",
-        "mode",
         type=click.Choice(["in_memory", "on_disk"]),
         help="on_disk keeps small vectors in memory and looks the best up in full on the disk: little "
         "memory, slower queries. (default: OpenSearch's, in_memory)",
@@ -88,7 +88,7 @@ def vector_options(command: Command) -> Command:
     )
     @wraps(command)
     def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click passes every other option through
-        chosen = {name: kwargs.pop(name) for name in _NAMES}
+        chosen = {name.removeprefix("vector_"): kwargs.pop(name) for name in _NAMES}
         return command(*args, vector_field=partial(_vector_field, **chosen), **kwargs)
 
     return wrapper
