@@ -57,11 +57,13 @@ def cutover_after_rollback(world: World) -> list[str]:
     stage.write(3)
     stage.rollback()
     stage.write(3)
+    stage.a_minute_later()
     stage.cutover()
     stage.write(2)
     stage.calm_down()
     stage.rollback()
     stage.write(2)
+    stage.a_minute_later()
     stage.cutover()
     return _ended(stage)
 

@@ -38,6 +38,7 @@ class Stage:
     options: dict[str, Any] = field(default_factory=dict)
     job_id: str | None = None
     others: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _swept_s: float = 0.0
 
     def create_index(self, name: str, *, knn: bool = False) -> None:
         """Make an index, as an application would."""
@@ -92,7 +93,7 @@ class Stage:
         for _ in range(most):
             if self.job.state not in ACTIVE:
                 return
-            if not self.crew.task():
+            if not self.crew.task() or self.world.now_s > self._swept_s + 60.0:
                 self.sweep()
 
     def tasks(self, most: int) -> None:
@@ -103,7 +104,8 @@ class Stage:
 
     def sweep(self) -> None:
         """A minute passes, and a worker looks for jobs that nobody works on."""
-        self.world.now_s += 60.0
+        self.world.now_s = max(self.world.now_s, self._swept_s + 60.0)
+        self._swept_s = self.world.now_s
 
         def action() -> None:
             ledger = Ledger(self.world.client)
@@ -146,6 +148,11 @@ class Stage:
         """``ce2de reindex dlq retry``."""
         client, encoder = self.world.client, self.world.encoder
         return self.command("reindex dlq retry", lambda: retry(client, encoder, str(self.job_id)))
+
+    def a_minute_later(self) -> None:
+        """Time passes, more than a request can be on its way."""
+        self.world.sleep(60.0)
+        self.world.deliver_all()
 
     def write(self, times: int) -> None:
         """Let the applications write."""
