@@ -52,7 +52,7 @@ def repeated_start(world: World) -> list[str]:
 
 def cutover_after_rollback(world: World) -> list[str]:
     """Cut over, roll back, cut over again, with writes in between."""
-    stage = begin(world, through_alias=True)
+    stage = begin(world, through_alias=True, by_name=False)
     stage.work()
     stage.write(3)
     stage.rollback()
@@ -70,7 +70,7 @@ def cutover_after_rollback(world: World) -> list[str]:
 
 def rollback_after_writes(world: World) -> list[str]:
     """What was written to the target comes back to the source with a rollback."""
-    stage = begin(world, through_alias=True)
+    stage = begin(world, through_alias=True, by_name=False)
     stage.work()
     stage.write(world.chance.randint(1, 8))
     for _ in range(3):

@@ -178,8 +178,10 @@ class Stage:
         return [f"job is {self.job.state}, expected done: {self.job.error}"]
 
     def settle(self) -> None:
-        """Time enough for a standing job to see everything."""
-        self.tasks(4)
+        """Time enough for a standing job to see everything, and for the leases of dead workers to run out."""
+        self.tasks(1)
+        self.sweep()
+        self.tasks(3)
 
     def problems(self, *, vectors: bool, forgiven: tuple[str, ...] = ()) -> list[str]:
         """What is wrong in the end."""
@@ -188,14 +190,19 @@ class Stage:
         return found + members_left_alone(self.world, ALIAS, self.others)
 
 
-def begin(world: World, *, through_alias: bool, knn: bool = False, **options: Any) -> Stage:
-    """A source with documents, an alias on it if applications write through it, and a job that was started."""
+def begin(
+    world: World, *, through_alias: bool, by_name: bool = True, knn: bool = False, **options: Any
+) -> Stage:
+    """A source with documents, an alias on it if applications write through it, and a job that was started.
+
+    ``by_name``: where they write through the alias, some may know the source by its own name too.
+    """
     stage = Stage(world, Crew(world), options)
     stage.create_index(SOURCE, knn=knn)
     world.writers.names = (SOURCE,)
     if through_alias:
         stage.point_alias(SOURCE)
-        world.writers.names = (ALIAS,) if world.chance.random() < 0.7 else (ALIAS, SOURCE)
+        world.writers.names = (ALIAS, SOURCE) if by_name and world.chance.random() < 0.3 else (ALIAS,)
     stage.write(world.chance.randint(0, 12))
     world.model.refresh_all()
     world.others.append(lambda: _quietly(stage.crew.task))
