@@ -36,6 +36,7 @@ class Stage:
     world: World
     crew: Crew
     options: dict[str, Any] = field(default_factory=dict)
+    source: str = SOURCE
     job_id: str | None = None
     others: dict[str, dict[str, Any]] = field(default_factory=dict)
     _swept_s: float = 0.0
@@ -51,6 +52,19 @@ class Stage:
         add = {"add": {"index": name, "alias": ALIAS, **definition}}
         self.world.model.answer("POST", "/_aliases", {}, {"actions": [add]})
 
+    def recreate(self, name: str) -> None:
+        """Delete an index and make it anew, empty, behind the same alias: a nightly rebuild."""
+        self.world.tell(f"'{name}' is deleted and made anew")
+        self.world.model.answer("DELETE", f"/{name}", {}, None)
+        self.create_index(name)
+        self.point_alias(name)
+        self.world.writers.journal.states.clear()
+
+    def roll_over(self) -> None:
+        """Let the alias write to a new index from now on."""
+        _, answer = self.world.model.answer("POST", f"/{ALIAS}/_rollover", {}, {})
+        self.world.tell(f"rollover: {answer['old_index']} -> {answer['new_index']}")
+
     def command(self, name: str, action: Callable[[], object]) -> str | None:
         """Run an operator's command; its error, if it has one."""
         actor = Actor(f"ce2de {name}")
@@ -64,7 +78,7 @@ class Stage:
 
     def start(self) -> str | None:
         """``ce2de reindex start``."""
-        request = JobRequest(SOURCE, TEXT, **{"alias": ALIAS, "mode": "copy", **self.options})
+        request = JobRequest(self.source, TEXT, **{"alias": ALIAS, "mode": "copy", **self.options})
 
         def action() -> None:
             self.job_id = start(self.world.client, request, self.world.encoder, self.crew.broker).job_id
@@ -180,6 +194,7 @@ class Stage:
     def settle(self) -> None:
         """Time enough for a standing job to see everything, and for the leases of dead workers to run out."""
         self.tasks(1)
+        self.world.now_s += 61.0
         self.sweep()
         self.tasks(3)
 
@@ -191,17 +206,18 @@ class Stage:
 
 
 def begin(
-    world: World, *, through_alias: bool, by_name: bool = True, knn: bool = False, **options: Any
+    world: World, *, through_alias: bool, by_name: bool = True, knn: bool = False, rolling: bool = False, **options: Any
 ) -> Stage:
     """A source with documents, an alias on it if applications write through it, and a job that was started.
 
     ``by_name``: where they write through the alias, some may know the source by its own name too.
     """
     stage = Stage(world, Crew(world), options)
-    stage.create_index(SOURCE, knn=knn)
+    stage.source = f"{SOURCE}-000001" if rolling else SOURCE
+    stage.create_index(stage.source, knn=knn)
     world.writers.names = (SOURCE,)
     if through_alias:
-        stage.point_alias(SOURCE)
+        stage.point_alias(stage.source, **({"is_write_index": True} if rolling else {}))
         world.writers.names = (ALIAS, SOURCE) if by_name and world.chance.random() < 0.3 else (ALIAS,)
     stage.write(world.chance.randint(0, 12))
     world.model.refresh_all()
