@@ -35,8 +35,8 @@ class Broker:
         self.send("follow_job", job.job_id, job.fingerprint)
 
     def waiting(self) -> int:
-        """Messages that no worker has taken yet."""
-        return len(self.messages)
+        """Messages that no worker has taken yet; a follower's goes from hand to hand, so it never waits."""
+        return sum(message[0] != "follow_job" for message in self.messages)
 
     def check(self) -> None:
         """It is there."""

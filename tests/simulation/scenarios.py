@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from tests.simulation.indices import Index
 from tests.simulation.stage import ALIAS, SOURCE, Stage, begin
 from tests.simulation.world import World
 
@@ -52,23 +54,25 @@ def repeated_start(world: World) -> list[str]:
 
 def cutover_after_rollback(world: World) -> list[str]:
     """Cut over, roll back, cut over again, with writes in between."""
-    stage = begin(world, through_alias=True)
+    stage = begin(world, through_alias=True, by_name=False)
     stage.work()
     stage.write(3)
     stage.rollback()
     stage.write(3)
+    stage.a_minute_later()
     stage.cutover()
     stage.write(2)
     stage.calm_down()
     stage.rollback()
     stage.write(2)
+    stage.a_minute_later()
     stage.cutover()
     return _ended(stage)
 
 
 def rollback_after_writes(world: World) -> list[str]:
     """What was written to the target comes back to the source with a rollback."""
-    stage = begin(world, through_alias=True)
+    stage = begin(world, through_alias=True, by_name=False)
     stage.work()
     stage.write(world.chance.randint(1, 8))
     for _ in range(3):
@@ -80,6 +84,122 @@ def rollback_after_writes(world: World) -> list[str]:
         found.append(f"cannot be rolled back: {error}")
     stage.write(2)
     return found + stage.problems(vectors=False)
+
+
+def unblocked_handover(world: World) -> list[str]:
+    """A handover while writes go on; documents that were written on both sides may differ, and are named."""
+    stage = begin(world, through_alias=True, by_name=False, block=False)
+    stage.work()
+    stage.write(4)
+    stage.calm_down()
+    found = stage.until_done()
+    stage.settle()
+    return found + stage.problems(vectors=not found, forgiven=stage.job.unordered)
+
+
+def in_place(world: World) -> list[str]:
+    """The source's own documents get their vectors; the alias stays where it is."""
+    stage = begin(world, through_alias=True, knn=True, mode="in_place")
+    stage.work()
+    stage.write(4)
+    return _ended(stage)
+
+
+def held_cutover(world: World) -> list[str]:
+    """The alias waits for the operator, while applications go on writing; paused and resumed meanwhile."""
+    stage = begin(world, through_alias=True, hold=True)
+    world.others.append(lambda: void((stage.pause(), stage.write(1), stage.resume())))
+    stage.work()
+    stage.write(world.chance.randint(0, 6))
+    stage.cutover()
+    stage.write(2)
+    stage.calm_down()
+    stage.resume()
+    stage.work()
+    stage.options["hold"] = stage.job.hold
+    return _ended(stage)
+
+
+def cancel_and_start(world: World) -> list[str]:
+    """Cancelled in the middle of writing, and started again: no worker of before writes any more."""
+    stage = begin(world, through_alias=world.chance.random() < 0.7)
+    world.others.append(lambda: void(stage.cancel()))
+    stage.work()
+    stage.write(3)
+    stage.start()
+    stage.work()
+    writable = world.writers.names[0]
+    return _ended(stage, writable=writable)
+
+
+def cancelled(world: World) -> list[str]:
+    """A cancelled job leaves alias and source as they were, whatever its workers still try."""
+    stage = begin(world, through_alias=True, hold=True)
+    stage.tasks(world.chance.randint(0, 3))
+    stage.cancel()
+    stage.write(2)
+    stage.tasks(4)
+    stage.calm_down()
+    error = stage.cancel() if stage.job.state != "cancelled" else None
+    found = [f"cannot be cancelled: {error}"] if error else []
+    stage.tasks(2)
+    if list(world.model.names.members(ALIAS)) != [SOURCE]:
+        found.append(f"'{ALIAS}' points to {sorted(world.model.names.members(ALIAS))}")
+    return found + stage.problems(vectors=False)
+
+
+def retry_after_cutover(world: World) -> list[str]:
+    """Documents that the target rejects at first are written later, when applications write there already."""
+    world.model.writes.refuses = _rejects_birch
+    stage = begin(world, through_alias=True, by_name=False, accept_refused=True)
+    stage.work()
+    stage.write(4)
+    stage.calm_down()
+    found = stage.until_done()
+    world.model.writes.refuses = lambda _index, _source: None
+    stage.write(3)
+    error = stage.retry()
+    if error:
+        found.append(f"dlq retry: {error}")
+    stage.settle()
+    return found + stage.problems(vectors=not found)
+
+
+def _rejects_birch(index: Index, source: Mapping[str, Any]) -> str | None:
+    is_target = index.settings.get("index.knn") == "true"
+    return "no birches here" if is_target and str(source.get("title", "")).startswith("birch") else None
+
+
+def recreated_source(world: World) -> list[str]:
+    """The source is deleted and made anew while a job is held: one clear error, and nothing is served stale."""
+    stage = begin(world, through_alias=True, hold=True)
+    stage.work(world.chance.randint(1, 6))
+    world.deliver_all()
+    stage.recreate(SOURCE)
+    stage.write(4)
+    stage.cutover()
+    stage.write(2)
+    stage.calm_down()
+    stage.cutover()
+    stage.work()
+    found = [] if stage.job.error or stage.job.state != "done" else ["done, although its source is another index"]
+    return found + stage.problems(vectors=False)
+
+
+def rollover(world: World) -> list[str]:
+    """The alias rolls over while a job runs: the new index stays behind it, and joins."""
+    stage = begin(world, through_alias=True, by_name=False, rolling=True)
+    world.others.append(lambda: void(stage.roll_over()))
+    stage.work()
+    stage.write(3)
+    stage.roll_over()
+    stage.write(3)
+    stage.calm_down()
+    stage.start()
+    stage.work()
+    stage.write(2)
+    stage.settle()
+    return stage.problems(vectors=False)
 
 
 def void(_value: object) -> None:
@@ -98,6 +218,14 @@ class Scenario:
 SCENARIOS: dict[str, Scenario] = {
     "handover": Scenario(handover, share=3),
     "mirror": Scenario(mirror, share=2),
+    "unblocked_handover": Scenario(unblocked_handover),
+    "in_place": Scenario(in_place),
+    "held_cutover": Scenario(held_cutover),
+    "cancel_and_start": Scenario(cancel_and_start),
+    "cancelled": Scenario(cancelled),
+    "retry_after_cutover": Scenario(retry_after_cutover),
+    "recreated_source": Scenario(recreated_source),
+    "rollover": Scenario(rollover),
     "repeated_start": Scenario(repeated_start),
     "cutover_after_rollback": Scenario(cutover_after_rollback),
     "rollback_after_writes": Scenario(rollback_after_writes),

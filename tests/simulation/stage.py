@@ -36,8 +36,10 @@ class Stage:
     world: World
     crew: Crew
     options: dict[str, Any] = field(default_factory=dict)
+    source: str = SOURCE
     job_id: str | None = None
     others: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _swept_s: float = 0.0
 
     def create_index(self, name: str, *, knn: bool = False) -> None:
         """Make an index, as an application would."""
@@ -49,6 +51,19 @@ class Stage:
         """Let the alias point to one index more."""
         add = {"add": {"index": name, "alias": ALIAS, **definition}}
         self.world.model.answer("POST", "/_aliases", {}, {"actions": [add]})
+
+    def recreate(self, name: str) -> None:
+        """Delete an index and make it anew, empty, behind the same alias: a nightly rebuild."""
+        self.world.tell(f"'{name}' is deleted and made anew")
+        self.world.model.answer("DELETE", f"/{name}", {}, None)
+        self.create_index(name)
+        self.point_alias(name)
+        self.world.writers.journal.states.clear()
+
+    def roll_over(self) -> None:
+        """Let the alias write to a new index from now on."""
+        _, answer = self.world.model.answer("POST", f"/{ALIAS}/_rollover", {}, {})
+        self.world.tell(f"rollover: {answer['old_index']} -> {answer['new_index']}")
 
     def command(self, name: str, action: Callable[[], object]) -> str | None:
         """Run an operator's command; its error, if it has one."""
@@ -63,7 +78,7 @@ class Stage:
 
     def start(self) -> str | None:
         """``ce2de reindex start``."""
-        request = JobRequest(SOURCE, TEXT, **{"alias": ALIAS, "mode": "copy", **self.options})
+        request = JobRequest(self.source, TEXT, **{"alias": ALIAS, "mode": "copy", **self.options})
 
         def action() -> None:
             self.job_id = start(self.world.client, request, self.world.encoder, self.crew.broker).job_id
@@ -92,7 +107,7 @@ class Stage:
         for _ in range(most):
             if self.job.state not in ACTIVE:
                 return
-            if not self.crew.task():
+            if not self.crew.task() or self.world.now_s > self._swept_s + 60.0:
                 self.sweep()
 
     def tasks(self, most: int) -> None:
@@ -103,7 +118,8 @@ class Stage:
 
     def sweep(self) -> None:
         """A minute passes, and a worker looks for jobs that nobody works on."""
-        self.world.now_s += 60.0
+        self.world.now_s = max(self.world.now_s, self._swept_s + 60.0)
+        self._swept_s = self.world.now_s
 
         def action() -> None:
             ledger = Ledger(self.world.client)
@@ -147,6 +163,11 @@ class Stage:
         client, encoder = self.world.client, self.world.encoder
         return self.command("reindex dlq retry", lambda: retry(client, encoder, str(self.job_id)))
 
+    def a_minute_later(self) -> None:
+        """Time passes, more than a request can be on its way."""
+        self.world.sleep(60.0)
+        self.world.deliver_all()
+
     def write(self, times: int) -> None:
         """Let the applications write."""
         for _ in range(times):
@@ -171,8 +192,11 @@ class Stage:
         return [f"job is {self.job.state}, expected done: {self.job.error}"]
 
     def settle(self) -> None:
-        """Time enough for a standing job to see everything."""
-        self.tasks(4)
+        """Time enough for a standing job to see everything, and for the leases of dead workers to run out."""
+        self.tasks(1)
+        self.world.now_s += 61.0
+        self.sweep()
+        self.tasks(3)
 
     def problems(self, *, vectors: bool, forgiven: tuple[str, ...] = ()) -> list[str]:
         """What is wrong in the end."""
@@ -181,14 +205,20 @@ class Stage:
         return found + members_left_alone(self.world, ALIAS, self.others)
 
 
-def begin(world: World, *, through_alias: bool, knn: bool = False, **options: Any) -> Stage:
-    """A source with documents, an alias on it if applications write through it, and a job that was started."""
+def begin(
+    world: World, *, through_alias: bool, by_name: bool = True, knn: bool = False, rolling: bool = False, **options: Any
+) -> Stage:
+    """A source with documents, an alias on it if applications write through it, and a job that was started.
+
+    ``by_name``: where they write through the alias, some may know the source by its own name too.
+    """
     stage = Stage(world, Crew(world), options)
-    stage.create_index(SOURCE, knn=knn)
+    stage.source = f"{SOURCE}-000001" if rolling else SOURCE
+    stage.create_index(stage.source, knn=knn)
     world.writers.names = (SOURCE,)
     if through_alias:
-        stage.point_alias(SOURCE)
-        world.writers.names = (ALIAS,) if world.chance.random() < 0.7 else (ALIAS, SOURCE)
+        stage.point_alias(stage.source, **({"is_write_index": True} if rolling else {}))
+        world.writers.names = (ALIAS, SOURCE) if by_name and world.chance.random() < 0.3 else (ALIAS,)
     stage.write(world.chance.randint(0, 12))
     world.model.refresh_all()
     world.others.append(lambda: _quietly(stage.crew.task))

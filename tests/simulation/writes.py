@@ -61,6 +61,7 @@ class Writes:
             require_alias=bool(header.get("require_alias")) and not is_delete,
             make=self.auto_create and (not is_delete or demand.version is not None),
         )
+        index.check_write()  # the coordinating node looks, and the primary shard looks again
         doc_id = header.get("_id")
         if doc_id is None:
             self._ids += 1
