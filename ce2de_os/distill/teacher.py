@@ -102,7 +102,7 @@ def load_teacher(name: str) -> Teacher:
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # it reads the first token only, and is random where the checkpoint has none
     tokenizer = bare_tokenizer(load_tokenizer(name, model.config.vocab_size))
-    model = model.eval().to(best_device())
+    model = model.eval().float().to(best_device())  # transformers 5 keeps 16 bits
     return Teacher(name, model, tokenizer, pooling, digest or weights_digest(model))
 
 
