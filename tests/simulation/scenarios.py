@@ -182,7 +182,9 @@ def recreated_source(world: World) -> list[str]:
     stage.calm_down()
     stage.cutover()
     stage.work()
-    found = [] if stage.job.error or stage.job.state != "done" else ["done, although its source is another index"]
+    found = (
+        [] if stage.job.error or stage.job.state != "done" else ["done, although its source is another index"]
+    )
     return found + stage.problems(vectors=False)
 
 

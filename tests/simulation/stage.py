@@ -206,7 +206,13 @@ class Stage:
 
 
 def begin(
-    world: World, *, through_alias: bool, by_name: bool = True, knn: bool = False, rolling: bool = False, **options: Any
+    world: World,
+    *,
+    through_alias: bool,
+    by_name: bool = True,
+    knn: bool = False,
+    rolling: bool = False,
+    **options: Any,
 ) -> Stage:
     """A source with documents, an alias on it if applications write through it, and a job that was started.
 
