@@ -100,4 +100,5 @@ def command(
 def _line(found: JobStatus) -> str:
     lag = "lag unknown" if found.lag is None else f"{found.lag:,} operations to embed"
     rate = f", {found.docs_per_s:,.0f} docs/s" if found.docs_per_s and found.lag else ""
-    return f"{lag}{rate}; {found.dead_letters:,} rejected"
+    age = f", the oldest {found.freshness_s:.0f} s old" if found.freshness_s else ""
+    return f"{lag}{age}{rate}; {found.dead_letters:,} rejected"

@@ -58,11 +58,14 @@ def checkpoints_of(
     ``cursors``: those of each part; empty: nothing was read.
     """
     try:
-        found = primaries_of(client, sorted({part.source for part in parts}))
+        found = primaries_of(client, sorted({part.source for part in parts if part.source_uuid}))
     except IndexSchemaError:  # one of them: the single requests say which, and why
-        return [source_checkpoints(client, part) for part in parts]
-    checked = []
+        return [source_checkpoints(client, part) if part.source_uuid else {} for part in parts]
+    checked: list[dict[int, int]] = []
     for number, part in enumerate(parts):
+        if not part.source_uuid:  # it has left the job
+            checked.append({})
+            continue
         here = found.get(part.source, Primaries("", {}))
         _check_source(part, here, cursors[number] if cursors else None)
         checked.append(_checkpoints(part.source, here, _source_shards(part)))
@@ -140,7 +143,7 @@ def problems(client: OpenSearch, job: Job) -> list[str]:
     """
     found = []
     for part in job.parts:
-        for look in _looks(job, part):
+        for look in _looks(job, part) if part.source_uuid else ():
             try:
                 look(client, part)
             except IdentityError as error:

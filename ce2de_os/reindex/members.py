@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import IndexSchemaError, JobError
+from ce2de_os.errors import IdentityError, IndexSchemaError, JobError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import IndexInfo, patiently
 from ce2de_os.index.client import backend_errors
@@ -53,6 +53,9 @@ class Members:
             self._check_mirror(job)
             add_copies(self._client, self._held, fresh)
         else:
+            for part in job.parts:
+                if part.source_uuid and part.source not in known:
+                    self._retire(part)
             add_in_place(self._client, self._held, fresh)
         self._looked_s = time.monotonic()
 
@@ -70,11 +73,17 @@ class Members:
             return {}
         names = [part.source for part in current.values()]
         found = patiently(lambda: primaries_of(self._client, names))
-        return {
-            number: checked(part, found[part.source])
-            for number, part in current.items()
-            if part.source in found
-        }
+        checkpoints: Checkpoints = {}
+        for number, part in current.items():
+            if part.source not in found:
+                continue
+            try:
+                checkpoints[number] = checked(part, found[part.source])
+            except IdentityError:
+                if self._held.job.mode == "copy":
+                    raise
+                self._retire(part)  # it joins again at the next look, from its first document on
+        return checkpoints
 
     def _current(self, job: Job) -> list[tuple[int, Part]]:
         """The parts whose index is behind the name and still the one that it was."""
@@ -88,9 +97,10 @@ class Members:
         job = self._held.job
         with backend_errors(f"look up '{job.source}'"):
             found = admin.describe_all(self._client, job.source)
+        opened = [info for info in found if str(info.settings.get("verified_before_close")) != "true"]
         if job.mode == "in_place":
-            return found
-        return [info for info in found if not is_copy(info)]
+            return opened
+        return [info for info in opened if not is_copy(info)]
 
     def _check_mirror(self, job: Job) -> None:
         for part in job.parts:
@@ -109,8 +119,7 @@ class Members:
         """Take the copy of an index that is gone out of the alias; the copy itself stays."""
         if len(self._present) == 0:
             raise JobError(
-                f"'{part.source}' is gone; '{part.target}' stays as it is, and the alias too; end this job "
-                "with: "
+                f"'{part.source}' is gone; '{part.target}' and the alias stay as they are; end this job with: "
                 f"ce2de reindex cancel {job.job_id}"
             )
         if job.alias is not None and part.target in aliases.definitions(self._client, job.alias):
@@ -119,14 +128,14 @@ class Members:
                 aliases.moved(job.alias, [part.target], {}),
                 f"take '{part.target}' out of alias '{job.alias}'",
             )
-        rest = tuple(one for one in job.parts if one is not part)
-        logger.warning(
-            "The source of a copy is gone; its copy left the alias",
-            extra={"action": "member_gone", "job": job.job_id, "index": part.source, "parts": len(rest)},
-        )
-        number = job.parts.index(part)
-        retired = replace(part, source_uuid="")
-        self._held.change(parts=(*job.parts[:number], retired, *job.parts[number + 1 :]))
+        self._retire(part)
+
+    def _retire(self, part: Part) -> None:
+        """Work on a part no more: its index has left, or is another one by now."""
+        keys = {"action": "member_left", "job": self._held.job.job_id, "index": part.source}
+        logger.warning("An index has left the job", extra=keys)
+        parts = [replace(one, source_uuid="") if one == part else one for one in self._held.job.parts]
+        self._held.change(parts=tuple(parts))
 
 
 def is_copy(info: IndexInfo) -> bool:

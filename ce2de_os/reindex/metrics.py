@@ -19,11 +19,9 @@ from ce2de_os.reindex.job import (
     CANCELLED,
     DONE,
     FAILED,
-    FINISHING,
-    PAUSED,
-    READY,
     ROLLED_BACK,
     RUNNING,
+    STATES,
     WAITING,
     Job,
 )
@@ -36,7 +34,6 @@ WEEK_S = 7 * 24 * 3600.0
 """So long a job is shown after it has ended."""
 
 _ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK)
-_JOB_STATES = (RUNNING, PAUSED, FINISHING, READY, *_ENDED)
 _SLICE_STATES = (WAITING, RUNNING, DONE, FAILED)
 
 # field of Counts: (name without prefix and _total, help)
@@ -112,6 +109,8 @@ def families(found: Sequence[JobStatus]) -> Iterator[Metric]:
     yield _gauge("source_documents", "Documents in the source when the job was created.", found, _documents)
     yield _gauge("backlog_documents", "Documents that are still to be read.", found, _backlog)
     yield _gauge("lag_operations", "Live writes that the targets have not seen.", found, _lag)
+    text = "Age of the oldest write whose vector a standing job still owes."
+    yield _gauge("freshness_seconds", text, found, _freshness)
     yield _gauge("documents_per_second", "What the workers read now.", found, _rate)
     yield _gauge("workers_busy", "Workers that hold a lease.", found, _workers)
     yield _gauge("dead_letters", "Documents set aside now.", found, _dead_letters, "reason")
@@ -164,6 +163,10 @@ def _lag(found: JobStatus) -> Samples:
     return {} if found.lag is None else {(): found.lag}
 
 
+def _freshness(found: JobStatus) -> Samples:
+    return {} if found.freshness_s is None else {(): found.freshness_s}
+
+
 def _rate(found: JobStatus) -> Samples:
     # Without workers the status tells the mean since the start, which is no rate of now.
     return {(): found.docs_per_s or 0.0 if found.workers else 0.0}
@@ -182,4 +185,4 @@ def _slices(found: JobStatus) -> Samples:
 
 
 def _states(found: JobStatus) -> Samples:
-    return {(state,): float(state == found.job.state) for state in _JOB_STATES}
+    return {(state,): float(state == found.job.state) for state in STATES}

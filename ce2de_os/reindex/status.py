@@ -30,6 +30,8 @@ class JobStatus:
         eta_s: seconds until every document of the start has been read; ``None``: unknown.
         slowest: the unfinished slice with most operations left, and how many; ``None``: all are done.
         lag: operations of live writes that the targets have not seen; ``None``: a source is another one.
+        freshness_s: age of the oldest write whose vector a standing job still owes, 0 if there is none, to two
+            seconds; ``None``: unknown, or no standing job.
         dead_letters: documents set aside; ``refusals``: how many for each kind of error.
         errors: the newest errors and refusals of the slices.
     """
@@ -42,6 +44,7 @@ class JobStatus:
     eta_s: float | None
     slowest: tuple[int, int] | None
     lag: int | None
+    freshness_s: float | None
     dead_letters: int
     refusals: Mapping[str, int]
     errors: tuple[str, ...]
@@ -117,6 +120,7 @@ def summarize(
         eta_s=left / rate if rate and job.state == RUNNING else None,
         slowest=_slowest(job, unfinished) if unfinished else None,
         lag=lag,
+        freshness_s=_freshness_s(job, lag, now_s),
         dead_letters=sum(letters.values()),
         refusals=letters,
         errors=tuple(errors[:_ERRORS]),
@@ -136,8 +140,14 @@ def live_writes(job: Job, records: Sequence[Slice], checkpoints: Sequence[Mappin
     return sum(
         max(0, checkpoints[record.range.part][record.range.shard] - max(record.cursor, _end(job, record)))
         for record in records
-        if record.range.upto is None
+        if record.range.upto is None and checkpoints[record.range.part]  # else its index has left the job
     )
+
+
+def _freshness_s(job: Job, lag: int | None, now_s: float) -> float | None:
+    if not job.standing or lag is None:
+        return None
+    return max(0.0, now_s - (job.fresh_at_s or job.created_at_s)) if lag else 0.0
 
 
 def _mean_rate(job: Job, counts: Counts, now_s: float) -> float | None:
