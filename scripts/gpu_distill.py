@@ -161,7 +161,7 @@ def run(args: argparse.Namespace) -> None:
     """Keep what is given; with teacher and texts there, make the student."""
     log = Log(args.out / "log.txt")
     for source in args.packs:
-        if source.is_dir():
+        if is_pack(source):
             shutil.copytree(source, args.keep / source.name, dirs_exist_ok=True)
     packs = sorted(path.parent for path in args.keep.glob(f"texts-*/{TEXTS_FILE}"))
     missing = [
@@ -187,6 +187,12 @@ def run(args: argparse.Namespace) -> None:
     log(f"student {figures['student']}")
     write(student, progress, texts, facts, figures, args)
     log("done")
+
+
+def is_pack(folder: Path) -> bool:
+    """Whether a folder is one that `pack` wrote."""
+    there = [(folder / name).is_file() for name in (TEACHER_FILE, TEXTS_FILE)]
+    return any(there) or (folder.name == "collections" and any(folder.glob("*.xz")))
 
 
 def teacher_is_there(keep: Path) -> bool:
