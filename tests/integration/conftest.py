@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from opensearchpy import OpenSearch
+from redis import Redis
 
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.index.client import connect
@@ -129,11 +130,14 @@ def three_servers(request: pytest.FixtureRequest, instances: Path) -> Iterator[L
 
 @pytest.fixture
 def three_nodes(three_servers: LocalServers) -> Iterator[LocalServers]:
-    """Three nodes that run; what a test stopped is started again, and its indices are gone."""
+    """Three nodes that run; what a test stopped is started again, and its indices, jobs and messages go."""
     three_servers.up()
     yield three_servers
-    with connect(OpenSearchSettings(url=three_servers.up().opensearch_url)) as opensearch:
-        for index in opensearch.indices.get(index="t-*", expand_wildcards="all"):
+    endpoints = three_servers.up()
+    with Redis.from_url(endpoints.broker_url) as redis:
+        redis.flushdb()
+    with connect(OpenSearchSettings(url=endpoints.opensearch_url)) as opensearch:
+        for index in opensearch.indices.get(index="t-*,ce2de-*", expand_wildcards="all"):
             opensearch.indices.delete(index=index)
 
 
