@@ -60,7 +60,7 @@ def finish(
     except BackendUnavailableError:
         raise
     except Ce2deError as error:
-        _fail(ledger, job_id, str(error))
+        _fail(held, str(error))
         raise
 
 
@@ -158,10 +158,12 @@ class _Finish:
         logger.info("Job finished", extra=keys)
 
 
-def _fail(ledger: Ledger, job_id: str, error: str) -> None:
-    stored = ledger.job(job_id)
-    ledger.change_job(stored, state=FAILED, owner=None, error=error)
-    logger.error("Job failed", extra={"action": "job_failed", "job": job_id})  # why is in the ledger
+def _fail(held: HeldJob, error: str) -> None:
+    try:
+        held.end(FAILED, error=error)
+    except LeaseLostError:
+        return  # the job was cancelled or taken over, which may be why this worker could not go on
+    logger.error("Job failed", extra={"action": "job_failed", "job": held.job.job_id})  # why is in the ledger
 
 
 def check_truth(job: Job, what: str) -> None:

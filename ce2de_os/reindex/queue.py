@@ -124,7 +124,14 @@ def after_slices(
         queue.finish_job(job)
     elif states in ({DONE, FAILED}, {FAILED}):
         errors = [record.last_error for record in records if record.state == FAILED]
-        ledger.change_job(ledger.job(job_id), state=FAILED, error=f"{len(errors)} slices failed: {errors[0]}")
+        _fail(ledger, job_id, f"{len(errors)} slices failed: {errors[0]}")
+
+
+def _fail(ledger: Ledger, job_id: str, error: str) -> None:
+    """Let a running job fail, unless it was paused or cancelled meanwhile."""
+    while (stored := patiently(lambda: ledger.job(job_id))).job.state == RUNNING:
+        if patiently(lambda: ledger.change_job(stored, state=FAILED, error=error)) is not None:  # noqa: B023
+            return
 
 
 def after_error(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, error: str) -> None:

@@ -18,6 +18,7 @@ from ce2de_os.reindex.job import (
     READY,
     ROLLED_BACK,
     RUNNING,
+    SOURCE,
     SWITCHING,
     Job,
 )
@@ -65,7 +66,7 @@ def go_on(client: OpenSearch, ledger: Ledger, job: Job, request: JobRequest, que
     changes = _new_options(job, request)
     if job.state not in (RUNNING, FINISHING):
         standing.stop(ledger, job)
-        if job.state in (CANCELLED, ROLLED_BACK):
+        if job.truth == SOURCE:  # a worker that failed may have hidden that the job was cancelled
             arm(client, job)
         ledger.reset(job)
         changes |= {"state": RUNNING, "error": None, "finished_at_s": None}

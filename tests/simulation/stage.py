@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ce2de_os.errors import BackendUnavailableError, Ce2deError
-from ce2de_os.reindex import operate, queue
-from ce2de_os.reindex.job import ACTIVE, DONE, READY, Job
+from ce2de_os.reindex import dead_letters, operate, queue
+from ce2de_os.reindex.job import ACTIVE, DONE, FAILED, READY, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.retry import retry
@@ -179,12 +179,19 @@ class Stage:
         self.world.clear_up()
         self.work()
 
+    def letters(self) -> list[str]:
+        """The ids of the job's dead letters."""
+        with self.world.undisturbed():
+            return sorted(one.doc_id for one in dead_letters.letters(self.world.client, str(self.job_id)))
+
     def until_done(self) -> list[str]:
         """What an operator does until the job is done, and what is wrong if that leads nowhere."""
         for _ in range(_ATTEMPTS):
             job = self.job
             if job.state == DONE:
                 return []
+            if job.state == FAILED and "refused" in str(job.error):
+                self.retry()  # of documents that several workers died of
             error = self.cutover() if job.state == READY else self.start()
             if error is not None:
                 return [f"job is {job.state} ({job.error}), and: {error}"]

@@ -78,6 +78,7 @@ class World:
         if actor is not None and actor.dead:
             raise Death(actor)
         self.now_s += max(0.0, duration_s)
+        self._arrive()
         disturbance = self.weather.sleeper(duration_s)
         if disturbance is not None:
             self._meanwhile(disturbance)
@@ -109,8 +110,7 @@ class World:
         if actor is not None and actor.dead:
             raise Death(actor)
         self.now_s += _REQUEST_S
-        while self._late and self._late[0][0] <= self.now_s:
-            self._deliver(0)
+        self._arrive()
         if self.now_s < self._down_until_s and not self.weather.calm:
             self.now_s += 0.1
             self.tell(f"{method} {path}: down")
@@ -165,6 +165,12 @@ class World:
         if self.log is not None:
             self.tell(told(method, path, params, body, *answer))
         return answer
+
+    def _arrive(self) -> None:
+        """Carry out what has been on its way for long enough."""
+        while self._late and self._late[0][0] <= self.now_s:
+            self._deliver(0)
+        self.writers.deliver_due()
 
     def _deliver(self, number: int) -> None:
         _, (method, path, params, body), apply = self._late.pop(number)

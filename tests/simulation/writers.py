@@ -13,6 +13,9 @@ from tests.simulation.refusals import RefusedError
 State = dict[str, Any] | None
 """A document as an application wrote it; ``None``: deleted, or never written."""
 
+CLIENT_TIMEOUT_S = 30.0
+"""No write is on its way for longer, for then its application would have given it up."""
+
 _WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "glade", "heath")
 
 
@@ -85,7 +88,7 @@ class Writers:
         self.refused = 0
         self.delete_share = chance.choice((0.1, 0.25, 0.5))
         self._counter = 0
-        self._in_flight: list[Callable[[], None]] = []
+        self._in_flight: list[tuple[float, Callable[[], None]]] = []
 
     def step(self) -> None:
         """One operation, which may stay in flight."""
@@ -102,7 +105,7 @@ class Writers:
             self._begin(operation)
         elif chance < 0.15:
             self._tell(f"app: in flight {operation}")
-            self._in_flight.append(lambda: self._finish(operation, prepared, answered=True))
+            self._send(lambda: self._finish(operation, prepared, answered=True))
         else:
             self._finish(operation, prepared, answered=chance < 0.95)
 
@@ -117,7 +120,7 @@ class Writers:
             self._refused(operation, error)
             return
         self._tell(f"app: half done {operation}")
-        self._in_flight.append(finish)
+        self._send(finish)
 
     def write(self, kind: str, doc_id: str, name: str | None = None) -> None:
         """One operation of this kind, at once."""
@@ -132,12 +135,24 @@ class Writers:
     def deliver(self) -> None:
         """Let one operation that is in flight arrive."""
         if self._in_flight:
-            self._in_flight.pop(self._chance.randrange(len(self._in_flight)))()
+            self._in_flight.pop(self._chance.randrange(len(self._in_flight)))[1]()
+
+    def deliver_due(self) -> None:
+        """Let those arrive that were long enough on their way."""
+        now_s = self._model.now()
+        due = [one for one in self._in_flight if one[0] <= now_s]
+        if due:
+            self._in_flight = [one for one in self._in_flight if one[0] > now_s]
+            for _, finish in sorted(due, key=lambda one: one[0]):
+                finish()
 
     def deliver_all(self) -> None:
         """Let all of them arrive."""
         while self._in_flight:
             self.deliver()
+
+    def _send(self, finish: Callable[[], None]) -> None:
+        self._in_flight.append((self._model.now() + self._chance.uniform(0.0, CLIENT_TIMEOUT_S), finish))
 
     def _drawn(self) -> Operation:
         doc_id, name = self._chance.choice(self.ids), self._chance.choice(self.names)
