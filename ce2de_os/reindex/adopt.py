@@ -18,10 +18,10 @@ from ce2de_os.reindex import standing
 from ce2de_os.reindex.job import FOLLOWING, PAUSED, TARGET, Job, Part, Range
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.members import is_copy
+from ce2de_os.reindex.preparation import field_in_place
 from ce2de_os.reindex.queue import TaskQueue, send_waiting
 from ce2de_os.reindex.request import JobRequest, Model
 from ce2de_os.reindex.sources import check_source, field_name
-from ce2de_os.reindex.start import field_in_place
 
 
 def adopt(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueue) -> Job:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from opensearchpy import OpenSearch
 
@@ -14,24 +13,9 @@ from ce2de_os.index.admin import IndexInfo, patiently
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.reindex.held_job import HeldJob
 from ce2de_os.reindex.job import MIRROR, Job, Part, Range
+from ce2de_os.reindex.preparation import field_in_place, new_copies
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class JobModel:
-    """A job's model, as its record describes it."""
-
-    fingerprint: str
-    space: str
-    dim: int
-    token_dim: int | None
-    name: str
-
-
-def model_of(job: Job) -> JobModel:
-    """What the record of a job says of its model."""
-    return JobModel(job.fingerprint, job.space, job.vector.dim, job.vector.token_dim, job.model)
 
 
 def enter_parts(held: HeldJob, parts: Sequence[Part], shards: Sequence[int]) -> None:
@@ -53,8 +37,6 @@ def enter_parts(held: HeldJob, parts: Sequence[Part], shards: Sequence[int]) -> 
 
 def add_in_place(client: OpenSearch, held: HeldJob, found: Sequence[IndexInfo]) -> None:
     """Let indices join whose own documents get vectors; says of which that is impossible."""
-    from ce2de_os.reindex.start import field_in_place
-
     able, unable = [], []
     for info in found:
         try:
@@ -82,8 +64,6 @@ def add_in_place(client: OpenSearch, held: HeldJob, found: Sequence[IndexInfo]) 
 
 def add_copies(client: OpenSearch, held: HeldJob, found: Sequence[IndexInfo]) -> None:
     """Let indices join a mirror: each gets a target of its own, which joins the alias."""
-    from ce2de_os.reindex.start import new_copies
-
     if not found:
         return
     parts = new_copies(client, held.job, found)

@@ -326,7 +326,7 @@ def _known(kind: type, source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def job_id_for(source: str, *identity: object) -> str:
-    """A name that the same job always gets: starting it again finds and resumes it."""
+    """Name a job, always alike: starting it again finds and resumes it."""
     digest = hashlib.sha256("\n".join((source, *map(repr, identity))).encode()).hexdigest()
     name = re.sub(r"[^a-z0-9_.-]+", "", source.lower()).strip(".-") or "job"
     return f"{name}-{digest[:8]}"

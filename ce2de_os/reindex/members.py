@@ -119,7 +119,7 @@ class Members:
         """Take the copy of an index that is gone out of the alias; the copy itself stays."""
         if len(self._present) == 0:
             raise JobError(
-                f"'{part.source}' is gone; '{part.target}' and the alias stay as they are; end this job with: "
+                f"'{part.source}' is gone; '{part.target}' and the alias stay as they are; end this job: "
                 f"ce2de reindex cancel {job.job_id}"
             )
         if job.alias is not None and part.target in aliases.definitions(self._client, job.alias):

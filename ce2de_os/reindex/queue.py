@@ -130,7 +130,7 @@ def after_slices(
 def _fail(ledger: Ledger, job_id: str, error: str) -> None:
     """Let a running job fail, unless it was paused or cancelled meanwhile."""
     while (stored := patiently(lambda: ledger.job(job_id))).job.state == RUNNING:
-        if patiently(lambda: ledger.change_job(stored, state=FAILED, error=error)) is not None:  # noqa: B023
+        if patiently(lambda: ledger.change_job(stored, state=FAILED, error=error)) is not None:
             return
 
 

@@ -10,7 +10,7 @@ from ce2de_os.errors import ArtifactError
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.job import MAX_BLOCK_S, Mode, Way
+from ce2de_os.reindex.job import MAX_BLOCK_S, Job, Mode, Way
 
 VECTOR_FIELD = "ce2de_vector"
 VectorOptions = Callable[..., VectorField]
@@ -97,3 +97,19 @@ def token_dim_of(model: Model) -> int:
             "pass it in --artifact or CE2DE_ARTIFACT"
         )
     return model.token_dim
+
+
+@dataclass(frozen=True)
+class JobModel:
+    """A job's model, as its record describes it."""
+
+    fingerprint: str
+    space: str
+    dim: int
+    token_dim: int | None
+    name: str
+
+
+def model_of(job: Job) -> JobModel:
+    """What the record of a job says of its model."""
+    return JobModel(job.fingerprint, job.space, job.vector.dim, job.vector.token_dim, job.model)

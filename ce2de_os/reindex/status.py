@@ -30,8 +30,8 @@ class JobStatus:
         eta_s: seconds until every document of the start has been read; ``None``: unknown.
         slowest: the unfinished slice with most operations left, and how many; ``None``: all are done.
         lag: operations of live writes that the targets have not seen; ``None``: a source is another one.
-        freshness_s: age of the oldest write whose vector a standing job still owes, 0 if there is none, to two
-            seconds; ``None``: unknown, or no standing job.
+        freshness_s: age of the oldest write whose vector a standing job still owes, to two seconds; 0: there
+            is none; ``None``: unknown, or no standing job.
         dead_letters: documents set aside; ``refusals``: how many for each kind of error.
         errors: the newest errors and refusals of the slices.
     """

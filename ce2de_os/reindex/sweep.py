@@ -23,8 +23,8 @@ def sweep(ledger: Ledger, queue: TaskQueue, fingerprint: str | None = None) -> l
     """Send one message for each job that has work, but neither a live lease nor a waiting message.
 
     One is enough: whoever takes it up sends the others. An idle cluster is asked one small question; several
-    workers may sweep at once, since a message that is sent twice does no harm. ``fingerprint`` is the model of
-    the jobs to look at, ``None``: any; a worker could not do other models' jobs.
+    workers may sweep at once, since a message that is sent twice does no harm. ``fingerprint`` is the model
+    of the jobs to look at, ``None``: any; a worker could not do other models' jobs.
 
     Returns:
         The jobs' ids.
