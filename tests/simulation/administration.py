@@ -148,6 +148,32 @@ class Administration:
             )  # not an object, as others are
         return _copy(found)
 
+    def templates(self, name: str | None) -> dict[str, Any]:
+        """Answer ``GET _index_template``."""
+        found = {key: body for key, body in self._names.templates.items() if name in (None, key)}
+        if name is not None and not found:
+            raise RefusedError(404, "resource_not_found_exception", f"index template matching [{name}] not found")
+        return {"index_templates": [{"name": key, "index_template": _copy(body)} for key, body in found.items()]}
+
+    def put_template(self, name: str, body: Mapping[str, Any]) -> None:
+        """Enter an index template; two of the same priority may not match the same name."""
+        for other, there in self._names.templates.items():
+            same = int(there.get("priority", 0)) == int(body.get("priority", 0))
+            if other != name and same and set(there["index_patterns"]) & set(body["index_patterns"]):
+                raise illegal(f"index template [{name}] has the same priority as [{other}]")
+        self._names.templates[name] = _copy(body)
+
+    def delete_template(self, name: str) -> None:
+        """Take an index template out."""
+        if self._names.templates.pop(name, None) is None:
+            raise RefusedError(404, "index_template_missing_exception", f"index_template [{name}] missing")
+
+    def simulated(self, name: str) -> dict[str, Any]:
+        """Answer ``POST _index_template/_simulate_index``."""
+        template = self._names.template_for(name).get("template", {})
+        whole = {"settings": nested(flat(template.get("settings", {}))), "mappings": template.get("mappings", {})}
+        return {"template": _copy({**whole, "aliases": template.get("aliases", {})}), "overlapping": []}
+
     def rollover(self, name: str) -> dict[str, Any]:
         """Make the next index of an alias or data stream, whatever conditions there are."""
         if name in self._names.streams:
@@ -163,8 +189,7 @@ class Administration:
             raise illegal(f"index name [{old}] does not match pattern '^.*-\\d+$'")
         new = f"{numbered[1]}-{int(numbered[2]) + 1:06d}"
         replaced = self._names.indices[old]
-        carried = {"mappings": {k: v for k, v in replaced.mappings.items() if k != "_meta"}}
-        created = self._names.create(new, carried, "rollover")
+        created = self._names.create(new, {}, "rollover")
         explicit = there[old].get("is_write_index")
         created.aliases[name] = {**there[old]}
         if explicit:

@@ -102,7 +102,7 @@ class Crew:
         self._world.tell(f"takes {message}")
         kind, *args = message
         before = tasks.resources, tasks.CeleryQueue
-        tasks.resources, tasks.CeleryQueue = self._resources(name), lambda: self.broker  # type: ignore[assignment,misc]
+        tasks.resources, tasks.CeleryQueue = self._resources(name), lambda **_: self.broker  # type: ignore[assignment,misc]
         try:
             _body(getattr(tasks, kind))(*args)
         finally:

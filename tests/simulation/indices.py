@@ -54,7 +54,7 @@ class Names:
         self.now = now
         self.indices: dict[str, Index] = {}
         self.streams: dict[str, list[str]] = {}
-        self.templates: list[dict[str, Any]] = []
+        self.templates: dict[str, dict[str, Any]] = {}
         self.created: list[tuple[str, str]] = []
         self._made = 0
 
@@ -74,8 +74,7 @@ class Names:
         settings = {"index.number_of_shards": "1", "index.number_of_replicas": "1"}
         mappings: dict[str, Any] = {}
         aliases: dict[str, Any] = {}
-        matching = [one for one in self.templates if any(fnmatchcase(name, p) for p in one["index_patterns"])]
-        for part in [*(one.get("template", {}) for one in matching), body]:
+        for part in (self.template_for(name).get("template", {}), body):
             settings |= flat(part.get("settings", {}))
             mappings = {**mappings, **part.get("mappings", {})}
             aliases |= part.get("aliases", {})
@@ -86,6 +85,13 @@ class Names:
             index.aliases[alias] = definition_of(definition)
         self.created.append((name, how))
         return index
+
+    def template_for(self, name: str) -> dict[str, Any]:
+        """The index template with the highest priority of those that match; empty if none does."""
+        matching = [
+            one for one in self.templates.values() if any(fnmatchcase(name, p) for p in one["index_patterns"])
+        ]
+        return max(matching, key=lambda one: int(one.get("priority", 0)), default={})
 
     def delete(self, name: str) -> None:
         self.indices.pop(name).exists = False

@@ -8,7 +8,6 @@ not know is an error of its own kind, never an empty answer.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -16,6 +15,7 @@ from urllib.parse import unquote
 from tests.simulation.administration import Administration
 from tests.simulation.indices import Names
 from tests.simulation.refusals import NotModelledError, RefusedError
+from tests.simulation.routes import route
 from tests.simulation.searches import Searches, source_of
 from tests.simulation.shards import Doc
 from tests.simulation.writes import Write, Writes
@@ -48,7 +48,7 @@ class Model:
         Between the two lies what a coordinating node and a network take: an alias may move meanwhile.
         """
         parts = [unquote(part) for part in path.strip("/").split("/")] if path != "/" else []
-        handler, given = _route(method, parts)
+        handler, given = route(method, parts)
         made: Callable[[], Answer] = getattr(self, handler)(given, params, body)
         return made
 
@@ -144,6 +144,27 @@ class Model:
 
         return refresh
 
+    def flush(self, _given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
+        return lambda: (200, {"_shards": {"total": 1, "successful": 1, "failed": 0}})
+
+    def get_templates(self, given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
+        return lambda: (200, self.administration.templates(given[0] if given else None))
+
+    def put_template(self, given: list[str], _params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
+        return lambda: (200, _done(self.administration.put_template(given[0], _parsed(body))))
+
+    def delete_template(self, given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
+        return lambda: (200, _done(self.administration.delete_template(given[0])))
+
+    def simulate_template(self, given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
+        return lambda: (200, self.administration.simulated(given[0]))
+
+    def legacy_templates(self, _given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
+        return lambda: (200, {})
+
+    def get_pipeline(self, _given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
+        return lambda: (404, {})
+
     def update_aliases(
         self, _given: list[str], _params: Mapping[str, Any], body: Any
     ) -> Callable[[], Answer]:
@@ -219,7 +240,7 @@ class Model:
         self, method: str, path: str, body: Any, done: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
         """Give a write of one document its sequence number; it is indexed when the result is called, or before."""
-        _, given = _route(method, path.strip("/").split("/"))
+        _, given = route(method, path.strip("/").split("/"))
         return self.writes.begin(self._resolved(given, {}, body), done)
 
     def _resolved(self, given: list[str], params: Mapping[str, Any], body: Any) -> Write:
@@ -316,70 +337,6 @@ def _as_got(name: str, doc: Doc, asked: Mapping[str, Any]) -> dict[str, Any]:
         found["_routing"] = doc.routing
     if wanted is not False:
         found["_source"] = source_of(doc, wanted)
-    return found
-
-
-_H = "([^/_.][^/]*|\\.[^/]+)"  # an index's name in a path
-_ROUTES = [
-    (re.compile(pattern), handler)
-    for pattern, handler in [
-        ("GET ", "info"),
-        ("GET _cat/health", "cat_health"),
-        (f"GET _cluster/health(?:/{_H})?", "health"),
-        ("POST _aliases", "update_aliases"),
-        ("GET _alias/([^/]+)", "get_alias"),
-        (f"GET {_H}/_alias/([^/]+)", "get_alias"),
-        (f"GET {_H}/_alias", "index_alias"),
-        ("HEAD _alias/([^/]+)", "head_alias"),
-        (f"HEAD {_H}/_alias/([^/]+)", "head_alias"),
-        ("POST _bulk", "bulk"),
-        (f"(?:POST|PUT) {_H}/_bulk", "bulk"),
-        (f"(?:POST|GET) {_H}/_mget", "mget"),
-        ("(?:POST|GET) _mget", "mget"),
-        (f"(?:POST|GET) {_H}/_search", "search"),
-        ("(?:POST|GET) _msearch", "msearch"),
-        (f"(?:POST|GET) {_H}/_msearch", "msearch"),
-        ("(?:POST|GET) _search/scroll", "scroll"),
-        ("DELETE _search/scroll", "clear_scroll"),
-        (f"(?:POST|GET) {_H}/_count", "count"),
-        (f"(?:POST|GET) {_H}/_refresh", "refresh"),
-        ("(?:POST|GET) _refresh", "refresh"),
-        (f"GET {_H}/_stats(?:/[a-z_,]+)?", "stats"),
-        (f"PUT {_H}/_settings", "put_settings"),
-        (f"(?:PUT|POST) {_H}/_mapping", "put_mapping"),
-        (f"GET {_H}/(_settings|_mapping)", "get_part"),
-        (f"PUT {_H}/_block/([a-z_]+)", "add_block"),
-        (f"POST {_H}/_rollover", "rollover"),
-        (f"GET {_H}/_doc/([^/]+)", "get"),
-        (f"(?:PUT|POST) {_H}/(_doc|_create)/([^/]+)", "write"),
-        (f"POST {_H}/(_doc)", "write"),
-        (f"POST {_H}/(_update)/([^/]+)", "write"),
-        (f"DELETE {_H}/(_doc)/([^/]+)", "write"),
-        (f"GET {_H}", "get_index"),
-        (f"HEAD {_H}", "head_index"),
-        (f"PUT {_H}", "put_index"),
-        (f"DELETE {_H}", "delete_index"),
-    ]
-]
-_CACHE: dict[tuple[str, ...], tuple[str, list[str]]] = {}
-
-
-def _route(method: str, parts: list[str]) -> tuple[str, list[str]]:
-    key = (method, *parts)
-    found = _CACHE.get(key)
-    if found is None:
-        asked = f"{method} {'/'.join(parts)}"
-        for pattern, handler in _ROUTES:
-            if match := pattern.fullmatch(asked):
-                given = [group for group in match.groups() if group is not None]
-                if handler == "write" and method == "DELETE":
-                    given[1] = "DELETE"
-                found = handler, given
-                break
-        else:
-            raise NotModelledError(f"request {asked}")
-        if len(_CACHE) < 10_000:
-            _CACHE[key] = found
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import faulthandler
 import importlib
 import pkgutil
 import random
@@ -23,7 +24,7 @@ _PACKAGES = (ce2de_os.index, ce2de_os.reindex, workers)
 _BUDGET_S = 3.0
 """Tasks are shorter than in real life, so that a follower's idle looks do not take all the time of a seed."""
 
-_SKIPPED = ("workers.app", "workers.inspection")
+_SKIPPED = ("workers.app", "workers.inspection", "workers.sweeper")
 
 
 class _Now:
@@ -107,6 +108,10 @@ def _machine_clock_is_out_of_bounds(*_args: Any) -> Any:
     raise AssertionError("the simulation has no such clock")
 
 
+def _nothing(*_args: Any, **_kwargs: Any) -> None:
+    """There is no machine's clock that could run out."""
+
+
 def _fake_time() -> SimpleNamespace:
     return SimpleNamespace(
         monotonic=lambda: _Now.world.now_s,
@@ -129,6 +134,7 @@ def _replacements() -> list[tuple[object, object]]:
     return [
         (machine_time, _fake_time()),
         (random, _fake_random()),
+        (faulthandler, SimpleNamespace(dump_traceback_later=_nothing, cancel_dump_traceback_later=_nothing)),
         (concurrent.futures.ThreadPoolExecutor, InTurn),
         (concurrent.futures.wait, _wait),
     ]

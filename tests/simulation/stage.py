@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ce2de_os.errors import BackendUnavailableError, Ce2deError
-from ce2de_os.reindex import dead_letters, operate, queue
+from ce2de_os.reindex import dead_letters, operate
 from ce2de_os.reindex.job import ACTIVE, DONE, FAILED, READY, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.retry import retry
 from ce2de_os.reindex.rollback import rollback
 from ce2de_os.reindex.start import start
+from ce2de_os.reindex.sweep import sweep
 from tests.simulation.checks import TEXT, members_left_alone, problems_of_alias, unasked_indices
 from tests.simulation.crew import Crew
 from tests.simulation.faults import Actor
@@ -122,10 +123,7 @@ class Stage:
         self._swept_s = self.world.now_s
 
         def action() -> None:
-            ledger = Ledger(self.world.client)
-            for job in ledger.jobs():
-                if job.state in ACTIVE:
-                    queue.nudge(ledger, self.crew.broker, job.job_id)
+            sweep(Ledger(self.world.client), self.crew.broker, self.world.encoder.fingerprint)
 
         self.command("(sweep)", action)
 
