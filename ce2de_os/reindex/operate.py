@@ -162,8 +162,8 @@ def clean(client: OpenSearch, job_id: str, *, targets: bool = False, sources: bo
     job = ledger.job(job_id).job
     if job.state not in _ENDED:
         raise JobError(f"job '{job_id}' is {job.state}; cancel it first: ce2de reindex cancel {job_id}")
-    _check_follower(ledger, job, targets=targets)
     doomed = _doomed(client, ledger, job, targets, sources)
+    _check_follower(ledger, job, targets=targets)
     for name in doomed:
         with backend_errors(f"delete index '{name}'"):
             client.indices.delete(index=name, params={"ignore": [404]})

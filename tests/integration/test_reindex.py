@@ -358,10 +358,11 @@ def test_alias_that_is_an_index(client: OpenSearch, index_name: str) -> None:
 
 def test_refused_documents_are_reported_and_stop_the_cutover(client: OpenSearch, index_name: str) -> None:
     create_index(client, index_name, articles(20))
+    refuse = {"processors": [{"fail": {"if": "ctx.price != null", "message": "no prices"}}]}
+    client.ingest.put_pipeline(id=index_name, body=refuse)
     queue = InlineQueue()
-    job = begin(client, index_name, queue)
-    client.indices.put_mapping(index=job.target, body={"dynamic": "strict"})
-    client.index(index=index_name, id="odd", body={"title": "odd", "unmapped": 1}, refresh=True)
+    job = begin(client, index_name, queue, pipeline=index_name)
+    client.index(index=index_name, id="odd", body={"title": "odd", "price": 1}, refresh=True)
     queue.run(client, ENCODER)
     found = status(client, job.job_id)
     assert found.job.state == FAILED
@@ -369,11 +370,12 @@ def test_refused_documents_are_reported_and_stop_the_cutover(client: OpenSearch,
     assert "'odd'" in found.errors[0]
     assert "1 documents were refused" in str(found.job.error)
     assert len(all_documents(client, job.target)) == 20
-    client.indices.put_mapping(index=job.target, body={"dynamic": "true"})
+    client.ingest.put_pipeline(id=index_name, body={"processors": []})
     assert retry(client, ENCODER, job.job_id).written == 1
-    begin(client, index_name, queue)
+    begin(client, index_name, queue, pipeline=index_name)
     queue.run(client, ENCODER)
     assert_done(client, job)
+    client.ingest.delete_pipeline(id=index_name)
 
 
 def test_unknown_job(client: OpenSearch) -> None:

@@ -152,8 +152,12 @@ class Administration:
         """Answer ``GET _index_template``."""
         found = {key: body for key, body in self._names.templates.items() if name in (None, key)}
         if name is not None and not found:
-            raise RefusedError(404, "resource_not_found_exception", f"index template matching [{name}] not found")
-        return {"index_templates": [{"name": key, "index_template": _copy(body)} for key, body in found.items()]}
+            raise RefusedError(
+                404, "resource_not_found_exception", f"index template matching [{name}] not found"
+            )
+        return {
+            "index_templates": [{"name": key, "index_template": _copy(body)} for key, body in found.items()]
+        }
 
     def put_template(self, name: str, body: Mapping[str, Any]) -> None:
         """Enter an index template; two of the same priority may not match the same name."""
@@ -171,7 +175,10 @@ class Administration:
     def simulated(self, name: str) -> dict[str, Any]:
         """Answer ``POST _index_template/_simulate_index``."""
         template = self._names.template_for(name).get("template", {})
-        whole = {"settings": nested(flat(template.get("settings", {}))), "mappings": template.get("mappings", {})}
+        whole = {
+            "settings": nested(flat(template.get("settings", {}))),
+            "mappings": template.get("mappings", {}),
+        }
         return {"template": _copy({**whole, "aliases": template.get("aliases", {})}), "overlapping": []}
 
     def rollover(self, name: str) -> dict[str, Any]:

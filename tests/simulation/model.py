@@ -153,13 +153,19 @@ class Model:
     def put_template(self, given: list[str], _params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
         return lambda: (200, _done(self.administration.put_template(given[0], _parsed(body))))
 
-    def delete_template(self, given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
+    def delete_template(
+        self, given: list[str], _params: Mapping[str, Any], _body: Any
+    ) -> Callable[[], Answer]:
         return lambda: (200, _done(self.administration.delete_template(given[0])))
 
-    def simulate_template(self, given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
+    def simulate_template(
+        self, given: list[str], _params: Mapping[str, Any], _body: Any
+    ) -> Callable[[], Answer]:
         return lambda: (200, self.administration.simulated(given[0]))
 
-    def legacy_templates(self, _given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
+    def legacy_templates(
+        self, _given: list[str], _params: Mapping[str, Any], _body: Any
+    ) -> Callable[[], Answer]:
         return lambda: (200, {})
 
     def get_pipeline(self, _given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
