@@ -67,6 +67,7 @@ def test_a_copy_of_a_copy_says_what_it_was_copied_from_itself(client: OpenSearch
     first = copied(client, index_name)
     operate.cancel(client, first.job_id)
     client.delete(index=first.target, id="0", refresh=True)
+    client.indices.delete(index=index_name)  # so that the copy stands for itself
     second = copied(client, first.target, HashEncoder("b" * 64), mode="copy", target=f"{index_name}-second")
     assert FIELD in second.parts[0].dropped
     assert differing(client, second) == 0
