@@ -14,7 +14,9 @@ from contextlib import suppress
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendError, BackendUnavailableError, IdentityError, IndexSchemaError
+from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.shards import Primaries, Shard, primaries, primaries_of
 from ce2de_os.reindex.job import TARGET, Job, Part, Slice
 
@@ -159,9 +161,29 @@ def check_job(client: OpenSearch, job: Job) -> None:
     Raises:
         IdentityError: the first of the `problems`.
     """
-    found = problems(client, job)
+    found = [*problems(client, job), *foreign_targets(client, job)]
     if found:
         raise IdentityError(found[0])
+
+
+def foreign_targets(client: OpenSearch, job: Job) -> list[str]:
+    """The targets that do not say of themselves what the job's record says of them, a line each.
+
+    A record alone is not believed: who may write it could name any index.
+    """
+    if job.mode != "copy" or job.truth == TARGET:
+        return []
+    found = []
+    for part in (one for one in job.parts if one.source_uuid):
+        with suppress(IndexSchemaError):  # it is gone, which `problems` says
+            described = fields_from(admin.describe(client, part.target).mappings)
+            wanted = (job.vector.name, job.fingerprint, part.source)
+            if wanted not in {(entry.vector_field, entry.fingerprint, entry.source) for entry in described}:
+                found.append(
+                    f"'{part.target}' does not say that it is a copy of '{part.source}' with this job's "
+                    f"vectors (_meta.ce2de of its mapping); {_target_advice(part)}"
+                )
+    return found
 
 
 def _looks(job: Job, part: Part) -> tuple[Callable[[OpenSearch, Part], object], ...]:

@@ -11,6 +11,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.errors import BackendUnavailableError, IdentityError, JobError
+from ce2de_os.index import admin
 from ce2de_os.index.client import connect
 from ce2de_os.index.guard import guard_name
 from ce2de_os.index.text_spec import TextSpec
@@ -95,6 +96,10 @@ def test_a_target_that_was_made_again_is_not_served(client: OpenSearch, index_na
     assert not client.indices.exists_alias(name=f"{index_name}-search")
 
 
+def parts_of(client: OpenSearch, names: list[str]) -> list[Part]:
+    return [Part(name, admin.describe(client, name).uuid, name, 0) for name in names]
+
+
 def test_many_sources_are_looked_at_together_and_one_that_is_gone_is_named(
     client: OpenSearch, index_name: str
 ) -> None:
@@ -102,11 +107,11 @@ def test_many_sources_are_looked_at_together_and_one_that_is_gone_is_named(
     for name in names[:2]:
         create_index(client, name, articles(3))
     client.indices.put_alias(index=names[1], name=names[2])
-    parts = [Part(name, "", name, 3) for name in names[:2]]
+    parts = parts_of(client, names[:2])
     assert identity.checkpoints_of(client, parts) == [{0: 2}, {0: 2}]
     for name in names[3:]:
         client.indices.create(index=name, body={"settings": {"number_of_replicas": 0}})
-    parts = [Part(name, "", name, 0) for name in (*names[:2], *names[3:])]
+    parts = parts_of(client, [*names[:2], *names[3:]])
     assert identity.checkpoints_of(client, parts)[2:] == [{0: -1}] * 22
     client.indices.delete(index=names[5])
     with pytest.raises(IdentityError, match=f"'{names[5]}' does not exist any more"):

@@ -36,7 +36,7 @@ def verify(
     how many operations of the sources that is.
     """
     report = VerifyReport(refused=dead_letters.count(client, job.job_id))
-    report.problems += identity.problems(client, job)
+    report.problems += [*identity.problems(client, job), *identity.foreign_targets(client, job)]
     if report.problems:
         return report  # what is compared then says nothing
     if report.refused and not accept_refused:
