@@ -16,7 +16,11 @@ _KNOWN = ("filter", "index_routing", "search_routing", "is_write_index", "is_hid
 
 
 def moved(
-    alias: str, leaving: Iterable[str], joining: Definitions, guards: Iterable[tuple[str, str]] = ()
+    alias: str,
+    leaving: Iterable[str],
+    joining: Definitions,
+    guards: Iterable[tuple[str, str]] = (),
+    permit: tuple[str, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the actions of one ``_aliases`` request.
 
@@ -25,9 +29,11 @@ def moved(
         leaving: the indices that leave it; each must be a member, or the whole request is refused.
         joining: the indices that join it, or change how they are in it.
         guards: ``(index, guard)`` to remove in the same moment.
+        permit: the same, but the whole request is refused if it is not there.
     """
+    needed = [(name, alias) for name in leaving] + ([permit] if permit else [])
     actions: list[dict[str, Any]] = [
-        {"remove": {"index": name, "alias": alias, "must_exist": True}} for name in leaving
+        {"remove": {"index": name, "alias": one, "must_exist": True}} for name, one in needed
     ]
     actions += [
         {"add": {"index": name, "alias": alias, **as_action(definition)}}
