@@ -7,6 +7,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from ce2de_os.errors import IndexSchemaError
 from ce2de_os.index.client import backend_errors
 
 Definitions = Mapping[str, Mapping[str, Any]]
@@ -56,6 +57,21 @@ def update(client: OpenSearch, actions: list[dict[str, Any]], what: str) -> None
     """
     with backend_errors(what):
         client.indices.update_aliases(body={"actions": actions})
+
+
+def give_permit(client: OpenSearch, index: str, permit: str) -> None:
+    """Add the hidden alias that a later request is to take away, as the condition on which it acts."""
+    update(client, [{"add": {"index": index, "alias": permit, "is_hidden": True}}], f"prepare '{index}'")
+
+
+def take_permit(client: OpenSearch, index: str, permit: str) -> bool:
+    """Take a permit away, so that no request under way can act on it; ``False``: it was not there."""
+    remove = {"remove": {"index": index, "alias": permit, "must_exist": True}}
+    try:
+        update(client, [remove], f"take the permit from '{index}'")
+    except IndexSchemaError:
+        return False
+    return True
 
 
 def definitions(client: OpenSearch, alias: str) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import Ce2deError, IndexSchemaError, JobError
+from ce2de_os.errors import Ce2deError, JobError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.aliases import Definitions
@@ -140,8 +140,7 @@ class Switch:
         begun, target = time.monotonic(), self._job.targets[0]
         permit = permit_name(target, int(self._held.ledger.now() * 1000))
         self._held.change(truth=SWITCHING, fences=fences, permit=permit, **changes)
-        add = [{"add": {"index": target, "alias": permit, "is_hidden": True}}]
-        patiently(lambda: aliases.update(self._client, add, f"prepare to move alias '{self._job.alias}'"))
+        patiently(lambda: aliases.give_permit(self._client, target, permit))
         self._held.renew()  # nobody else has taken over, and removed the permit, before it was there
         reached("switching")
         return begun
@@ -219,14 +218,9 @@ class Switch:
         carried out a minute later.
         """
         target, permit = self._job.targets[0], self._job.permit
-        if permit is not None:
-            remove = [{"remove": {"index": target, "alias": permit, "must_exist": True}}]
-            try:
-                patiently(lambda: aliases.update(self._client, remove, f"stop moving alias '{self._job.alias}'"))
-            except IndexSchemaError:
-                return not self._moved()  # it is gone: with the alias, or an earlier call took it
+        if permit is not None and patiently(lambda: aliases.take_permit(self._client, target, permit)):
             return True
-        return not self._moved()
+        return not self._moved()  # it is gone: with the alias, or an earlier call took it
 
     def _complete(self, blocked_s: float | None = None) -> None:
         """Enter that the truth has moved; only forward from here, and each step may be repeated."""
