@@ -17,6 +17,11 @@ def guard_name(target: str) -> str:
     return _PREFIX + hashlib.sha256(target.encode()).hexdigest()[:16]
 
 
+def permit_name(target: str, number: int) -> str:
+    """The permit of one attempt to move an alias to a target: whoever removes it first decides."""
+    return f"{guard_name(target)}-{number}"
+
+
 def is_guard(alias: str) -> bool:
-    """Whether an alias is a guard, which no application uses."""
+    """Whether an alias is a guard or a permit, which no application uses."""
     return alias.startswith(_PREFIX)

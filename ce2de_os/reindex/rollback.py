@@ -12,6 +12,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import Ce2deError, JobError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import patiently
+from ce2de_os.index.guard import permit_name
 from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceAction, write_documents
 from ce2de_os.index.raw import without
 from ce2de_os.reindex import standing
@@ -88,23 +89,37 @@ def rollback(client: OpenSearch, job_id: str, *, discard_writes: bool = False) -
 
 
 def _hand_back(client: OpenSearch, ledger: Ledger, job: Job, discard_writes: bool) -> Job:
-    job = _change(ledger, job, state=ROLLING_BACK)
     begun = time.monotonic()
+    if job.state == ROLLING_BACK and not _revoked(client, job):
+        return _complete(client, ledger, job, [], begun)  # applications write to the sources already
+    permit = permit_name(job.targets[0], int(ledger.now() * 1000))
+    job = _change(ledger, job, state=ROLLING_BACK, permit=permit)
+    conflicts: list[str] = []
     try:
+        patiently(lambda: aliases.give_permit(client, job.targets[0], permit))
         for part in job.parts:
             patiently(lambda: admin.block_writes(client, part.target))  # noqa: B023
             patiently(lambda: admin.unblock_writes(client, part.source))  # noqa: B023
-        # Where an interrupted rollback moved the alias back, applications write to the sources already.
-        done = discard_writes or _moved_back(client, job)
-        conflicts = [] if done else _copy_back(client, ledger, job)
+        conflicts = [] if discard_writes else _copy_back(client, ledger, job)
         _move_back(client, job)
-    except (Ce2deError, KeyboardInterrupt):
-        if not _moved_back(client, job):
-            for part in job.parts:
-                admin.block_writes(client, part.source)
-                admin.unblock_writes(client, part.target)
-            _change(ledger, job, state=DONE)
-        raise
+    except (Ce2deError, KeyboardInterrupt) as error:
+        if _revoked(client, job):
+            _stay(client, ledger, job)
+            raise
+        if isinstance(error, KeyboardInterrupt):
+            raise
+    return _complete(client, ledger, job, conflicts, begun)
+
+
+def _stay(client: OpenSearch, ledger: Ledger, job: Job) -> None:
+    """Let applications go on writing to the targets."""
+    for part in job.parts:
+        admin.block_writes(client, part.source)
+        admin.unblock_writes(client, part.target)
+    _change(ledger, job, state=DONE, permit=None)
+
+
+def _complete(client: OpenSearch, ledger: Ledger, job: Job, conflicts: list[str], begun: float) -> Job:
     for part in job.parts:
         change_entries(client, part.target, {"source": part.source})
     logger.info("Applications write to the source again", extra={"action": "rolled_back", "job": job.job_id})
@@ -114,9 +129,18 @@ def _hand_back(client: OpenSearch, ledger: Ledger, job: Job, discard_writes: boo
         state=ROLLED_BACK,
         truth=SOURCE,
         before=None,
+        permit=None,
         unordered=tuple(conflicts),
         blocked_s=time.monotonic() - begun,
     )
+
+
+def _revoked(client: OpenSearch, job: Job) -> bool:
+    """Take the permit away, so that no request under way moves the alias back; ``False``: one has."""
+    permit = job.permit
+    if permit is not None and patiently(lambda: aliases.take_permit(client, job.targets[0], permit)):
+        return True
+    return not _moved_back(client, job)
 
 
 def _check(client: OpenSearch, job: Job) -> None:
@@ -220,7 +244,9 @@ def _move_back(client: OpenSearch, job: Job) -> None:
         leaving = [target for target in job.targets if target in current and target not in before]
         joining = {name: before[name] for name in before if current.get(name) != before[name]}
         if leaving or joining:
-            aliases.update(client, aliases.moved(alias, leaving, joining), f"move alias '{alias}' back")
+            permit = (job.targets[0], job.permit) if job.permit else None
+            actions = aliases.moved(alias, leaving, joining, permit=permit)
+            aliases.update(client, actions, f"move alias '{alias}' back")
 
     patiently(move)
 

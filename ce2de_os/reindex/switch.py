@@ -18,7 +18,7 @@ from ce2de_os.errors import Ce2deError, JobError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.aliases import Definitions
-from ce2de_os.index.guard import guard_name
+from ce2de_os.index.guard import guard_name, permit_name
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.reindex.catch_up import catch_up, lag
 from ce2de_os.reindex.embedding import DocumentEncoder
@@ -79,7 +79,7 @@ class Switch:
 
     def resume(self) -> bool:
         """Go on with a switch whose worker died; whether the truth has moved, else it is the source again."""
-        if self._moved():
+        if not self._revoked():
             if not self._job.block:
                 copy_late_writes(self._client, self._encoder, self._held)
             self._complete()
@@ -102,7 +102,7 @@ class Switch:
         except LeaseLostError:
             raise  # whoever holds the job now completes or undoes it
         except Ce2deError:
-            if not self._moved():  # the answer may have been lost, not the request
+            if self._revoked():  # else only the answer was lost, not the request
                 self._undo()
                 raise
         reached("alias_moved")
@@ -118,7 +118,7 @@ class Switch:
         except LeaseLostError:
             raise
         except Ce2deError:
-            if not self._moved():
+            if self._revoked():
                 self._undo()
                 raise
         reached("alias_moved")
@@ -137,9 +137,13 @@ class Switch:
     def _begin(self, **changes: Any) -> float:  # noqa: ANN401 - fields of Job
         fences = {part.target: self._fence(part) for part in self._job.parts}
         self._held.renew(SWITCH_LEASE_S)
-        self._held.change(truth=SWITCHING, fences=fences, **changes)
+        begun, target = time.monotonic(), self._job.targets[0]
+        permit = permit_name(target, int(self._held.ledger.now() * 1000))
+        self._held.change(truth=SWITCHING, fences=fences, permit=permit, **changes)
+        patiently(lambda: aliases.give_permit(self._client, target, permit))
+        self._held.renew()  # nobody else has taken over, and removed the permit, before it was there
         reached("switching")
-        return time.monotonic()
+        return begun
 
     def _fence(self, part: Part) -> tuple[int, ...]:
         found = patiently(lambda: target_checkpoints(self._client, part))
@@ -193,7 +197,8 @@ class Switch:
         if is_there and not leaving and not (guards and self._guarded()):
             return  # an answer was lost, not the request
         held = [(part.target, guard_name(part.target)) for part in job.parts] if guards else []
-        actions = aliases.moved(alias, leaving, joining, held)
+        permit = (job.targets[0], job.permit) if guards and job.permit else None
+        actions = aliases.moved(alias, leaving, joining, held, permit)
         aliases.update(self._client, actions, f"move alias '{alias}' to '{', '.join(joining)}'")
         logger.info("Alias moved", extra={"action": "cutover", "job": job.job_id, "alias": alias})
 
@@ -206,13 +211,24 @@ class Switch:
         current = patiently(lambda: aliases.definitions(self._client, str(job.alias)))
         return all(target in current for target in job.targets) and not patiently(self._guarded)
 
+    def _revoked(self) -> bool:
+        """Take the permit away, so that no request under way moves the alias; ``False``: one has moved it.
+
+        To look where the alias is would not do: a request whose sender has given up, or was asleep, may be
+        carried out a minute later.
+        """
+        target, permit = self._job.targets[0], self._job.permit
+        if permit is not None and patiently(lambda: aliases.take_permit(self._client, target, permit)):
+            return True
+        return not self._moved()  # it is gone: with the alias, or an earlier call took it
+
     def _complete(self, blocked_s: float | None = None) -> None:
         """Enter that the truth has moved; only forward from here, and each step may be repeated."""
         for part in self._job.parts:
             patiently(lambda: become_source(self._client, part.target))  # noqa: B023
         if blocked_s is None and self._job.blocked_at_s is not None:
             blocked_s = max(0.0, self._held.ledger.now() - self._job.blocked_at_s)
-        self._held.change(truth=TARGET, blocked_s=blocked_s)
+        self._held.change(truth=TARGET, blocked_s=blocked_s, permit=None)
         reached("truth_moved")
         keys = {"action": "truth_moved", "job": self._job.job_id, "blocked_s": blocked_s}
         logger.info("Applications write to the target now", extra=keys)
@@ -224,7 +240,7 @@ class Switch:
             closed = {name: "_none" for name in part.restore if name.endswith("_pipeline")}
             if closed:
                 patiently(lambda: admin.put_settings(self._client, part.target, closed))  # noqa: B023
-        self._held.change(truth=SOURCE, blocked_at_s=None)
+        self._held.change(truth=SOURCE, blocked_at_s=None, permit=None)
         reached("unblocked")
 
 

@@ -24,6 +24,7 @@ class Index:
         count = int(settings["index.number_of_shards"])
         self.shards = [Shard(f"history-{uuid}-{number}", gc) for number in range(count)]
         self.exists = True
+        self.refreshed_at_s = 0.0
 
     @property
     def is_hidden(self) -> bool:
@@ -42,7 +43,13 @@ class Index:
             what = "TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete block"
             raise RefusedError(429, "cluster_block_exception", f"index [{self.name}] blocked by: [{what}];")
 
-    def refresh(self) -> None:
+    def refresh(self, now_s: float | None = None) -> None:
+        """Let searches see everything; ``now_s``: only if the last time was so long ago as its setting says."""
+        if now_s is not None:
+            interval = str(self.settings.get("index.refresh_interval", "1s"))
+            if interval == "-1" or now_s - self.refreshed_at_s < seconds(interval):
+                return
+            self.refreshed_at_s = now_s
         for shard in self.shards:
             shard.refresh()
 

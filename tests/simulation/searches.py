@@ -102,6 +102,7 @@ class Searches:
         )
         found: list[Hit] = []
         for index in self._names.find(expression, hidden=hidden, strict=strict):
+            index.refresh(self._names.now())
             filters = self._names.filters(expression, index)
             allowed = [compiled(one) for one in filters] if filters else None
             for number, shard in enumerate(index.shards):
