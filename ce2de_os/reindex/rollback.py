@@ -12,8 +12,8 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import Ce2deError, JobError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import patiently
-from ce2de_os.index.guard import permit_name
 from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceAction, write_documents
+from ce2de_os.index.guard import permit_name
 from ce2de_os.index.raw import without
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.compare import differences
