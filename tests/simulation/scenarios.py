@@ -203,7 +203,7 @@ def recreated_source(world: World) -> list[str]:
 
 
 def rollover(world: World) -> list[str]:
-    """The alias rolls over while a job runs: the new index stays behind it, and joins."""
+    """The alias rolls over while a job runs, and its log goes on: the new index stays behind it."""
     stage = begin(world, through_alias=True, by_name=False, rolling=True)
     world.others.append(lambda: void(stage.roll_over()))
     stage.work()
