@@ -115,12 +115,15 @@ def _delete_late(client: OpenSearch, held: HeldJob, part: Part) -> None:
             if not one.foreign
         ]
         found = current_of(client, part.target, gone, field)
+        there = [(one, entry) for one, entry in zip(gone, found, strict=True) if entry.get("found")]
         deletes = [
             DeleteAction(document.doc_id, document.routing, entry["_seq_no"], entry["_primary_term"])
-            for document, entry in zip(gone, found, strict=True)
-            if entry.get("found") and is_ours(entry, field)
+            for document, entry in there
+            if is_ours(entry, field)
         ]
-        patiently(lambda: write_documents(client, part.target, deletes))  # noqa: B023
+        report = patiently(lambda: write_documents(client, part.target, deletes))  # noqa: B023
+        changed = [document.doc_id for document, entry in there if not is_ours(entry, field)]
+        _record(held, [*changed, *report.conflicts])
 
 
 def current_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -9,12 +10,21 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import Ce2deError
 from ce2de_os.index import admin
-from ce2de_os.index.bulk import CreateAction, Refusal, WriteAction, write_documents
+from ce2de_os.index.bulk import (
+    Action,
+    CreateAction,
+    Refusal,
+    ReplaceAction,
+    UpdateAction,
+    WriteAction,
+    write_documents,
+)
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint, embed
 from ce2de_os.reindex.failures import is_failure, told
 from ce2de_os.reindex.job import SOURCE, Job, Part
+from ce2de_os.reindex.late_writes import current_of
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.source import SourceDocument, read_documents_by_id
 
@@ -84,13 +94,9 @@ def _write(
     """Embed and write one document; an error that nobody raised on purpose is a refusal too."""
     try:
         actions = embed(client, encoder, job, part, [document]).actions
-        if job.mode == "copy" and job.truth != SOURCE:  # what an application wrote there since is newer
-            new = [
-                CreateAction(one.doc_id, one.routing, one.source)
-                for one in actions
-                if isinstance(one, WriteAction)
-            ]
-            return write_documents(client, part.target, new, job.pipeline).refused
+        if job.mode == "copy" and job.truth != SOURCE:
+            late = _unless_newer(client, job, part, document, actions)
+            return write_documents(client, part.target, late, job.pipeline).refused
         guarded = job.mode == "copy"
         return write_documents(client, part.target, actions, job.pipeline, guarded=guarded).refused
     except Ce2deError:
@@ -99,3 +105,28 @@ def _write(
         if not is_failure(error):
             raise
         return [Refusal(document.doc_id, 0, dead_letters.FAILING, told(error))]
+
+
+def _unless_newer(
+    client: OpenSearch,
+    job: Job,
+    part: Part,
+    document: SourceDocument,
+    actions: Sequence[WriteAction | UpdateAction],
+) -> list[Action]:
+    """The write as it may be after a handover: what an application wrote to the target since is newer.
+
+    The target may hold an older version of the document, written before the handover; that is replaced.
+    """
+    (entry,) = current_of(client, part.target, [document])
+    fence = job.fences[part.target][document.shard]  # source and target have the same shards
+    late: list[Action] = []
+    for one in actions:
+        if not isinstance(one, WriteAction):
+            continue
+        if not entry.get("found"):
+            late.append(CreateAction(one.doc_id, one.routing, one.source))
+        elif entry["_seq_no"] <= fence:
+            place = entry["_seq_no"], entry["_primary_term"]
+            late.append(ReplaceAction(one.doc_id, *place, one.routing, one.source))
+    return late

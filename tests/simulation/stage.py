@@ -18,6 +18,7 @@ from ce2de_os.reindex.sweep import sweep
 from tests.simulation.checks import TEXT, members_left_alone, problems_of_alias, unasked_indices
 from tests.simulation.crew import Crew
 from tests.simulation.faults import Actor
+from tests.simulation.refusals import RefusedError
 from tests.simulation.world import World
 
 SOURCE, ALIAS = "articles", "articles-live"
@@ -63,7 +64,11 @@ class Stage:
 
     def roll_over(self) -> None:
         """Let the alias write to a new index from now on."""
-        _, answer = self.world.model.answer("POST", f"/{ALIAS}/_rollover", {}, {})
+        try:
+            _, answer = self.world.model.answer("POST", f"/{ALIAS}/_rollover", {}, {})
+        except RefusedError as error:
+            self.world.tell(f"rollover: {error}")
+            return
         self.world.tell(f"rollover: {answer['old_index']} -> {answer['new_index']}")
 
     def command(self, name: str, action: Callable[[], object]) -> str | None:
@@ -92,6 +97,7 @@ class Stage:
             self.start()
             if self.job_id is not None:
                 return
+        self.world.deliver_all()
         with self.world.undisturbed():
             error = self.start()
         assert self.job_id is not None, error
@@ -229,6 +235,7 @@ def begin(
     world.writers.names = (SOURCE,)
     if through_alias:
         stage.point_alias(stage.source, **({"is_write_index": True} if rolling else {}))
+        world.writers.only_new = rolling
         world.writers.names = (ALIAS, SOURCE) if by_name and world.chance.random() < 0.3 else (ALIAS,)
     stage.write(world.chance.randint(0, 12))
     world.model.refresh_all()

@@ -16,6 +16,9 @@ State = dict[str, Any] | None
 CLIENT_TIMEOUT_S = 30.0
 """No write is on its way for longer, for then its application would have given it up."""
 
+HALF_DONE_S = 3.0
+"""So long a primary shard may be busy with one document."""
+
 _WORDS = ("amber", "birch", "cedar", "delta", "ember", "fjord", "glade", "heath")
 
 
@@ -77,7 +80,8 @@ class Writers:
 
     Attributes:
         names: what the applications write to: an index, an alias, or both.
-        failed: whether operations were refused lately; a write block shows here.
+        refused: how many operations were refused; a write block shows here.
+        only_new: every document is written once, as events of a log are.
     """
 
     def __init__(self, model: Model, chance: random.Random, tell: Callable[[str], None]) -> None:
@@ -87,6 +91,7 @@ class Writers:
         self.journal = Journal()
         self.refused = 0
         self.delete_share = chance.choice((0.1, 0.25, 0.5))
+        self.only_new = False
         self._counter = 0
         self._in_flight: list[tuple[float, Callable[[], None]]] = []
 
@@ -120,7 +125,7 @@ class Writers:
             self._refused(operation, error)
             return
         self._tell(f"app: half done {operation}")
-        self._send(finish)
+        self._send(finish, HALF_DONE_S)
 
     def write(self, kind: str, doc_id: str, name: str | None = None) -> None:
         """One operation of this kind, at once."""
@@ -151,10 +156,13 @@ class Writers:
         while self._in_flight:
             self.deliver()
 
-    def _send(self, finish: Callable[[], None]) -> None:
-        self._in_flight.append((self._model.now() + self._chance.uniform(0.0, CLIENT_TIMEOUT_S), finish))
+    def _send(self, finish: Callable[[], None], longest_s: float = CLIENT_TIMEOUT_S) -> None:
+        self._in_flight.append((self._model.now() + self._chance.uniform(0.0, longest_s), finish))
 
     def _drawn(self) -> Operation:
+        if self.only_new:
+            body = self._body("insert")
+            return Operation("insert", self._chance.choice(self.names), f"e{self._counter}", body)
         doc_id, name = self._chance.choice(self.ids), self._chance.choice(self.names)
         exists = any(state is not None for state in self.journal.of(doc_id))
         if not exists:
