@@ -14,6 +14,8 @@ from ce2de_os.cli.vector_options import FieldFactory, vector_options
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
     from ce2de_os.index.language_fields import LanguageSpec
 
 
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
 @click.option("--text-fields", required=True, help="Fields to embed, separated by commas, in this order.")
 @click.option(
     "--mode",
-    "way",  # the vector field has a mode too
+    "mode",
     type=click.Choice(["auto", "copy", "in_place"]),
     default="auto",
     show_default=True,
     help="New index and alias swap, or a vector field in the same index; auto looks which is possible.",
 )
+@click.option("--alias", help="The alias that will move, so that mirror or handover can be told.")
+@click.option("--target", help="Name of the new index, to see whether it can be used.")
+@click.option("--pipeline", help="Ingest pipeline, to see whether it exists.")
 @language_options
 @click.option("--token-vectors", is_flag=True, help="With a vector for each token, for late interaction.")
 @vector_options
@@ -50,7 +55,10 @@ if TYPE_CHECKING:
 def command(
     source: str,
     text_fields: str,
-    way: str,
+    mode: str,
+    alias: str | None,
+    target: str | None,
+    pipeline: str | None,
     languages: LanguageSpec | None,
     token_vectors: bool,
     vector_field: FieldFactory,
@@ -84,18 +92,36 @@ def command(
         source=source,
         text_fields=tuple(field.strip() for field in text_fields.split(",") if field.strip()),
         field=vector_field(dim=encoder.dim, token_dim=token_dim),
-        mode=way,
+        mode=mode,
+        alias=alias,
+        target=target,
+        pipeline=pipeline,
         within_s=within,
         workers=workers,
         sample=sample,
         languages=languages,
     )
-    found = plan(connect(settings.opensearch), request, encoder)
+    client = connect(settings.opensearch)
+    found = plan(client, request, encoder)
     if as_json:
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     else:
         from ce2de_os.cli.plan_tables import show
 
         show(found)
+        if alias or found.mode == "in_place":
+            click.echo(_way(client, source, alias, found.mode))
     if not found.fits:
         raise SystemExit(1)
+
+
+def _way(client: OpenSearch, source: str, alias: str | None, mode: str) -> str:
+    """What the job would mean for applications."""
+    from ce2de_os.index import admin, aliases
+    from ce2de_os.reindex.job import HANDOVER, MIRROR
+    from ce2de_os.reindex.way import sentence
+
+    names = [info.name for info in admin.describe_all(client, source)]
+    within = set(aliases.definitions(client, alias)) & set(names) if alias else set()
+    way = None if mode == "in_place" else HANDOVER if within else MIRROR
+    return sentence(way, source, str(alias), ", ".join(names))

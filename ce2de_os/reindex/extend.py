@@ -12,6 +12,7 @@ from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import IndexInfo, patiently
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.reindex.held_job import HeldJob
+from ce2de_os.reindex.identity import history_of
 from ce2de_os.reindex.job import MIRROR, Job, Part, Range
 from ce2de_os.reindex.preparation import field_in_place, new_copies
 
@@ -53,6 +54,7 @@ def add_in_place(client: OpenSearch, held: HeldJob, found: Sequence[IndexInfo]) 
             admin.count(client, info.name),
             existed=True,
             target_uuid=info.uuid,
+            source_history=history_of(client, info.name, int(info.settings["number_of_shards"])),
         )
         for info in able
     ]

@@ -13,11 +13,13 @@ from ce2de_os.index.admin import patiently
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.catch_up import catch_up, lag
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
+from ce2de_os.reindex.extend import add_copies, add_in_place
 from ce2de_os.reindex.held_job import HeldJob, LeaseLostError, claim_job
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, READY, RUNNING, SOURCE, SWITCHING, TARGET, Job
 from ce2de_os.reindex.ledger import IsGone, Ledger
 from ce2de_os.reindex.repair import repair
 from ce2de_os.reindex.replicas import wait_for_replicas
+from ce2de_os.reindex.sources import new_members
 from ce2de_os.reindex.steps import reached
 from ce2de_os.reindex.switch import Switch, TooSlowError
 from ce2de_os.reindex.verify import VerifyReport, verify
@@ -120,6 +122,7 @@ class _Finish:
         report = VerifyReport()
         for _ in range(ROUNDS):
             self._held.renew()
+            self._join_new()
             catch_up(self._client, self._encoder, self._held)
             reached("caught_up")
             for target in self._job.targets:
@@ -136,6 +139,15 @@ class _Finish:
             if not report.problems or not self._lag():
                 break  # another round would find the same
         return report
+
+    def _join_new(self) -> None:
+        """Let indices join that appeared behind the source since the job began, so that none is left out."""
+        names = patiently(lambda: new_members(self._client, self._job))
+        found = [patiently(lambda: admin.describe(self._client, name)) for name in names]  # noqa: B023
+        if self._job.mode == "copy":
+            add_copies(self._client, self._held, found)
+        else:
+            add_in_place(self._client, self._held, found)
 
     def _lag(self) -> int:
         return lag(self._client, self._held.ledger, self._job)

@@ -12,6 +12,7 @@ from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.reindex import dead_letters, standing
 from ce2de_os.reindex.catch_up import lag
+from ce2de_os.reindex.creation import remove_rollover_template
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.finish import finish
 from ce2de_os.reindex.identity import check_job
@@ -167,6 +168,7 @@ def clean(client: OpenSearch, job_id: str, *, targets: bool = False, sources: bo
     for name in doomed:
         with backend_errors(f"delete index '{name}'"):
             client.indices.delete(index=name, params={"ignore": [404]})
+        remove_rollover_template(client, name)
     dead_letters.remove(client, list(dead_letters.letters(client, job_id)))
     ledger.forget(job)
     return doomed

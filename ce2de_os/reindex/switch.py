@@ -21,6 +21,7 @@ from ce2de_os.index.aliases import Definitions
 from ce2de_os.index.guard import guard_name, permit_name
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.reindex.catch_up import catch_up, lag
+from ce2de_os.reindex.creation import rollover_template
 from ce2de_os.reindex.embedding import DocumentEncoder
 from ce2de_os.reindex.held_job import HeldJob, LeaseLostError
 from ce2de_os.reindex.identity import target_checkpoints
@@ -226,6 +227,9 @@ class Switch:
         """Enter that the truth has moved; only forward from here, and each step may be repeated."""
         for part in self._job.parts:
             patiently(lambda: become_source(self._client, part.target))  # noqa: B023
+            warning = patiently(lambda: rollover_template(self._client, part))  # noqa: B023
+            if warning:
+                logger.warning(warning, extra={"action": "no_rollover_template", "job": self._job.job_id})
         if blocked_s is None and self._job.blocked_at_s is not None:
             blocked_s = max(0.0, self._held.ledger.now() - self._job.blocked_at_s)
         self._held.change(truth=TARGET, blocked_s=blocked_s, permit=None)

@@ -9,7 +9,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import ConfigError
 from ce2de_os.index import aliases
 from ce2de_os.index.admin import IndexInfo
-from ce2de_os.reindex.job import HANDOVER, MIRROR, TARGET, Job, Mode, Way
+from ce2de_os.reindex.job import HANDOVER, MAX_BLOCK_S, MIRROR, TARGET, Job, Mode, Way
 from ce2de_os.reindex.request import JobRequest
 
 
@@ -62,29 +62,39 @@ def _pipelines(request: JobRequest) -> tuple[str, ...]:
 
 def meaning(job: Job) -> str:
     """What a job means for the applications, in a sentence or two."""
-    alias = job.alias
-    if job.mode == "in_place":
-        return f"In place: applications go on using '{job.source}'; its documents get a vector field."
-    if job.way == MIRROR:
+    if job.truth == TARGET and job.mode == "copy":
         return (
-            f"Mirror: applications go on writing to '{job.source}' and search '{alias}'. Workers copy every "
-            f"change within seconds, for good. A write through '{alias}' is rejected."
-        )
-    if job.truth == TARGET:
-        return (
-            f"Handed over: applications write through '{alias}' to {', '.join(job.targets)}; "
+            f"Handed over: applications write through '{job.alias}' to {', '.join(job.targets)}; "
             f"{', '.join(job.sources)} stays as it was, read-only, for a rollback."
         )
-    if job.block:
+    names = ", ".join(job.sources)
+    return sentence(job.way, job.source, str(job.alias), names, block=job.block, max_block_s=job.max_block_s)
+
+
+def sentence(
+    way: Way | None,
+    source: str,
+    alias: str,
+    names: str,
+    *,
+    block: bool = True,
+    max_block_s: float = MAX_BLOCK_S,
+) -> str:
+    """What a way means for applications; ``names`` are the physical indices of the ``source``."""
+    if way is None:
+        return f"In place: applications go on using '{source}'; its documents get a vector field."
+    if way == MIRROR:
+        return (
+            f"Mirror: applications go on writing to '{source}' and search '{alias}'. Workers copy every "
+            f"change within seconds, for good. A write through '{alias}' is rejected."
+        )
+    if block:
         return (
             f"Handover: applications write through '{alias}'. At the switch, writes are rejected for a "
-            "moment (at "
-            f"most {job.max_block_s:g} s), then they go to the new index. {', '.join(job.sources)} stays "
-            "as it is, "
-            "read-only, for a rollback."
+            f"moment (at most {max_block_s:g} s), then they go to the new index. "
+            f"{names} stays as it is, read-only, for a rollback."
         )
     return (
-        f"Handover without a block: applications write through '{alias}' all the time. Writes that still "
-        "reach "
-        f"{', '.join(job.sources)} are copied afterwards; documents written on both sides are reported."
+        f"Handover without a block: applications write through '{alias}' all the time. Writes that "
+        f"still reach {names} are copied afterwards; documents written on both sides are reported."
     )
