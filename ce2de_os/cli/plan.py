@@ -118,10 +118,11 @@ def command(
 def _way(client: OpenSearch, source: str, alias: str | None, mode: str) -> str:
     """What the job would mean for applications."""
     from ce2de_os.index import admin, aliases
-    from ce2de_os.reindex.job import HANDOVER, MIRROR
+    from ce2de_os.reindex.job import HANDOVER, MIRROR, Way
     from ce2de_os.reindex.way import sentence
 
     names = [info.name for info in admin.describe_all(client, source)]
     within = set(aliases.definitions(client, alias)) & set(names) if alias else set()
-    way = None if mode == "in_place" else HANDOVER if within else MIRROR
+    copy: Way = HANDOVER if within else MIRROR
+    way = None if mode == "in_place" else copy
     return sentence(way, source, str(alias), ", ".join(names))
