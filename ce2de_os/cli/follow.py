@@ -72,7 +72,7 @@ def command(
     from ce2de_os.reindex.status import status
 
     artifact = Artifact.load(settings.artifact)
-    queue = task_queue(broker_url or settings.broker_url)
+    queue = task_queue(broker_url or settings.broker_url, artifact.fingerprint)
     client = connect(settings.opensearch)
     request = JobRequest(
         name,

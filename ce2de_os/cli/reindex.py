@@ -124,7 +124,7 @@ def start(
     from ce2de_os.reindex.way import meaning
 
     artifact = Artifact.load(settings.artifact)
-    queue = task_queue(broker_url or settings.broker_url)
+    queue = task_queue(broker_url or settings.broker_url, artifact.fingerprint)
     client = connect(settings.opensearch)
     request = JobRequest(
         source,

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from workers.queue import CeleryQueue
 
 
-def task_queue(broker_url: str) -> CeleryQueue:
-    """The queue to the workers, after one look whether Redis answers.
+def task_queue(broker_url: str, fingerprint: str | None = None) -> CeleryQueue:
+    """The queue to the workers of a model, after one look whether Redis answers.
 
     Raises:
         BrokerUnavailableError: it does not.
@@ -25,7 +25,7 @@ def task_queue(broker_url: str) -> CeleryQueue:
         from workers.queue import CeleryQueue
     except ModuleNotFoundError as error:
         raise MissingExtraError.for_extra("worker", error.name) from error
-    queue = CeleryQueue(broker_url)
+    queue = CeleryQueue(broker_url, fingerprint)
     queue.check()
     return queue
 

@@ -11,6 +11,7 @@ from ce2de_os.errors import BackendUnavailableError, Ce2deError, JobError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex import standing
+from ce2de_os.reindex.arrived import forget_arrived
 from ce2de_os.reindex.catch_up import catch_up, lag
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.extend import add_copies, add_in_place
@@ -124,6 +125,7 @@ class _Finish:
             self._held.renew()
             self._join_new()
             catch_up(self._client, self._encoder, self._held)
+            patiently(lambda: forget_arrived(self._client, self._job))
             reached("caught_up")
             for target in self._job.targets:
                 patiently(lambda: admin.refresh(self._client, target))  # noqa: B023

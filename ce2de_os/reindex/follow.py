@@ -15,6 +15,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendUnavailableError, Ce2deError
 from ce2de_os.index.admin import patiently
+from ce2de_os.reindex.arrived import forget_arrived
 from ce2de_os.reindex.catch_up import lacking, reopen
 from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.failures import is_failure
@@ -36,6 +37,9 @@ DELETES_S = 2.0
 
 FRESH_S = 2.0
 """So often the record says up to when everything has its vector, while nothing is written."""
+
+LETTERS_S = 15.0
+"""So often dead letters are looked up whose documents have been mended since."""
 
 LEASE_S = 30.0
 
@@ -93,6 +97,7 @@ class _Follow:
         self._equal_at: dict[int, Mapping[int, int]] = {}  # checkpoints at which nothing was missing
         self._compared_at: dict[int, Mapping[int, int]] = {}  # and at which a mirror was equal
         self._compared_s = self._fresh_s = -FRESH_S
+        self._letters_s = time.monotonic()
 
     def run(self, budget_s: float) -> None:
         deadline_s = time.monotonic() + budget_s
@@ -118,6 +123,9 @@ class _Follow:
             self._remove_deleted(checkpoints)
         if self._equal_at == checkpoints:
             self._enter_fresh(now_s)
+        if time.monotonic() - self._letters_s > LETTERS_S:
+            self._letters_s = time.monotonic()
+            patiently(lambda: forget_arrived(self._client, job))
 
     def _embed(self, job: Job, checkpoints: Mapping[int, Mapping[int, int]]) -> int:
         """Embed what is new; returns how many operations are left to other workers."""

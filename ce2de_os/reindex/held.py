@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -36,6 +38,9 @@ BRIEFLY_S = 5.0
 RETRY_S = 60.0
 """After so long, at the latest, the worker that gave a slice back takes it up again."""
 
+SMOOTHING_S = 60.0
+"""Rates are means over about so long."""
+
 MOST_CONDEMNED = 32
 """Documents in a row that may fail one by one before the slice does: then the fault is not in them."""
 
@@ -50,17 +55,38 @@ class Page:
     read_s: float
 
 
-@dataclass
 class Tempo:
-    """How fast a worker goes, over all slices of its task."""
+    """How fast a worker goes, smoothed: what was a minute ago counts a third of what is now.
 
-    documents: int = 0
-    started_s: float = field(default_factory=time.monotonic)
+    Pages differ, so the rate of the last one alone would make the time left jump.
+    """
+
+    def __init__(self) -> None:
+        self._documents = self._seconds = 0.0
+        self._at_s = time.monotonic()
+
+    def add(self, documents: int) -> None:
+        """Count documents that were written since the last call."""
+        now_s = time.monotonic()
+        passed_s, self._at_s = now_s - self._at_s, now_s
+        kept = math.exp(-passed_s / SMOOTHING_S)
+        self._documents = self._documents * kept + documents
+        self._seconds = self._seconds * kept + passed_s
+
+    def rest(self) -> None:
+        """Leave out the time in which there was nothing to do."""
+        self._at_s = time.monotonic()
 
     @property
     def docs_per_s(self) -> float:
         """Documents written a second."""
-        return self.documents / max(1e-3, time.monotonic() - self.started_s)
+        return self._documents / max(1e-3, self._seconds)
+
+
+@cache
+def tempo_of(job_id: str) -> Tempo:
+    """This process's tempo at a job, which outlives its tasks."""
+    return Tempo()
 
 
 class HeldSlice:
@@ -153,7 +179,7 @@ class HeldSlice:
         with self.answerable():
             counts, refused = self._write(page.documents, embedded)
             cursor = self._upto if page.is_last else page.documents[-1].seq_no
-            self._tempo.documents += len(page.documents)
+            self._tempo.add(len(page.documents))
             self._doing = None
             self._advance(cursor, len(page.documents), counts, refused, page.is_last)
 

@@ -23,7 +23,7 @@ from ce2de_os.reindex import watchdog
 from ce2de_os.reindex.claims import Claims
 from ce2de_os.reindex.embedding import DocumentEncoder, Embedded, check_fingerprint, embed
 from ce2de_os.reindex.failures import is_failure
-from ce2de_os.reindex.held import HeldSlice, Page, Tempo
+from ce2de_os.reindex.held import HeldSlice, Page, tempo_of
 from ce2de_os.reindex.job import Counts
 from ce2de_os.reindex.ledger import IsGone, Ledger, StoredSlice
 from ce2de_os.reindex.orders import LOOK_S, Orders
@@ -105,7 +105,8 @@ class _Task:
         self._client, self._encoder, self._claims = client, encoder, claims
         self._orders, self._writer, self._onward = orders, writer, onward
         self._deadline_s = time.monotonic() + budget_s
-        self._page_documents, self._tempo = FIRST_PAGE, Tempo()
+        self._page_documents, self._tempo = FIRST_PAGE, tempo_of(claims.job.job_id)
+        self._tempo.rest()
         self._held: list[HeldSlice] = []
 
     def run(self, stored: StoredSlice | None) -> int | None:

@@ -106,7 +106,7 @@ def summarize(
 ) -> JobStatus:
     """Add up a job's slices; ``alive`` are those that somebody works on."""
     counts = sum((record.counts for record in records), Counts())
-    rate = sum(record.docs_per_s for record in alive) or _mean_rate(job, counts, now_s)
+    rate = _rate(alive) or _mean_rate(job, counts, now_s)
     rate = None if job.state == PAUSED else rate
     left = max(0, job.documents - counts.documents)
     unfinished = [record for record in records if record.state != DONE]
@@ -148,6 +148,14 @@ def _freshness_s(job: Job, lag: int | None, now_s: float) -> float | None:
     if not job.standing or lag is None:
         return None
     return max(0.0, now_s - (job.fresh_at_s or job.created_at_s)) if lag else 0.0
+
+
+def _rate(alive: Sequence[Slice]) -> float:
+    """Of all workers; one that has two slices in hand has entered its rate in both."""
+    by_owner: dict[str | None, float] = {}
+    for record in alive:
+        by_owner[record.owner] = max(by_owner.get(record.owner, 0.0), record.docs_per_s)
+    return sum(by_owner.values())
 
 
 def _mean_rate(job: Job, counts: Counts, now_s: float) -> float | None:

@@ -378,6 +378,22 @@ def test_refused_documents_are_reported_and_stop_the_cutover(client: OpenSearch,
     client.ingest.delete_pipeline(id=index_name)
 
 
+def test_a_refused_document_that_is_mended_is_no_dead_letter_any_more(
+    client: OpenSearch, index_name: str
+) -> None:
+    create_index(client, index_name, articles(5))
+    refuse = {"processors": [{"fail": {"if": "ctx.price != null", "message": "no prices"}}]}
+    client.ingest.put_pipeline(id=index_name, body=refuse)
+    client.index(index=index_name, id="odd", body={"title": "odd", "price": 1}, refresh=True)
+    job = reindex(client, index_name, pipeline=index_name)
+    assert job.state == FAILED
+    client.index(index=index_name, id="odd", body={"title": "mended"}, refresh=True)
+    job = reindex(client, index_name, pipeline=index_name)
+    assert job.state == DONE, job.error
+    assert dead_letters.count(client, job.job_id) == 0
+    client.ingest.delete_pipeline(id=index_name)
+
+
 def test_unknown_job(client: OpenSearch) -> None:
     with pytest.raises(JobError, match="no job 'nope'"):
         status(client, "nope")
