@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from tests.simulation.administration import Administration
 from tests.simulation.indices import Names
@@ -47,8 +46,7 @@ class Model:
 
         Between the two lies what a coordinating node and a network take: an alias may move meanwhile.
         """
-        parts = [unquote(part) for part in path.strip("/").split("/")] if path != "/" else []
-        handler, given = route(method, parts)
+        handler, given = route(method, path)
         made: Callable[[], Answer] = getattr(self, handler)(given, params, body)
         return made
 
@@ -246,7 +244,7 @@ class Model:
         self, method: str, path: str, body: Any, done: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
         """Give a write of one document its sequence number; it is indexed when the result is called, or before."""
-        _, given = route(method, path.strip("/").split("/"))
+        _, given = route(method, path)
         return self.writes.begin(self._resolved(given, {}, body), done)
 
     def _resolved(self, given: list[str], params: Mapping[str, Any], body: Any) -> Write:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import faulthandler
 import importlib
 import pkgutil
@@ -11,19 +12,25 @@ import sys
 import time as machine_time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+
+import opensearchpy.client
+from opensearchpy.client.utils import _make_path
 
 import ce2de_os.index
 import ce2de_os.reindex
 import workers
+from ce2de_os.reindex.verify import answers
 from tests.simulation.world import World
 from workers import tasks
 
-_PACKAGES = (ce2de_os.index, ce2de_os.reindex, workers)
-_BUDGET_S = 3.0
-"""Tasks are shorter than in real life, so that a follower's idle looks do not take all the time of a seed."""
-
+_PACKAGES = (ce2de_os.index, ce2de_os.reindex, workers, opensearchpy.client)
+_CONSTANTS: tuple[tuple[Any, str, Any], ...] = (
+    (tasks, "BUDGET_S", 1.5),  # a follower's idle looks would take most of the time of a seed
+    (answers, "_QUERIES", 2),
+)
 _SKIPPED = ("workers.app", "workers.inspection", "workers.sweeper")
 
 
@@ -130,6 +137,26 @@ def _seeded(*seed: Any) -> random.Random:
     return random.Random(*seed) if seed else random.Random(_Now.world.chance.random())
 
 
+_SIMPLE = (str, int, float, bool, type(None))
+
+
+def _plain(value: Any) -> Any:
+    """What `dataclasses.asdict` gives, without copying what nobody changes."""
+    if type(value) in _SIMPLE:
+        return value
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value))
+    return {key: _plain(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+@cache
+def _path(*parts: str | None) -> str:
+    """What opensearch-py's `_make_path` gives, once for each path."""
+    return _make_path(*parts)
+
+
 def _replacements() -> list[tuple[object, object]]:
     return [
         (machine_time, _fake_time()),
@@ -137,12 +164,14 @@ def _replacements() -> list[tuple[object, object]]:
         (faulthandler, SimpleNamespace(dump_traceback_later=_nothing, cancel_dump_traceback_later=_nothing)),
         (concurrent.futures.ThreadPoolExecutor, InTurn),
         (concurrent.futures.wait, _wait),
+        (dataclasses.asdict, _plain),
+        (_make_path, _path),
     ]
 
 
 def _modules() -> list[Any]:
     found = []
-    for package in _PACKAGES:
+    for package in _PACKAGES[:-1]:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if module.name not in _SKIPPED:
                 importlib.import_module(module.name)
@@ -164,8 +193,9 @@ def simulated() -> Iterator[None]:
                     undo.append((module, name, value))
                     setattr(module, name, fake)
     undo += _patch_claims()
-    undo.append((tasks, "BUDGET_S", tasks.BUDGET_S))
-    tasks.BUDGET_S = _BUDGET_S
+    for owner, name, value in _CONSTANTS:
+        undo.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
     try:
         yield
     finally:

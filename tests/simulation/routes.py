@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 from tests.simulation.refusals import NotModelledError
 
@@ -55,14 +56,15 @@ _ROUTES = [
         (f"DELETE {_H}", "delete_index"),
     ]
 ]
-_CACHE: dict[tuple[str, ...], tuple[str, list[str]]] = {}
+_CACHE: dict[tuple[str, str], tuple[str, list[str]]] = {}
 
 
-def route(method: str, parts: list[str]) -> tuple[str, list[str]]:
-    key = (method, *parts)
+def route(method: str, path: str) -> tuple[str, list[str]]:
+    """The name of a handler, and what fills the holes of the path."""
+    key = (method, path)
     found = _CACHE.get(key)
     if found is None:
-        asked = f"{method} {'/'.join(parts)}"
+        asked = f"{method} {unquote(path.strip('/'))}"
         for pattern, handler in _ROUTES:
             if match := pattern.fullmatch(asked):
                 given = [group for group in match.groups() if group is not None]
