@@ -11,7 +11,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendUnavailableError, ConfigError, IndexSchemaError
 from ce2de_os.index import aliases
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import backend_errors, check_complete
 from ce2de_os.index.guard import is_guard
 
 T = TypeVar("T")
@@ -111,17 +111,26 @@ def unblock_writes(client: OpenSearch, name: str) -> None:
 
 
 def refresh(client: OpenSearch, name: str) -> None:
-    """Make everything written so far visible to searches."""
-    with backend_errors(f"refresh '{name}'"):
-        client.indices.refresh(index=name)
+    """Make everything written so far visible to searches.
+
+    Raises:
+        BackendUnavailableError: a shard was not refreshed, so that a search may miss what it holds.
+    """
+    action = f"refresh '{name}'"
+    with backend_errors(action):
+        answer = client.indices.refresh(index=name)
+    check_complete(action, answer)
 
 
 def count(client: OpenSearch, name: str, query: Mapping[str, Any] | None = None) -> int:
     """Number of visible documents, of those that match ``query`` if one is given."""
-    with backend_errors(f"count documents of '{name}'"):
+    action = f"count documents of '{name}'"
+    with backend_errors(action):
         body = {"query": query} if query else None
         # Replicas may be behind where segments are copied to them.
-        return int(client.count(index=name, body=body, params={"preference": "_primary"})["count"])
+        answer = client.count(index=name, body=body, params={"preference": "_primary"})
+    check_complete(action, answer)
+    return int(answer["count"])
 
 
 def checkpoints(client: OpenSearch, name: str) -> dict[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -26,6 +26,12 @@ from ce2de_os.errors import (
 RETRYABLE_STATUS = frozenset({408, 429, 502, 503, 504})
 BLOCKED = "cluster_block_exception"
 """Error type of what is read-only: by an operator, or because a disk is nearly full."""
+
+_NODE_AWAY = frozenset({
+    "node_disconnected_exception", "node_not_connected_exception", "connect_transport_exception",
+    "node_closed_exception", "failed_node_exception", "receive_timeout_transport_exception",
+})  # fmt: skip
+"""Error types of what a node was asked that went away; OpenSearch gives some of them the status 500."""
 
 _REASON_CHARS = 300
 _CA = "name the file of the cluster's CA in --ca-certs or CE2DE_OPENSEARCH_CA_CERTS"
@@ -94,7 +100,7 @@ def backend_errors(action: str) -> Iterator[None]:
 
     Raises:
         BackendBusyError: 429, or what is to be written is read-only.
-        BackendUnavailableError: no answer, or 408, 502, 503, 504.
+        BackendUnavailableError: no answer, 408, 502, 503, 504, or a node went away while it was asked.
         IndexSchemaError: 400, 404 or 409: the request does not fit the index.
         RequestTooLargeError: 413.
         BackendError: anything else that OpenSearch refuses.
@@ -121,7 +127,7 @@ def _from_status(action: str, error: TransportError) -> BackendError:
     message = f"{action}: {reason(error.info) or _first_line(error.error) or _phrase(status)} (HTTP {status})"
     if status == HTTPStatus.TOO_MANY_REQUESTS or BLOCKED in str(error.error):
         return BackendBusyError(message)
-    if status in RETRYABLE_STATUS:
+    if status in RETRYABLE_STATUS or _root_types(error.info) & _NODE_AWAY:
         return BackendUnavailableError(message)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return RequestTooLargeError(message)
@@ -129,6 +135,25 @@ def _from_status(action: str, error: TransportError) -> BackendError:
         return IndexSchemaError(message)
     cure = _SIGNATURE if status == 403 and "signature" in message.lower() else _ACCESS_CURES.get(status)
     return BackendError(f"{message}; {cure}" if cure else message)
+
+
+def check_complete(action: str, answer: Mapping[str, Any]) -> None:
+    """Refuse an answer that some shards have no part in: a node went away while it was asked.
+
+    Raises:
+        BackendUnavailableError: asking again helps, for a replica takes over.
+    """
+    shards = answer.get("_shards", {})
+    if shards.get("failed"):
+        raise BackendUnavailableError(
+            f"{action}: {shards['failed']} of {shards['total']} copies of shards did not answer"
+        )
+
+
+def _root_types(body: Any) -> set[str]:  # noqa: ANN401 - whatever OpenSearch answered
+    error = body.get("error") if isinstance(body, dict) else None
+    causes = (error.get("root_cause") or [error]) if isinstance(error, dict) else []
+    return {str(cause.get("type")) for cause in causes}
 
 
 def reason(body: Any) -> str:  # noqa: ANN401 - whatever OpenSearch answered

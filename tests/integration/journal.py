@@ -10,7 +10,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from ce2de_os.reindex.job import Job
 
 _SAMPLE = 48
 _SHOWN = 5
+_IN_BETWEEN = "seen while writing"
 
 Document = Mapping[str, Any]
 
@@ -81,7 +82,7 @@ class Journal:
     def contradiction(self, kind: str, doc_id: str, answer: str) -> None:
         """An answer shows that the id was not in its acknowledged state: ``lost`` or ``resurrected``."""
         with self._lock:
-            self._contradictions[kind].setdefault(doc_id, f"seen while writing: {answer}")
+            self._contradictions[kind].setdefault(doc_id, f"{_IN_BETWEEN}: {answer}")
         self.entry(doc_id).settled = True
 
     def contradictions(self, kind: str) -> dict[str, str]:
@@ -133,6 +134,18 @@ class Verdict:
     @property
     def is_clean(self) -> bool:
         return not any(vars(self).values())
+
+    def at_the_end(self, but: Collection[str] = ()) -> Verdict:
+        """Without what only an answer in between showed, and without the ids ``but``."""
+        kept = {
+            kind: {
+                doc_id: what
+                for doc_id, what in found.items()
+                if doc_id not in but and not what.startswith(_IN_BETWEEN)
+            }
+            for kind, found in vars(self).items()
+        }
+        return Verdict(**kept)
 
     def __str__(self) -> str:
         numbers = "/".join(str(len(found)) for found in vars(self).values())

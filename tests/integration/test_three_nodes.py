@@ -175,14 +175,18 @@ def test_a_snapshot_restored_over_the_source_is_one_clear_error(
     repository = {"type": "fs", "settings": {"location": str(nodes.home / "snapshots" / name)}}
     client.snapshot.create_repository(repository=name, body=repository)
     try:
-        client.snapshot.create(name, "before", body={"indices": name}, params={"wait_for_completion": "true"})
+        client.snapshot.create(
+            repository=name, snapshot="before", body={"indices": name}, params={"wait_for_completion": "true"}
+        )
         start_worker()
         job_id = start_detached(ce2de, name, "--hold")
         assert wait_for(client, job_id, has_ended).job.state == READY
         helpers.bulk(client, [{"_index": name, "title": f"a later one {each}"} for each in range(50)])
         client.indices.close(index=name)
         body = {"indices": name, "include_global_state": False}
-        client.snapshot.restore(name, "before", body=body, params={"wait_for_completion": "true"})
+        client.snapshot.restore(
+            repository=name, snapshot="before", body=body, params={"wait_for_completion": "true"}
+        )
         client.indices.open(index=name)
         nodes.wait_for_health("green", name)
         for command in ("cutover", "verify"):

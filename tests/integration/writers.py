@@ -18,6 +18,7 @@ from opensearchpy.exceptions import TransportError
 from tests.integration.journal import Document, Entry, Journal
 
 _RETRY_S = 0.02
+_PROBES_S = 20.0  # changes a second of an application that only sees whether they are refused
 _LAST_TRIES_S = 10.0
 _BUSY, _UNAVAILABLE = 429, 503
 _BLOCKED, _MISSING = "cluster_block_exception", "document_missing_exception"
@@ -368,15 +369,17 @@ def traffic(
 ) -> Iterator[Traffic]:
     """Write by all ``routes`` during the block, each in its own thread, ``rate`` changes a second in all.
 
-    The documents that the journal begins with are shared out among the writers that change documents.
+    The documents that the journal begins with are shared out among the writers that change documents. A
+    writer whose changes are refused only tries now and then, beside the others.
     """
     owners = [number for number, route in enumerate(routes) if not route.may_be_refused]
     ids = sorted(journal.entries())
     owned = {owner: ids[place :: len(owners)] for place, owner in enumerate(owners)}
     with connect() as client:
         writers = [
-            (route, Writer(client, journal, route, number, rate / len(routes), batch, owned.get(number, ())))
+            (route, Writer(client, journal, route, number, share, batch, owned.get(number, ())))
             for number, route in enumerate(routes)
+            for share in [_PROBES_S if route.may_be_refused else rate / len(owners)]
         ]
         running = Traffic(journal, writers)
         for _, writer in writers:

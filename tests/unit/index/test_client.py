@@ -4,7 +4,7 @@ import pytest
 from opensearchpy.exceptions import TransportError
 
 from ce2de_os.errors import BackendBusyError, BackendError, BackendUnavailableError, RequestTooLargeError
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import backend_errors, check_complete
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,16 @@ def test_an_answer_without_a_body_is_told_in_words(status: int, kind: type[Excep
     with pytest.raises(kind) as caught, backend_errors("look up index 'x'"):
         raise TransportError(status, "", None)
     assert str(caught.value).startswith(told)
+
+
+def test_a_node_that_goes_away_while_it_is_asked_is_waited_for() -> None:
+    cause = {"type": "node_disconnected_exception", "reason": "[node-3][127.0.0.1:20023] disconnected"}
+    body = {"error": {"type": "search_phase_execution_exception", "root_cause": [cause]}, "status": 500}
+    with pytest.raises(BackendUnavailableError, match="disconnected"), backend_errors("search 'x'"):
+        raise TransportError(500, "search_phase_execution_exception", body)
+
+
+def test_an_answer_that_lacks_a_shard_is_no_answer() -> None:
+    check_complete("count documents of 'x'", {"_shards": {"total": 2, "successful": 2, "failed": 0}})
+    with pytest.raises(BackendUnavailableError, match="count documents of 'x': 1 of 2 copies of shards"):
+        check_complete("count documents of 'x'", {"_shards": {"total": 2, "successful": 1, "failed": 1}})
