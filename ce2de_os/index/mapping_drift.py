@@ -8,6 +8,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import IndexSchemaError
+from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 
 Properties = Mapping[str, Any]
@@ -27,9 +28,9 @@ def carry_over(
         own: fields that only the copy has, by name, added as well if it lacks them.
         left_out: fields of the source that the copy does not get.
     """
-    with backend_errors(f"read the mappings of '{source}' and '{target}'"):
-        found = client.indices.get_mapping(index=f"{source},{target}")
-    here, there = (found[name]["mappings"].get("properties", {}) for name in (source, target))
+    here, there = (
+        admin.describe(client, name).mappings.get("properties", {}) for name in (source, target)
+    )
     wanted = {name: field for name, field in here.items() if name not in {*left_out, *own}} | dict(own)
     lacking = missing_fields(wanted, there)
     if not lacking or _put(client, target, lacking) is None:

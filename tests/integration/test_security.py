@@ -24,6 +24,7 @@ from redis import Redis
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.index.client import connect
 from ce2de_os.local.servers import LocalServers
+from ce2de_os.reindex.standing import standing_id
 from tests.conftest import remove, remove_leftovers
 from tests.integration.certificates import Authority
 from tests.integration.indexes import articles, assert_same_documents, create_index
@@ -235,11 +236,12 @@ def operate(shell: Shell, job_id: str) -> None:
     for command in (
         ("plan", SOURCE, "--text-fields", "title,body", "--sample", "20"),
         ("reindex", "verify", job_id),
-        ("reindex", "sync", job_id, "--once"),
+        ("reindex", "status", standing_id(f"{SOURCE}-search")),
         ("reindex", "throttle", job_id, "--no-limit"),
         ("reindex", "dlq", "list", job_id),
         ("reindex", "dlq", "retry", job_id),
         ("reindex", "list"),
+        ("reindex", "cancel", standing_id(f"{SOURCE}-search"), "--yes"),
         ("reindex", "clean", job_id, "--yes"),
     ):
         done = shell.ce2de(*command)
