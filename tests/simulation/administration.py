@@ -29,10 +29,11 @@ class Administration:
         is_flat = str(params.get("flat_settings", "")).lower() == "true"
         for index in self._names.find(expression, hidden=hidden):
             settings = dict(index.settings) if is_flat else nested(index.settings)
+            # Mappings are replaced, never changed, so they need no copy.
             shown[index.name] = {
-                "aliases": index.aliases, "mappings": index.mappings, "settings": settings,
+                "aliases": _copy(index.aliases), "mappings": index.mappings, "settings": settings,
             }  # fmt: skip
-        return _copy(shown)
+        return shown
 
     def exists(self, expression: str) -> bool:
         """Answer ``HEAD index``."""

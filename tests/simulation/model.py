@@ -258,7 +258,7 @@ class Model:
         header["require_alias"] = str(header.get("require_alias", "")).lower() == "true"
         if len(given) > 2:
             header["_id"] = given[2]
-        return self.writes.resolve(given[0], verb, header, None if verb == "delete" else _parsed(body))
+        return self.writes.resolve(given[0], verb, header, None if verb == "delete" else _object(body))
 
     def bulk(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
         _known(params, _WRITE_PARAMS)
@@ -356,6 +356,11 @@ def _parsed(body: Any) -> Any:
     if isinstance(body, (str, bytes)):
         return json.loads(body)
     return json.loads(json.dumps(body))
+
+
+def _object(body: Any) -> Any:
+    """A document; the shard makes a copy of its own."""
+    return json.loads(body) if isinstance(body, (str, bytes)) else body
 
 
 def _done(_nothing: None) -> dict[str, Any]:
