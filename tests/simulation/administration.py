@@ -166,7 +166,7 @@ class Administration:
             same = int(there.get("priority", 0)) == int(body.get("priority", 0))
             if other != name and same and set(there["index_patterns"]) & set(body["index_patterns"]):
                 raise illegal(f"index template [{name}] has the same priority as [{other}]")
-        self._names.templates[name] = _copy(body)
+        self._names.templates[name] = {"composed_of": [], **_copy(body)}
 
     def delete_template(self, name: str) -> None:
         """Take an index template out."""

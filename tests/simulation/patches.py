@@ -29,7 +29,7 @@ from workers import tasks
 
 _PACKAGES = (ce2de_os.index, ce2de_os.reindex, workers, opensearchpy.client)
 _CONSTANTS: tuple[tuple[Any, str, Any], ...] = (
-    (tasks, "BUDGET_S", 1.5),  # a follower's idle looks would take most of the time of a seed
+    (tasks, "BUDGET_S", 1.0),  # a follower's idle looks would take most of the time of a seed
     (answers, "_QUERIES", 2),
 )
 _SKIPPED = ("workers.app", "workers.inspection", "workers.sweeper")
