@@ -23,6 +23,7 @@ from opensearchpy.client.utils import _make_path
 import ce2de_os.index
 import ce2de_os.reindex
 import workers
+from ce2de_os.reindex import watchdog
 from ce2de_os.reindex.verify import answers
 from tests.simulation.world import World
 from workers import tasks
@@ -31,6 +32,7 @@ _PACKAGES = (ce2de_os.index, ce2de_os.reindex, workers, opensearchpy.client)
 _CONSTANTS: tuple[tuple[Any, str, Any], ...] = (
     (tasks, "BUDGET_S", 1.0),  # a follower's idle looks would take most of the time of a seed
     (answers, "_QUERIES", 2),
+    (watchdog, "_file", lambda: None),
 )
 _SKIPPED = ("workers.app", "workers.inspection", "workers.sweeper")
 
