@@ -49,9 +49,12 @@ def copy_late_writes(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob
         if one.range.upto is None
     }
     quiet_since_s = time.monotonic()
-    while time.monotonic() - quiet_since_s < QUIET_S:
+    while True:
+        looked_at_s = time.monotonic()
         if any(_copy(client, encoder, held, record) for record in cursors.values()):
             quiet_since_s = time.monotonic()
+        elif looked_at_s - quiet_since_s >= QUIET_S:
+            break  # the last look was after the quiet time, however long this worker was asleep
         cursors = {key: held.ledger.slice(one.job_id, one.number).slice for key, one in cursors.items()}
         held.keep()
         time.sleep(_LOOK_S)

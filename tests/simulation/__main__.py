@@ -22,7 +22,7 @@ def main() -> int:
     with simulated():
         if len(sys.argv) == 4:
             return _count(name, first, int(sys.argv[3]))
-        problems, log = play(name, first, traced=True)
+        problems, log, _ = play(name, first, traced=True)
     print("\n".join(log))
     print("\n".join(problems) or "no problem")
     return 1 if problems else 0

@@ -29,10 +29,11 @@ class Administration:
         is_flat = str(params.get("flat_settings", "")).lower() == "true"
         for index in self._names.find(expression, hidden=hidden):
             settings = dict(index.settings) if is_flat else nested(index.settings)
+            # Mappings are replaced, never changed, so they need no copy.
             shown[index.name] = {
-                "aliases": index.aliases, "mappings": index.mappings, "settings": settings,
+                "aliases": _copy(index.aliases), "mappings": index.mappings, "settings": settings,
             }  # fmt: skip
-        return _copy(shown)
+        return shown
 
     def exists(self, expression: str) -> bool:
         """Answer ``HEAD index``."""
@@ -165,7 +166,7 @@ class Administration:
             same = int(there.get("priority", 0)) == int(body.get("priority", 0))
             if other != name and same and set(there["index_patterns"]) & set(body["index_patterns"]):
                 raise illegal(f"index template [{name}] has the same priority as [{other}]")
-        self._names.templates[name] = _copy(body)
+        self._names.templates[name] = {"composed_of": [], **_copy(body)}
 
     def delete_template(self, name: str) -> None:
         """Take an index template out."""

@@ -83,7 +83,9 @@ class Names:
         aliases: dict[str, Any] = {}
         for part in (self.template_for(name).get("template", {}), body):
             settings |= flat(part.get("settings", {}))
-            mappings = {**mappings, **part.get("mappings", {})}
+            more = part.get("mappings", {})
+            properties = {**mappings.get("properties", {}), **more.get("properties", {})}
+            mappings = {**mappings, **more, **({"properties": properties} if properties else {})}
             aliases |= part.get("aliases", {})
         settings |= {"index.uuid": uuid, "index.provided_name": name, "index.version.created": "3060099"}
         index = Index(name, uuid, {k: v for k, v in settings.items() if v is not None}, mappings)

@@ -13,10 +13,10 @@ from typing import Any
 
 from tests.simulation.administration import Administration
 from tests.simulation.indices import Names
-from tests.simulation.refusals import NotModelledError, RefusedError
+from tests.simulation.parts import as_got, as_object, done, known, parsed
+from tests.simulation.refusals import RefusedError
 from tests.simulation.routes import route
-from tests.simulation.searches import Searches, source_of
-from tests.simulation.shards import Doc
+from tests.simulation.searches import Searches
 from tests.simulation.writes import Write, Writes
 
 Answer = tuple[int, Any]
@@ -78,7 +78,7 @@ class Model:
         )  # fmt: skip
 
     def get_index(self, given: list[str], params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
-        _known(
+        known(
             params,
             {
                 "flat_settings",
@@ -93,20 +93,20 @@ class Model:
         return lambda: (200, self.administration.get(given[0], params))
 
     def head_index(self, given: list[str], params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
-        _known(params, {"expand_wildcards", "allow_no_indices"})
+        known(params, {"expand_wildcards", "allow_no_indices"})
         return lambda: (200 if self.administration.exists(given[0]) else 404, None)
 
     def put_index(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        _known(params, {"timeout", "wait_for_active_shards"})
+        known(params, {"timeout", "wait_for_active_shards"})
 
         def create() -> Answer:
-            self.names.create(given[0], _parsed(body), "asked")
+            self.names.create(given[0], parsed(body), "asked")
             return 200, {"acknowledged": True, "shards_acknowledged": True, "index": given[0]}
 
         return create
 
     def delete_index(self, given: list[str], params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
-        _known(params, {"ignore_unavailable", "timeout"})
+        known(params, {"ignore_unavailable", "timeout"})
 
         def delete() -> Answer:
             self.administration.delete(given[0])
@@ -115,10 +115,10 @@ class Model:
         return delete
 
     def put_settings(self, given: list[str], _params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        return lambda: (200, _done(self.administration.put_settings(given[0], _parsed(body))))
+        return lambda: (200, done(self.administration.put_settings(given[0], parsed(body))))
 
     def put_mapping(self, given: list[str], _params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        return lambda: (200, _done(self.administration.put_mapping(given[0], _parsed(body))))
+        return lambda: (200, done(self.administration.put_mapping(given[0], parsed(body))))
 
     def get_part(self, given: list[str], params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
         part = given[1].removeprefix("_").removesuffix("s") + "s"
@@ -149,12 +149,12 @@ class Model:
         return lambda: (200, self.administration.templates(given[0] if given else None))
 
     def put_template(self, given: list[str], _params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        return lambda: (200, _done(self.administration.put_template(given[0], _parsed(body))))
+        return lambda: (200, done(self.administration.put_template(given[0], parsed(body))))
 
     def delete_template(
         self, given: list[str], _params: Mapping[str, Any], _body: Any
     ) -> Callable[[], Answer]:
-        return lambda: (200, _done(self.administration.delete_template(given[0])))
+        return lambda: (200, done(self.administration.delete_template(given[0])))
 
     def simulate_template(
         self, given: list[str], _params: Mapping[str, Any], _body: Any
@@ -172,10 +172,10 @@ class Model:
     def update_aliases(
         self, _given: list[str], _params: Mapping[str, Any], body: Any
     ) -> Callable[[], Answer]:
-        return lambda: (200, _done(self.administration.update_aliases(_parsed(body)["actions"])))
+        return lambda: (200, done(self.administration.update_aliases(parsed(body)["actions"])))
 
     def get_alias(self, given: list[str], params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
-        _known(params, {"expand_wildcards", "allow_no_indices", "ignore_unavailable"})
+        known(params, {"expand_wildcards", "allow_no_indices", "ignore_unavailable"})
         index, name = (given + [None, None])[:2] if len(given) != 1 else (None, given[0])  # type: ignore[operator,list-item]
         return lambda: (200, self.administration.aliases(index, name))
 
@@ -192,7 +192,7 @@ class Model:
         return look
 
     def get(self, given: list[str], params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
-        _known(
+        known(
             params,
             {
                 "routing",
@@ -212,10 +212,10 @@ class Model:
         return get
 
     def mget(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        _known(
+        known(
             params, {"_source", "_source_includes", "_source_excludes", "realtime", "preference", "routing"}
         )
-        asked = _parsed(body)
+        asked = parsed(body)
         docs = asked.get("docs") or [{"_id": doc_id} for doc_id in asked.get("ids", ())]
 
         def mget() -> Answer:
@@ -230,7 +230,7 @@ class Model:
         return mget
 
     def write(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        _known(params, _WRITE_PARAMS)
+        known(params, _WRITE_PARAMS)
         write = self._resolved(given, params, body)
 
         def apply() -> Answer:
@@ -258,10 +258,10 @@ class Model:
         header["require_alias"] = str(header.get("require_alias", "")).lower() == "true"
         if len(given) > 2:
             header["_id"] = given[2]
-        return self.writes.resolve(given[0], verb, header, None if verb == "delete" else _parsed(body))
+        return self.writes.resolve(given[0], verb, header, None if verb == "delete" else as_object(body))
 
     def bulk(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        _known(params, _WRITE_PARAMS)
+        known(params, _WRITE_PARAMS)
         parsed = self.writes.parse(given[0] if given else None, body, params)
 
         def apply() -> Answer:
@@ -274,7 +274,7 @@ class Model:
         return apply
 
     def search(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        return lambda: (200, self.searches.search(given[0] if given else "*", _parsed(body), params))
+        return lambda: (200, self.searches.search(given[0] if given else "*", parsed(body), params))
 
     def msearch(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
         lines = [
@@ -295,16 +295,14 @@ class Model:
         return search
 
     def scroll(self, _given: list[str], _params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        return lambda: (200, self.searches.scroll(_parsed(body)["scroll_id"]))
+        return lambda: (200, self.searches.scroll(parsed(body)["scroll_id"]))
 
     def clear_scroll(self, _given: list[str], _params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        return lambda: (200, _done(self.searches.clear(_parsed(body)["scroll_id"])))
+        return lambda: (200, done(self.searches.clear(parsed(body)["scroll_id"])))
 
     def count(self, given: list[str], params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
-        _known(
-            params, {"preference", "expand_wildcards", "ignore_unavailable", "allow_no_indices", "routing"}
-        )
-        return lambda: (200, self.searches.count(given[0] if given else "*", _parsed(body), params))
+        known(params, {"preference", "expand_wildcards", "ignore_unavailable", "allow_no_indices", "routing"})
+        return lambda: (200, self.searches.count(given[0] if given else "*", parsed(body), params))
 
     def _got(self, name: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         found = self.names.find(name)
@@ -319,7 +317,7 @@ class Model:
         doc = index.shard_of(str(asked["_id"]), routing).live(str(asked["_id"]))
         if doc is None:
             return {"_index": index.name, "_id": str(asked["_id"]), "found": False}
-        return _as_got(index.name, doc, asked)
+        return as_got(index.name, doc, asked)
 
     def _refreshed(self, params: Mapping[str, Any], name: str) -> None:
         if (
@@ -327,36 +325,3 @@ class Model:
             and name in self.names.indices
         ):
             self.names.indices[name].refresh()
-
-
-def _as_got(name: str, doc: Doc, asked: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = asked.get("_source_includes") or asked.get("_source", True)
-    if str(wanted).lower() in ("true", "false"):
-        wanted = str(wanted).lower() == "true"
-    found: dict[str, Any] = {
-        "_index": name, "_id": doc.doc_id, "_version": doc.version, "_seq_no": doc.seq_no,
-        "_primary_term": doc.term, "found": True,
-    }  # fmt: skip
-    if doc.routing is not None:
-        found["_routing"] = doc.routing
-    if wanted is not False:
-        found["_source"] = source_of(doc, wanted)
-    return found
-
-
-def _known(params: Mapping[str, Any], names: set[str]) -> None:
-    unknown = set(params) - names
-    if unknown:
-        raise NotModelledError(f"parameters {sorted(unknown)}")
-
-
-def _parsed(body: Any) -> Any:
-    if body is None or body == "":
-        return {}
-    if isinstance(body, (str, bytes)):
-        return json.loads(body)
-    return json.loads(json.dumps(body))
-
-
-def _done(_nothing: None) -> dict[str, Any]:
-    return {"acknowledged": True}

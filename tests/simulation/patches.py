@@ -6,6 +6,7 @@ import concurrent.futures
 import dataclasses
 import faulthandler
 import importlib
+import importlib.resources
 import pkgutil
 import random
 import sys
@@ -22,14 +23,16 @@ from opensearchpy.client.utils import _make_path
 import ce2de_os.index
 import ce2de_os.reindex
 import workers
+from ce2de_os.reindex import watchdog
 from ce2de_os.reindex.verify import answers
 from tests.simulation.world import World
 from workers import tasks
 
 _PACKAGES = (ce2de_os.index, ce2de_os.reindex, workers, opensearchpy.client)
 _CONSTANTS: tuple[tuple[Any, str, Any], ...] = (
-    (tasks, "BUDGET_S", 1.5),  # a follower's idle looks would take most of the time of a seed
+    (tasks, "BUDGET_S", 1.0),  # a follower's idle looks would take most of the time of a seed
     (answers, "_QUERIES", 2),
+    (watchdog, "_file", lambda: None),
 )
 _SKIPPED = ("workers.app", "workers.inspection", "workers.sweeper")
 
@@ -152,6 +155,17 @@ def _plain(value: Any) -> Any:
 
 
 @cache
+def _template(name: str) -> SimpleNamespace:
+    text = importlib.resources.files("index_templates").joinpath(name).read_text(encoding="utf-8")
+    return SimpleNamespace(read_text=lambda **_: text)
+
+
+def _files(_package: str) -> SimpleNamespace:
+    """The bodies of index templates, read once."""
+    return SimpleNamespace(joinpath=_template)
+
+
+@cache
 def _path(*parts: str | None) -> str:
     """What opensearch-py's `_make_path` gives, once for each path."""
     return _make_path(*parts)
@@ -166,6 +180,7 @@ def _replacements() -> list[tuple[object, object]]:
         (concurrent.futures.wait, _wait),
         (dataclasses.asdict, _plain),
         (_make_path, _path),
+        (importlib.resources.files, _files),
     ]
 
 

@@ -10,14 +10,15 @@ from tests.simulation.world import World
 
 
 class Outcome(NamedTuple):
-    """What a seed came to: the problems it ended with, and what happened, if it was traced."""
+    """What a seed came to: its problems, what happened, if it was traced, and the world in the end."""
 
     problems: list[str]
     log: list[str]
+    world: World
 
 
 def play(name: str, seed: int, *, traced: bool = False) -> Outcome:
     """Play a scenario; `simulated` must be entered."""
     scenario = SCENARIOS[name]
     world = entered(World(seed, traced=traced, forbidden=scenario.forbidden))
-    return Outcome(scenario.play(world), world.log or [])
+    return Outcome(scenario.play(world), world.log or [], world)

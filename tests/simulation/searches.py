@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -189,8 +188,8 @@ def _shown(
 
 
 def source_of(doc: Doc, wanted: Any) -> dict[str, Any]:
-    """A copy of the ``_source``, or of the fields that are wanted."""
-    source: dict[str, Any] = json.loads(doc.text)
+    """The ``_source``, which nobody may change, or a copy of the fields that are wanted."""
+    source = doc.source
     if wanted is True:
         return source
     if isinstance(wanted, str):

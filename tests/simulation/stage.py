@@ -204,7 +204,6 @@ class Stage:
 
     def settle(self) -> None:
         """Time enough for a standing job to see everything, and for the leases of dead workers to run out."""
-        self.tasks(1)
         self.world.now_s += 61.0
         self.sweep()
         self.tasks(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import os
 import random
@@ -58,6 +59,21 @@ def test_nothing_is_lost_whatever_happens(name: str, first: int) -> None:
             f"{len(failed)} of {last - first} seeds fail; to play the first ones again:\n{told}",
             pytrace=False,
         )
+
+
+@pytest.mark.usefixtures("product")
+def test_nobody_changes_the_model_s_documents() -> None:
+    """The model gives its documents out as they are: the product must not write into an answer."""
+    for name in SCENARIOS:
+        world = play(name, 3).world
+        docs = [
+            doc
+            for index in world.model.names.indices.values()
+            for one in index.shards
+            for doc in one.docs.values()
+        ]
+        assert docs
+        assert all(doc.source == json.loads(doc.text or "{}") for doc in docs)
 
 
 def test_a_seed_is_played_again_exactly() -> None:

@@ -214,7 +214,11 @@ def _learn(index: Index, source: Mapping[str, Any]) -> None:
     mappings = index.mappings
     if mappings.get("dynamic") in (False, "false"):
         return
-    properties = mappings.setdefault("properties", {})
+    properties = mappings.get("properties", {})
+    if properties.keys() >= source.keys():
+        return
+    properties = dict(properties)
+    index.mappings = {**mappings, "properties": properties}
     for name, value in source.items():
         if name in properties or value is None:
             continue
