@@ -80,7 +80,10 @@ def measure_handover(client: OpenSearch, options: argparse.Namespace) -> list[di
         _fill(client, documents)
         client.indices.put_alias(index=NAME, name=f"{NAME}-app")
         job = start(
-            client, JobRequest(NAME, TEXT, f"{NAME}-app", hold=True, follow=False), encoder, Messages()
+            client,
+            JobRequest(NAME, TEXT, f"{NAME}-app", hold=True, follow=False),
+            encoder.artifact,
+            Messages(),
         )
         for number in range(len(job.ranges)):
             while run_slices(client, encoder, job.job_id, number, "bench", 60.0) is not None:
@@ -133,7 +136,9 @@ def measure_idle(client: OpenSearch, options: argparse.Namespace) -> list[dict[s
     rows = []
     for shards in options.shards:
         _fill(client, 500, knn=True, number_of_shards=shards)
-        job_id = adopt(client, JobRequest(NAME, TEXT, mode="in_place"), OnnxEncoder(), Messages()).job_id
+        job_id = adopt(
+            client, JobRequest(NAME, TEXT, mode="in_place"), OnnxEncoder().artifact, Messages()
+        ).job_id
         encoder = OnnxEncoder()
         follow(client, encoder, Messages(), job_id, "bench", FOLLOW_S)
         counted = _Counted(client)
@@ -178,14 +183,15 @@ class _Journal:
 
 @contextmanager
 def _writing(client: OpenSearch, name: str, rate: float) -> Iterator[_Journal]:
-    """Write new and changed documents from a thread, ``rate`` a second; a write that is rejected is repeated."""
+    """Write new and changed documents, ``rate`` a second; a write that is rejected is repeated."""
     journal, stop = _Journal(), threading.Event()
 
     def write() -> None:
         for number in itertools.count():
             if stop.wait(1 / rate):
                 return
-            doc_id, title, begun = f"w{number % 5000}", f"written {number} {_title(number)}", time.monotonic()
+            doc_id, begun = f"w{number % 5000}", time.monotonic()
+            title = f"written {number} {_title(number)}"
             while not stop.is_set():
                 try:
                     client.index(index=name, id=doc_id, body={"title": title})
@@ -213,9 +219,8 @@ def _ages(client: OpenSearch, journal: _Journal) -> list[float]:
         waiting = [(key, value) for key, value in list(journal.acknowledged.items()) if value not in seen]
         if waiting:
             body = {"ids": [key for key, _ in waiting]}
-            docs = client.mget(index=NAME, body=body, params={"_source_includes": "title,ce2de_vector_hash"})[
-                "docs"
-            ]
+            params = {"_source_includes": "title,ce2de_vector_hash"}
+            docs = client.mget(index=NAME, body=body, params=params)["docs"]
             now = time.monotonic()
             for (_, value), entry in zip(waiting, docs, strict=True):
                 source = entry.get("_source", {})
@@ -230,7 +235,7 @@ def _ages(client: OpenSearch, journal: _Journal) -> list[float]:
 def _worker(client: OpenSearch) -> Iterator[str]:
     """Follow in a process of its own, as a worker does."""
     request = JobRequest(NAME, TEXT, mode="in_place")
-    job_id = adopt(client, request, OnnxEncoder(), Messages()).job_id
+    job_id = adopt(client, request, OnnxEncoder().artifact, Messages()).job_id
     process = multiprocessing.get_context("spawn").Process(target=_follow, args=[job_id], daemon=True)
     process.start()
     while Ledger(client).job(job_id).job.owner is None:

@@ -28,9 +28,7 @@ def carry_over(
         own: fields that only the copy has, by name, added as well if it lacks them.
         left_out: fields of the source that the copy does not get.
     """
-    here, there = (
-        admin.describe(client, name).mappings.get("properties", {}) for name in (source, target)
-    )
+    here, there = (admin.describe(client, name).mappings.get("properties", {}) for name in (source, target))
     wanted = {name: field for name, field in here.items() if name not in {*left_out, *own}} | dict(own)
     lacking = missing_fields(wanted, there)
     if not lacking or _put(client, target, lacking) is None:
