@@ -159,14 +159,16 @@ def resized(known: State, nodes: int | None, home: Path) -> State:
     return replace(known, nodes=(Node(),) * nodes, heap=default_heap(nodes))
 
 
-def with_ports(known: State, numbers: Iterable[int]) -> State:
-    """Keep the ports of the nodes ``numbers`` as far as they are free; a node that runs keeps its own."""
-    wanted = [number for number in numbers if not known.nodes[number - 1].runs]
-    nodes = [known.nodes[number - 1] for number in wanted]
-    ports = state.usable_ports([port for node in nodes for port in (node.http_port, node.transport_port)])
-    pairs = zip(ports[::2], ports[1::2], strict=True)
-    for number, node, (http, transport) in zip(wanted, nodes, pairs, strict=True):
-        known = known.with_node(number, replace(node, http_port=http, transport_port=transport))
+def with_ports(known: State) -> State:
+    """Keep the ports as far as they are free; a server that runs keeps its own."""
+    if not known.redis_runs:
+        (port,) = state.usable_ports([known.redis_port])
+        known = replace(known, redis_port=port)
+    for number, node in enumerate(known.nodes, 1):
+        if not node.runs:
+            taken = [port for each in known.nodes for port in (each.http_port, each.transport_port)]
+            http, transport = state.usable_ports([node.http_port, node.transport_port], taken)
+            known = known.with_node(number, replace(node, http_port=http, transport_port=transport))
     return known
 
 

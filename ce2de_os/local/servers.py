@@ -238,6 +238,7 @@ class LocalServers:
         wanted = version or fresh.version or None
         _, lock = java.choose(java.find(self.settings.java_home), wanted)
         known = replace(fresh, version=lock.version, heap=heap or fresh.heap)
+        known = cluster.with_ports(known)
         try:
             known = self._start_redis(known)
             known = self._start_nodes(known, _numbers(known), report)
@@ -250,20 +251,18 @@ class LocalServers:
     def _start_redis(self, known: State) -> State:
         if known.redis_runs:
             return known
-        (port,) = state.usable_ports([known.redis_port])
         home, account = self.home / "redis", cluster.account_for(self.home)
         cluster.make_folders(home, ["data"], account)
         redis_server.install(home / "redis-server")
-        cluster.write(home / "redis.conf", redis_server.settings(home, port))
+        cluster.write(home / "redis.conf", redis_server.settings(home, known.redis_port))
         args: list[str | Path] = [home / "redis-server", home / "redis.conf"]
         started = process.start(args, self.home / "redis.log", home, account)
-        return self._save(replace(known, redis_port=port, redis=started))
+        return self._save(replace(known, redis=started))
 
     def _start_nodes(self, known: State, numbers: Sequence[int], report: Progress | None = None) -> State:
         stopped = [number for number in numbers if not known.nodes[number - 1].runs]
         if stopped and (warning := memory.shortage(len(stopped), known.heap)):
             logger.warning("OpenSearch: %s", warning, extra={"action": "local_start"})
-        known = cluster.with_ports(known, stopped)
         known = self._cluster.launch(known, stopped, report or _silent, self._save)
         self._cluster.wait_for(known, numbers)
         return known

@@ -6,6 +6,8 @@ import hashlib
 import json
 import random
 import socket
+import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from ce2de_os.local.process import Process
 # Below the range from which systems take the ports of outgoing connections. In that range a client that
 # tries again and again to reach a stopped server can be given the server's port, and even meet itself.
 _PORTS = range(20000, 32000)
+_CLOSING_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -115,12 +118,23 @@ def default_home(cache: Path, folder: Path) -> Path:
     return cache / "instances" / "default"
 
 
-def usable_ports(wanted: list[int]) -> list[int]:
-    """``wanted`` with every port that is taken replaced by a free one (0 is always replaced)."""
+def usable_ports(wanted: list[int], taken: Iterable[int] = ()) -> list[int]:
+    """``wanted`` with every port that is in use replaced by a free one (0 is always replaced).
+
+    Those that replace are none of ``taken``.
+    """
     ports: list[int] = []
     for port in wanted:
-        ports.append(port if port and _is_free(port) else _free_port(ports))
+        ports.append(port if port and _becomes_free(port) else _free_port([*taken, *ports]))
     return ports
+
+
+def _becomes_free(port: int) -> bool:
+    """Whether nothing has the port; the system takes a moment to close those of a killed process."""
+    deadline = time.monotonic() + _CLOSING_S
+    while not (free := _is_free(port)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return free
 
 
 def _free_port(taken: list[int]) -> int:
