@@ -41,6 +41,8 @@ def create_target(
     """
     mappings = _without(source.mappings, other_vectors(source))
     body = target_body(source.settings, mappings, metadata, vector, vector.hash_field, languages)
+    if not admin.exists(client, target):
+        remove_rollover_template(client, target)  # of an earlier job whose index is gone; it would apply here
     added = additions(client, target)
     unasked = {f"index.{key}": None for key in added.settings}
     body["settings"] = unasked | body["settings"]

@@ -222,3 +222,14 @@ def test_a_data_stream_cannot_be_handed_over(client: OpenSearch, index_name: str
     finally:
         client.indices.delete_data_stream(name=index_name)
         client.indices.delete_index_template(name=index_name)
+
+
+def test_a_job_whose_indices_were_deleted_begins_anew(
+    client: OpenSearch, index_name: str, queue: InlineQueue
+) -> None:
+    first = handed_over(client, queue, index_name)
+    for name in (first.target, index_name):
+        client.indices.delete(index=name)
+    again = handed_over(client, queue, index_name)
+    assert (again.target, again.truth) == (first.target, TARGET)
+    assert len(contents(client, str(again.alias))) == 20
