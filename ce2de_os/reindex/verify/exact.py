@@ -56,13 +56,28 @@ def check_contents(subject: Subject, report: VerifyReport) -> None:
             continue  # it is another version: the comparison of all documents tells of that
         report.compared += 1
         names = sorted({*entry["_source"], *hit["_source"]} - left_out)
-        wrong = [name for name in names if entry["_source"].get(name) != hit["_source"].get(name)]
+        wrong = [name for name in names if not same(entry["_source"].get(name), hit["_source"].get(name))]
         if wrong:
             report.problems.append(
                 f"document '{hit['_id']}' has other values in '{subject.part.target}' than in "
                 f"'{subject.part.source}': {', '.join(wrong[:_TOLD])}; copy it anew into another --target"
             )
             return
+
+
+def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any JSON values
+    """Whether two values are the same, numbers as doubles: OpenSearch writes those of k-NN indices anew."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    if one == other:
+        return True
+    numbers = [value for value in (one, other) if isinstance(value, int | float)]
+    try:
+        return bool(numbers) and float(one) == float(other)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def check_mapping(subject: Subject, report: VerifyReport) -> None:
