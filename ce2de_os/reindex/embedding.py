@@ -156,7 +156,9 @@ def _stored(
     if job.mode == "in_place" or not documents:
         return nothing
     shard = documents[0].shard
-    if not part.existed and shard >= 0 and documents[-1].seq_no <= part.snapshot[shard]:
+    # An index that joined later has no snapshot: any of its documents may have been copied already.
+    upto = part.snapshot[shard] if 0 <= shard < len(part.snapshot) else -1
+    if not part.existed and documents[-1].seq_no <= upto:
         return nothing
     wanted = [
         {"_id": document.doc_id, **({"routing": document.routing} if document.routing else {})}
