@@ -26,8 +26,8 @@ from ce2de_os.reindex.steps import STEPS, Step
 
 MORTAL = "tests.integration.apps.mortal"
 _FOLDER = "MORTAL_FOLDER"
-_LONGEST_WAIT_S = 90.0
-_PATIENCE_S = 120.0
+_LONGEST_WAIT_S = 240.0
+_PATIENCE_S = 180.0
 
 DIE, DIE_WITH_ALL, WAIT = "die", "die_with_all", "wait"
 

@@ -43,7 +43,7 @@ HANDOVER_STEPS: tuple[Step | None, ...] = (
 UNBLOCKED_STEPS: tuple[Step | None, ...] = (None, "alias_moved")  # each waits half a minute for late writes
 IN_PLACE_STEPS: tuple[Step | None, ...] = (None, "caught_up", "verified", "follow_started")
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from tests.integration.jobs import (
 )
 from tests.integration.nodes import Nodes
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 AssertAllThere = Callable[..., Tally]
 
