@@ -104,9 +104,10 @@ class _Follow:
         while True:
             begun = time.monotonic()
             self._look()
+            # The pause comes first: two messages of one job would chase each other without it.
+            time.sleep(max(0.0, LOOK_S - (time.monotonic() - begun)))
             if time.monotonic() > deadline_s or self._queue.waiting():
                 break
-            time.sleep(max(0.0, LOOK_S - (time.monotonic() - begun)))
         self._held.end(FOLLOWING)  # the message that follows finds the job free
 
     def _look(self) -> None:

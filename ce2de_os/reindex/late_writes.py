@@ -36,6 +36,9 @@ QUIET_S = 35.0
 """The sources must stand still for so long, more than a client's usual time-out of 30 seconds."""
 
 _LOOK_S = 1.0
+_FIRST = 1
+"""The version of a document that was never there before, so that none can have been deleted from the target."""
+
 _PAGE = 256
 MOST_UNORDERED = 1000
 """Most ids of such documents that the record keeps."""
@@ -89,12 +92,15 @@ def _write(
         return
     actions = embed(client, encoder, held.job, part, documents).actions
     found = current_of(client, part.target, documents, held.job.vector.origin_field)
+    versions = [entry.get("_version") for entry in current_of(client, part.source, documents)]
     writes: list[Action] = []
     unordered = []
-    for action, entry in zip(actions, found, strict=True):
+    for action, entry, version in zip(actions, found, versions, strict=True):
         if not isinstance(action, WriteAction):
             continue
-        if not entry.get("found"):
+        if not entry.get("found") and version != _FIRST:
+            unordered.append(action.doc_id)  # an application may have deleted it from the target since
+        elif not entry.get("found"):
             writes.append(CreateAction(action.doc_id, action.routing, action.source))
         elif is_ours(entry, held.job.vector.origin_field):
             writes.append(
