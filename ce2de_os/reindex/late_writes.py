@@ -37,7 +37,7 @@ QUIET_S = 35.0
 
 _LOOK_S = 1.0
 _FIRST = 1
-"""The version of a document that was never there before, so that none can have been deleted from the target."""
+"""The version of a document that is new, so that no application can have deleted it from the target."""
 
 _PAGE = 256
 MOST_UNORDERED = 1000
