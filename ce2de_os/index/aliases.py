@@ -7,7 +7,6 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import IndexSchemaError
 from ce2de_os.index.client import backend_errors
 
 Definitions = Mapping[str, Mapping[str, Any]]
@@ -17,11 +16,7 @@ _KNOWN = ("filter", "index_routing", "search_routing", "is_write_index", "is_hid
 
 
 def moved(
-    alias: str,
-    leaving: Iterable[str],
-    joining: Definitions,
-    guards: Iterable[tuple[str, str]] = (),
-    permit: tuple[str, str] | None = None,
+    alias: str, leaving: Iterable[str], joining: Definitions, guards: Iterable[tuple[str, str]] = ()
 ) -> list[dict[str, Any]]:
     """Return the actions of one ``_aliases`` request.
 
@@ -30,11 +25,9 @@ def moved(
         leaving: the indices that leave it; each must be a member, or the whole request is refused.
         joining: the indices that join it, or change how they are in it.
         guards: ``(index, guard)`` to remove in the same moment.
-        permit: the same, but the whole request is refused if it is not there.
     """
-    needed = [(name, alias) for name in leaving] + ([permit] if permit else [])
     actions: list[dict[str, Any]] = [
-        {"remove": {"index": name, "alias": one, "must_exist": True}} for name, one in needed
+        {"remove": {"index": name, "alias": alias, "must_exist": True}} for name in leaving
     ]
     actions += [
         {"add": {"index": name, "alias": alias, **as_action(definition)}}
@@ -57,21 +50,6 @@ def update(client: OpenSearch, actions: list[dict[str, Any]], what: str) -> None
     """
     with backend_errors(what):
         client.indices.update_aliases(body={"actions": actions})
-
-
-def give_permit(client: OpenSearch, index: str, permit: str) -> None:
-    """Add the hidden alias that a later request is to take away, as the condition on which it acts."""
-    update(client, [{"add": {"index": index, "alias": permit, "is_hidden": True}}], f"prepare '{index}'")
-
-
-def take_permit(client: OpenSearch, index: str, permit: str) -> bool:
-    """Take a permit away, so that no request under way can act on it; ``False``: it was not there."""
-    remove = {"remove": {"index": index, "alias": permit, "must_exist": True}}
-    try:
-        update(client, [remove], f"take the permit from '{index}'")
-    except IndexSchemaError:
-        return False
-    return True
 
 
 def definitions(client: OpenSearch, alias: str) -> dict[str, dict[str, Any]]:

@@ -17,11 +17,17 @@ def guard_name(target: str) -> str:
     return _PREFIX + hashlib.sha256(target.encode()).hexdigest()[:16]
 
 
-def permit_name(target: str, number: int) -> str:
-    """The permit of one attempt to move an alias to a target: whoever removes it first decides."""
+def turn_name(target: str, number: int) -> str:
+    """The alias of a target that a request takes away to move another alias; see `ce2de_os.reindex.turn`."""
     return f"{guard_name(target)}-{number}"
 
 
+def turn_number(target: str, alias: str) -> int | None:
+    """The number of a target's turn; ``None``: the alias is none."""
+    number = alias.removeprefix(f"{guard_name(target)}-")
+    return int(number) if number != alias and number.isdecimal() else None
+
+
 def is_guard(alias: str) -> bool:
-    """Whether an alias is a guard or a permit, which no application uses."""
+    """Whether an alias is a guard or a turn, which no application uses."""
     return alias.startswith(_PREFIX)

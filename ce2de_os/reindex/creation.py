@@ -12,7 +12,7 @@ from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.carried import template_settings
 from ce2de_os.index.client import backend_errors
-from ce2de_os.index.guard import guard_name, is_guard
+from ce2de_os.index.guard import guard_name, is_guard, turn_name
 from ce2de_os.index.language_fields import LanguageSpec, language_field, text_field
 from ce2de_os.index.metadata import META_KEY, IndexMetadata, fields_from
 from ce2de_os.index.templates import target_body
@@ -46,7 +46,7 @@ def create_target(
     added = additions(client, target)
     unasked = {f"index.{key}": None for key in added.settings}
     body["settings"] = unasked | body["settings"]
-    body["aliases"] = {guard_name(target): {"is_hidden": True}}
+    body["aliases"] = {name: {"is_hidden": True} for name in (guard_name(target), turn_name(target, 0))}
     if admin.create(client, target, body):
         _read_back(client, target, body["mappings"]["properties"], added)
 

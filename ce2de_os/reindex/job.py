@@ -133,8 +133,8 @@ class Job:
         standing: whether this is such a job, which embeds what is written for good.
         before: how each index was in the alias before it moved; ``None``: it has not moved.
         fences: for each target, the last operation of each shard before applications write there.
-        permit: alias that the request which moves the job's alias takes away from the first target; ``None``:
-            no such request is under way.
+        turn: what the request must hand over that moves the alias, see `ce2de_os.reindex.turn`; ``None``:
+            none is under way.
         blocked_at_s: when writes were blocked, by the cluster's clock; ``blocked_s``: for how long they were.
         fresh_at_s: of a standing job, when everything written until then had its vector.
         unordered: documents that were written on both sides at once, so that nothing tells which is newer.
@@ -172,7 +172,7 @@ class Job:
     standing: bool = False
     before: Mapping[str, Mapping[str, Any]] | None = None
     fences: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    permit: str | None = None
+    turn: str | None = None
     blocked_at_s: float | None = None
     blocked_s: float | None = None
     fresh_at_s: float | None = None

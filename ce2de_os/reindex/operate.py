@@ -43,10 +43,10 @@ _ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK, READY, PAUSED)
 
 def pause(client: OpenSearch, job_id: str) -> Job:
     """Let the workers stop after the pages they have in hand."""
-    _not_while_switching(client, job_id, "pausing")
     return _change(
-        client, job_id, (RUNNING, FINISHING, FOLLOWING), lambda _: {"state": PAUSED, "owner": None}
-    )
+        client, job_id, (RUNNING, FINISHING, FOLLOWING),
+        lambda job: _unless_switching(job, "pausing", {"state": PAUSED, "owner": None}),
+    )  # fmt: skip
 
 
 def resume(client: OpenSearch, queue: TaskQueue, job_id: str) -> Job:
@@ -70,9 +70,10 @@ def throttle(client: OpenSearch, job_id: str, docs_per_s: float | None) -> Job:
 
 def cancel(client: OpenSearch, job_id: str) -> Job:
     """End a job; its targets stay until they are cleaned, and no alias moves."""
-    _not_while_switching(client, job_id, "cancelling")
-    states = (RUNNING, PAUSED, FINISHING, READY, FAILED, FOLLOWING)
-    job = _change(client, job_id, states, lambda _: {"state": CANCELLED, "owner": None})
+    job = _change(
+        client, job_id, (RUNNING, PAUSED, FINISHING, READY, FAILED, FOLLOWING),
+        lambda job: _unless_switching(job, "cancelling", {"state": CANCELLED, "owner": None}),
+    )  # fmt: skip
     if not job.standing:
         standing.stop(Ledger(client), job)
         if job.truth == SOURCE:
@@ -94,7 +95,7 @@ def verify_job(client: OpenSearch, encoder: DocumentEncoder, job_id: str) -> Ver
     stored = ledger.job(job_id)
     job = stored.job
     check_fingerprint(job_id, job.fingerprint, encoder)
-    _not_while_switching(client, job_id, "verifying")
+    _unless_switching(job, "verifying", {})
     if job.state in (RUNNING, FINISHING):
         raise JobError(f"job '{job_id}' is {job.state}; verify it when it is ready, done or failed")
     if job.truth == TARGET and job.mode == "copy":
@@ -131,7 +132,7 @@ def cutover(
         raise JobError(
             f"job '{job_id}' has handed over already: applications write to {', '.join(found.targets)}"
         )
-    if found.state in (ROLLED_BACK, CANCELLED):
+    if found.state in (ROLLED_BACK, FAILED) and found.truth == SOURCE:
         arm(client, found)
     states = (
         (READY, ROLLED_BACK, FAILED, FINISHING) if found.truth == SWITCHING else (READY, ROLLED_BACK, FAILED)
@@ -229,13 +230,16 @@ def _may_delete(client: OpenSearch, name: str, uuid: str | None) -> bool:
     return True
 
 
-def _not_while_switching(client: OpenSearch, job_id: str, what: str) -> None:
-    job = Ledger(client).job(job_id).job
-    if job.truth == SWITCHING and job.state == FINISHING:
+def _unless_switching(job: Job, what: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return ``changes``, or refuse them while the truth moves, and until the job is done afterwards."""
+    moves = job.truth == SWITCHING or (job.truth == TARGET and job.mode == "copy")
+    if moves and job.state == FINISHING:
+        by_hand = f"complete it with: ce2de reindex cutover {job.job_id}"
         raise JobError(
-            f"job '{job_id}' is switching: {what} is possible again when the alias has moved, in seconds; "
-            f"if no worker is left, complete it with: ce2de reindex cutover {job_id}"
+            f"job '{job.job_id}' is switching: {what} is possible again when the alias has moved, in "
+            f"seconds; if no worker is left, {by_hand if job.truth == SWITCHING else 'start one'}"
         )
+    return changes
 
 
 def _resumed(job: Job) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from ce2de_os.errors import Ce2deError, JobError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceAction, write_documents
-from ce2de_os.index.guard import permit_name
 from ce2de_os.index.raw import without
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.compare import differences
@@ -25,6 +24,7 @@ from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.repair import cursors
 from ce2de_os.reindex.source import SourceDocument, read_page
 from ce2de_os.reindex.switch import change_entries, set_ready
+from ce2de_os.reindex.turn import handed_over, take_turn
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +92,10 @@ def _hand_back(client: OpenSearch, ledger: Ledger, job: Job, discard_writes: boo
     begun = time.monotonic()
     if job.state == ROLLING_BACK and not _revoked(client, job):
         return _complete(client, ledger, job, [], begun)  # applications write to the sources already
-    permit = permit_name(job.targets[0], int(ledger.now() * 1000))
-    job = _change(ledger, job, state=ROLLING_BACK, permit=permit)
+    job = _change(ledger, job, state=ROLLING_BACK)
+    job = _change(ledger, job, turn=take_turn(client, job.targets[0]))
     conflicts: list[str] = []
     try:
-        patiently(lambda: aliases.give_permit(client, job.targets[0], permit))
         for part in job.parts:
             patiently(lambda: admin.block_writes(client, part.target))  # noqa: B023
             patiently(lambda: admin.unblock_writes(client, part.source))  # noqa: B023
@@ -116,7 +115,7 @@ def _stay(client: OpenSearch, ledger: Ledger, job: Job) -> None:
     for part in job.parts:
         admin.block_writes(client, part.source)
         admin.unblock_writes(client, part.target)
-    _change(ledger, job, state=DONE, permit=None)
+    _change(ledger, job, state=DONE, turn=None)
 
 
 def _complete(client: OpenSearch, ledger: Ledger, job: Job, conflicts: list[str], begun: float) -> Job:
@@ -129,17 +128,15 @@ def _complete(client: OpenSearch, ledger: Ledger, job: Job, conflicts: list[str]
         state=ROLLED_BACK,
         truth=SOURCE,
         before=None,
-        permit=None,
+        turn=None,
         unordered=tuple(conflicts),
         blocked_s=time.monotonic() - begun,
     )
 
 
 def _revoked(client: OpenSearch, job: Job) -> bool:
-    """Take the permit away, so that no request under way moves the alias back; ``False``: one has."""
-    permit = job.permit
-    if permit is not None and patiently(lambda: aliases.take_permit(client, job.targets[0], permit)):
-        return True
+    """Let no request under way move the alias back any more; ``False``: one has."""
+    take_turn(client, job.targets[0])
     return not _moved_back(client, job)
 
 
@@ -244,8 +241,7 @@ def _move_back(client: OpenSearch, job: Job) -> None:
         leaving = [target for target in job.targets if target in current and target not in before]
         joining = {name: before[name] for name in before if current.get(name) != before[name]}
         if leaving or joining:
-            permit = (job.targets[0], job.permit) if job.permit else None
-            actions = aliases.moved(alias, leaving, joining, permit=permit)
+            actions = aliases.moved(alias, leaving, joining) + handed_over(job.targets[0], job.turn)
             aliases.update(client, actions, f"move alias '{alias}' back")
 
     patiently(move)

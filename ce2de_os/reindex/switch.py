@@ -14,11 +14,11 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import Ce2deError, JobError
+from ce2de_os.errors import Ce2deError, IndexSchemaError, JobError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.aliases import Definitions
-from ce2de_os.index.guard import guard_name, permit_name
+from ce2de_os.index.guard import guard_name
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.reindex.catch_up import catch_up, lag
 from ce2de_os.reindex.creation import rollover_template
@@ -29,6 +29,7 @@ from ce2de_os.reindex.job import HANDOVER, SOURCE, SWITCHING, TARGET, Job, Part
 from ce2de_os.reindex.late_writes import copy_late_writes
 from ce2de_os.reindex.repair import repair
 from ce2de_os.reindex.steps import reached
+from ce2de_os.reindex.turn import handed_over, take_turn
 
 logger = logging.getLogger(__name__)
 
@@ -138,11 +139,9 @@ class Switch:
     def _begin(self, **changes: Any) -> float:  # noqa: ANN401 - fields of Job
         fences = {part.target: self._fence(part) for part in self._job.parts}
         self._held.renew(SWITCH_LEASE_S)
-        begun, target = time.monotonic(), self._job.targets[0]
-        permit = permit_name(target, int(self._held.ledger.now() * 1000))
-        self._held.change(truth=SWITCHING, fences=fences, permit=permit, **changes)
-        patiently(lambda: aliases.give_permit(self._client, target, permit))
-        self._held.renew()  # nobody else has taken over, and removed the permit, before it was there
+        begun = time.monotonic()
+        self._held.change(truth=SWITCHING, fences=fences, **changes)
+        self._held.change(turn=take_turn(self._client, self._job.targets[0]))
         reached("switching")
         return begun
 
@@ -198,8 +197,9 @@ class Switch:
         if is_there and not leaving and not (guards and self._guarded()):
             return  # an answer was lost, not the request
         held = [(part.target, guard_name(part.target)) for part in job.parts] if guards else []
-        permit = (job.targets[0], job.permit) if guards and job.permit else None
-        actions = aliases.moved(alias, leaving, joining, held, permit)
+        actions = aliases.moved(alias, leaving, joining, held)
+        if guards:
+            actions += handed_over(job.targets[0], job.turn)
         aliases.update(self._client, actions, f"move alias '{alias}' to '{', '.join(joining)}'")
         logger.info("Alias moved", extra={"action": "cutover", "job": job.job_id, "alias": alias})
 
@@ -213,15 +213,12 @@ class Switch:
         return all(target in current for target in job.targets) and not patiently(self._guarded)
 
     def _revoked(self) -> bool:
-        """Take the permit away, so that no request under way moves the alias; ``False``: one has moved it.
-
-        To look where the alias is would not do: a request whose sender has given up, or was asleep, may be
-        carried out a minute later.
-        """
-        target, permit = self._job.targets[0], self._job.permit
-        if permit is not None and patiently(lambda: aliases.take_permit(self._client, target, permit)):
-            return True
-        return not self._moved()  # it is gone: with the alias, or an earlier call took it
+        """Let no request under way move the alias any more; ``False``: one has moved it."""
+        try:
+            take_turn(self._client, self._job.targets[0])
+        except IndexSchemaError:
+            logger.warning("The target is gone", extra={"action": "target_gone", "job": self._job.job_id})
+        return not self._moved()
 
     def _complete(self, blocked_s: float | None = None) -> None:
         """Enter that the truth has moved; only forward from here, and each step may be repeated."""
@@ -232,7 +229,7 @@ class Switch:
                 logger.warning(warning, extra={"action": "no_rollover_template", "job": self._job.job_id})
         if blocked_s is None and self._job.blocked_at_s is not None:
             blocked_s = max(0.0, self._held.ledger.now() - self._job.blocked_at_s)
-        self._held.change(truth=TARGET, blocked_s=blocked_s, permit=None)
+        self._held.change(truth=TARGET, blocked_s=blocked_s, turn=None)
         reached("truth_moved")
         keys = {"action": "truth_moved", "job": self._job.job_id, "blocked_s": blocked_s}
         logger.info("Applications write to the target now", extra=keys)
@@ -244,7 +241,7 @@ class Switch:
             closed = {name: "_none" for name in part.restore if name.endswith("_pipeline")}
             if closed:
                 patiently(lambda: admin.put_settings(self._client, part.target, closed))  # noqa: B023
-        self._held.change(truth=SOURCE, blocked_at_s=None, permit=None)
+        self._held.change(truth=SOURCE, blocked_at_s=None, turn=None)
         reached("unblocked")
 
 

@@ -196,7 +196,10 @@ class Stage:
                 return []
             if job.state == FAILED and "refused" in str(job.error):
                 self.retry()  # of documents that several workers died of
-            error = self.cutover() if job.state == READY else self.start()
+            held = job.hold and not self.options.get(
+                "hold"
+            )  # writes were blocked for too long, again and again
+            error = self.cutover() if job.state == READY or held else self.start()
             if error is not None:
                 return [f"job is {job.state} ({job.error}), and: {error}"]
             self.work()
@@ -204,6 +207,8 @@ class Stage:
 
     def settle(self) -> None:
         """Time enough for a standing job to see everything, and for the leases of dead workers to run out."""
+        while any(message[0] != "follow_job" for message in self.crew.broker.messages):
+            self.crew.task()
         self.world.now_s += 61.0
         self.sweep()
         self.tasks(3)
