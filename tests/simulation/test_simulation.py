@@ -17,7 +17,7 @@ from tests.simulation.patches import simulated
 from tests.simulation.runs import play
 from tests.simulation.scenarios import SCENARIOS
 
-SEEDS = int(os.environ.get("CE2DE_SIMULATION_SEEDS", "500"))
+SEEDS = int(os.environ.get("CE2DE_SIMULATION_SEEDS", "10000"))
 _CHUNK = 100
 _SHOWN = 3
 
