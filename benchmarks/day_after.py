@@ -57,6 +57,10 @@ class Messages:
 
     finish_job = follow_job = embed_slice  # type: ignore[assignment]
 
+    def following(self) -> int:
+        """None waits."""
+        return 0
+
     def waiting(self) -> int:
         """No message waits."""
         return 0

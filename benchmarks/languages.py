@@ -69,6 +69,13 @@ class _HereQueue:
     def finish_job(self, job: Job) -> None:
         """Done by hand."""
 
+    def follow_job(self, job: Job) -> None:
+        """Do nothing: what is measured ends with the job."""
+
+    def following(self) -> int:
+        """None waits."""
+        return 0
+
     def waiting(self) -> int:
         return 0
 

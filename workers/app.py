@@ -28,6 +28,11 @@ def queue_name(fingerprint: str) -> str:
     return f"{QUEUE}.{fingerprint[:8]}"
 
 
+def follow_queue_name(fingerprint: str) -> str:
+    """The queue of a model's standing jobs: workers read both in turn, so that neither kind starves."""
+    return f"{queue_name(fingerprint)}.follow"
+
+
 app = Celery(
     "ce2de",
     broker=Settings.from_env().broker_url,
@@ -45,6 +50,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_transport_options={
         "visibility_timeout": VISIBILITY_TIMEOUT_S,
+        "queue_order_strategy": "round_robin",
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
     },
@@ -67,7 +73,8 @@ def check_model(conf: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's signal 
             fingerprint = pool.submit(resources.encoder_fingerprint).result()
         except Ce2deError as error:
             raise SystemExit(f"ce2de worker: {error}") from error
-    conf.task_queues = [Queue(name, routing_key=name) for name in (queue_name(fingerprint), QUEUE)]
+    names = (queue_name(fingerprint), follow_queue_name(fingerprint), QUEUE)
+    conf.task_queues = [Queue(name, routing_key=name) for name in names]
 
 
 @after_setup_logger.connect

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from celery import Celery
@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError
 from ce2de_os.config import Settings, mask_url
 from ce2de_os.errors import BrokerUnavailableError
 from ce2de_os.reindex.job import Job
-from workers.app import QUEUE, app, queue_name
+from workers.app import QUEUE, app, follow_queue_name, queue_name
 
 _FIRST, _THEN = 0, 3
 """Priorities: Redis gives out the messages with the smaller number first."""
@@ -31,6 +31,7 @@ class CeleryQueue:
     def __init__(self, broker_url: str | None = None, fingerprint: str | None = None) -> None:
         self._url = broker_url or Settings.from_env().broker_url
         self._queues = {QUEUE} | ({queue_name(fingerprint)} if fingerprint else set())
+        self._follow_queues = {follow_queue_name(fingerprint)} if fingerprint else set()
 
     def check(self) -> None:
         """Connect to the broker once."""
@@ -56,19 +57,31 @@ class CeleryQueue:
         self._send(job, _FIRST, "ce2de.finish_job")
 
     def follow_job(self, job: Job) -> None:
-        """Ask for following, ahead of all messages about slices."""
-        self._send(job, _FIRST, "ce2de.follow_job")
+        """Ask for following, in turn with the messages about slices."""
+        name = follow_queue_name(job.fingerprint)
+        self._follow_queues.add(name)
+        self._send_to(name, job, _THEN, "ce2de.follow_job")
 
     def waiting(self) -> int:
-        """Messages that no worker has taken yet, of all jobs of the model."""
+        """Messages about slices and ends that no worker has taken yet, of all jobs of the model."""
+        return self._count(self._queues)
+
+    def following(self) -> int:
+        """Messages about standing jobs that no worker has taken yet."""
+        return self._count(self._follow_queues)
+
+    def _count(self, names: Iterable[str]) -> int:
         with self._connection() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
             channel = connection.default_channel
-            return sum(int(channel.queue_declare(name).message_count) for name in self._queues)
+            return sum(int(channel.queue_declare(name).message_count) for name in names)
 
     def _send(self, job: Job, priority: int, task: str, *args: str | int) -> None:
         name = queue_name(job.fingerprint)
         self._queues.add(name)
+        self._send_to(name, job, priority, task, *args)
+
+    def _send_to(self, name: str, job: Job, priority: int, task: str, *args: str | int) -> None:
         with self._connection() as connection:
             where = Queue(name, routing_key=name)
             app.send_task(

@@ -19,6 +19,9 @@ from workers.queue import CeleryQueue
 BUDGET_S = 20.0
 """Seconds that a task works before it passes the rest on, so that no message is held for long."""
 
+SHORT_BUDGET_S = 5.0
+"""The same where standing jobs wait for this worker: new documents are to have their vectors soon."""
+
 _OPTIONS: dict[str, Any] = {
     "autoretry_for": (BackendUnavailableError,),
     "max_retries": None,  # OpenSearch may be away for a night
@@ -36,8 +39,9 @@ def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
     try:
         check_fingerprint(job_id, fingerprint, resources.encoder())
         with watchdog.watched():
+            budget_s = SHORT_BUDGET_S if messages.following() else BUDGET_S
             left = run_slices(
-                client, resources.encoder(), job_id, number, resources.owner(), BUDGET_S, resources.is_gone
+                client, resources.encoder(), job_id, number, resources.owner(), budget_s, resources.is_gone
             )
     except BackendUnavailableError:
         raise

@@ -106,7 +106,7 @@ class _Follow:
             self._look()
             # The pause comes first: two messages of one job would chase each other without it.
             time.sleep(max(0.0, LOOK_S - (time.monotonic() - begun)))
-            if time.monotonic() > deadline_s or self._queue.waiting():
+            if time.monotonic() > deadline_s or self._queue.waiting() or self._queue.following():
                 break
         self._held.end(FOLLOWING)  # the message that follows finds the job free
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from ce2de_os.errors import BrokerUnavailableError
@@ -51,7 +51,10 @@ class TaskQueue(Protocol):
         """Ask for following, ahead of all messages about slices."""
 
     def waiting(self) -> int:
-        """Messages that no worker has taken yet, of all jobs."""
+        """Messages about slices and ends of jobs that no worker has taken yet, of all jobs."""
+
+    def following(self) -> int:
+        """Messages about standing jobs that no worker has taken yet; these go from hand to hand for good."""
 
 
 def send_waiting(ledger: Ledger, job: Job, queue: TaskQueue) -> None:
@@ -73,10 +76,8 @@ def nudge(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
 
     Where messages wait, none was lost but workers are missing or busy: more would only pile up.
     """
-    if queue.waiting():
-        return
     job = ledger.job(job_id).job
-    if job.state in ACTIVE:
+    if job.state in ACTIVE and not (queue.following() if job.standing else queue.waiting()):
         send_waiting(ledger, job, queue)
 
 
@@ -91,10 +92,22 @@ def after_finish(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
 
 
 def after_follow(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
-    """Let a worker go on with a standing job that this worker has given back."""
+    """Let a worker go on with a standing job that this worker has given back.
+
+    A job that has two messages, since both a sweep and its worker sent one, loses one of them here.
+    """
     found = patiently(lambda: ledger.find_job(job_id))
-    if found is not None:
-        send_waiting(ledger, found.job, queue)
+    if found is None:
+        return
+    waiting = queue.following()
+    if waiting and waiting >= len(standing_jobs(patiently(ledger.active_jobs), found.job.fingerprint)):
+        return
+    send_waiting(ledger, found.job, queue)
+
+
+def standing_jobs(active: Iterable[Job], fingerprint: str | None) -> list[Job]:
+    """The standing jobs among those of a model; ``None``: of any."""
+    return [job for job in active if job.standing and fingerprint in (None, job.fingerprint)]
 
 
 def after_slices(

@@ -11,7 +11,7 @@ import logging
 from ce2de_os.errors import JobError
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, Job, Slice
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.queue import TaskQueue
+from ce2de_os.reindex.queue import TaskQueue, standing_jobs
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +34,13 @@ def sweep(ledger: Ledger, queue: TaskQueue, fingerprint: str | None = None) -> l
         BrokerUnavailableError: the broker does not answer.
     """
     active = [job for job in ledger.active_jobs() if fingerprint in (None, job.fingerprint)]
-    if not active or queue.waiting():
+    if not active:
         return []
-    return [job.job_id for job in active if _nudged(ledger, queue, job)]
+    standing = standing_jobs(active, None)
+    left = [job for job in active if not job.standing] if not queue.waiting() else []
+    if standing and queue.following() < len(standing):
+        left += standing
+    return [job.job_id for job in left if _nudged(ledger, queue, job)]
 
 
 def _nudged(ledger: Ledger, queue: TaskQueue, job: Job) -> bool:

@@ -73,6 +73,9 @@ class InlineQueue:
     def finish_job(self, job: Job) -> None:
         self.messages.appendleft((job.job_id, None))
 
+    def following(self) -> int:
+        return 0
+
     def waiting(self) -> int:
         return len(self.messages)
 

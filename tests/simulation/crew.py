@@ -34,6 +34,10 @@ class Broker:
         """Ask for following."""
         self.send("follow_job", job.job_id, job.fingerprint)
 
+    def following(self) -> int:
+        """Messages about standing jobs."""
+        return sum(message[0] == "follow_job" for message in self.messages)
+
     def waiting(self) -> int:
         """Messages that no worker has taken yet; a follower's goes from hand to hand, so it never waits."""
         return sum(message[0] != "follow_job" for message in self.messages)

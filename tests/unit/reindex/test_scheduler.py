@@ -104,6 +104,9 @@ class Broker:
     def finish_job(self, job: Job) -> None:
         self._send(None)
 
+    def following(self) -> int:
+        return 0
+
     def waiting(self) -> int:
         return len(self._queue)
 
