@@ -14,8 +14,22 @@ from opensearchpy import OpenSearch
 from ce2de_os.config import OpenSearchSettings, Settings
 from ce2de_os.index.client import connect
 from ce2de_os.local.servers import Endpoints, LocalServers
+from ce2de_os.reindex.ledger import LEDGER_INDEX
+from ce2de_os.reindex.naming import ROLLOVER
 
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when haystack is imported
+
+
+_FAULTS = {
+    "test_faults",
+    "test_follow_workers",
+    "test_journal",
+    "test_journal_itself",
+    "test_three_nodes",
+    "test_unavailable",
+    "test_workers",
+}
+"""Modules whose tests mostly wait; they run beside the others."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,10 +42,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`: tests on servers follow each other in one process, the others file by file."""
+    """With `--dist loadgroup`: tests on servers in two processes, each with its own, the others by file."""
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group(item.path.stem if folder == "unit" else folder))
+        group = item.path.stem if folder == "unit" else folder
+        item.add_marker(pytest.mark.xdist_group("faults" if item.path.stem in _FAULTS else group))
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +93,23 @@ def client(endpoints: Endpoints) -> Iterator[OpenSearch]:
 
 @pytest.fixture
 def index_name(client: OpenSearch) -> Iterator[str]:
-    """A name that nothing has yet; every index whose name starts with it is deleted afterwards."""
+    """A name that nothing has yet; jobs and indices whose names contain it are deleted afterwards."""
     name = f"t-{uuid.uuid4().hex[:10]}"
     yield name
+    _forget_jobs(client, name)
     for index in client.indices.get(index=f"{name}*", expand_wildcards="all"):
         client.indices.delete(index=index)
+
+
+def _forget_jobs(client: OpenSearch, name: str) -> None:
+    """Remove the records of jobs; a standing job would keep the workers of later tests busy."""
+    client.indices.refresh(index=LEDGER_INDEX, params={"ignore_unavailable": "true"})
+    client.delete_by_query(
+        index=LEDGER_INDEX,
+        body={"query": {"wildcard": {"job_id": f"*{name}*"}}},
+        params={"conflicts": "proceed", "ignore_unavailable": "true"},
+    )
+    client.transport.perform_request("DELETE", f"/_index_template/{ROLLOVER}{name}*", {"ignore": [404]})
 
 
 def remove(servers: LocalServers) -> None:

@@ -116,7 +116,7 @@ class _Finish:
         for part in self._job.parts:
             settings = {name: value for name, value in part.restore.items() if not name.endswith("_pipeline")}
             patiently(lambda: admin.put_settings(self._client, part.target, settings))  # noqa: B023
-        reached("restored")
+        reached("restored", self._job.job_id)
 
     def _verified(self) -> VerifyReport:
         """Bring the targets up to date and compare them; again while they differ and the sources move."""
@@ -126,18 +126,18 @@ class _Finish:
             self._join_new()
             catch_up(self._client, self._encoder, self._held)
             patiently(lambda: forget_arrived(self._client, self._job))
-            reached("caught_up")
+            reached("caught_up", self._job.job_id)
             for target in self._job.targets:
                 patiently(lambda: admin.refresh(self._client, target))  # noqa: B023
             if self._job.mode == "copy":
                 repair(self._client, self._encoder, self._held)
-                reached("compared")
+                reached("compared", self._job.job_id)
                 if not self._job.accept_unreplicated:
                     wait_for_replicas(self._client, self._job, self._held.keep)
             report = patiently(
                 lambda: verify(self._client, self._encoder, self._job, self._lag, self._job.accept_refused)
             )
-            reached("verified")
+            reached("verified", self._job.job_id)
             if not report.problems or not self._lag():
                 break  # another round would find the same
         return report
@@ -157,7 +157,7 @@ class _Finish:
     def _follow(self) -> None:
         if self._job.follow:
             standing.start(self._client, self._held.ledger, self._job)
-            reached("follow_started")
+            reached("follow_started", self._job.job_id)
 
     def _done(self) -> None:
         """The standing job first: if this worker dies before the end, the next one starts it again."""

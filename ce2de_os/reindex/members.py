@@ -19,6 +19,7 @@ from ce2de_os.reindex.extend import add_copies, add_in_place
 from ce2de_os.reindex.held_job import HeldJob
 from ce2de_os.reindex.identity import checked
 from ce2de_os.reindex.job import Job, Part
+from ce2de_os.reindex.sources import resolve
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +96,9 @@ class Members:
 
     def _resolve(self) -> list[IndexInfo]:
         job = self._held.job
+        find = resolve if job.mode == "copy" else admin.describe_all
         with backend_errors(f"look up '{job.source}'"):
-            found = admin.describe_all(self._client, job.source)
+            found = find(self._client, job.source)
         opened = [info for info in found if str(info.settings.get("verified_before_close")) != "true"]
         if job.mode == "in_place":
             return opened

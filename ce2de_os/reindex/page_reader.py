@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import BackendUnavailableError, IndexSchemaError
+from ce2de_os.errors import BackendUnavailableError
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.language_fields import language_field, text_field
 from ce2de_os.reindex.job import Job
@@ -17,7 +17,6 @@ from ce2de_os.reindex.source import SourceDocument, read_page
 logger = logging.getLogger(__name__)
 
 _PAUSE_S = 2.0
-_WINDOW = "max_result_window"
 _ANY_SIZE = 512  # where a page of so many can be read there is no limit any more
 
 
@@ -46,9 +45,7 @@ class PageReader:
         while size > 1:
             try:
                 documents = self._page(after, upto, size)
-            except (BackendUnavailableError, IndexSchemaError) as error:
-                if isinstance(error, IndexSchemaError) and _WINDOW not in str(error):
-                    raise
+            except BackendUnavailableError as error:
                 size = self.limit = size // 2
                 keys = {"action": "page_too_large", "index": self._index, "shard": self._shard}
                 told = {"documents": size, "error": str(error)}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.errors import ConfigError, DataError, IndexSchemaError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.metadata import fields_from
@@ -52,7 +52,10 @@ def served_targets(jobs: Iterable[Job]) -> frozenset[str]:
 def new_members(client: OpenSearch, job: Job) -> list[str]:
     """The indices behind a job's source that have appeared since and that it does not cover."""
     covered = {*job.sources, *job.targets}
-    found = resolve(client, job.source, job.targets if job.truth == TARGET else ())
+    try:
+        found = resolve(client, job.source, job.targets if job.truth == TARGET else ())
+    except IndexSchemaError:  # all are gone; who reads them says so
+        return []
     return [info.name for info in found if info.name not in covered]
 
 

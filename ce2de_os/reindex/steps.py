@@ -34,6 +34,6 @@ STEPS: tuple[Step, ...] = get_args(Step)
 logger = logging.getLogger(__name__)
 
 
-def reached(step: Step, job_id: str | None = None) -> None:
+def reached(step: Step, job_id: str) -> None:
     """Write to the debug log that a worker has reached ``step`` of the job."""
     logger.debug("Reached a step", extra={"action": "step", "step": step, "job": job_id})

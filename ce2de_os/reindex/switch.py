@@ -73,7 +73,7 @@ class Switch:
             self._held.change(before=patiently(lambda: aliases.definitions(self._client, str(job.alias))))
         if job.way != HANDOVER:
             patiently(lambda: self._move_alias(guards=False))
-            reached("alias_moved")
+            reached("alias_moved", self._job.job_id)
         elif job.block:
             self._hand_over_blocked()
         else:
@@ -96,7 +96,7 @@ class Switch:
         try:
             for part in self._job.parts:
                 patiently(lambda: admin.block_writes(self._client, part.source))  # noqa: B023
-            reached("blocked")
+            reached("blocked", self._job.job_id)
             self._drain(begun)
             self._open_targets()
             self._check_time(begun)
@@ -107,7 +107,7 @@ class Switch:
             if self._revoked():  # else only the answer was lost, not the request
                 self._undo()
                 raise
-        reached("alias_moved")
+        reached("alias_moved", self._job.job_id)
         self._complete(time.monotonic() - begun)
 
     def _hand_over_unblocked(self) -> None:
@@ -123,7 +123,7 @@ class Switch:
             if self._revoked():
                 self._undo()
                 raise
-        reached("alias_moved")
+        reached("alias_moved", self._job.job_id)
         copy_late_writes(self._client, self._encoder, self._held)
         self._complete()
 
@@ -142,7 +142,7 @@ class Switch:
         begun = time.monotonic()
         self._held.change(truth=SWITCHING, fences=fences, **changes)
         self._held.change(turn=take_turn(self._client, self._job.targets[0]))
-        reached("switching")
+        reached("switching", self._job.job_id)
         return begun
 
     def _fence(self, part: Part) -> tuple[int, ...]:
@@ -154,7 +154,7 @@ class Switch:
         while lag(self._client, self._held.ledger, self._job):
             catch_up(self._client, self._encoder, self._held)
             self._check_time(begun)
-        reached("drained")
+        reached("drained", self._job.job_id)
         for target in self._job.targets:
             admin.refresh(self._client, target)
         differing = repair(self._client, self._encoder, self._held)
@@ -164,7 +164,7 @@ class Switch:
                 f"{', '.join(self._job.targets)} while no application writes; look: ce2de reindex verify "
                 f"{self._job.job_id}"
             )
-        reached("compared_again")
+        reached("compared_again", self._job.job_id)
 
     def _check_time(self, begun: float) -> None:
         self._held.keep()
@@ -230,7 +230,7 @@ class Switch:
         if blocked_s is None and self._job.blocked_at_s is not None:
             blocked_s = max(0.0, self._held.ledger.now() - self._job.blocked_at_s)
         self._held.change(truth=TARGET, blocked_s=blocked_s, turn=None)
-        reached("truth_moved")
+        reached("truth_moved", self._job.job_id)
         keys = {"action": "truth_moved", "job": self._job.job_id, "blocked_s": blocked_s}
         logger.info("Applications write to the target now", extra=keys)
 
@@ -242,7 +242,7 @@ class Switch:
             if closed:
                 patiently(lambda: admin.put_settings(self._client, part.target, closed))  # noqa: B023
         self._held.change(truth=SOURCE, blocked_at_s=None, turn=None)
-        reached("unblocked")
+        reached("unblocked", self._job.job_id)
 
 
 def origins_of(client: OpenSearch, members: Definitions, job: Job) -> dict[str, str]:

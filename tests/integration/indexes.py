@@ -57,14 +57,14 @@ class InlineQueue:
 
     def __init__(self) -> None:
         self.messages: deque[tuple[str, int | None]] = deque()
-        self.following: list[str] = []
+        self.standing: list[str] = []
 
     def follow_job(self, job: Job) -> None:
-        self.following.append(job.job_id)
+        self.standing.append(job.job_id)
 
     def follow(self, client: OpenSearch, encoder: Any, owner: str = "tester", budget_s: float = 0.0) -> None:
         """Let each standing job that a message speaks of look once, or for a while."""
-        for job_id in set(self.following):
+        for job_id in set(self.standing):
             follow(client, encoder, self, job_id, owner, budget_s)
 
     def embed_slice(self, job: Job, number: int) -> None:

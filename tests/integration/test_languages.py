@@ -127,6 +127,7 @@ def reindex(
     asked = JobRequest(source, **{"text": TEXT, "alias": f"{source}-search", "languages": SPEC, **request})
     job = start(client, asked, model or encoder, queue)
     queue.run(client, encoder)
+    queue.follow(client, encoder)  # a job that is done goes on as a standing job
     found = status(client, job.job_id)
     assert found.job.state == DONE, (found.job.error, found.errors)
     return found
@@ -324,7 +325,14 @@ def test_a_copy_follows_its_source_and_takes_no_other_languages(client: OpenSear
     fill(client, index_name)
     encoder = HashEncoder()
     first = reindex(client, index_name, encoder)
-    in_passages = reindex(client, index_name, encoder, text=PASSAGES, target=f"{index_name}-passages")
+    in_passages = reindex(
+        client,
+        index_name,
+        encoder,
+        text=PASSAGES,
+        target=f"{index_name}-passages",
+        alias=f"{index_name}-passages-search",
+    )
     found = all_documents(client, in_passages.job.target)
     for doc_id, language in LANGUAGES.items():
         assert_in_its_language(found[doc_id], language)

@@ -70,6 +70,7 @@ def reindex(client: OpenSearch, source: str, encoder: Any = ENCODER, **request: 
     wanted = {"text": FIELDS, "alias": f"{source}-search", "token_vectors": True, **request}
     job = start(client, JobRequest(source, **wanted), encoder, queue)
     queue.run(client, encoder)
+    queue.follow(client, encoder)  # a job that is done goes on as a standing job
     return status(client, job.job_id).job
 
 

@@ -10,6 +10,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from ce2de_os import logs
+from ce2de_os.index.guard import guard_name
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import operate
 from ce2de_os.reindex.ledger import Ledger
@@ -31,13 +32,14 @@ def job_id(client: OpenSearch, index_name: str, caplog: pytest.LogCaptureFixture
     client.indices.create(
         index=job.target,
         body={
+            "aliases": {guard_name(job.target): {"is_hidden": True}},
             "mappings": {
                 "properties": {
                     "size": {"type": "integer"},
                     "ce2de_vector": {"type": "float", "index": False},
                     "ce2de_vector_hash": {"type": "keyword"},
                 }
-            }
+            },
         },
     )
     caplog.set_level(logging.DEBUG, logger="ce2de_os")
