@@ -62,6 +62,7 @@ def status_lines(found: JobStatus) -> Iterator[str]:
     slices = ", ".join(f"{number} {state}" for state, number in sorted(found.slices.items()))
     slowest = f"; slowest: slice {found.slowest[0]}, {found.slowest[1]:,} to go" if found.slowest else ""
     yield f"  slices: {slices}; workers busy: {found.workers}{slowest}"
+    yield from (f"  {told}" for told in found.doing)
     if found.lag:
         yield f"  {found.lag:,} operations of live writes to catch up with"
     if job.docs_per_s is not None:

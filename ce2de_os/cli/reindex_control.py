@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ce2de_os.cli.durations import duration_s
 from ce2de_os.cli.options import broker_option, connection_options, json_option
-from ce2de_os.cli.reindex_output import show, task_queue
+from ce2de_os.cli.reindex_output import print_status, show, task_queue
 from ce2de_os.cli.switch_options import switch_options
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
+    from ce2de_os.reindex.job import Job
     from ce2de_os.reindex.rollback import RollbackPlan
     from ce2de_os.reindex.verify import VerifyReport
 
@@ -45,7 +47,7 @@ def pause(job_id: str, settings: Settings, as_json: bool) -> None:
     client = connect(settings.opensearch)
     operate.pause(client, job_id)
     click.echo(f"Paused; go on with: ce2de reindex resume {job_id}", err=True)
-    show(status(client, job_id), as_json)
+    print_status(status(client, job_id), as_json)
 
 
 @click.command()
@@ -85,13 +87,17 @@ def throttle(
     """
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import operate
+    from ce2de_os.reindex.job import ACTIVE
     from ce2de_os.reindex.status import status
 
     if no_limit == (docs_per_second is not None):
         raise click.UsageError("name one of --docs-per-second and --no-limit")
     client = connect(settings.opensearch)
-    operate.throttle(client, job_id, docs_per_second)
-    show(status(client, job_id), as_json)
+    job = operate.throttle(client, job_id, docs_per_second)
+    limit = "No limit" if docs_per_second is None else f"At most {docs_per_second:g} documents a second"
+    when = "from now on" if job.state in ACTIVE else f"once the job, which is {job.state}, goes on"
+    click.echo(f"{limit}, {when}.", err=True)
+    print_status(status(client, job_id), as_json)
 
 
 @click.command()
@@ -113,7 +119,7 @@ def cancel(job_id: str, yes: bool, settings: Settings, as_json: bool) -> None:
     if not yes:
         click.confirm(f"Cancel job {job_id}?", abort=True, err=True)
     operate.cancel(client, job_id)
-    show(status(client, job_id), as_json)
+    print_status(status(client, job_id), as_json)
 
 
 @click.command()
@@ -161,7 +167,7 @@ def cutover(
     For jobs that were started with --hold, that failed a verification, or that were rolled back. A handover
     that lost its worker is completed or undone.
 
-    
+    \b
         ce2de reindex cutover articles-1a2b3c4d
     """
     from ce2de_os.encoder import OnnxEncoder
@@ -204,7 +210,7 @@ def rollback(job_id: str, yes: bool, discard_writes: bool, settings: Settings, a
     It says beforehand how many documents that are. Meanwhile writes are rejected, as at the handover. The new
     index stays, read-only; 'cutover' moves the alias there again.
 
-    
+    \b
         ce2de reindex rollback articles-1a2b3c4d --yes
     """
     from ce2de_os.index.client import connect
@@ -224,7 +230,7 @@ def rollback(job_id: str, yes: bool, discard_writes: bool, settings: Settings, a
         click.echo(
             f"Written on both sides, left as the source has them: {', '.join(job.unordered[:5])}", err=True
         )
-    show(status(client, job_id), as_json)
+    print_status(status(client, job_id), as_json)
 
 
 def _told_rollback(planned: RollbackPlan, discard: bool) -> str:
@@ -239,30 +245,66 @@ def _told_rollback(planned: RollbackPlan, discard: bool) -> str:
 
 
 @click.command()
-@_JOB
+@click.argument("job_id", metavar="[JOB]", required=False)
+@click.option(
+    "--ended-before",
+    metavar="TIME",
+    callback=duration_s,
+    help="Instead of JOB: all that ended longer ago, such as 30d.",
+)
 @click.option("--target", is_flag=True, help="Delete the indices that it filled, unless an alias is there.")
 @click.option("--source", is_flag=True, help="Delete the indices that it replaced: no rollback after that.")
 @_YES
 @connection_options
 @json_option
-def clean(job_id: str, target: bool, source: bool, yes: bool, settings: Settings, as_json: bool) -> None:
+def clean(
+    job_id: str | None,
+    ended_before: float | None,
+    target: bool,
+    source: bool,
+    yes: bool,
+    settings: Settings,
+    as_json: bool,
+) -> None:
     """Forget an ended JOB: its records and its dead letters, and indices if asked for.
 
     \b
         ce2de reindex clean articles-1a2b3c4d --source --yes
+        ce2de reindex clean --ended-before 30d --yes
     """
+    from ce2de_os.errors import JobError
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import operate
     from ce2de_os.reindex.ledger import Ledger
 
+    if (job_id is None) == (ended_before is None):
+        raise click.UsageError("name one of JOB and --ended-before")
+    if ended_before is not None and (target or source):
+        raise click.UsageError("indices are deleted job by job: name the JOB instead of --ended-before")
     client = connect(settings.opensearch)
-    job = Ledger(client).job(job_id).job
-    names = [*(job.targets if target else ()), *((part.source for part in job.parts) if source else ())]
-    if not yes:
+    ledger = Ledger(client)
+    jobs = ledger.ended_before(ended_before) if ended_before else [ledger.job(str(job_id)).job]
+    names = [name for job in jobs for name in _doomed(job, target, source)]
+    if jobs and not yes:
         what = f" and delete {', '.join(names)}" if names else ""
-        click.confirm(f"Forget job {job_id}{what}?", abort=True, err=True)
-    deleted = operate.clean(client, job_id, targets=target, sources=source)
-    click.echo(json.dumps({"job_id": job_id, "deleted": deleted}) if as_json else f"Forgot job {job_id}.")
+        click.confirm(f"Forget {', '.join(job.job_id for job in jobs)}{what}?", abort=True, err=True)
+    kept = []
+    for job in jobs:
+        try:
+            deleted = operate.clean(client, job.job_id, targets=target, sources=source)
+        except JobError as error:
+            if ended_before is None:
+                raise
+            kept.append(f"Kept {job.job_id}: {error}")
+            continue
+        told = f"Forgot job {job.job_id}."
+        click.echo(json.dumps({"job_id": job.job_id, "deleted": deleted}) if as_json else told)
+    for line in kept if jobs else ["No job ended so long ago."]:
+        click.echo(line, err=True)
+
+
+def _doomed(job: Job, target: bool, source: bool) -> list[str]:
+    return [*(job.targets if target else ()), *((part.source for part in job.parts) if source else ())]
 
 
 def _told(report: VerifyReport) -> str:

@@ -31,12 +31,17 @@ def task_queue(broker_url: str, fingerprint: str | None = None) -> CeleryQueue:
 
 
 def show(found: JobStatus, as_json: bool) -> None:
-    """Print a status; a failed job ends the command with 1."""
+    """Print the status of a job that the command worked on or asked for; a failed one ends it with 1."""
+    print_status(found, as_json)
+    if found.job.state == "failed":
+        raise SystemExit(1)
+
+
+def print_status(found: JobStatus, as_json: bool) -> None:
+    """Print a status."""
     from ce2de_os.cli.progress import status_lines
 
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
     else:
         click.echo("\n".join(status_lines(found)))
-    if found.job.state == "failed":
-        raise SystemExit(1)

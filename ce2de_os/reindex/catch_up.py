@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from opensearchpy import OpenSearch
@@ -50,13 +52,31 @@ def reopen(ledger: Ledger, record: Slice) -> None:
         ledger.change_slice(stored, state=WAITING, deaths=0)
 
 
-def catch_up(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob) -> int:
-    """Copy what the sources have and the targets lack; returns how many operations that were."""
+def catch_up(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, until_s: float = math.inf) -> int:
+    """Copy what the sources have now and the targets lack; returns how many operations that were.
+
+    What is written meanwhile is left to the next call, else an application that writes faster than the
+    encoder would keep the worker here for good. ``until_s`` is a time of `time.monotonic` to stop at.
+    """
     lacks = behind(client, held.ledger, held.job)
     records = {record.number: record for record in patiently(lambda: held.ledger.slices(held.job))}
-    for number in lacks:
+    for number, operations in lacks.items():
         reopen(held.ledger, records[number])
-        while run_slice(client, encoder, held.job.job_id, number, held.owner, _BUDGET_S):
+        goal = records[number].cursor + operations
+        while _work_on(client, encoder, held, number, until_s) and _cursor(held, number) < goal:
+            if time.monotonic() >= until_s:
+                return sum(lacks.values())
             held.renew()
         held.keep()
     return sum(lacks.values())
+
+
+def _work_on(
+    client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, number: int, until_s: float
+) -> bool:
+    budget_s = min(_BUDGET_S, max(0.0, until_s - time.monotonic()))
+    return run_slice(client, encoder, held.job.job_id, number, held.owner, budget_s)
+
+
+def _cursor(held: HeldJob, number: int) -> int:
+    return patiently(lambda: held.ledger.slice(held.job.job_id, number)).slice.cursor

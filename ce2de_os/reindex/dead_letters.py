@@ -55,8 +55,12 @@ class DeadLetter:
 
     @property
     def key(self) -> str:
-        """Its id in the dead-letter index: a document is there once for each job."""
-        return hashlib.sha256(f"{self.job_id}\n{self.source}\n{self.doc_id}".encode()).hexdigest()[:40]
+        """Its id in the dead-letter index: a document is there once for each job.
+
+        An id may be in an index several times, under different routings; those are different documents.
+        """
+        place = [self.job_id, self.source, self.doc_id, *([self.routing] if self.routing is not None else [])]
+        return hashlib.sha256("\n".join(place).encode()).hexdigest()[:40]
 
     @classmethod
     def from_source(cls, source: Mapping[str, Any]) -> DeadLetter:

@@ -99,9 +99,25 @@ class Ledger:
         return self.now() + LEASE_S
 
     def create(self) -> None:
-        """Create the ledger's index if it does not exist."""
-        if not admin.exists(self._client, LEDGER_INDEX):
-            admin.create(self._client, LEDGER_INDEX, render("ledger", {}))
+        """Create the ledger's index if it does not exist.
+
+        Where it was deleted while a worker still wrote to it, OpenSearch has made it again for that request,
+        which it then refused: empty and with another mapping. Such an index is replaced.
+        """
+        body = render("ledger", {})
+        if admin.exists(self._client, LEDGER_INDEX):
+            mapped = admin.describe(self._client, LEDGER_INDEX).mappings.get("properties", {})
+            if mapped.get("kind") == body["mappings"]["properties"]["kind"]:
+                return
+            admin.refresh(self._client, LEDGER_INDEX)
+            if admin.count(self._client, LEDGER_INDEX):
+                raise JobError(
+                    f"'{LEDGER_INDEX}' holds records but has not the mapping of ce2de, so jobs would not be "
+                    f"found; delete it (DELETE /{LEDGER_INDEX}), then start the job again"
+                )
+            with backend_errors(f"delete '{LEDGER_INDEX}'"):
+                self._client.indices.delete(index=LEDGER_INDEX)
+        admin.create(self._client, LEDGER_INDEX, body)
 
     def add_job(self, job: Job) -> None:
         """Enter a new job; one of this id that is there already stays as it is."""

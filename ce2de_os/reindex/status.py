@@ -29,6 +29,7 @@ class JobStatus:
         docs_per_s: of the workers now; if none works, the mean over the time the job took. ``None``: neither.
         eta_s: seconds until every document of the start has been read; ``None``: unknown.
         slowest: the unfinished slice with most operations left, and how many; ``None``: all are done.
+        doing: of each slice whose page takes long, how far its worker is.
         lag: operations of live writes that the targets have not seen; ``None``: a source is another one.
         freshness_s: age of the oldest write whose vector a standing job still owes, to two seconds; 0: there
             is none; ``None``: unknown, or no standing job.
@@ -43,6 +44,7 @@ class JobStatus:
     docs_per_s: float | None
     eta_s: float | None
     slowest: tuple[int, int] | None
+    doing: tuple[str, ...]
     lag: int | None
     freshness_s: float | None
     dead_letters: int
@@ -119,6 +121,7 @@ def summarize(
         docs_per_s=rate,
         eta_s=left / rate if rate and job.state == RUNNING else None,
         slowest=_slowest(job, unfinished) if unfinished else None,
+        doing=tuple(f"slice {record.number}: {record.doing}" for record in alive if record.doing),
         lag=lag,
         freshness_s=_freshness_s(job, lag, now_s),
         dead_letters=sum(letters.values()),

@@ -10,6 +10,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendError, BackendUnavailableError, ConfigError, DataError, IndexSchemaError
 from ce2de_os.index import admin
+from ce2de_os.index.carried import left_behind
 from ce2de_os.index.client import backend_errors
 from ce2de_os.reindex.checks import USABLE
 
@@ -44,6 +45,7 @@ class SourceIndex:
         derived_source: whether vectors are left out of ``_source`` here; ``None``: the version's default.
         blocks: names of the write blocks that are set on it.
         left_out: fields that ``_source`` does not keep.
+        left_behind: settings that somebody made here and that a copy does not get.
         fields: every field with its type.
     """
 
@@ -56,6 +58,7 @@ class SourceIndex:
     derived_source: bool | None
     blocks: tuple[str, ...]
     left_out: tuple[str, ...]
+    left_behind: tuple[str, ...]
     fields: Mapping[str, str]
 
 
@@ -229,6 +232,7 @@ def _source_index(
         derived_source=None if derived is None else derived == "true",
         blocks=tuple(f"index.{block}" for block in WRITE_BLOCKS if settings.get(block) == "true"),
         left_out=_left_out(mappings.get("_source", {})),
+        left_behind=tuple(left_behind(settings)),
         fields=dict(admin.field_paths(mappings)),
     )
 

@@ -152,7 +152,7 @@ class Switch:
     def _drain(self, begun: float) -> None:
         """Copy the last writes; nothing new comes, so it ends with sources and targets equal."""
         while lag(self._client, self._held.ledger, self._job):
-            catch_up(self._client, self._encoder, self._held)
+            catch_up(self._client, self._encoder, self._held, begun + self._job.max_block_s)
             self._check_time(begun)
         reached("drained", self._job.job_id)
         for target in self._job.targets:

@@ -34,6 +34,7 @@ def warnings(plan: Plan) -> tuple[Finding, ...]:
     checks = (
         _fields,
         _left_out,
+        _settings,
         _low_watermark,
         _file_cache,
         _shard_sizes,
@@ -180,6 +181,17 @@ def _left_out(plan: Plan) -> Iterator[Finding]:
                 f"{index.name} leaves fields out of _source: {', '.join(index.left_out)}",
                 "they are lost when a document is written again; load it again from its origin to keep "
                 "them, or start with --accept-excluded-fields",
+            )
+
+
+def _settings(plan: Plan) -> Iterator[Finding]:
+    if plan.mode == "in_place":
+        return
+    for index in plan.indices:
+        if index.left_behind:
+            yield Finding(
+                f"a copy of {index.name} does not get these settings: {', '.join(index.left_behind)}",
+                "set those that you need on the new index before the alias moves (start with --hold)",
             )
 
 

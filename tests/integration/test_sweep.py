@@ -17,7 +17,7 @@ from ce2de_os.reindex.start import start
 from ce2de_os.reindex.status import status
 from ce2de_os.reindex.sweep import sweep
 from tests.integration.indexes import HashEncoder, InlineQueue, articles, create_index
-from tests.integration.jobs import StartWorker, has_ended, wait_for
+from tests.integration.jobs import Run, StartWorker, has_ended, wait_for
 
 ENCODER = HashEncoder()
 
@@ -119,3 +119,33 @@ def test_jobs_that_ended_long_ago_are_found(client: OpenSearch, lost: Job) -> No
     ledger.change_job(ledger.job(lost.job_id), state=DONE, finished_at_s=ended)
     assert lost.job_id in {job.job_id for job in ledger.ended_before(900.0)}
     assert lost.job_id not in {job.job_id for job in ledger.ended_before(2000.0)}
+
+
+def test_a_ledger_that_was_deleted_under_a_worker_gets_its_mapping_back(
+    client: OpenSearch, index_name: str, lost: Job
+) -> None:
+    ledger = Ledger(client)
+    stored = ledger.job(lost.job_id)
+    client.indices.delete(index=LEDGER_INDEX)
+    assert ledger.change_job(stored, docs_per_s=1.0) is None  # OpenSearch makes the index for this request
+    ledger.create()
+    mappings = client.indices.get_mapping(index=LEDGER_INDEX)[LEDGER_INDEX]["mappings"]
+    assert mappings["properties"]["kind"] == {"type": "keyword"}
+    request = JobRequest(index_name, TextSpec(("title", "body")), alias=f"{index_name}-search")
+    job = start(client, request, ENCODER, InlineQueue())
+    client.indices.refresh(index=LEDGER_INDEX)
+    assert job.job_id in {one.job_id for one in ledger.active_jobs()}
+
+
+def test_records_of_jobs_that_ended_long_ago_are_forgotten(client: OpenSearch, lost: Job, ce2de: Run) -> None:
+    ledger = Ledger(client)
+    ledger.change_job(ledger.job(lost.job_id), state=DONE, finished_at_s=ledger.now() - 90_000)
+    client.indices.refresh(index=LEDGER_INDEX)
+    wrong = ce2de("reindex", "clean", lost.job_id, "--ended-before", "1d", "--yes")
+    assert wrong.returncode == 2
+    assert "name one of JOB and --ended-before" in wrong.stderr
+    assert ce2de("reindex", "clean", "--ended-before", "2d", "--yes").returncode == 0
+    assert ledger.find_job(lost.job_id) is not None
+    done = ce2de("reindex", "clean", "--ended-before", "1d", "--yes")
+    assert f"Forgot job {lost.job_id}" in done.stdout
+    assert ledger.find_job(lost.job_id) is None

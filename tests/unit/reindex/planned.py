@@ -25,6 +25,7 @@ def index(name: str = "articles", **changes: Any) -> SourceIndex:
         "derived_source": None,
         "blocks": (),
         "left_out": (),
+        "left_behind": (),
         "fields": {"title": "text", "body": "text"},
     }
     return SourceIndex(name=name, **{**known, **changes})
