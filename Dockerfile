@@ -6,7 +6,6 @@ ENV PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY ce2de_os ce2de_os
-COPY workers workers
 COPY index_templates index_templates
 RUN pip install --constraint constraints.txt '.[worker,languages]' \
  && rm -rf /app/* \
@@ -15,4 +14,4 @@ RUN pip install --constraint constraints.txt '.[worker,languages]' \
 USER worker
 WORKDIR /home/worker
 
-CMD ["celery", "-A", "workers.app", "worker", "--concurrency", "1", "--loglevel", "INFO"]
+CMD ["celery", "-A", "ce2de_os.worker.app", "worker", "--concurrency", "1", "--loglevel", "INFO"]

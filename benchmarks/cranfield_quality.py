@@ -27,7 +27,7 @@ from ce2de_os.index.bulk import WriteAction, write_documents
 from ce2de_os.index.client import connect
 from ce2de_os.index.documents import document_text
 from ce2de_os.index.metadata import IndexMetadata
-from ce2de_os.index.templates import target_body
+from ce2de_os.index.target_body import target_body
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.records import Hit, Query, read_documents, read_qrels, read_queries
 

@@ -28,19 +28,19 @@ from opensearchpy.exceptions import TransportError
 
 from benchmarks.machine import finish
 from ce2de_os.config import Settings
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.index.client import connect
 from ce2de_os.index.text_spec import TextSpec
-from ce2de_os.reindex.adopt import adopt
-from ce2de_os.reindex.finish import finish as finish_job
-from ce2de_os.reindex.follow import follow
+from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.reindex.cutover.finish import finish as finish_job
+from ce2de_os.reindex.following.adopt import adopt
+from ce2de_os.reindex.following.follow import follow
 from ce2de_os.reindex.job import Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.operate import cutover
-from ce2de_os.reindex.pipeline import run_slices
 from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.slices.pipeline import run_slices
 from ce2de_os.reindex.standing import standing_id
-from ce2de_os.reindex.start import start
 from ce2de_os.reindex.status import status
 
 NAME = "bench-day-after"

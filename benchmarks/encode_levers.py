@@ -31,7 +31,7 @@ from benchmarks.profiles import calls, shares
 from benchmarks.timing import Spread, count_cpu_time, interleaved, ratios, seconds
 from ce2de_os import OnnxEncoder
 from ce2de_os.arrays import pad_ids, token_batches
-from ce2de_os.encoder import BATCH_TOKENS
+from ce2de_os.model.encoder import BATCH_TOKENS
 
 SERVED = "as it is served"
 SKIP_FUSION = "SkipLayerNormFusion"

@@ -31,7 +31,7 @@ from benchmarks.machine import finish
 from benchmarks.onnx_graphs import FULL, SAFE
 from ce2de_os import OnnxEncoder
 from ce2de_os.arrays import Embeddings, cosine
-from ce2de_os.artifact import Artifact
+from ce2de_os.model.artifact import Artifact
 
 BATCH = 32
 MAX_BATCH_EFFECT, MIN_CPU_COSINE = 1e-5, 0.9999

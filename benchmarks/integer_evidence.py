@@ -29,8 +29,8 @@ from benchmarks.onnx_graphs import (
 )
 from ce2de_os import OnnxEncoder
 from ce2de_os.arrays import Embeddings, pad_ids, token_batches
-from ce2de_os.artifact import Artifact
-from ce2de_os.encoder import BATCH_TOKENS
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.encoder import BATCH_TOKENS
 
 ROWS = 256  # activations fed to a product; under emulation more would only take longer
 

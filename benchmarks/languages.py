@@ -30,12 +30,12 @@ from ce2de_os.index.client import connect
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.records import Document, read_documents
-from ce2de_os.reindex.detection import detect
-from ce2de_os.reindex.finish import finish as finish_job
+from ce2de_os.reindex.cutover.finish import finish as finish_job
 from ce2de_os.reindex.job import Job
-from ce2de_os.reindex.pipeline import run_slice
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.slices.detection import detect
+from ce2de_os.reindex.slices.pipeline import run_slice
 from ce2de_os.search.searcher import HybridSearcher
 
 LANGUAGES = ("en", "it", "de")

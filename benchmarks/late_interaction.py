@@ -30,7 +30,7 @@ from ce2de_os.index.bulk import WriteAction, write_documents
 from ce2de_os.index.client import connect
 from ce2de_os.index.documents import document_text
 from ce2de_os.index.metadata import IndexMetadata
-from ce2de_os.index.templates import target_body
+from ce2de_os.index.target_body import target_body
 from ce2de_os.index.token_field import to_json
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.records import ScoredDoc, read_documents

@@ -42,10 +42,10 @@ from ce2de_os import HybridSearcher, OnnxEncoder
 from ce2de_os.arrays import Embeddings
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.index.metadata import IndexMetadata
-from ce2de_os.index.templates import target_body
+from ce2de_os.index.target_body import target_body
 from ce2de_os.index.vector_field import VectorField
+from ce2de_os.model.reranker import OnnxReranker
 from ce2de_os.records import Document, read_documents, read_queries
-from ce2de_os.reranker import OnnxReranker
 
 INDEX, HAYSTACK = "benchmark-query-latency", "benchmark-query-latency-haystack"
 FIELDS = ("title", "text")

@@ -14,7 +14,7 @@ from opensearchpy import OpenSearch
 from sentence_transformers import SentenceTransformer
 
 from ce2de_os.distill.config import DEFAULT_TEACHER
-from ce2de_os.distill.models import locate
+from ce2de_os.distill.models.hub import locate
 
 TOP_K = 10
 PIPELINE = "benchmark_query_latency"

@@ -21,24 +21,24 @@ from typing import Any
 from opensearchpy import OpenSearch, helpers
 
 from benchmarks.machine import finish
-from ce2de_os.artifact import Artifact
 from ce2de_os.cli.worker_processes import worker_processes
 from ce2de_os.config import Settings
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.index.bulk import BulkWriter, WriteAction
 from ce2de_os.index.client import connect
 from ce2de_os.index.documents import document_text
-from ce2de_os.index.templates import vector_properties
+from ce2de_os.index.target_body import vector_properties
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.records import read_documents
 from ce2de_os.reindex.job import DONE, FAILED
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.pipeline import LARGEST_PAGE
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.slices.pipeline import LARGEST_PAGE
 from ce2de_os.reindex.status import status
-from workers.queue import CeleryQueue
+from ce2de_os.worker.queue import CeleryQueue
 
 SOURCE = "bench-reindex"
 FIELDS = ("title", "text")
@@ -146,7 +146,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with debian/corpus.en.jsonl.gz")
     parser.add_argument("--documents", type=int, help="only the first so many (default: all)")
     parser.add_argument(
-        "--rest", dest="app", action="store_const", const="benchmarks.resting_worker", default="workers.app",
+        "--rest", dest="app", action="store_const", const="benchmarks.resting_worker",
+        default="ce2de_os.worker.app",
         help="encoders rest three quarters of the time, as if they had cores of their own",
     )  # fmt: skip
     parser.add_argument("--output", type=Path, help="write the figures as JSON")

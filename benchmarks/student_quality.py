@@ -6,7 +6,7 @@ DATA holds collections in the BEIR layout: `cranfield/`, `cisi/` (corpus.jsonl, 
 `debian/` (corpus.en.jsonl.gz, queries.dev.jsonl, qrels.dev.tsv). All models read at most 256 tokens. The
 first table shows each collection's usual metric: nDCG@10 uses the judgement itself as gain, MRR@10 counts
 the first relevant document among the first ten. The second one shows BM25, hybrids, intervals and tests,
-see `ce2de_os.distill.evaluate`. `--cache` keeps the embeddings, which take minutes.
+see `ce2de_os.distill.report.evaluate`. `--cache` keeps the embeddings, which take minutes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.machine import finish
-from ce2de_os.artifact import Artifact
-from ce2de_os.distill.evaluate import STUDENT, TEACHER, Evaluation, Systems, evaluate
-from ce2de_os.distill.peers import static_table, student_peer, teacher_peer
-from ce2de_os.distill.prefixes import teacher_prefixes
-from ce2de_os.distill.report_quality import evaluation_table
-from ce2de_os.distill.teacher import load_teacher
-from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.distill.data.prefixes import teacher_prefixes
+from ce2de_os.distill.models.teacher import load_teacher
+from ce2de_os.distill.report.evaluate import STUDENT, TEACHER, Evaluation, Systems, evaluate
+from ce2de_os.distill.report.peers import static_table, student_peer, teacher_peer
+from ce2de_os.distill.report.quality import evaluation_table
 from ce2de_os.evaluation import Collection, load_collection
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.encoder import OnnxEncoder
 
 METRICS = {"cranfield": "nDCG@10", "cisi": "nDCG@10", "debian": "MRR@10"}
 

@@ -22,10 +22,9 @@ import numpy as np
 
 from benchmarks.machine import finish
 from ce2de_os.arrays import Embeddings
-from ce2de_os.distill.cross_encoder import CrossEncoder, load_cross_encoder
-from ce2de_os.distill.local_retrieve import bm25_retriever
-from ce2de_os.distill.queries import query_texts
-from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.distill.data.local_retrieve import bm25_retriever
+from ce2de_os.distill.data.queries import query_texts
+from ce2de_os.distill.models.cross_encoder import CrossEncoder, load_cross_encoder
 from ce2de_os.evaluation import (
     Collection,
     Runs,
@@ -40,6 +39,7 @@ from ce2de_os.evaluation import (
 from ce2de_os.evaluation.comparison import compare_runs
 from ce2de_os.evaluation.languages import mixed_language
 from ce2de_os.fusion import fuse_min_max
+from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.records import Document, Query, ScoredDoc, read_documents
 
 REFERENCE = "English student, English originals"

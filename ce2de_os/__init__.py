@@ -12,23 +12,23 @@ __all__ = [
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from ce2de_os.artifact import Artifact
-    from ce2de_os.encoder import OnnxEncoder
     from ce2de_os.fusion import LowerBound
-    from ce2de_os.reranker import OnnxReranker
+    from ce2de_os.model.artifact import Artifact
+    from ce2de_os.model.encoder import OnnxEncoder
+    from ce2de_os.model.reranker import OnnxReranker
     from ce2de_os.search.async_searcher import AsyncHybridSearcher
     from ce2de_os.search.late_interaction import LateInteraction
     from ce2de_os.search.question import Question
     from ce2de_os.search.searcher import HybridSearcher
 
 _HOMES = {
-    "Artifact": "ce2de_os.artifact",
+    "Artifact": "ce2de_os.model.artifact",
     "AsyncHybridSearcher": "ce2de_os.search.async_searcher",
     "HybridSearcher": "ce2de_os.search.searcher",
     "LateInteraction": "ce2de_os.search.late_interaction",
     "LowerBound": "ce2de_os.fusion",
-    "OnnxEncoder": "ce2de_os.encoder",
-    "OnnxReranker": "ce2de_os.reranker",
+    "OnnxEncoder": "ce2de_os.model.encoder",
+    "OnnxReranker": "ce2de_os.model.reranker",
     "Question": "ce2de_os.search.question",
 }
 

@@ -21,9 +21,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ce2de_os.config import Settings
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import BackendError, Ce2deError, ConfigError, DataError
 from ce2de_os.index.client import backend_errors, connect
+from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.search.searcher import HybridSearcher
 
 logger = logging.getLogger("search_service")

@@ -83,9 +83,9 @@ def describe(source: Source, out: Path) -> None:
 
 def write_weights(out: Path) -> None:
     """Add PyTorch's weights and transformers' tokenizer files to the folder."""
-    from ce2de_os.distill.bodies import as_bert
-    from ce2de_os.distill.models import load_tokenizer
-    from ce2de_os.distill.teacher import load_teacher
+    from ce2de_os.distill.models.bodies import as_bert
+    from ce2de_os.distill.models.hub import load_tokenizer
+    from ce2de_os.distill.models.teacher import load_teacher
 
     teacher = load_teacher(str(out))
     body = as_bert(teacher.model, str(out))

@@ -40,12 +40,14 @@ import torch
 from transformers import AutoTokenizer
 
 from ce2de_os.arrays import read_array
-from ce2de_os.distill.batches import TrainingSet
-from ce2de_os.distill.bodies import as_bert
 from ce2de_os.distill.config import DistillConfig, parse_losses
-from ce2de_os.distill.folder import write_student as write_folder
-from ce2de_os.distill.init import cut_student, solve_head
-from ce2de_os.distill.models import best_device
+from ce2de_os.distill.data.prefixes import Prefixes
+from ce2de_os.distill.data.texts import Passage, packed_passages
+from ce2de_os.distill.models.bodies import as_bert
+from ce2de_os.distill.models.folder import write_student as write_folder
+from ce2de_os.distill.models.hub import best_device
+from ce2de_os.distill.models.init import cut_student, solve_head
+from ce2de_os.distill.models.teacher import Teacher, embed_ids, load_teacher, with_said_prefixes
 from ce2de_os.distill.packs import (
     BITS_PER_TOKEN,
     TEACHER_FILE,
@@ -61,10 +63,8 @@ from ce2de_os.distill.packs import (
     write_texts,
 )
 from ce2de_os.distill.precision import resolve
-from ce2de_os.distill.prefixes import Prefixes
-from ce2de_os.distill.teacher import Teacher, embed_ids, load_teacher, with_said_prefixes
-from ce2de_os.distill.texts import Passage, packed_passages
-from ce2de_os.distill.trainer import Progress, train
+from ce2de_os.distill.training.batches import TrainingSet
+from ce2de_os.distill.training.trainer import Progress, train
 from ce2de_os.student import StudentModel
 
 MAX_LENGTH = 256

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ce2de_os.distill.texts import PACKED, cut_passages, read_lines, source_name
+from ce2de_os.distill.data.texts import PACKED, cut_passages, read_lines, source_name
 from ce2de_os.records import json_lines, read_documents, read_queries
 from ce2de_os.writing import replacing
 

@@ -15,7 +15,7 @@ from ce2de_os.config import OpenSearchSettings, Settings
 from ce2de_os.index.client import connect
 from ce2de_os.local.servers import Endpoints, LocalServers
 from ce2de_os.reindex.ledger import LEDGER_INDEX
-from ce2de_os.reindex.naming import ROLLOVER
+from ce2de_os.reindex.setup.naming import ROLLOVER
 
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when haystack is imported
 

@@ -1,1 +1,1 @@
-"""The Celery application that embeds: ``celery -A workers.app worker``."""
+"""The Celery application in a checkout: ``celery -A workers.app worker``."""

@@ -16,21 +16,39 @@ from ce2de_os.errors import Ce2deError
 
 # name: (module, one line for `ce2de --help`); the order is the order of work.
 COMMANDS = {
-    "demo": ("ce2de_os.cli.demo", "See it all work here: servers, workers, reindex, hybrid search."),
+    "demo": (
+        "ce2de_os.cli.demonstration.demo",
+        "See it all work here: servers, workers, reindex, hybrid search.",
+    ),
     "doctor": ("ce2de_os.cli.doctor", "Check cluster, broker, workers and model; tell the cure."),
     "local": ("ce2de_os.cli.local", "Start and stop a real OpenSearch and Redis on this machine."),
-    "probe": ("ce2de_os.cli.probe", "Show which layers of a cross-encoder find documents well."),
-    "train": ("ce2de_os.cli.train", "Train a cross-encoder for your domain, to distil from."),
-    "translate": ("ce2de_os.cli.translate", "Translate documents or queries, to distil across languages."),
-    "distill": ("ce2de_os.cli.distill", "Train a two-layer student from an encoder and plain texts."),
-    "export": ("ce2de_os.cli.export", "Turn a student into a quantized ONNX model folder."),
-    "plan": ("ce2de_os.cli.plan", "Tell what a reindex would take: memory, disk, time; and whether it fits."),
-    "reindex": ("ce2de_os.cli.reindex", "Embed an index's documents and move its alias."),
-    "follow": ("ce2de_os.cli.follow", "Keep the vectors of an index up to date with every write."),
-    "search": ("ce2de_os.cli.search", "Ask an index by BM25, vectors, or both."),
-    "evaluate": ("ce2de_os.cli.evaluate", "Compare BM25, vectors and hybrids on judged queries; tune them."),
-    "compare": ("ce2de_os.cli.compare", "Compare rankings in files: which is better, which equivalent."),
-    "metrics": ("ce2de_os.cli.metrics", "Show the progress of all jobs to Prometheus."),
+    "probe": ("ce2de_os.cli.training.probe", "Show which layers of a cross-encoder find documents well."),
+    "train": ("ce2de_os.cli.training.train", "Train a cross-encoder for your domain, to distil from."),
+    "translate": (
+        "ce2de_os.cli.training.translate",
+        "Translate documents or queries, to distil across languages.",
+    ),
+    "distill": (
+        "ce2de_os.cli.training.distill",
+        "Train a two-layer student from an encoder and plain texts.",
+    ),
+    "export": ("ce2de_os.cli.training.export", "Turn a student into a quantized ONNX model folder."),
+    "plan": (
+        "ce2de_os.cli.jobs.plan",
+        "Tell what a reindex would take: memory, disk, time; and whether it fits.",
+    ),
+    "reindex": ("ce2de_os.cli.jobs.reindex", "Embed an index's documents and move its alias."),
+    "follow": ("ce2de_os.cli.jobs.follow", "Keep the vectors of an index up to date with every write."),
+    "search": ("ce2de_os.cli.queries.search", "Ask an index by BM25, vectors, or both."),
+    "evaluate": (
+        "ce2de_os.cli.queries.evaluate",
+        "Compare BM25, vectors and hybrids on judged queries; tune them.",
+    ),
+    "compare": (
+        "ce2de_os.cli.queries.compare",
+        "Compare rankings in files: which is better, which equivalent.",
+    ),
+    "metrics": ("ce2de_os.cli.jobs.metrics", "Show the progress of all jobs to Prometheus."),
 }
 
 

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.artifact import Artifact
 from ce2de_os.config import OpenSearchSettings, Settings, mask_url
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError
 from ce2de_os.index.client import address, backend_errors, connect
 from ce2de_os.local import java
 from ce2de_os.local.servers import LocalServers
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.encoder import OnnxEncoder
 
 OK, WARNING, NOT_OK = "ok", "warning", "not ok"
 MIN_VERSION = (2, 13)
@@ -155,7 +155,7 @@ def _disk(client: OpenSearch) -> Check:
 
 
 def _broker_and_workers(settings: Settings) -> Iterator[Check]:
-    from workers.queue import CeleryQueue
+    from ce2de_os.worker.queue import CeleryQueue
 
     try:
         found = CeleryQueue(settings.broker_url).fingerprints(WORKERS_S)
@@ -170,7 +170,7 @@ def _broker_and_workers(settings: Settings) -> Iterator[Check]:
 def workers(found: Mapping[str, str], settings: Settings) -> Check:
     """Whether workers answer, and embed with the settings' model; ``found`` maps names to fingerprints."""
     if not found:
-        return Check("workers", NOT_OK, "none answers", "start one: celery -A workers.app worker")
+        return Check("workers", NOT_OK, "none answers", "start one: celery -A ce2de_os.worker.app worker")
     fingerprint = Artifact.load(settings.artifact).fingerprint
     others = sorted(name for name, other in found.items() if other != fingerprint)
     if others:

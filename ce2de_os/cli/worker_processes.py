@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ce2de_os.config import Settings
 from ce2de_os.errors import Ce2deError
-from workers.queue import CeleryQueue
+from ce2de_os.worker.queue import CeleryQueue
 
 START_S = 60.0
 STOP_S = 8.0
@@ -21,7 +21,9 @@ _PING_S = 1.0
 
 
 @contextmanager
-def worker_processes(number: int, settings: Settings, logs: Path, app: str = "workers.app") -> Iterator[None]:
+def worker_processes(
+    number: int, settings: Settings, logs: Path, app: str = "ce2de_os.worker.app"
+) -> Iterator[None]:
     """Run ``number`` workers of one process each during the block; ``logs`` is the folder for their logs.
 
     Raises:

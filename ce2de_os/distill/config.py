@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ce2de_os.distill.languages import MIXINGS, Languages, Mixing
-from ce2de_os.distill.prefixes import Prefixes
+from ce2de_os.distill.data.languages import MIXINGS, Languages, Mixing
+from ce2de_os.distill.data.prefixes import Prefixes
 from ce2de_os.errors import ConfigError
 
 Init = Literal["de", "ce", "random"]
@@ -76,7 +76,7 @@ class DistillConfig:
         trim_vocabulary: how often the texts have to use a piece of it that is kept; ``None`` keeps all.
         pooled: how many of the student's last layers run with one query a text, see `ce2de_os.student`.
         readout: the depths that the head reads, ``"all"`` or ``"last"``.
-        losses: weight of each loss in the sum that training minimises, see `ce2de_os.distill.losses`.
+        losses: weight of each loss in the sum that training minimises, see `training.losses`.
         temperature: what cosines are divided by to become scores in the ranking losses.
         unique_tokens: tokens of passages taken from the texts; the teacher reads each once.
         minutes: time to train after the teacher has read; used when ``tokens`` is ``None``.
@@ -87,7 +87,7 @@ class DistillConfig:
         batch_queries: queries in one batch of the ranking losses.
         candidates: documents a query is compared with at a time, drawn anew from all of its candidates.
         languages: in which language selector, cross-encoder and student read queries and documents.
-        mixing: how a batch mixes the languages of the student's documents, see `ce2de_os.distill.mixing`.
+        mixing: how a batch mixes the languages of the student's documents, see `training.mixing`.
         accumulate: batches in one step of the optimiser.
         lr: peak learning rate of the body; the head learns at twice that rate.
         warmup: share of the run in which the rate rises from 0.

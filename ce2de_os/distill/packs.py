@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
-from ce2de_os.distill.bodies import as_bert
-from ce2de_os.distill.models import load_tokenizer
-from ce2de_os.distill.onnx_teacher import POOLING_FILE
-from ce2de_os.distill.prefixes import Prefixes
-from ce2de_os.distill.teacher import Teacher
-from ce2de_os.distill.texts import Passage
+from ce2de_os.distill.data.prefixes import Prefixes
+from ce2de_os.distill.data.texts import Passage
+from ce2de_os.distill.models.bodies import as_bert
+from ce2de_os.distill.models.hub import load_tokenizer
+from ce2de_os.distill.models.onnx_teacher import POOLING_FILE
+from ce2de_os.distill.models.teacher import Teacher
 from ce2de_os.errors import DataError
 from ce2de_os.student import StudentModel
 

@@ -14,24 +14,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from ce2de_os.distill.batches import TrainingSet
 from ce2de_os.distill.config import SHAPE, DistillConfig
-from ce2de_os.distill.dev import collections_ndcg, held_out_overlap
-from ce2de_os.distill.folder import RECIPE_FILE, write_student
-from ce2de_os.distill.init import solve_head
-from ce2de_os.distill.materials import (
+from ce2de_os.distill.data.texts import Passage, file_names
+from ce2de_os.distill.data.translations import Coverage
+from ce2de_os.distill.models.folder import RECIPE_FILE, write_student
+from ce2de_os.distill.models.init import solve_head
+from ce2de_os.distill.precision import resolve
+from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
+from ce2de_os.distill.source import Source, extended, load_source, read_recipe, trimmed
+from ce2de_os.distill.training.batches import TrainingSet
+from ce2de_os.distill.training.dev import collections_ndcg, held_out_overlap
+from ce2de_os.distill.training.materials import (
     Examples,
     read_passages,
     teacher_targets,
     token_ids,
     tokenized,
 )
-from ce2de_os.distill.precision import resolve
-from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
-from ce2de_os.distill.source import Source, extended, load_source, read_recipe, trimmed
-from ce2de_os.distill.texts import Passage, file_names
-from ce2de_os.distill.trainer import FREE_SETTINGS, Measure, Progress, Report, train
-from ce2de_os.distill.translations import Coverage
+from ce2de_os.distill.training.trainer import FREE_SETTINGS, Measure, Progress, Report, train
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Collection
 from ce2de_os.progress import Phase

@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
-from ce2de_os.distill.bodies import as_bert
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.cross_encoder import load_cross_encoder
-from ce2de_os.distill.folder import RECIPE_FILE
-from ce2de_os.distill.init import cut_student
-from ce2de_os.distill.materials import Examples
-from ce2de_os.distill.models import bare_tokenizer, load_tokenizer, wrapped_tokenizer
-from ce2de_os.distill.prefixes import Prefixes
-from ce2de_os.distill.teacher import Teacher, load_teacher
-from ce2de_os.distill.texts import Passage, read_lines
-from ce2de_os.distill.vocabulary import change_vocabulary
+from ce2de_os.distill.data.prefixes import Prefixes
+from ce2de_os.distill.data.texts import Passage, read_lines
+from ce2de_os.distill.models.bodies import as_bert
+from ce2de_os.distill.models.cross_encoder import load_cross_encoder
+from ce2de_os.distill.models.folder import RECIPE_FILE
+from ce2de_os.distill.models.hub import bare_tokenizer, load_tokenizer, wrapped_tokenizer
+from ce2de_os.distill.models.init import cut_student
+from ce2de_os.distill.models.teacher import Teacher, load_teacher
+from ce2de_os.distill.models.vocabulary import change_vocabulary
+from ce2de_os.distill.training.materials import Examples
 from ce2de_os.errors import ConfigError
 from ce2de_os.student import StudentModel
 

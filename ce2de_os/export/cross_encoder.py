@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from optimum.exporters.tasks import TasksManager
 from tokenizers import Tokenizer
 
-from ce2de_os.artifact import CANARY_FILE, MODEL_FILE, RERANKER, TOKENIZER_FILE, Artifact
 from ce2de_os.errors import ConfigError, ParityError
 from ce2de_os.export.activations import Feeds, fix_scales
 from ce2de_os.export.canary import TEXTS
 from ce2de_os.export.folder import new_folder
 from ce2de_os.export.onnx_model import export_model, quantize
-from ce2de_os.reranker import OnnxReranker
+from ce2de_os.model.artifact import CANARY_FILE, MODEL_FILE, RERANKER, TOKENIZER_FILE, Artifact
+from ce2de_os.model.reranker import OnnxReranker
 
 MIN_SPEARMAN = 0.97
 QUERIES = (
@@ -45,7 +45,7 @@ Group = tuple[str, Sequence[str]]
 
 
 class LoadedCrossEncoder(Protocol):
-    """What the export needs to know of a cross-encoder, as ``ce2de_os.distill.cross_encoder`` loads it."""
+    """What the export needs to know of a cross-encoder, as `distill.models.cross_encoder` loads it."""
 
     @property
     def name(self) -> str:

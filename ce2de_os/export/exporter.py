@@ -16,8 +16,6 @@ import numpy as np
 from tokenizers import Tokenizer
 from torch.nn import Linear
 
-from ce2de_os.artifact import CANARY_FILE, MODEL_FILE, TOKENIZER_FILE, Artifact
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import DataError, ParityError
 from ce2de_os.export import canary
 from ce2de_os.export.activations import fix_activation_scales
@@ -29,6 +27,8 @@ from ce2de_os.export.restore import describe
 from ce2de_os.export.token_vectors import student_tokens, token_head, token_means
 from ce2de_os.export.truncation import truncate
 from ce2de_os.languages import ENGLISH, normalized
+from ce2de_os.model.artifact import CANARY_FILE, MODEL_FILE, TOKENIZER_FILE, Artifact
+from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.student import Ids, StudentModel
 
 MAX_LENGTH = 256

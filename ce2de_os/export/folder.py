@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ce2de_os.artifact import MANIFEST_FILE
 from ce2de_os.errors import DataError
+from ce2de_os.model.artifact import MANIFEST_FILE
 
 
 @contextmanager

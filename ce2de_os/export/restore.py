@@ -18,8 +18,8 @@ from onnx import numpy_helper
 from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from ce2de_os.artifact import Artifact
 from ce2de_os.errors import ArtifactError
+from ce2de_os.model.artifact import Artifact
 from ce2de_os.student import StudentModel
 
 Weights = dict[str, NDArray[Any]]

@@ -18,7 +18,7 @@ def guard_name(target: str) -> str:
 
 
 def turn_name(target: str, number: int) -> str:
-    """The alias of a target that a request takes away to move another alias; see `ce2de_os.reindex.turn`."""
+    """The alias of a target that a request takes away to move another alias; see `reindex.cutover.turn`."""
     return f"{guard_name(target)}-{number}"
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from ce2de_os.config import Settings
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import ConfigError, MissingExtraError
 from ce2de_os.index.client import connect
 from ce2de_os.integrations.haystack_filters import opensearch_filter
 from ce2de_os.integrations.hit_parts import HitParts
-from ce2de_os.reranker import OnnxReranker
+from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.model.reranker import OnnxReranker
 from ce2de_os.search.question import Question
 from ce2de_os.search.searcher import HybridSearcher
 

@@ -32,5 +32,5 @@ def where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return ""
-    file = re.sub(r".*/(site-packages|ce2de_os|workers)/", r"\1/", frames[-1].filename)
+    file = re.sub(r".*/(site-packages|ce2de_os)/", r"\1/", frames[-1].filename)
     return f"{file}:{frames[-1].lineno}"

@@ -133,7 +133,7 @@ class Job:
         standing: whether this is such a job, which embeds what is written for good.
         before: how each index was in the alias before it moved; ``None``: it has not moved.
         fences: for each target, the last operation of each shard before applications write there.
-        turn: what the request must hand over that moves the alias, see `ce2de_os.reindex.turn`; ``None``:
+        turn: what the request must hand over that moves the alias, see `cutover.turn`; ``None``:
             none is under way.
         blocked_at_s: when writes were blocked, by the cluster's clock; ``blocked_s``: for how long they were.
         fresh_at_s: of a standing job, when everything written until then had its vector.

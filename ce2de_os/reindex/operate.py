@@ -11,10 +11,7 @@ from ce2de_os.errors import JobError
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.reindex import dead_letters, standing
-from ce2de_os.reindex.catch_up import lag
-from ce2de_os.reindex.creation import remove_rollover_template
-from ce2de_os.reindex.embedding import DocumentEncoder, check_fingerprint
-from ce2de_os.reindex.finish import finish
+from ce2de_os.reindex.cutover.finish import finish
 from ce2de_os.reindex.identity import check_job
 from ce2de_os.reindex.job import (
     CANCELLED,
@@ -34,7 +31,10 @@ from ce2de_os.reindex.job import (
 )
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import TaskQueue, send_waiting
-from ce2de_os.reindex.targets import arm, disarm
+from ce2de_os.reindex.setup.creation import remove_rollover_template
+from ce2de_os.reindex.setup.targets import arm, disarm
+from ce2de_os.reindex.slices.embedding import DocumentEncoder, check_fingerprint
+from ce2de_os.reindex.syncing.catch_up import lag
 from ce2de_os.reindex.verify import VerifyReport, verify
 
 _TRIES = 20

@@ -20,7 +20,7 @@ CHUNK = 8
 class Reranker(Protocol):
     """What a searcher needs of a second model.
 
-    `ce2de_os.reranker.OnnxReranker` is one, `ce2de_os.search.late_interaction.LateInteraction` another.
+    `ce2de_os.model.reranker.OnnxReranker` is one, `ce2de_os.search.late_interaction.LateInteraction` another.
     """
 
     def score(self, query: str, documents: Sequence[str], /) -> NDArray[np.float32]:

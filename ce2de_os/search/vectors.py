@@ -25,7 +25,7 @@ class QueryEncoder(Protocol):
 
     @property
     def space(self) -> str:
-        """Names the vector space, see `ce2de_os.artifact`."""
+        """Names the vector space, see `ce2de_os.model.artifact`."""
 
     def encode_queries(self, texts: Sequence[str], /) -> Embeddings:
         """Encode ``texts`` to ``(B, D)`` float32."""

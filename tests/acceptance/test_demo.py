@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ce2de_os.cli.demo_corpus import python_documents
+from ce2de_os.cli.demonstration.corpus import python_documents
 from ce2de_os.local.servers import LocalServers
 from tests.acceptance.conftest import CE2DE, ROOT, Run
 

@@ -43,7 +43,7 @@ def test_everything_is_there(ce2de: Run, environment: dict[str, str]) -> None:
 def test_no_worker(ce2de: Run, environment: dict[str, str]) -> None:
     done = ce2de("doctor", **environment)
     assert done.returncode == 1
-    assert "celery -A workers.app worker" in done.stdout
+    assert "celery -A ce2de_os.worker.app worker" in done.stdout
     assert done.stderr == ""
 
 

@@ -49,7 +49,7 @@ def ce2de(environment: dict[str, str]) -> Run:
 def start_worker(environment: dict[str, str], tmp_path: Path) -> Iterator[StartWorker]:
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(app: str = "workers.app", **extra: str) -> subprocess.Popen[bytes]:
+    def start(app: str = "ce2de_os.worker.app", **extra: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "celery", "-A", app, "worker", "--concurrency", "1"]
         with (tmp_path / f"worker-{len(started)}.log").open("wb") as log:
             worker = subprocess.Popen(

@@ -14,12 +14,12 @@ import numpy as np
 from opensearchpy import OpenSearch, helpers
 
 from ce2de_os.arrays import Embeddings, l2_normalize
-from ce2de_os.reindex.finish import finish
-from ce2de_os.reindex.follow import follow
+from ce2de_os.reindex.cutover.finish import finish
+from ce2de_os.reindex.following.follow import follow
 from ce2de_os.reindex.job import Job
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.pipeline import run_slices
 from ce2de_os.reindex.queue import after_finish, after_slices
+from ce2de_os.reindex.slices.pipeline import run_slices
 
 TEXT_MAPPING = {"properties": {"title": {"type": "text"}, "body": {"type": "text"}}}
 

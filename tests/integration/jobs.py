@@ -31,7 +31,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 class StartWorker(Protocol):
     """Starts a worker in a process group of its own."""
 
-    def __call__(self, app: str = "workers.app", **environment: str) -> subprocess.Popen[bytes]:
+    def __call__(self, app: str = "ce2de_os.worker.app", **environment: str) -> subprocess.Popen[bytes]:
         """``environment`` is added to the usual one."""
 
 

@@ -21,8 +21,8 @@ from typing import Any, Self
 
 import pytest
 
-from ce2de_os.reindex import steps
-from ce2de_os.reindex.steps import STEPS, Step
+from ce2de_os.reindex.cutover import steps
+from ce2de_os.reindex.cutover.steps import STEPS, Step
 
 MORTAL = "tests.integration.apps.mortal"
 _FOLDER = "MORTAL_FOLDER"

@@ -13,11 +13,11 @@ from opensearchpy import OpenSearch, helpers
 from ce2de_os.errors import GuardGoneError
 from ce2de_os.index import admin
 from ce2de_os.index.guard import guard_name
-from ce2de_os.index.templates import origin_property
+from ce2de_os.index.target_body import origin_property
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.compare import compare, differences, remove_surplus, same_totals
 from ce2de_os.reindex.job import Part
-from ce2de_os.reindex.source import read_page
+from ce2de_os.reindex.slices.source import read_page
 
 VECTOR = VectorField(4)
 ORIGIN = VECTOR.origin_field

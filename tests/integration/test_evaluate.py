@@ -12,14 +12,14 @@ from click.testing import CliRunner
 from opensearchpy import helpers
 
 from ce2de_os.cli import cli
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import ConfigError, DataError, IndexSchemaError
 from ce2de_os.evaluation import Judged
 from ce2de_os.index.metadata import IndexMetadata
-from ce2de_os.index.templates import target_body
+from ce2de_os.index.target_body import target_body
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.search.comparison import Settings
-from ce2de_os.search.evaluate import evaluate, existing
+from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.quality.comparison import Settings
+from ce2de_os.quality.evaluate import evaluate, existing
 
 WORDS = {"a": "apple", "b": "pear", "c": "plum", "d": "fig"}
 VECTORS = {"a": (0.8, 0.6), "b": (1, 0), "c": (0, 1), "d": (0, -1)}

@@ -10,11 +10,11 @@ from opensearchpy import OpenSearch
 from ce2de_os.index.bulk import write_documents
 from ce2de_os.index.raw import search, without
 from ce2de_os.index.text_spec import TextSpec
-from ce2de_os.reindex.embedding import embed
 from ce2de_os.reindex.job import DONE
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.source import read_page
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.slices.embedding import embed
+from ce2de_os.reindex.slices.source import read_page
 from ce2de_os.reindex.status import status
 from tests.integration.indexes import HashEncoder, InlineQueue
 

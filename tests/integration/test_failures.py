@@ -9,15 +9,15 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import dead_letters
-from ce2de_os.reindex.held import MOST_CONDEMNED
 from ce2de_os.reindex.job import DONE, FAILED, Job
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.pipeline import run_slices
 from ce2de_os.reindex.queue import after_failure
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.retry import retry
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.slices.held import MOST_CONDEMNED
+from ce2de_os.reindex.slices.pipeline import run_slices
 from ce2de_os.reindex.status import status
+from ce2de_os.reindex.syncing.retry import retry
 from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
 
 ENCODER = HashEncoder()

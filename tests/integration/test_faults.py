@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch, helpers
 
-from ce2de_os.artifact import Artifact
 from ce2de_os.local.servers import Endpoints, LocalServers
+from ce2de_os.model.artifact import Artifact
 from ce2de_os.reindex.job import RUNNING
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.status import status

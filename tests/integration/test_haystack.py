@@ -6,10 +6,10 @@ import pytest
 from haystack import Pipeline
 from haystack.utils import Secret
 
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.integrations.haystack import Ce2deRetriever
+from ce2de_os.model.encoder import OnnxEncoder
 from tests.integration.test_search import make_index
 
 TEXTS = ["copy a folder and all files in it", "wait some seconds", "delete a file", "sort a list of numbers"]

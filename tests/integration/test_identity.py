@@ -19,7 +19,7 @@ from ce2de_os.local.servers import LocalServers
 from ce2de_os.reindex import identity, operate
 from ce2de_os.reindex.job import FAILED, READY, Job, Part
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.status import status
 from tests.conftest import remove
 from tests.integration.indexes import HashEncoder, InlineQueue, articles, create_index

@@ -18,10 +18,10 @@ from opensearchpy import OpenSearch
 from ce2de_os.index.client import backend_errors
 from ce2de_os.local.servers import Endpoints, LocalServers
 from ce2de_os.reindex import operate
+from ce2de_os.reindex.cutover.steps import Step
 from ce2de_os.reindex.job import DONE, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.standing import standing_id
-from ce2de_os.reindex.steps import Step
 from tests.integration.indexes import TEXT_MAPPING, articles, create_index
 from tests.integration.jobs import FIELDS, Run, has_ended, wait_for
 from tests.integration.journal import Fields, Journal, settle

@@ -13,7 +13,6 @@ import pytest
 from opensearchpy import AsyncOpenSearch, OpenSearch
 
 from ce2de_os import AsyncHybridSearcher, HybridSearcher, OnnxEncoder
-from ce2de_os.artifact import Artifact
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.errors import ConfigError, DataError, IndexSchemaError
 from ce2de_os.export import canary
@@ -24,10 +23,11 @@ from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.languages import ANALYZERS, CODES
 from ce2de_os.local.servers import LocalServers
+from ce2de_os.model.artifact import Artifact
 from ce2de_os.records import Query
 from ce2de_os.reindex.job import DONE, Job
 from ce2de_os.reindex.request import JobRequest, Model
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.status import JobStatus, status
 from ce2de_os.search.question import Question
 from ce2de_os.search.retrieve import Bm25Retriever

@@ -18,13 +18,13 @@ from ce2de_os.evaluation import Judged
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.token_field import to_json
+from ce2de_os.quality.comparison import Settings
+from ce2de_os.quality.evaluate import evaluate
 from ce2de_os.reindex.job import DONE, Job
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.status import status
 from ce2de_os.search.async_searcher import AsyncHybridSearcher
-from ce2de_os.search.comparison import Settings
-from ce2de_os.search.evaluate import evaluate
 from ce2de_os.search.late_interaction import LateInteraction, max_sim
 from ce2de_os.search.result import SearchResult
 from ce2de_os.search.searcher import HybridSearcher

@@ -10,13 +10,14 @@ import pytest
 from opensearchpy import OpenSearch
 
 from ce2de_os.index.text_spec import TextSpec
-from ce2de_os.reindex import held, ledger
-from ce2de_os.reindex.embedding import PIECES
+from ce2de_os.reindex import ledger
 from ce2de_os.reindex.job import DONE
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.pipeline import run_slices
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.slices import held
+from ce2de_os.reindex.slices.embedding import PIECES
+from ce2de_os.reindex.slices.pipeline import run_slices
 from ce2de_os.reindex.status import status
 from tests.integration.indexes import HashEncoder, InlineQueue, create_index
 

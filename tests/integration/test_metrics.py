@@ -21,7 +21,7 @@ from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.local.servers import Endpoints
 from ce2de_os.reindex.job import DONE
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.status import status
 from tests.integration.indexes import HashEncoder, InlineQueue, articles, create_index
 

@@ -14,9 +14,9 @@ from ce2de_os.index.guard import guard_name
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import operate
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.orders import Orders
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.slices.orders import Orders
 from tests.integration.indexes import HashEncoder, InlineQueue, create_index
 
 SECRET = "confidential"
@@ -84,7 +84,7 @@ def test_orders_are_seen_once(
 ) -> None:
     ledger = Ledger(client)
     orders = Orders(ledger, ledger.job(job_id).job)
-    monkeypatch.setattr("ce2de_os.reindex.orders.LOOK_S", 0.0)  # look at every call
+    monkeypatch.setattr("ce2de_os.reindex.slices.orders.LOOK_S", 0.0)  # look at every call
     orders.stop()
     operate.throttle(client, job_id, 50.0)
     orders.stop()

@@ -15,8 +15,8 @@ from ce2de_os.reindex.compare import compare
 from ce2de_os.reindex.job import DONE, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.retry import retry
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.syncing.retry import retry
 from tests.integration.indexes import TEXT_MAPPING, HashEncoder, InlineQueue, articles, create_index
 
 FIELD = "ce2de_vector_origin"

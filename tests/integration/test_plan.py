@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 from opensearchpy import helpers
 
-from ce2de_os.artifact import Artifact
 from ce2de_os.cli import cli
 from ce2de_os.errors import ConfigError, DataError, IndexSchemaError
-from ce2de_os.reindex import sample
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.reindex.planning import sample
 from tests.integration.forbidding import forbidding
 from tests.integration.indexes import TEXT_MAPPING, articles, create_index
 
@@ -278,8 +278,8 @@ def test_a_compression_that_the_engine_lacks(client, index_name, plan):
 
 def test_the_disk_estimate_against_a_real_index(client, index_name, plan):
     """2000 vectors of the packaged student, as a copy would hold them, are not larger than planned."""
-    from ce2de_os.encoder import OnnxEncoder
     from ce2de_os.index.vector_field import VectorField
+    from ce2de_os.model.encoder import OnnxEncoder
 
     create_index(client, index_name, articles(2000), number_of_replicas=0)
     answer, _ = plan(index_name)

@@ -18,14 +18,14 @@ from ce2de_os.errors import (
 )
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import dead_letters
-from ce2de_os.reindex.finish import finish
+from ce2de_os.reindex.cutover.finish import finish
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, RUNNING, Job
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.pipeline import run_slice
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.retry import retry
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.slices.pipeline import run_slice
 from ce2de_os.reindex.status import status
+from ce2de_os.reindex.syncing.retry import retry
 from tests.integration.indexes import (
     TEXT_MAPPING,
     HashEncoder,

@@ -11,11 +11,11 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.text_spec import TextSpec
+from ce2de_os.reindex.cutover.rollback import rollback
 from ce2de_os.reindex.job import DONE, ROLLED_BACK, Job
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.rollback import rollback
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.standing import followed_name, standing_id
-from ce2de_os.reindex.start import start
 from ce2de_os.reindex.status import status
 from ce2de_os.search.searcher import HybridSearcher
 from tests.integration.indexes import (

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from opensearchpy import helpers
 
-from ce2de_os.distill.candidates import find_candidates
-from ce2de_os.distill.queries import queries_from_documents
-from ce2de_os.distill.score_file import read_scores
+from ce2de_os.distill.data.candidates import find_candidates
+from ce2de_os.distill.data.queries import queries_from_documents
+from ce2de_os.distill.data.score_file import read_scores
 from ce2de_os.errors import ArtifactMismatchError, BackendError, ConfigError, IndexSchemaError
 from ce2de_os.index.documents import documents, field_texts
 from ce2de_os.records import Query

@@ -11,11 +11,11 @@ from click.testing import CliRunner
 from opensearchpy import helpers
 
 from ce2de_os.cli import cli
-from ce2de_os.distill.cross_encoder import load_cross_encoder
-from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.distill.models.cross_encoder import load_cross_encoder
 from ce2de_os.export.cross_encoder import export_cross_encoder
 from ce2de_os.index.metadata import IndexMetadata
-from ce2de_os.reranker import OnnxReranker
+from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.model.reranker import OnnxReranker
 from ce2de_os.search.searcher import HybridSearcher
 from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder
 

@@ -17,8 +17,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.index.metadata import IndexMetadata
+from ce2de_os.model.encoder import OnnxEncoder
 from tests.integration.forbidding import forbidding
 from tests.integration.test_search import make_index
 

@@ -97,7 +97,16 @@ class Shell:
         return done
 
     def start_worker(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "celery", "-A", "workers.app", "worker", "--concurrency", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "celery",
+            "-A",
+            "ce2de_os.worker.app",
+            "worker",
+            "--concurrency",
+            "1",
+        ]
         with self.log.open("wb") as log:
             worker = subprocess.Popen(
                 [*command, "--loglevel", "DEBUG"],
@@ -185,7 +194,7 @@ def test_a_whole_job_with_the_listed_rights_and_no_secret_seen(
     assert states["disk"]["finding"].endswith("used on the fullest node")
     shell.assert_no_secret_in(shell.log.read_text())
     shell.assert_no_secret_in(json.dumps(admin.search(index="ce2de-*", body={"size": 1000})))
-    for program in ("ce2de_os reindex start", "celery -A workers.app worker"):
+    for program in ("ce2de_os reindex start", "celery -A ce2de_os.worker.app worker"):
         assert any(program in line for line in shell.command_lines)
     shell.assert_no_secret_in("\n".join(shell.command_lines))
 

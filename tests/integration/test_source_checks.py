@@ -12,8 +12,8 @@ from ce2de_os.index.metadata import META_KEY
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex.job import DONE, READY, Job
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.sources import new_members
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.sources import new_members
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.status import status
 from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
 

@@ -13,7 +13,7 @@ from ce2de_os.reindex.job import DONE, FAILED, FINISHING, RUNNING, Job
 from ce2de_os.reindex.ledger import LEDGER_INDEX, Ledger
 from ce2de_os.reindex.metrics import statuses
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.status import status
 from ce2de_os.reindex.sweep import sweep
 from tests.integration.indexes import HashEncoder, InlineQueue, articles, create_index

@@ -14,12 +14,12 @@ from ce2de_os.index import aliases
 from ce2de_os.index.guard import guard_name
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import operate
+from ce2de_os.reindex.cutover.rollback import plan_rollback, rollback
 from ce2de_os.reindex.job import DONE, FOLLOWING, HANDOVER, MIRROR, READY, SOURCE, TARGET, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.rollback import plan_rollback, rollback
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.standing import followed_name, standing_id
-from ce2de_os.reindex.start import start
 from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
 
 ENCODER = HashEncoder()
@@ -153,7 +153,7 @@ def test_a_rollback_brings_later_writes_back_and_a_second_cutover_the_next_ones(
 def test_a_handover_without_a_block(
     client: OpenSearch, index_name: str, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ce2de_os.reindex.late_writes.QUIET_S", 2.0)
+    monkeypatch.setattr("ce2de_os.reindex.syncing.late_writes.QUIET_S", 2.0)
     job = handed_over(client, queue, index_name, block=False)
     assert (job.truth, job.unordered) == (TARGET, ())
     assert set(aliases.definitions(client, str(job.alias))) == set(job.targets)

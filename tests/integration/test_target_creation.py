@@ -11,10 +11,10 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.text_spec import TextSpec
-from ce2de_os.reindex.creation import remove_rollover_template, rollover_template
 from ce2de_os.reindex.job import DONE, READY, Job
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.creation import remove_rollover_template, rollover_template
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.status import status
 from tests.integration.indexes import (
     HashEncoder,

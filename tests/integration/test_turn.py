@@ -7,7 +7,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import IndexSchemaError
 from ce2de_os.index import aliases
-from ce2de_os.reindex.turn import handed_over, take_turn
+from ce2de_os.reindex.cutover.turn import handed_over, take_turn
 
 
 def _move(source: str, target: str, alias: str, turn: str) -> list[dict[str, object]]:

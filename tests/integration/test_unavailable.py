@@ -12,10 +12,10 @@ from ce2de_os.index import admin, bulk
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex.job import WAITING, Job
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.page_reader import PageReader
-from ce2de_os.reindex.pipeline import run_slices
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.slices.page_reader import PageReader
+from ce2de_os.reindex.slices.pipeline import run_slices
 from tests.integration.indexes import HashEncoder, InlineQueue, articles, create_index
 
 

@@ -17,7 +17,7 @@ from ce2de_os.arrays import l2_normalize
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.bulk import WriteAction, write_documents
 from ce2de_os.index.metadata import IndexMetadata
-from ce2de_os.index.templates import target_body, vector_properties
+from ce2de_os.index.target_body import target_body, vector_properties
 from ce2de_os.index.vector_field import (
     COMPRESSION_LEVELS,
     DATA_TYPES,

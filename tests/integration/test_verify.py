@@ -15,7 +15,7 @@ from ce2de_os.reindex import operate
 from ce2de_os.reindex.job import DONE, FAILED, READY, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.verify import VerifyReport
 from tests.integration.indexes import TEXT_MAPPING, HashEncoder, InlineQueue, articles, create_index
 

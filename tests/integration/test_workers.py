@@ -154,7 +154,7 @@ def test_damaged_model_file(ce2de: Run, environment: dict[str, str], tmp_path: P
     arguments = ("reindex", "start", "any", "--text-fields", "a", "--alias", "b", "--artifact", str(tmp_path))
     assert_one_line_error(ce2de(*arguments), "model.onnx: damaged")
     worker = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "workers.app", "worker"],
+        [sys.executable, "-m", "celery", "-A", "ce2de_os.worker.app", "worker"],
         env={**environment, "CE2DE_ARTIFACT": str(tmp_path)},
         capture_output=True,
         text=True,

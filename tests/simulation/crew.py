@@ -8,9 +8,9 @@ from typing import Any
 
 from ce2de_os.errors import BackendUnavailableError, Ce2deError
 from ce2de_os.reindex.job import Job
+from ce2de_os.worker import tasks
 from tests.simulation.faults import Actor
 from tests.simulation.world import World
-from workers import tasks
 
 Message = tuple[Any, ...]
 

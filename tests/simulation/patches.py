@@ -22,19 +22,19 @@ from opensearchpy.client.utils import _make_path
 
 import ce2de_os.index
 import ce2de_os.reindex
-import workers
+import ce2de_os.worker
 from ce2de_os.reindex import watchdog
 from ce2de_os.reindex.verify import answers
+from ce2de_os.worker import tasks
 from tests.simulation.world import World
-from workers import tasks
 
-_PACKAGES = (ce2de_os.index, ce2de_os.reindex, workers, opensearchpy.client)
+_PACKAGES = (ce2de_os.index, ce2de_os.reindex, ce2de_os.worker, opensearchpy.client)
 _CONSTANTS: tuple[tuple[Any, str, Any], ...] = (
     (tasks, "BUDGET_S", 1.0),  # a follower's idle looks would take most of the time of a seed
     (answers, "_QUERIES", 2),
     (watchdog, "_file", lambda: None),
 )
-_SKIPPED = ("workers.app", "workers.inspection", "workers.sweeper")
+_SKIPPED = ("ce2de_os.worker.app", "ce2de_os.worker.inspection", "ce2de_os.worker.sweeper")
 
 
 class _Now:
@@ -220,7 +220,7 @@ def simulated() -> Iterator[None]:
 
 def _patch_claims() -> list[tuple[Any, str, object]]:
     """Slices are taken in an order that is drawn: by the seed, not by the machine."""
-    from ce2de_os.reindex.claims import Claims
+    from ce2de_os.reindex.slices.claims import Claims
 
     made = Claims.__init__
 

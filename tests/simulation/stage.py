@@ -8,13 +8,13 @@ from typing import Any
 
 from ce2de_os.errors import BackendUnavailableError, Ce2deError
 from ce2de_os.reindex import dead_letters, operate
+from ce2de_os.reindex.cutover.rollback import rollback
 from ce2de_os.reindex.job import ACTIVE, DONE, FAILED, READY, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.retry import retry
-from ce2de_os.reindex.rollback import rollback
-from ce2de_os.reindex.start import start
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.sweep import sweep
+from ce2de_os.reindex.syncing.retry import retry
 from tests.simulation.checks import TEXT, members_left_alone, problems_of_alias, unasked_indices
 from tests.simulation.crew import Crew
 from tests.simulation.faults import Actor

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ce2de_os.artifact import DEFAULT_FOLDER, Artifact
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import ArtifactError, ArtifactNotFoundError, ParityError
+from ce2de_os.model.artifact import DEFAULT_FOLDER, Artifact
+from ce2de_os.model.encoder import OnnxEncoder
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ce2de_os.arrays import cosine
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import ArtifactError, ConfigError, DataError
+from ce2de_os.model.encoder import OnnxEncoder
 
 
 @pytest.fixture(scope="module")

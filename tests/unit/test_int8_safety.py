@@ -12,9 +12,9 @@ import pytest
 from benchmarks.int8_safety import MAX_BATCH_EFFECT, batch_effect
 from benchmarks.integer_evidence import activations, expected, integers, toy
 from benchmarks.onnx_graphs import SAFE, full_range, integer_graph, products
-from ce2de_os.artifact import Artifact
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.export.canary import TEXTS
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.encoder import OnnxEncoder
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 from ce2de_os import logs
 
 
-def record(name: str = "ce2de_os.reindex.pipeline", **extra: Any) -> logging.LogRecord:
+def record(name: str = "ce2de_os.reindex.slices.pipeline", **extra: Any) -> logging.LogRecord:
     values = {"name": name, "levelno": logging.INFO, "levelname": "INFO", "created": 1.5}
     return logging.makeLogRecord({**values, "msg": "Slice %d done", "args": (3,), **extra})
 
@@ -20,7 +20,7 @@ def test_json_is_one_object_on_one_line() -> None:
     assert json.loads(line) == {
         "time": "1970-01-01T00:00:01.500+00:00",
         "level": "INFO",
-        "logger": "ce2de_os.reindex.pipeline",
+        "logger": "ce2de_os.reindex.slices.pipeline",
         "message": "Slice 3 done",
         "action": "slice_done",
         "documents": 7,
@@ -53,7 +53,7 @@ def test_what_other_libraries_attach_is_left_out() -> None:
 
 WORKER = """
 import logging
-from workers.app import app
+from ce2de_os.worker.app import app
 app.log.setup(loglevel="INFO", redirect_stdouts=True)
 logging.getLogger("ce2de_os.reindex").info("Slice taken", extra={"slice": 3})
 logging.getLogger("ce2de_os.reindex").debug("Page written")

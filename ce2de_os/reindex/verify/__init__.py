@@ -12,8 +12,8 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.index import admin
 from ce2de_os.reindex import dead_letters, identity
-from ce2de_os.reindex.embedding import DocumentEncoder
 from ce2de_os.reindex.job import Job
+from ce2de_os.reindex.slices.embedding import DocumentEncoder
 from ce2de_os.reindex.verify.answers import agreement, check_answers
 from ce2de_os.reindex.verify.exact import check_contents, check_documents, check_mapping
 from ce2de_os.reindex.verify.report import VerifyReport

@@ -15,7 +15,7 @@ from ce2de_os.reindex import dead_letters, standing
 from ce2de_os.reindex.compare.sides import Key
 from ce2de_os.reindex.job import HANDOVER, Job, Part
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.source import shard_of
+from ce2de_os.reindex.slices.source import shard_of
 
 SAMPLE = 64
 _SEED = 20251

@@ -12,8 +12,8 @@ from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.language_fields import OTHER, LanguageSpec, language_field
 from ce2de_os.index.token_field import from_json, to_json
-from ce2de_os.reindex.embedding import DocumentEncoder
 from ce2de_os.reindex.job import Job
+from ce2de_os.reindex.slices.embedding import DocumentEncoder
 from ce2de_os.reindex.verify.report import VerifyReport
 from ce2de_os.reindex.verify.subject import Subject
 

@@ -1,6 +1,6 @@
 """A worker whose broker takes a message back long before a task is done."""
 
-from workers.app import app
+from ce2de_os.worker.app import app
 
 VISIBILITY_TIMEOUT_S = 4
 

@@ -5,8 +5,8 @@ import signal
 from collections.abc import Sequence
 
 from ce2de_os.arrays import Embeddings
-from ce2de_os.encoder import OnnxEncoder
-from workers.app import app as app
+from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.worker.app import app as app
 
 DEADLY = "nightshade"
 

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from ce2de_os.artifact import Artifact
 from ce2de_os.cli import checks
 from ce2de_os.cli.checks import KNN, NEURAL, NOT_OK, OK, WARNING
 from ce2de_os.config import OpenSearchSettings, Settings
+from ce2de_os.model.artifact import Artifact
 
 
 def node(name: str, *plugins: str, roles: tuple[str, ...] = ("data",)) -> dict[str, object]:

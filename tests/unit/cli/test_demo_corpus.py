@@ -1,6 +1,6 @@
 import pytest
 
-from ce2de_os.cli.demo_corpus import clean, module_docstrings, python_documents, sections
+from ce2de_os.cli.demonstration.corpus import clean, module_docstrings, python_documents, sections
 from ce2de_os.records import Document
 
 MODULE = '''

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ce2de_os.cli import demo_steps
+from ce2de_os.cli.demonstration import steps as demo_steps
 from ce2de_os.errors import DataError
 from ce2de_os.records import Document
 

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from ce2de_os.cli import cli
 from ce2de_os.cli.durations import duration_s
-from ce2de_os.cli.plan_tables import fact_rows, show, verdict_lines
+from ce2de_os.cli.jobs.plan_tables import fact_rows, show, verdict_lines
 from ce2de_os.errors import BackendUnavailableError
 from ce2de_os.index.language_fields import LanguageSpec
 from tests.unit.reindex.planned import cluster, index, node, planned, sample

@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from ce2de_os.cli.vector_options import FieldFactory, vector_options
+from ce2de_os.cli.jobs.vector_options import FieldFactory, vector_options
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.vector_field import VectorField
 

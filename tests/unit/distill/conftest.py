@@ -13,7 +13,7 @@ def teacher_folder(tmp_path_factory):
 
 @pytest.fixture
 def teacher(teacher_folder):
-    from ce2de_os.distill.teacher import load_teacher
+    from ce2de_os.distill.models.teacher import load_teacher
 
     return load_teacher(str(teacher_folder))
 

@@ -17,7 +17,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from ce2de_os.distill.bodies import as_bert
+from ce2de_os.distill.models.bodies import as_bert
 from ce2de_os.errors import ConfigError
 from ce2de_os.student import pad
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ce2de_os.arrays import l2_normalize
-from ce2de_os.distill.candidates import CandidateReport, find_candidates, imported, interleave
-from ce2de_os.distill.local_retrieve import bm25_retriever, dense_retriever
-from ce2de_os.distill.queries import QueryReport, QuerySet
-from ce2de_os.distill.score_file import read_scores, write_scores
+from ce2de_os.distill.data.candidates import CandidateReport, find_candidates, imported, interleave
+from ce2de_os.distill.data.local_retrieve import bm25_retriever, dense_retriever
+from ce2de_os.distill.data.queries import QueryReport, QuerySet
+from ce2de_os.distill.data.score_file import read_scores, write_scores
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.records import Query, ScoredDoc
 

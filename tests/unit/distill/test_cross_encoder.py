@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from ce2de_os.distill.cross_encoder import load_cross_encoder
+from ce2de_os.distill.models.cross_encoder import load_cross_encoder
 from ce2de_os.errors import ConfigError, DataError
 from tests.unit.distill.tiny import (
     FAMILIES,

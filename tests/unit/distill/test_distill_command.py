@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from ce2de_os.cli import cli
-from ce2de_os.distill.score_file import read_scores
+from ce2de_os.distill.data.score_file import read_scores
 from ce2de_os.errors import Ce2deError
 from ce2de_os.student import StudentModel
 from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder, save_tiny_teacher, write_texts

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ce2de_os.cli import cli
-from ce2de_os.distill.score_file import read_scores
+from ce2de_os.distill.data.score_file import read_scores
 from ce2de_os.errors import Ce2deError, ConfigError
 from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder
 

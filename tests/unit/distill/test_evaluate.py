@@ -14,11 +14,11 @@ from rich.console import Console
 from scipy import stats
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from ce2de_os.distill import evaluate as module
-from ce2de_os.distill.cross_encoder import CrossEncoder
-from ce2de_os.distill.evaluate import Evaluation, Systems, evaluate, rerank
-from ce2de_os.distill.peers import Peer, StaticTable
-from ce2de_os.distill.report_quality import evaluation_table
+from ce2de_os.distill.models.cross_encoder import CrossEncoder
+from ce2de_os.distill.report import evaluate as module
+from ce2de_os.distill.report.evaluate import Evaluation, Systems, evaluate, rerank
+from ce2de_os.distill.report.peers import Peer, StaticTable
+from ce2de_os.distill.report.quality import evaluation_table
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation import Collection, holm, ratio_interval
 from ce2de_os.records import ScoredDoc

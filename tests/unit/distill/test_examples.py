@@ -6,8 +6,11 @@ import random
 
 import pytest
 
-from ce2de_os.distill.cross_encoder import load_cross_encoder
-from ce2de_os.distill.examples import (
+from ce2de_os.distill.data.languages import read_languages
+from ce2de_os.distill.data.queries import QueryReport, QuerySet, query_texts
+from ce2de_os.distill.data.score_file import read_scores
+from ce2de_os.distill.models.cross_encoder import load_cross_encoder
+from ce2de_os.distill.training.examples import (
     Collected,
     check_queries,
     prepare_candidates,
@@ -15,9 +18,6 @@ from ce2de_os.distill.examples import (
     prepare_scores,
     read_examples,
 )
-from ce2de_os.distill.languages import read_languages
-from ce2de_os.distill.queries import QueryReport, QuerySet, query_texts
-from ce2de_os.distill.score_file import read_scores
 from ce2de_os.errors import DataError
 from ce2de_os.records import Query, ScoredDoc
 from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder

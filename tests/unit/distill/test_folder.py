@@ -10,11 +10,11 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel
 
-from ce2de_os.distill.bodies import as_bert
-from ce2de_os.distill.folder import write_student
-from ce2de_os.distill.init import cut_student
-from ce2de_os.distill.materials import token_ids
-from ce2de_os.distill.models import load_tokenizer
+from ce2de_os.distill.models.bodies import as_bert
+from ce2de_os.distill.models.folder import write_student
+from ce2de_os.distill.models.hub import load_tokenizer
+from ce2de_os.distill.models.init import cut_student
+from ce2de_os.distill.training.materials import token_ids
 from ce2de_os.export.exporter import export
 from ce2de_os.student import StudentModel, pad
 from tests.unit.distill.tiny import WORDS

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ce2de_os.distill.bodies import as_bert
-from ce2de_os.distill.folder import write_student
-from ce2de_os.distill.full_depth import write_full_depth
-from ce2de_os.distill.init import cut_student
-from ce2de_os.distill.materials import token_ids
-from ce2de_os.distill.models import load_tokenizer
-from ce2de_os.distill.prefixes import NO_PREFIXES
-from ce2de_os.distill.teacher import embed_ids
-from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.distill.data.prefixes import NO_PREFIXES
+from ce2de_os.distill.models.bodies import as_bert
+from ce2de_os.distill.models.folder import write_student
+from ce2de_os.distill.models.full_depth import write_full_depth
+from ce2de_os.distill.models.hub import load_tokenizer
+from ce2de_os.distill.models.init import cut_student
+from ce2de_os.distill.models.teacher import embed_ids
+from ce2de_os.distill.training.materials import token_ids
 from ce2de_os.errors import DataError
 from ce2de_os.export.exporter import export
+from ce2de_os.model.encoder import OnnxEncoder
 from tests.unit.distill.tiny import WORDS
 
 TEXTS = [" ".join(WORDS[start : start + 9]) for start in range(30)]

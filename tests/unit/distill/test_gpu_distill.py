@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ce2de_os.distill.models.teacher import embed_ids, load_teacher
 from ce2de_os.distill.packs import read_student, read_texts
-from ce2de_os.distill.teacher import embed_ids, load_teacher
 from ce2de_os.errors import DataError
 from ce2de_os.export.exporter import export
 from ce2de_os.student import StudentModel

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from ce2de_os.distill.bodies import as_bert
-from ce2de_os.distill.cross_encoder import load_cross_encoder
-from ce2de_os.distill.init import cut_student, ridge, solve_head
-from ce2de_os.distill.teacher import embed_ids
+from ce2de_os.distill.models.bodies import as_bert
+from ce2de_os.distill.models.cross_encoder import load_cross_encoder
+from ce2de_os.distill.models.init import cut_student, ridge, solve_head
+from ce2de_os.distill.models.teacher import embed_ids
 from ce2de_os.errors import ConfigError
 from tests.unit.distill.tiny import save_tiny_cross_encoder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ce2de_os.distill.languages import Languages, read_languages
+from ce2de_os.distill.data.languages import Languages, read_languages
 from ce2de_os.errors import ConfigError
 
 

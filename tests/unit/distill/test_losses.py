@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ce2de_os.distill import losses
+from ce2de_os.distill.training import losses
 
 # Two texts: the first student embedding is at 90 degrees to its teacher's, the second is equal to it.
 STUDENT = torch.tensor([[1.0, 0.0], [0.6, 0.8]])

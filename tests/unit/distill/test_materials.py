@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.materials import read_passages, token_ids
-from ce2de_os.distill.models import bare_tokenizer, load_tokenizer
+from ce2de_os.distill.data.texts import Passage
+from ce2de_os.distill.models.hub import bare_tokenizer, load_tokenizer
+from ce2de_os.distill.models.teacher import embed_ids
 from ce2de_os.distill.recipe import _training_set
 from ce2de_os.distill.source import Source
-from ce2de_os.distill.teacher import embed_ids
-from ce2de_os.distill.texts import Passage
+from ce2de_os.distill.training.materials import read_passages, token_ids
 from tests.unit.distill.tiny import WORDS, save_tiny_model, write_texts
 
 

@@ -8,11 +8,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from ce2de_os.distill.batches import TrainingSet, batches
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.languages import MIXINGS
-from ce2de_os.distill.mixing import usable_languages
-from ce2de_os.distill.ranking import ranking_batches, ranking_set
+from ce2de_os.distill.data.languages import MIXINGS
+from ce2de_os.distill.training.batches import TrainingSet, batches
+from ce2de_os.distill.training.mixing import usable_languages
+from ce2de_os.distill.training.ranking import ranking_batches, ranking_set
 from ce2de_os.errors import DataError
 from ce2de_os.records import ScoredDoc
 

@@ -14,11 +14,11 @@ from optimum.exporters.onnx.model_configs import BertOnnxConfig, DistilBertOnnxC
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from ce2de_os.arrays import cosine
-from ce2de_os.distill.bodies import as_bert
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.onnx_teacher import LEAST_COSINE, OnnxBody
+from ce2de_os.distill.models.bodies import as_bert
+from ce2de_os.distill.models.onnx_teacher import LEAST_COSINE, OnnxBody
+from ce2de_os.distill.models.teacher import embed_ids, load_teacher
 from ce2de_os.distill.recipe import distill
-from ce2de_os.distill.teacher import embed_ids, load_teacher
 from ce2de_os.errors import ConfigError
 from ce2de_os.export.onnx_model import FLOAT_FILE, export_model
 from tests.unit.distill.tiny import WORDS, save_tiny_model, write_texts
@@ -106,7 +106,7 @@ def test_the_layout_of_optimum_is_found(exported, tmp_path):
 
 def test_pytorch_weights_beside_the_onnx_file_come_first(pytorch_folder, onnx_folder, monkeypatch):
     shutil.copytree(pytorch_folder, onnx_folder, dirs_exist_ok=True)
-    monkeypatch.setattr("ce2de_os.distill.teacher.load_onnx", None)
+    monkeypatch.setattr("ce2de_os.distill.models.teacher.load_onnx", None)
     assert load_teacher(str(onnx_folder)).pooling == "cls"
 
 

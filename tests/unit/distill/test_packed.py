@@ -15,11 +15,11 @@ from click.testing import CliRunner
 
 from ce2de_os.cli import cli
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.materials import read_passages
-from ce2de_os.distill.prefixes import Prefixes, teacher_prefixes
+from ce2de_os.distill.data.prefixes import Prefixes, teacher_prefixes
+from ce2de_os.distill.data.texts import Passage, packed_passages
+from ce2de_os.distill.models.teacher import embed_ids, load_teacher, with_said_prefixes
 from ce2de_os.distill.recipe import distill
-from ce2de_os.distill.teacher import embed_ids, load_teacher, with_said_prefixes
-from ce2de_os.distill.texts import Passage, packed_passages
+from ce2de_os.distill.training.materials import read_passages
 from ce2de_os.errors import DataError
 from tests.unit.distill.tiny import WORDS, write_texts
 
@@ -94,7 +94,7 @@ def test_the_files_of_a_teacher_name_its_prefixes(teacher_folder, tmp_path):
 
 
 def test_what_the_teacher_has_read_is_used_by_a_longer_run(teacher_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("ce2de_os.distill.teacher.SHARD_TOKENS", 1000)
+    monkeypatch.setattr("ce2de_os.distill.models.teacher.SHARD_TOKENS", 1000)
     path = write_packed(tmp_path / "all.passages.jsonl")
     cache = tmp_path / "cache"
     options = [

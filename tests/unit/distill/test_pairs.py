@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from ce2de_os.distill.pairs import (
+from ce2de_os.distill.data.pairs import (
     PairCounts,
     TrainingPair,
     draw_negatives,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from ce2de_os.distill import peers
-from ce2de_os.distill.peers import StaticTable, bm25_runs, kept_rows, static_table, teacher_peer
-from ce2de_os.distill.teacher import load_teacher
+from ce2de_os.distill.models.teacher import load_teacher
+from ce2de_os.distill.report import peers
+from ce2de_os.distill.report.peers import StaticTable, bm25_runs, kept_rows, static_table, teacher_peer
 from ce2de_os.evaluation import Collection
 from tests.unit.distill.tiny import WORDS
 

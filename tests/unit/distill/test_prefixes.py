@@ -9,17 +9,17 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.full_depth import write_full_depth
-from ce2de_os.distill.materials import Examples, token_ids, tokenized
-from ce2de_os.distill.models import bare_tokenizer, load_tokenizer
-from ce2de_os.distill.peers import float_student_peer, student_peer, teacher_peer
-from ce2de_os.distill.prefixes import QUERY_WORDS, Prefixes
+from ce2de_os.distill.data.prefixes import QUERY_WORDS, Prefixes
+from ce2de_os.distill.data.texts import Passage
+from ce2de_os.distill.models.full_depth import write_full_depth
+from ce2de_os.distill.models.hub import bare_tokenizer, load_tokenizer
+from ce2de_os.distill.models.teacher import embed_ids, load_teacher
 from ce2de_os.distill.recipe import distill
-from ce2de_os.distill.teacher import embed_ids, load_teacher
-from ce2de_os.distill.texts import Passage
-from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.distill.report.peers import float_student_peer, student_peer, teacher_peer
+from ce2de_os.distill.training.materials import Examples, token_ids, tokenized
 from ce2de_os.errors import ConfigError
 from ce2de_os.export.exporter import export
+from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.records import ScoredDoc
 from tests.unit.distill.tiny import WORDS, save_tiny_teacher, write_texts
 

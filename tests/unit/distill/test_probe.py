@@ -10,9 +10,9 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from ce2de_os.distill import probe as module
-from ce2de_os.distill.layers import load_ce_layers, load_de_layers
-from ce2de_os.distill.probe import (
+from ce2de_os.distill.models.layers import load_ce_layers, load_de_layers
+from ce2de_os.distill.report import probe as module
+from ce2de_os.distill.report.probe import (
     METRICS,
     READINGS,
     Curve,

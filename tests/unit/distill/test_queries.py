@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from ce2de_os.distill.queries import (
+from ce2de_os.distill.data.queries import (
     MAX_WORDS,
     QueryReport,
     queries_from_documents,

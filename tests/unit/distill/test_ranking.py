@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from ce2de_os.distill.ranking import ranking_batches, ranking_set
+from ce2de_os.distill.training.ranking import ranking_batches, ranking_set
 from ce2de_os.errors import DataError
 from ce2de_os.records import ScoredDoc
 

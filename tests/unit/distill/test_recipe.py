@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.console import ConsoleProgress
 from ce2de_os.distill.recipe import distill, is_finished
+from ce2de_os.distill.training.console import ConsoleProgress
 from ce2de_os.errors import DataError
 from ce2de_os.student import StudentModel
 from tests.unit.distill.tiny import write_texts
@@ -68,7 +68,7 @@ def test_a_finished_student_is_not_overwritten(teacher_folder, text_file, tmp_pa
 SCRIPT = """
 import sys
 from pathlib import Path
-from ce2de_os.distill import trainer
+from ce2de_os.distill.training import trainer
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.recipe import distill, is_finished
 

@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ce2de_os.artifact import DEFAULT_FOLDER, Artifact
-from ce2de_os.distill.evaluate import CollectionResult, Evaluation, Figure, SystemResult
-from ce2de_os.distill.report import write_report
-from ce2de_os.distill.speed import Machine, Side, Speed
+from ce2de_os.distill.report.evaluate import CollectionResult, Evaluation, Figure, SystemResult
+from ce2de_os.distill.report.speed import Machine, Side, Speed
+from ce2de_os.distill.report.write import write_report
 from ce2de_os.errors import DataError
+from ce2de_os.model.artifact import DEFAULT_FOLDER, Artifact
 
 EVIL = '<script>alert("x")</script> | $y$ `z` & [a](b)'
 RECIPE = {

@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from ce2de_os.distill.score_file import read_scores, write_in_parts, write_scores
+from ce2de_os.distill.data.score_file import read_scores, write_in_parts, write_scores
 from ce2de_os.records import ScoredDoc
 
 # Quotes, brackets, what ends a line somewhere, what is cut off elsewhere, other scripts, half a character
@@ -121,7 +121,7 @@ def test_odd_ids_survive_an_interruption_at_any_place(tmp_path, seed, monkeypatc
     whole, out = (tmp_path / "whole.jsonl").read_bytes(), tmp_path / "s.jsonl"
     partial = tmp_path / "s.jsonl.partial"
     with monkeypatch.context() as patch:
-        patch.setattr("ce2de_os.distill.score_file._finish", interrupt)
+        patch.setattr("ce2de_os.distill.data.score_file._finish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(out)
     content = partial.read_bytes()

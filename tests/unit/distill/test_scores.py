@@ -15,8 +15,14 @@ import time
 import numpy as np
 import pytest
 
-from ce2de_os.distill.score_file import only_known, read_scores, write_in_parts, write_scores
-from ce2de_os.distill.scores import MergeReport, ScoreReport, merge_scores, pairs_at_once, score_candidates
+from ce2de_os.distill.data.score_file import only_known, read_scores, write_in_parts, write_scores
+from ce2de_os.distill.training.scores import (
+    MergeReport,
+    ScoreReport,
+    merge_scores,
+    pairs_at_once,
+    score_candidates,
+)
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.records import ScoredDoc
 from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder
@@ -24,7 +30,7 @@ from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    from ce2de_os.distill.cross_encoder import load_cross_encoder
+    from ce2de_os.distill.models.cross_encoder import load_cross_encoder
 
     folder = save_tiny_cross_encoder(tmp_path_factory.mktemp("cross-encoder"))
     return load_cross_encoder(str(folder), max_length=16, precision="fp32")
@@ -143,7 +149,9 @@ def test_scores_are_the_logits_of_the_pairs(tmp_path, teacher, candidates):
 
 
 def test_an_interrupted_teacher_gives_the_same_file(tmp_path, teacher, candidates, monkeypatch):
-    monkeypatch.setattr("ce2de_os.distill.scores._LARGEST_PART", 20)  # several parts of several queries
+    monkeypatch.setattr(
+        "ce2de_os.distill.training.scores._LARGEST_PART", 20
+    )  # several parts of several queries
     whole, out = tmp_path / "whole.jsonl.gz", tmp_path / "scores.jsonl.gz"
     score_candidates(teacher, QUERIES, DOCUMENTS, candidates, whole)
 
@@ -175,7 +183,7 @@ def test_a_run_cut_off_at_any_byte_gives_the_same_file(tmp_path, monkeypatch):
     assert len(list(read_scores(whole))) == sum(n % 6 > 0 for n in range(40))
     partial = tmp_path / "scores.jsonl.gz.partial"
     with monkeypatch.context() as patch:  # what a run has written before it packs the file
-        patch.setattr("ce2de_os.distill.score_file._finish", interrupt)
+        patch.setattr("ce2de_os.distill.data.score_file._finish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(out)
     content = partial.read_bytes()
@@ -197,7 +205,7 @@ def interrupt(*_):
 KILLED = """
 import sys, time
 from pathlib import Path
-from ce2de_os.distill.score_file import write_in_parts
+from ce2de_os.distill.data.score_file import write_in_parts
 from ce2de_os.records import ScoredDoc
 
 def compute(part):

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from ce2de_os.distill.sentences import fitting, is_language, joined, sentences
+from ce2de_os.translate.sentences import fitting, is_language, joined, sentences
 
 
 def cut(text):

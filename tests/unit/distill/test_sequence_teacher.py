@@ -13,14 +13,14 @@ from click.testing import CliRunner
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from ce2de_os.cli import cli
-from ce2de_os.distill.cross_encoder import CrossEncoder, load_cross_encoder
-from ce2de_os.distill.evaluate import rerank
-from ce2de_os.distill.layers import load_ce_layers
-from ce2de_os.distill.score_file import read_scores, write_scores
-from ce2de_os.distill.scores import check_vocabulary, pairs_at_once, score_candidates
-from ce2de_os.distill.sequence_teacher import SequenceTeacher, load_pair_teacher, load_sequence_teacher
-from ce2de_os.distill.teacher_config import TeacherConfig
-from ce2de_os.distill.teacher_training import load_base
+from ce2de_os.distill.data.score_file import read_scores, write_scores
+from ce2de_os.distill.models.cross_encoder import CrossEncoder, load_cross_encoder
+from ce2de_os.distill.models.layers import load_ce_layers
+from ce2de_os.distill.models.sequence_teacher import SequenceTeacher, load_pair_teacher, load_sequence_teacher
+from ce2de_os.distill.report.evaluate import rerank
+from ce2de_os.distill.training.scores import check_vocabulary, pairs_at_once, score_candidates
+from ce2de_os.distill.training.teacher_config import TeacherConfig
+from ce2de_os.distill.training.teacher_training import load_base
 from ce2de_os.errors import Ce2deError, ConfigError, DataError
 from ce2de_os.evaluation import Collection
 from ce2de_os.records import ScoredDoc
@@ -213,7 +213,7 @@ def test_a_tokenizer_that_needs_sentencepiece_says_so(folders, tmp_path, monkeyp
     (tmp_path / "spiece.model").write_bytes(b"\x0a\x0e\x0a\x05<pad>")
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer"}')
     monkeypatch.setattr("transformers.utils.import_utils._sentencepiece_available", False)
-    monkeypatch.setattr("ce2de_os.distill.models.find_spec", lambda name: None)
+    monkeypatch.setattr("ce2de_os.distill.models.hub.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"its tokenizer cannot be loaded .*pip install sentencepiece"):
         load_sequence_teacher(str(tmp_path))
 
@@ -246,7 +246,7 @@ def work(tmp_path):
 
 
 def test_an_interrupted_teacher_gives_the_same_file(tmp_path, work, monot5, monkeypatch):
-    monkeypatch.setattr("ce2de_os.distill.scores._LARGEST_PART", 12)
+    monkeypatch.setattr("ce2de_os.distill.training.scores._LARGEST_PART", 12)
     whole, out = tmp_path / "whole.jsonl.gz", tmp_path / "scores.jsonl.gz"
     score_candidates(monot5, *work, whole)
 

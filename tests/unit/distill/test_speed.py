@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ce2de_os.distill.peers import Peer
-from ce2de_os.distill.speed import Speed, histogram, measure_speed, summarize
+from ce2de_os.distill.report.peers import Peer
+from ce2de_os.distill.report.speed import Speed, histogram, measure_speed, summarize
 from ce2de_os.errors import ConfigError, DataError
 
 NAMES = {"student": "s", "teacher": "t"}

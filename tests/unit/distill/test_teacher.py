@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from ce2de_os.distill import teacher as module
+from ce2de_os.distill.models.hub import teacher as module
+from ce2de_os.distill.models.teacher import embed_ids, load_teacher, teacher_shards
 from ce2de_os.distill.precision import autocast, resolve
-from ce2de_os.distill.teacher import embed_ids, load_teacher, teacher_shards
 from ce2de_os.errors import ConfigError
 from ce2de_os.student import pad
 
@@ -48,7 +48,7 @@ def test_the_pooling_of_a_hub_id_is_read_too(teacher_folder, tmp_path):
     with_pooling(teacher_folder, repository / "snapshots" / ("a" * 40), POOLING_FILES[0])
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("a" * 40)
-    code = "from ce2de_os.distill.teacher import load_teacher; print(load_teacher('someone/small').pooling)"
+    code = "from ce2de_os.distill.models import teacher; print(teacher.load_teacher('someone/small').pooling)"
     offline = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=offline, capture_output=True, text=True)
     assert done.stdout.strip() == "cls", done.stderr

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from ce2de_os.distill import teacher_progress, teacher_training
-from ce2de_os.distill.cross_encoder import load_cross_encoder
-from ce2de_os.distill.pairs import PairCounts, TrainingPair
-from ce2de_os.distill.teacher_config import TeacherConfig
-from ce2de_os.distill.teacher_groups import QueryGroups, collate
-from ce2de_os.distill.teacher_progress import TeacherProgress, last_checkpoint, rate
-from ce2de_os.distill.teacher_training import (
+from ce2de_os.distill.data.pairs import PairCounts, TrainingPair
+from ce2de_os.distill.models.cross_encoder import load_cross_encoder
+from ce2de_os.distill.training import teacher_progress, teacher_training
+from ce2de_os.distill.training.teacher_config import TeacherConfig
+from ce2de_os.distill.training.teacher_groups import QueryGroups, collate
+from ce2de_os.distill.training.teacher_progress import TeacherProgress, last_checkpoint, rate
+from ce2de_os.distill.training.teacher_training import (
     bce_loss,
     load_base,
     reciprocal_rank,

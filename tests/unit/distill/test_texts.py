@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from ce2de_os.distill.texts import cut_passages, is_prose, power_shares, read_lines, sample_passages
+from ce2de_os.distill.data.texts import cut_passages, is_prose, power_shares, read_lines, sample_passages
 from ce2de_os.errors import DataError
 
 

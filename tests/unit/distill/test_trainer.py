@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from ce2de_os.distill import trainer
-from ce2de_os.distill.batches import TrainingSet, batches, epoch_batches
-from ce2de_os.distill.bodies import as_bert
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.dev import held_out_overlap, neighbour_overlap
-from ce2de_os.distill.init import cut_student
-from ce2de_os.distill.languages import MIXINGS
-from ce2de_os.distill.ranking import RankingSet
-from ce2de_os.distill.teacher import embed_ids
-from ce2de_os.distill.trainer import Progress, schedule, train
+from ce2de_os.distill.data.languages import MIXINGS
+from ce2de_os.distill.models.bodies import as_bert
+from ce2de_os.distill.models.init import cut_student
+from ce2de_os.distill.models.teacher import embed_ids
+from ce2de_os.distill.training import trainer
+from ce2de_os.distill.training.batches import TrainingSet, batches, epoch_batches
+from ce2de_os.distill.training.dev import held_out_overlap, neighbour_overlap
+from ce2de_os.distill.training.ranking_data import RankingSet
+from ce2de_os.distill.training.trainer import Progress, schedule, train
 from ce2de_os.errors import DataError
 from ce2de_os.student import pad
 

@@ -16,11 +16,11 @@ import time
 
 import pytest
 
-from ce2de_os.distill.translate import corpus_originals, query_originals, survey, translate
-from ce2de_os.distill.translation_cache import FILE, TranslationCache
-from ce2de_os.distill.translators import Translation
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.records import read_documents
+from ce2de_os.translate.base import Translation
+from ce2de_os.translate.cache import FILE, TranslationCache
+from ce2de_os.translate.documents import corpus_originals, query_originals, survey, translate
 from tests.unit.distill.tiny_translators import sentence
 
 
@@ -176,7 +176,7 @@ def test_an_interrupted_run_gives_the_same_bytes(tmp_path, corpus, parts):
 KILLED = """
 import sys, time
 from pathlib import Path
-from ce2de_os.distill.translate import corpus_originals, translate
+from ce2de_os.translate.documents import corpus_originals, translate
 from tests.unit.distill.test_translate import Words, placed
 
 class Slow(Words):
@@ -219,7 +219,7 @@ def known(database):
 
 
 def test_documents_do_not_pile_up_behind_one_that_waits(tmp_path, monkeypatch):
-    monkeypatch.setattr("ce2de_os.distill.translate._MOST_HELD", 300)
+    monkeypatch.setattr("ce2de_os.translate.documents._MOST_HELD", 300)
     rows = [{"_id": str(n), "text": "Known to it."} for n in range(100)]
     corpus = write_corpus(tmp_path / "c.jsonl", rows)
     run(corpus, tmp_path / "a.jsonl", Words())

@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from ce2de_os.distill.translate import corpus_originals, query_originals
-from ce2de_os.distill.translation_import import import_translations
 from ce2de_os.errors import DataError
 from ce2de_os.records import read_documents
+from ce2de_os.translate.documents import corpus_originals, query_originals
+from ce2de_os.translate.imported import import_translations
 
 DOCUMENTS = {"a": "One.", "b": "Two.", "c": "Three.", "d": ""}
 TRANSLATED = {"a": "Uno.", "b": "Due.", "c": "Tre."}

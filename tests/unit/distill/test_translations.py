@@ -8,8 +8,8 @@ import logging
 
 import pytest
 
-from ce2de_os.distill.texts import Passage
-from ce2de_os.distill.translations import (
+from ce2de_os.distill.data.texts import Passage
+from ce2de_os.distill.data.translations import (
     Coverage,
     check_coverage,
     parallel_documents,

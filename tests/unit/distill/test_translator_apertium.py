@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from ce2de_os.distill.translator_apertium import _packed, _unpacked, find_apertium
 from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.translate.apertium import _packed, _unpacked, find_apertium
 
 installed = pytest.mark.skipif(shutil.which("apertium") is None, reason="apertium is not installed")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ce2de_os.distill.translator_languages import code_of, is_same
 from ce2de_os.errors import ConfigError
+from ce2de_os.translate.languages import code_of, is_same
 
 NLLB = ["eng_Latn", "ita_Latn", "zho_Hans", "zho_Hant", "pes_Arab", "srp_Cyrl", "nob_Latn", "ace_Arab"]
 M2M100 = ["en", "it", "zh", "fa", "no", "ns", "ast"]

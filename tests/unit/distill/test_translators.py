@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from ce2de_os.distill.sentences import fitting
-from ce2de_os.distill.translators import most_tokens_out, reckoned_part
 from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.translate.base import most_tokens_out, reckoned_part
+from ce2de_os.translate.sentences import fitting
 from tests.unit.distill.tiny import save_tiny_teacher
 from tests.unit.distill.tiny_translators import FAMILIES, save_marian, sentence
 
@@ -19,7 +19,7 @@ PIECES = [sentence(RNG, RNG.randint(1, 9)) for _ in range(24)]
 
 
 def load(folder, source="en", target="it", **settings):
-    from ce2de_os.distill.translator_seq2seq import load_seq2seq
+    from ce2de_os.translate.seq2seq import load_seq2seq
 
     return load_seq2seq(str(folder), source, target, precision="fp32", **settings)
 
@@ -201,7 +201,7 @@ def converted(folders, tmp_path_factory):
 
 @pytest.mark.parametrize("family", ["marian", "nllb"])
 def test_ctranslate2_says_what_transformers_says(folders, converted, family):
-    from ce2de_os.distill.translator_ctranslate2 import load_ctranslate2
+    from ce2de_os.translate.ctranslate2_model import load_ctranslate2
 
     translator, other = load_ctranslate2(str(converted[family]), "en", "it"), load(folders[family])
     assert translator.translate(PIECES) == other.translate(PIECES)
@@ -214,7 +214,7 @@ def test_ctranslate2_says_what_transformers_says(folders, converted, family):
 def test_a_folder_without_a_converted_model_is_told_how_to_make_one(
     folders, converted, tmp_path, monkeypatch
 ):
-    from ce2de_os.distill.translator_ctranslate2 import load_ctranslate2
+    from ce2de_os.translate.ctranslate2_model import load_ctranslate2
 
     with pytest.raises(ConfigError, match=r"holds no model.bin.*; make it with: ct2-transformers-converter"):
         load_ctranslate2(str(folders["marian"]), "en", "it")

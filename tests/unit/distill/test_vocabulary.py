@@ -13,17 +13,17 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
 
-from ce2de_os.artifact import Artifact
 from ce2de_os.cli import cli
-from ce2de_os.distill import trainer
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.models import bare_tokenizer, wrapped_tokenizer
+from ce2de_os.distill.models.hub import bare_tokenizer, wrapped_tokenizer
+from ce2de_os.distill.models.vocabulary import change_vocabulary, extend, give_rows, trim
 from ce2de_os.distill.recipe import distill, is_finished
-from ce2de_os.distill.vocabulary import change_vocabulary, extend, give_rows, trim
-from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.distill.training import trainer
 from ce2de_os.errors import ConfigError
 from ce2de_os.export.exporter import export
 from ce2de_os.export.parity import student_embeddings
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.student import StudentModel, pad
 from tests.unit.distill.tiny import WORDS, save_tiny_model, save_tiny_teacher
 

@@ -13,14 +13,14 @@ import torch
 from click.testing import CliRunner
 from scipy import stats
 
-from ce2de_os.artifact import Artifact
 from ce2de_os.cli import cli
-from ce2de_os.distill.cross_encoder import load_cross_encoder
+from ce2de_os.distill.models.cross_encoder import load_cross_encoder
 from ce2de_os.errors import ArtifactError, DataError, ParityError
 from ce2de_os.export import cross_encoder
 from ce2de_os.export.cross_encoder import compare_logits, export_cross_encoder
 from ce2de_os.export.folder import new_folder
-from ce2de_os.reranker import OnnxReranker
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.reranker import OnnxReranker
 from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder
 
 RNG = random.Random(0)

@@ -13,8 +13,6 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from ce2de_os.artifact import Artifact
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import ConfigError, DataError, ParityError
 from ce2de_os.export import canary, exporter
 from ce2de_os.export.exporter import export
@@ -23,6 +21,8 @@ from ce2de_os.export.onnx_model import export_float, quantize
 from ce2de_os.export.parity import Parity, compare, student_embeddings
 from ce2de_os.export.restore import describe
 from ce2de_os.export.truncation import truncate
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.student import StudentModel, pad
 from tests.unit.distill.tiny import WORDS, save_tiny_teacher
 

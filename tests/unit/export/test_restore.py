@@ -10,13 +10,13 @@ import torch
 from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
-from ce2de_os.artifact import MANIFEST_FILE, Artifact
-from ce2de_os.cli.distill_start import PACKAGED, start_folder
-from ce2de_os.encoder import OnnxEncoder
+from ce2de_os.cli.training.distill_start import PACKAGED, start_folder
 from ce2de_os.errors import ArtifactError, ConfigError
 from ce2de_os.export.exporter import export
 from ce2de_os.export.parity import student_embeddings
 from ce2de_os.export.restore import restore_student
+from ce2de_os.model.artifact import MANIFEST_FILE, Artifact
+from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.student import StudentModel
 from tests.unit.distill.test_distill_command import invoke, ok
 from tests.unit.distill.tiny import WORDS, save_tiny_teacher, write_texts

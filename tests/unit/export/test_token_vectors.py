@@ -11,13 +11,13 @@ import torch
 from transformers import BertConfig, BertModel
 
 from ce2de_os.arrays import l2_normalize
-from ce2de_os.artifact import Artifact
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import ConfigError, ParityError
 from ce2de_os.export.exporter import export
 from ce2de_os.export.graph import StudentGraph
 from ce2de_os.export.onnx_model import export_float
 from ce2de_os.export.token_vectors import student_tokens, token_head
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.student import StudentModel, pad
 from tests.unit.distill.tiny import WORDS, save_tiny_teacher
 

@@ -7,7 +7,8 @@ import pytest
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.metadata import IndexMetadata, fields_from
-from ce2de_os.index.templates import render, target_body, vector_properties
+from ce2de_os.index.target_body import target_body, vector_properties
+from ce2de_os.index.templates import render
 from ce2de_os.index.vector_field import VectorField
 
 METADATA = IndexMetadata("vec", ("title",), "f" * 64, 8, "tiny", "articles")

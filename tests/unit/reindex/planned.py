@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.capacity import GB
-from ce2de_os.reindex.plan import Model, Plan, PlanRequest, compose
-from ce2de_os.reindex.sample import Sample
-from ce2de_os.reindex.survey import DEFAULTS, Cluster, DataNode, SourceIndex
+from ce2de_os.reindex.planning.capacity import GB
+from ce2de_os.reindex.planning.plan import compose
+from ce2de_os.reindex.planning.record import Model, Plan, PlanRequest
+from ce2de_os.reindex.planning.sample import Sample
+from ce2de_os.reindex.planning.survey import DEFAULTS, Cluster, DataNode, SourceIndex
 
 FAISS = VectorField(384, engine="faiss")
 MODEL = Model("tiny", "a" * 64, dim=384, max_length=256)

@@ -6,8 +6,8 @@ import pytest
 
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex import capacity
-from ce2de_os.reindex.capacity import GB, STORAGES
+from ce2de_os.reindex.planning import capacity
+from ce2de_os.reindex.planning.capacity import GB, STORAGES
 
 
 def storage(engine, option):

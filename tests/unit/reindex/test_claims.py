@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from ce2de_os.reindex.claims import HELD_S, in_turn, may_go_along, patience
 from ce2de_os.reindex.job import DONE, FAILED, RUNNING, WAITING, Range, Slice
 from ce2de_os.reindex.ledger import StoredSlice
+from ce2de_os.reindex.slices.claims import HELD_S, in_turn, may_go_along, patience
 
 
 def a_slice(number: int, upto: int | None = 99, state: str = WAITING, page_limit: int | None = None) -> Slice:

@@ -11,7 +11,7 @@ from ce2de_os.errors import MissingExtraError
 from ce2de_os.export.canary import BY_LANGUAGE
 from ce2de_os.index.language_fields import UNDETECTED, LanguageSpec
 from ce2de_os.languages import ANALYZERS, normalized
-from ce2de_os.reindex.detection import READ_CHARS, _identifier, detect, languages_of
+from ce2de_os.reindex.slices.detection import READ_CHARS, _identifier, detect, languages_of
 
 WANTED = ("en", "it", "de")
 

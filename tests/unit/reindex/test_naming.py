@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ce2de_os.reindex.naming import base_of, default_names, rollover_pattern
+from ce2de_os.reindex.setup.naming import base_of, default_names, rollover_pattern
 
 FINGERPRINT = "abcdef0123456789"
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ce2de_os.reindex.page_reader import larger
+from ce2de_os.reindex.slices.page_reader import larger
 
 
 @pytest.mark.parametrize(

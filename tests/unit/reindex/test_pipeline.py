@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ce2de_os.reindex.pipeline import (
+from ce2de_os.reindex.slices.pipeline import (
     LARGEST_PAGE,
     PAGE_BYTES,
     PAGE_S,

@@ -9,8 +9,8 @@ import pytest
 
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.capacity import BYTES_PER_TOKEN_NUMBER, GB
-from ce2de_os.reindex.plan import choose_mode
+from ce2de_os.reindex.planning.capacity import BYTES_PER_TOKEN_NUMBER, GB
+from ce2de_os.reindex.planning.plan import choose_mode
 from tests.unit.reindex.planned import FAISS, cluster, index, node, planned, sample
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ce2de_os.encoder import OnnxEncoder
-from ce2de_os.reindex.sample import (
+from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.reindex.planning.sample import (
     Drawn,
     docs_per_s,
     embedded_share,

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from ce2de_os import logs
-from ce2de_os.reindex.steps import STEPS, reached
+from ce2de_os.reindex.cutover.steps import STEPS, reached
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ce2de_os.reindex.capacity import GB
-from ce2de_os.reindex.verdict import counted, duration, gigabytes
+from ce2de_os.reindex.planning.capacity import GB
+from ce2de_os.reindex.planning.verdict import counted, duration, gigabytes
 from tests.unit.reindex.planned import FAISS, cluster, index, node, planned, sample
 
 SMALL = {"documents": 1000, "store_bytes": GB // 1000, "shards": 1, "replicas": 0}

@@ -9,14 +9,14 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from ce2de_os.cli.evaluate_tables import latency_table, quality_table, tuning_lines, warnings
+from ce2de_os.cli.queries.evaluate_tables import latency_table, quality_table, tuning_lines, warnings
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import paired_t_test
+from ce2de_os.quality.comparison import Comparison, Figure, Latency, Settings, SystemResult, Tuning
+from ce2de_os.quality.comparison_plot import draw
+from ce2de_os.quality.evaluate import KeptLogits, figures_of, first_of_each, split
+from ce2de_os.quality.systems import System, Weighting
 from ce2de_os.records import Hit, ScoredDoc
-from ce2de_os.search.comparison import Comparison, Figure, Latency, Settings, SystemResult, Tuning
-from ce2de_os.search.comparison_plot import draw
-from ce2de_os.search.evaluate import KeptLogits, figures_of, first_of_each, split
-from ce2de_os.search.systems import System, Weighting
 
 METRICS = ("nDCG@10", "MRR@10", "Recall@100")
 

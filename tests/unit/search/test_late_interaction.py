@@ -8,9 +8,9 @@ from array import array
 import numpy as np
 import pytest
 
-from ce2de_os.encoder import OnnxEncoder
 from ce2de_os.errors import ArtifactError, ConfigError
 from ce2de_os.index.token_field import from_json, to_json
+from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.search.late_interaction import LateInteraction, max_sim
 from ce2de_os.search.token_scores import fetched, is_not_understood, scripted
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ce2de_os.search.systems import GRID, Weighting, grid, systems
+from ce2de_os.quality.systems import GRID, Weighting, grid, systems
 
 
 def named(found):

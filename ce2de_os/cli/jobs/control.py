@@ -1,0 +1,327 @@
+"""``ce2de reindex pause, resume, throttle, cancel, verify, cutover, rollback, clean``."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import click
+
+from ce2de_os.cli.durations import duration_s
+from ce2de_os.cli.jobs.output import print_status, show, task_queue
+from ce2de_os.cli.jobs.switch_options import switch_options
+from ce2de_os.cli.options import broker_option, connection_options, json_option
+from ce2de_os.config import Settings
+
+if TYPE_CHECKING:
+    from ce2de_os.reindex.cutover.rollback import RollbackPlan
+    from ce2de_os.reindex.job import Job
+    from ce2de_os.reindex.verify import VerifyReport
+
+_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+_JOB = click.argument("job_id", metavar="JOB")
+
+
+def add_to(group: click.Group) -> None:
+    """Put these commands into ``ce2de reindex``."""
+    for each in (pause, resume, throttle, cancel, verify, cutover, rollback, clean):
+        group.add_command(each)
+
+
+@click.command()
+@_JOB
+@connection_options
+@json_option
+def pause(job_id: str, settings: Settings, as_json: bool) -> None:
+    """Let the workers of JOB stop after the pages in hand; nothing is lost.
+
+    \b
+        ce2de reindex pause articles-1a2b3c4d
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+    from ce2de_os.reindex.status import status
+
+    client = connect(settings.opensearch)
+    operate.pause(client, job_id)
+    click.echo(f"Paused; go on with: ce2de reindex resume {job_id}", err=True)
+    print_status(status(client, job_id), as_json)
+
+
+@click.command()
+@_JOB
+@broker_option
+@connection_options
+@json_option
+def resume(job_id: str, broker_url: str | None, settings: Settings, as_json: bool) -> None:
+    """Go on with a paused JOB, or with one whose messages were lost with Redis.
+
+    \b
+        ce2de reindex resume articles-1a2b3c4d
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+    from ce2de_os.reindex.status import status
+
+    client = connect(settings.opensearch)
+    operate.resume(client, task_queue(broker_url or settings.broker_url), job_id)
+    show(status(client, job_id), as_json)
+
+
+@click.command()
+@_JOB
+@click.option("--docs-per-second", type=float, help="Most documents a second, over all workers.")
+@click.option("--no-limit", is_flag=True, help="As many as the cluster takes.")
+@connection_options
+@json_option
+def throttle(
+    job_id: str, docs_per_second: float | None, no_limit: bool, settings: Settings, as_json: bool
+) -> None:
+    """Slow JOB down, or let it run again; workers follow within seconds.
+
+    \b
+        ce2de reindex throttle articles-1a2b3c4d --docs-per-second 50
+        ce2de reindex throttle articles-1a2b3c4d --no-limit
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+    from ce2de_os.reindex.job import ACTIVE
+    from ce2de_os.reindex.status import status
+
+    if no_limit == (docs_per_second is not None):
+        raise click.UsageError("name one of --docs-per-second and --no-limit")
+    client = connect(settings.opensearch)
+    job = operate.throttle(client, job_id, docs_per_second)
+    limit = "No limit" if docs_per_second is None else f"At most {docs_per_second:g} documents a second"
+    when = "from now on" if job.state in ACTIVE else f"once the job, which is {job.state}, goes on"
+    click.echo(f"{limit}, {when}.", err=True)
+    print_status(status(client, job_id), as_json)
+
+
+@click.command()
+@_JOB
+@_YES
+@connection_options
+@json_option
+def cancel(job_id: str, yes: bool, settings: Settings, as_json: bool) -> None:
+    """End JOB without moving the alias; 'start' can take it up again, 'clean' removes what it made.
+
+    \b
+        ce2de reindex cancel articles-1a2b3c4d --yes
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+    from ce2de_os.reindex.status import status
+
+    client = connect(settings.opensearch)
+    if not yes:
+        click.confirm(f"Cancel job {job_id}?", abort=True, err=True)
+    operate.cancel(client, job_id)
+    print_status(status(client, job_id), as_json)
+
+
+@click.command()
+@_JOB
+@connection_options
+@json_option
+def verify(job_id: str, settings: Settings, as_json: bool) -> None:
+    """Compare source and target of JOB: counts, vectors computed again, BM25 results, latency.
+
+    Exits with 1 if something stands against moving the alias.
+
+    \b
+        ce2de reindex verify articles-1a2b3c4d --json
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.model.encoder import OnnxEncoder
+    from ce2de_os.reindex import operate
+
+    client = connect(settings.opensearch)
+    report = operate.verify_job(client, OnnxEncoder(settings.artifact, threads=settings.threads), job_id)
+    click.echo(json.dumps(report.to_source(), indent=2) if as_json else _told(report))
+    if report.problems:
+        raise SystemExit(1)
+
+
+@click.command()
+@_JOB
+@click.option("--accept-refused", is_flag=True, help="Move the alias although documents were refused.")
+@switch_options
+@broker_option
+@connection_options
+@json_option
+def cutover(
+    job_id: str,
+    accept_refused: bool,
+    no_block: bool,
+    max_block: float | None,
+    accept_unreplicated: bool,
+    broker_url: str | None,
+    settings: Settings,
+    as_json: bool,
+) -> None:
+    """Catch JOB up with the latest writes, verify it once more, and move the alias in one request.
+
+    For jobs that were started with --hold, that failed a verification, or that were rolled back. A handover
+    that lost its worker is completed or undone.
+
+    \b
+        ce2de reindex cutover articles-1a2b3c4d
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.model.encoder import OnnxEncoder
+    from ce2de_os.reindex import operate
+    from ce2de_os.reindex.ledger import Ledger
+    from ce2de_os.reindex.queue import after_finish
+    from ce2de_os.reindex.setup.way import meaning
+    from ce2de_os.reindex.status import status
+
+    client = connect(settings.opensearch)
+    queue = task_queue(broker_url or settings.broker_url)
+    encoder = OnnxEncoder(settings.artifact, threads=settings.threads)
+    options = {"block": False if no_block else None, "max_block_s": max_block}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if accept_unreplicated:
+        chosen["accept_unreplicated"] = True
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    job = operate.cutover(client, encoder, job_id, owner, accept_refused, **chosen)
+    after_finish(Ledger(client), queue, job_id)
+    where = f"'{job.alias}' points to {', '.join(job.targets)}" if job.alias else f"{job.target} answers"
+    click.echo(f"{where}; to go back: ce2de reindex rollback {job_id}", err=True)
+    click.echo(meaning(job), err=True)
+    show(status(client, job_id), as_json)
+
+
+@click.command()
+@_JOB
+@_YES
+@click.option(
+    "--discard-writes",
+    is_flag=True,
+    help="Do not copy back what applications wrote since the alias moved; it stays in the new index alone.",
+)
+@connection_options
+@json_option
+def rollback(job_id: str, yes: bool, discard_writes: bool, settings: Settings, as_json: bool) -> None:
+    """Let JOB's alias be as it was before; what applications wrote since is copied back first.
+
+    It says beforehand how many documents that are. Meanwhile writes are rejected, as at the handover. The new
+    index stays, read-only; 'cutover' moves the alias there again.
+
+    \b
+        ce2de reindex rollback articles-1a2b3c4d --yes
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex.cutover import rollback as moving
+    from ce2de_os.reindex.ledger import Ledger
+    from ce2de_os.reindex.status import status
+
+    client = connect(settings.opensearch)
+    planned = moving.plan_rollback(client, Ledger(client).job(job_id).job)
+    click.echo(_told_rollback(planned, discard_writes), err=True)
+    if not yes:
+        click.confirm(f"Roll job {job_id} back?", abort=True, err=True)
+    job = moving.rollback(client, job_id, discard_writes=discard_writes)
+    if job.blocked_s is not None and job.way == "handover":
+        click.echo(f"Writes were rejected for {job.blocked_s:.1f} s.", err=True)
+    if job.unordered:
+        click.echo(
+            f"Written on both sides, left as the source has them: {', '.join(job.unordered[:5])}", err=True
+        )
+    print_status(status(client, job_id), as_json)
+
+
+def _told_rollback(planned: RollbackPlan, discard: bool) -> str:
+    if not planned.written and not planned.deleted:
+        return "Applications have written nothing since the alias moved that the source lacks."
+    verb = "LOST to the source" if discard else "copied back to the source"
+    return (
+        f"Since the alias moved, applications wrote {planned.written:,} documents and deleted "
+        f"{planned.deleted:,} "
+        f"(such as {', '.join(planned.ids)}); that will be {verb}."
+    )
+
+
+@click.command()
+@click.argument("job_id", metavar="[JOB]", required=False)
+@click.option(
+    "--ended-before",
+    metavar="TIME",
+    callback=duration_s,
+    help="Instead of JOB: all that ended longer ago, such as 30d.",
+)
+@click.option("--target", is_flag=True, help="Delete the indices that it filled, unless an alias is there.")
+@click.option("--source", is_flag=True, help="Delete the indices that it replaced: no rollback after that.")
+@_YES
+@connection_options
+@json_option
+def clean(
+    job_id: str | None,
+    ended_before: float | None,
+    target: bool,
+    source: bool,
+    yes: bool,
+    settings: Settings,
+    as_json: bool,
+) -> None:
+    """Forget an ended JOB: its records and its dead letters, and indices if asked for.
+
+    \b
+        ce2de reindex clean articles-1a2b3c4d --source --yes
+        ce2de reindex clean --ended-before 30d --yes
+    """
+    from ce2de_os.errors import JobError
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex import operate
+    from ce2de_os.reindex.ledger import Ledger
+
+    if (job_id is None) == (ended_before is None):
+        raise click.UsageError("name one of JOB and --ended-before")
+    if ended_before is not None and (target or source):
+        raise click.UsageError("indices are deleted job by job: name the JOB instead of --ended-before")
+    client = connect(settings.opensearch)
+    ledger = Ledger(client)
+    jobs = ledger.ended_before(ended_before) if ended_before else [ledger.job(str(job_id)).job]
+    names = [name for job in jobs for name in _doomed(job, target, source)]
+    if jobs and not yes:
+        what = f" and delete {', '.join(names)}" if names else ""
+        click.confirm(f"Forget {', '.join(job.job_id for job in jobs)}{what}?", abort=True, err=True)
+    kept = []
+    for job in jobs:
+        try:
+            deleted = operate.clean(client, job.job_id, targets=target, sources=source)
+        except JobError as error:
+            if ended_before is None:
+                raise
+            kept.append(f"Kept {job.job_id}: {error}")
+            continue
+        told = f"Forgot job {job.job_id}."
+        click.echo(json.dumps({"job_id": job.job_id, "deleted": deleted}) if as_json else told)
+    for line in kept if jobs else ["No job ended so long ago."]:
+        click.echo(line, err=True)
+
+
+def _doomed(job: Job, target: bool, source: bool) -> list[str]:
+    return [*(job.targets if target else ()), *((part.source for part in job.parts) if source else ())]
+
+
+def _told(report: VerifyReport) -> str:
+    cosine = "none" if report.min_cosine is None else f"{report.min_cosine:.4f}"
+    lines = [
+        f"documents: {report.source_documents:,} in the source, {report.target_documents:,} in the target, "
+        f"{report.moving:,} operations on their way, {report.refused:,} refused; "
+        f"{report.lost:,} lost, {report.surplus:,} surplus, {report.stale:,} stale",
+        f"vectors: {report.sampled} computed again, least cosine {cosine}; "
+        f"{report.without_vector:,} documents without text",
+    ]
+    if report.languages:
+        each = ", ".join(f"{name} {number:,}" for name, number in report.languages.items())
+        lines.append(f"languages: {each}")
+    if report.agreement is not None:
+        lines.append(
+            f"BM25: {report.agreement:.0%} of the best hits agree; "
+            f"median {report.source_p50_ms:.0f} ms in the source, {report.target_p50_ms:.0f} ms in the target"
+        )
+    return "\n".join([*lines, *(f"problem: {problem}" for problem in report.problems or ["none"])])

@@ -1,0 +1,104 @@
+"""``ce2de follow``: keep the vectors of an index up to date, for good."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from ce2de_os.cli.jobs.language_options import language_options
+from ce2de_os.cli.jobs.output import show, task_queue
+from ce2de_os.cli.jobs.vector_options import vector_options
+from ce2de_os.cli.options import broker_option, connection_options, json_option
+from ce2de_os.config import Settings
+
+if TYPE_CHECKING:
+    from ce2de_os.index.language_fields import LanguageSpec
+    from ce2de_os.reindex.request import VectorOptions
+    from ce2de_os.reindex.status import JobStatus
+
+LOOK_S = 2.0
+
+
+@click.command(short_help="Keep the vectors of an index up to date with every write.")
+@click.argument("name")
+@click.option("--text-fields", help="Fields to embed, separated by commas. (default: as the index says)")
+@click.option("--template", help="The text with fields in braces instead: '{title}. {body}'.")
+@click.option(
+    "--passages", metavar="LENGTH:STRIDE", help="A vector for each LENGTH tokens, a new one every STRIDE."
+)
+@click.option("--token-vectors", is_flag=True, help="Also a vector for each token, for late interaction.")
+@language_options
+@vector_options
+@click.option("--docs-per-second", type=float, help="Most documents a second, over all workers.")
+@click.option("--once", is_flag=True, help="Return when everything written so far has its vector.")
+@click.option("--detach", is_flag=True, help="Return at once; the workers follow.")
+@broker_option
+@connection_options
+@json_option
+def command(
+    name: str,
+    text_fields: str | None,
+    template: str | None,
+    passages: str | None,
+    token_vectors: bool,
+    languages: LanguageSpec | None,
+    vector_field: VectorOptions,
+    docs_per_second: float | None,
+    once: bool,
+    detach: bool,
+    broker_url: str | None,
+    settings: Settings,
+    as_json: bool,
+) -> None:
+    """Give every document of NAME its vector within seconds of its write, for good.
+
+    NAME is an index, an alias, a data stream or a pattern. A reindex starts this job by itself when its
+    alias has moved; call it for an index that another tool filled. The index needs this model's vector field,
+    or index.knn, so that one can be added. Indices that appear behind NAME join by themselves. The workers do
+    the work: Ctrl-C only ends the display.
+
+    \b
+        ce2de follow articles --text-fields title,body
+        ce2de follow articles --once            # wait until all vectors are up to date
+        ce2de reindex pause|resume|throttle|cancel JOB
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.index.text_spec import follow_spec
+    from ce2de_os.model.artifact import Artifact
+    from ce2de_os.reindex.following.adopt import adopt
+    from ce2de_os.reindex.request import JobRequest
+    from ce2de_os.reindex.status import status
+
+    artifact = Artifact.load(settings.artifact)
+    queue = task_queue(broker_url or settings.broker_url, artifact.fingerprint)
+    client = connect(settings.opensearch)
+    request = JobRequest(
+        name,
+        follow_spec(text_fields, template, passages),
+        mode="in_place",
+        vector=vector_field,
+        languages=languages,
+        docs_per_s=docs_per_second,
+        token_vectors=token_vectors,
+    )
+    job = adopt(client, request, artifact, queue)
+    click.echo(f"Job {job.job_id} follows '{name}': {len(job.parts)} indices", err=True)
+    found = status(client, job.job_id)
+    try:
+        while not detach and found.job.state == "following" and not (once and found.lag == 0):
+            if not as_json:
+                click.echo(_line(found))
+            time.sleep(LOOK_S)
+            found = status(client, job.job_id)
+    except KeyboardInterrupt:
+        click.echo(f"\nThe workers go on. Look again: ce2de reindex status {job.job_id}", err=True)
+    show(found, as_json)
+
+
+def _line(found: JobStatus) -> str:
+    lag = "lag unknown" if found.lag is None else f"{found.lag:,} operations to embed"
+    rate = f", {found.docs_per_s:,.0f} docs/s" if found.docs_per_s and found.lag else ""
+    age = f", the oldest {found.freshness_s:.0f} s old" if found.freshness_s else ""
+    return f"{lag}{age}{rate}; {found.dead_letters:,} rejected"

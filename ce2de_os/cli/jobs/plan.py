@@ -1,0 +1,129 @@
+"""``ce2de plan``: what a reindex would take, and whether it fits."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from ce2de_os.cli.durations import duration_s
+from ce2de_os.cli.jobs.language_options import language_options
+from ce2de_os.cli.jobs.vector_options import FieldFactory, vector_options
+from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.config import Settings
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+    from ce2de_os.index.language_fields import LanguageSpec
+
+
+@click.command(short_help="Tell what a reindex would take, and whether it fits.")
+@click.argument("source")
+@click.option("--text-fields", required=True, help="Fields to embed, separated by commas, in this order.")
+@click.option(
+    "--mode",
+    "mode",
+    type=click.Choice(["auto", "copy", "in_place"]),
+    default="auto",
+    show_default=True,
+    help="New index and alias swap, or a vector field in the same index; auto looks which is possible.",
+)
+@click.option("--alias", help="The alias that will move, so that mirror or handover can be told.")
+@click.option("--target", help="Name of the new index, to see whether it can be used.")
+@click.option("--pipeline", help="Ingest pipeline, to see whether it exists.")
+@language_options
+@click.option("--token-vectors", is_flag=True, help="With a vector for each token, for late interaction.")
+@vector_options
+@click.option(
+    "--within",
+    metavar="TIME",
+    callback=duration_s,
+    help="Time in which it should be done, such as 4h: how many workers?",
+)
+@click.option("--workers", type=click.IntRange(1), help="Workers there will be, one core each: how long?")
+@click.option(
+    "--sample",
+    type=click.IntRange(1, 10_000),
+    default=500,
+    show_default=True,
+    help="Documents to draw at random for tokens and speed.",
+)
+@connection_options
+@json_option
+def command(
+    source: str,
+    text_fields: str,
+    mode: str,
+    alias: str | None,
+    target: str | None,
+    pipeline: str | None,
+    languages: LanguageSpec | None,
+    token_vectors: bool,
+    vector_field: FieldFactory,
+    within: float | None,
+    workers: int | None,
+    sample: int,
+    settings: Settings,
+    as_json: bool,
+) -> None:
+    """Tell what embedding SOURCE would take: documents, tokens, memory, disk, shards, time.
+
+    SOURCE is an index, an alias, a data stream or a wildcard. Nothing is written to the cluster. Exit code 1
+    means that it will not fit, and each reason comes with its cure. Sizes are decimal gigabytes.
+
+    \b
+    How many workers?    ce2de plan articles --text-fields title,body --within 4h
+    How long?            ce2de plan articles --text-fields title,body --workers 8
+    Less memory:         ce2de plan articles --text-fields title,body --engine faiss --compression-level 16x
+    Which languages?     ce2de plan articles --text-fields title,body --languages en,it,de
+    For a program:       ce2de plan articles --text-fields title,body --json
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.model.encoder import OnnxEncoder
+    from ce2de_os.reindex.planning.plan import plan
+    from ce2de_os.reindex.planning.record import PlanRequest
+    from ce2de_os.reindex.request import token_dim_of
+
+    # One core, whatever a worker here is allowed: the rate is that of one worker.
+    encoder = OnnxEncoder(settings.artifact, threads=1)
+    token_dim = token_dim_of(encoder.artifact) if token_vectors else None
+    request = PlanRequest(
+        source=source,
+        text_fields=tuple(field.strip() for field in text_fields.split(",") if field.strip()),
+        field=vector_field(dim=encoder.dim, token_dim=token_dim),
+        mode=mode,
+        alias=alias,
+        target=target,
+        pipeline=pipeline,
+        within_s=within,
+        workers=workers,
+        sample=sample,
+        languages=languages,
+    )
+    client = connect(settings.opensearch)
+    found = plan(client, request, encoder)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    else:
+        from ce2de_os.cli.jobs.plan_tables import show
+
+        show(found)
+        if alias or found.mode == "in_place":
+            click.echo(_way(client, source, alias, found.mode))
+    if not found.fits:
+        raise SystemExit(1)
+
+
+def _way(client: OpenSearch, source: str, alias: str | None, mode: str) -> str:
+    """What the job would mean for applications."""
+    from ce2de_os.index import admin, aliases
+    from ce2de_os.reindex.job import HANDOVER, MIRROR, Way
+    from ce2de_os.reindex.setup.way import sentence
+
+    names = [info.name for info in admin.describe_all(client, source)]
+    within = set(aliases.definitions(client, alias)) & set(names) if alias else set()
+    copy: Way = HANDOVER if within else MIRROR
+    way = None if mode == "in_place" else copy
+    return sentence(way, source, str(alias), ", ".join(names))

@@ -1,0 +1,240 @@
+"""``ce2de reindex``: start, watch, steer, verify and cut over jobs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ce2de_os.cli.jobs import control as reindex_control
+from ce2de_os.cli.jobs import dlq
+from ce2de_os.cli.jobs.language_options import language_options
+from ce2de_os.cli.jobs.output import show, task_queue
+from ce2de_os.cli.jobs.switch_options import switch_options, way_option
+from ce2de_os.cli.jobs.vector_options import vector_options
+from ce2de_os.cli.options import broker_option, connection_options, json_option
+from ce2de_os.config import Settings
+
+if TYPE_CHECKING:
+    from ce2de_os.index.language_fields import LanguageSpec
+    from ce2de_os.model.artifact import Artifact
+    from ce2de_os.reindex.job import Job
+    from ce2de_os.reindex.request import VectorOptions
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Embed an existing index's documents and let an alias, or a new field, answer with vectors.
+
+    Workers do the work; start some with
+
+    \b
+        celery -A ce2de_os.worker.app worker
+
+    \b
+    The way of a job:  start → watch → (verify → cutover) → done; rollback goes back, clean tidies up.
+    On the way:        pause, resume, throttle, cancel; dlq shows documents that OpenSearch refused.
+    """
+
+
+@command.command()
+@click.argument("source")
+@click.option("--text-fields", help="Fields to embed, separated by commas, in this order.")
+@click.option("--template", help="The text with fields in braces instead: '{title}. {body}'.")
+@click.option(
+    "--passages",
+    metavar="LENGTH:STRIDE",
+    help="Long documents: a vector for each LENGTH tokens, a new one every STRIDE tokens, such as 180:90.",
+)
+@click.option(
+    "--token-vectors",
+    is_flag=True,
+    help="Also store a vector for each token, for late interaction: some 150 bytes a token of 64 numbers.",
+)
+@click.option("--alias", help="Moves to the new index at the end; let applications search it.")
+@click.option("--target", help="Name of the new index. (default: SOURCE-ce2de-FINGERPRINT)")
+@click.option(
+    "--mode",
+    "mode",
+    type=click.Choice(["auto", "copy", "in-place"]),
+    default="auto",
+    show_default=True,
+    help="copy: new indices and the alias. in-place: a second vector field in the index, which must have "
+    "index.knn already. auto: in-place wherever that is possible and no --target is named.",
+)
+@language_options
+@vector_options
+@click.option("--pipeline", help="Ingest pipeline to run on what is written. (default: none)")
+@click.option("--docs-per-second", type=float, help="Most documents a second, over all workers.")
+@click.option("--hold", is_flag=True, help="Do not move the alias at the end; wait for 'cutover'.")
+@click.option("--accept-refused", is_flag=True, help="Move the alias although documents were refused.")
+@click.option(
+    "--accept-excluded-fields",
+    is_flag=True,
+    help="Go on although the source's _source leaves out fields, which the copy will lack.",
+)
+@way_option
+@switch_options
+@click.option(
+    "--no-follow", is_flag=True, help="Do not keep the vectors up to date after the alias has moved."
+)
+@click.option("--detach", is_flag=True, help="Return at once; follow with 'ce2de reindex watch JOB'.")
+@broker_option
+@connection_options
+@json_option
+def start(
+    source: str,
+    text_fields: str | None,
+    template: str | None,
+    passages: str | None,
+    languages: LanguageSpec | None,
+    vector_field: VectorOptions,
+    mode: str,
+    docs_per_second: float | None,
+    accept_excluded_fields: bool,
+    no_block: bool,
+    max_block: float | None,
+    no_follow: bool,
+    detach: bool,
+    broker_url: str | None,
+    settings: Settings,
+    as_json: bool,
+    **chosen: Any,  # noqa: ANN401 - alias, target, pipeline, hold, way, accept_…, token_vectors
+) -> None:
+    """Start embedding SOURCE, or resume the same job where it stopped.
+
+    SOURCE is an index, an alias, a data stream or a pattern; each of its indices gets its own target, and the
+    alias points to all of them. The source is never written to, except in place. Ctrl-C detaches; the
+    workers go on. When the alias has moved, a standing job keeps the vectors up to date with every write (see
+    'ce2de follow'); to start a finished job again changes nothing.
+
+    \b
+        ce2de reindex start articles --text-fields title,body --alias articles-search
+        ce2de reindex start 'logs-*' --template '{service}: {message}' --alias logs-search --hold
+        ce2de reindex start articles --text-fields title,body --alias articles-search --languages en,it,de
+    """
+    from ce2de_os.cli.jobs.progress import follow
+    from ce2de_os.index.client import connect
+    from ce2de_os.index.text_spec import text_spec
+    from ce2de_os.model.artifact import Artifact
+    from ce2de_os.reindex.job import MAX_BLOCK_S
+    from ce2de_os.reindex.request import JobRequest
+    from ce2de_os.reindex.setup.start import start as start_job
+    from ce2de_os.reindex.setup.way import meaning
+    from ce2de_os.reindex.status import status as read_status
+
+    artifact = Artifact.load(settings.artifact)
+    queue = task_queue(broker_url or settings.broker_url, artifact.fingerprint)
+    client = connect(settings.opensearch)
+    request = JobRequest(
+        source,
+        text_spec(text_fields, template, passages),
+        mode="in_place" if mode == "in-place" else mode,  # type: ignore[arg-type]  # click checked it
+        vector=vector_field,
+        languages=languages,
+        docs_per_s=docs_per_second,
+        accept_excluded=accept_excluded_fields,
+        block=not no_block,
+        max_block_s=max_block or MAX_BLOCK_S,
+        follow=not no_follow,
+        **chosen,
+    )
+    _warn(artifact, languages)
+    job = start_job(client, request, artifact, queue)
+    told = "in place" if job.mode == "in_place" else f"→ {', '.join(job.targets)}"
+    click.echo(f"Job {job.job_id}: {job.source} {told}, {job.documents} documents", err=True)
+    click.echo(meaning(job), err=True)
+    show(read_status(client, job.job_id) if detach else follow(client, queue, job.job_id), as_json)
+
+
+def _warn(artifact: Artifact, languages: LanguageSpec | None) -> None:
+    """Say which of the languages the model was not made for; words find those documents all the same."""
+    foreign = [code for code in languages.codes if code not in artifact.languages] if languages else []
+    if foreign:
+        click.echo(
+            f"The model {artifact.name} was made for {', '.join(artifact.languages)}, not for "
+            f"{', '.join(foreign)}: BM25 will find such documents, its vectors perhaps not.",
+            err=True,
+        )
+
+
+@command.command()
+@click.argument("job_id", metavar="JOB")
+@broker_option
+@connection_options
+@json_option
+def watch(job_id: str, broker_url: str | None, settings: Settings, as_json: bool) -> None:
+    """Follow JOB until it ends; Ctrl-C stops watching, not the job.
+
+    \b
+        ce2de reindex watch articles-1a2b3c4d
+    """
+    from ce2de_os.cli.jobs.progress import follow
+    from ce2de_os.index.client import connect
+
+    queue = task_queue(broker_url or settings.broker_url)
+    show(follow(connect(settings.opensearch), queue, job_id), as_json)
+
+
+@command.command()
+@click.argument("job_id", metavar="JOB")
+@connection_options
+@json_option
+def status(job_id: str, settings: Settings, as_json: bool) -> None:
+    """Show where JOB stands: rate, time left, the slowest slice, lag behind live writes, last errors.
+
+    \b
+        ce2de reindex status articles-1a2b3c4d --json
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex.status import status as read_status
+
+    show(read_status(connect(settings.opensearch), job_id), as_json)
+
+
+@command.command("list")
+@connection_options
+@json_option
+def list_jobs(settings: Settings, as_json: bool) -> None:
+    """List all jobs, the newest first.
+
+    \b
+        ce2de reindex list
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.reindex.ledger import Ledger
+
+    jobs = Ledger(connect(settings.opensearch)).jobs()
+    if as_json:
+        keys = (
+            "job_id",
+            "state",
+            "truth",
+            "way",
+            "standing",
+            "source",
+            "alias",
+            "targets",
+            "mode",
+            "documents",
+            "created_at_s",
+        )
+        click.echo(json.dumps([{key: getattr(job, key) for key in keys} for job in jobs]))
+    elif not jobs:
+        click.echo("No jobs yet; begin with: ce2de reindex start --help", err=True)
+    for job in [] if as_json else jobs:
+        click.echo(
+            f"{job.job_id}  {job.state}  {job.source} → {', '.join(job.targets)} ({job.alias or 'no alias'})"
+            f"{_way(job)}"
+        )
+
+
+def _way(job: Job) -> str:
+    if job.standing:
+        return "  follows"
+    return f"  {job.way}, applications write to the {job.truth}" if job.way else ""
+
+
+reindex_control.add_to(command)
+command.add_command(dlq.command, "dlq")

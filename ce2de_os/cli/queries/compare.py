@@ -1,0 +1,182 @@
+"""``ce2de compare``: systems by the rankings they left in files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ce2de_os.cli.options import json_option
+from ce2de_os.errors import ConfigError, DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    from ce2de_os.evaluation import Qrels, Runs
+    from ce2de_os.evaluation.comparison import RunComparison
+    from ce2de_os.evaluation.languages import LanguageOf
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_METRICS = ("nDCG@20", "MAP", "Recall@1000", "MRR@10")
+
+
+def _named(_: click.Context, option: click.Option, values: tuple[str, ...]) -> dict[str, Path]:
+    """``NAME=FILE`` options by name."""
+    found: dict[str, Path] = {}
+    for value in values:
+        name, equals, file = value.partition("=")
+        if not (name and equals and file):
+            raise click.BadParameter(f"got '{value}', expected {option.metavar}")
+        if name in found:
+            raise click.BadParameter(f"'{name}' comes twice; expected different names")
+        found[name] = Path(file)
+    return found
+
+
+@click.command(short_help="Compare rankings in files: which is better, which equivalent.")
+@click.option(
+    "--qrels", type=_FILE, required=True,
+    help="Judgements: query-id, corpus-id, score, by tabs; or TREC's four columns.",
+)  # fmt: skip
+@click.option(
+    "--run", "runs", metavar="NAME=FILE", multiple=True, required=True, callback=_named,
+    help="A system's rankings, a TREC run, .gz or not; repeat it for more systems.",
+)  # fmt: skip
+@click.option("--baseline", metavar="NAME", help="The system to test the others against. (default: no tests)")
+@click.option("--queries", type=_FILE, help="Measure these queries only: JSON lines with _id and text.")
+@click.option(
+    "--documents", metavar="LANG=FILE", multiple=True, callback=_named,
+    help="Rankings over several languages: a language's corpus.jsonl, once for each. Runs name its documents "
+    "LANG:ID; judgements name ID, and hold for every translation.",
+)  # fmt: skip
+@click.option(
+    "--languages", type=_FILE, help="Instead of --documents: each document's id and language, by a tab."
+)
+@click.option(
+    "--passages", type=_FILE,
+    help="Runs rank passages: each one's id and its document's, by a tab. A document scores as its best "
+    "passage (MaxP).",
+)  # fmt: skip
+@click.option(
+    "--metric", "metrics", metavar="NAME", multiple=True, default=_METRICS, show_default=True,
+    help="What to measure: nDCG@10, nDCG@20, MAP, MAP@100, MRR@10, Recall@100, Recall@1000, Hits@10.",
+)  # fmt: skip
+@click.option(
+    "--margin", type=click.FloatRange(0, min_open=True), default=0.05, show_default=True,
+    help="Difference from the baseline that does not matter.",
+)  # fmt: skip
+@click.option("--plot", type=_FILE, help="Draw the means to this file, as PNG and as SVG.")
+@json_option
+def command(
+    qrels: Path, runs: dict[str, Path], baseline: str | None, queries: Path | None,
+    documents: dict[str, Path], languages: Path | None, passages: Path | None, metrics: tuple[str, ...],
+    margin: float, plot: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Compare systems by the rankings that they left in files.
+
+    Each metric's mean with its 95% bootstrap interval; a one-sided paired t-test of "better than the
+    baseline", and an equivalence test (TOST) of "within the margin of it", both with Bonferroni's correction.
+    No cluster is needed.
+
+    \b
+    Two systems:    ce2de compare --qrels qrels.tsv --run TT=tt.trec --run TD=td.trec.gz --baseline TT
+    Two languages:  ce2de compare --qrels qrels.tsv --run TD=td.trec \\
+                      --documents it=corpus.it.jsonl.gz --documents de=corpus.de.jsonl.gz
+    Passages:       ce2de compare … --passages mapping.tsv
+    Your cluster:   ce2de evaluate articles-search --data my-queries --top-k 1000 --save-runs runs
+                    ce2de compare --qrels runs/qrels.tsv --run BM25=runs/BM25.trec.gz \\
+                      --run dense=runs/dense.trec.gz --baseline BM25
+
+    Equal scores rank in the order of the file. A query that a run does not answer counts 0. No mark means
+    that neither is shown; more queries may show it.
+    """
+    try:
+        from ce2de_os.cli.queries.compare_tables import notes, print_tables
+        from ce2de_os.evaluation import load_judged, load_qrels
+        from ce2de_os.evaluation.comparison import compare_runs
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("evaluate", error.name) from error
+
+    if documents and languages:
+        raise click.UsageError("name the languages either by --documents, or by --languages")
+    draw = _drawing(plot) if plot else None
+    judged: Qrels = load_judged(queries, qrels).qrels if queries else load_qrels(qrels)
+    if documents:
+        judged = _mixed(documents, judged)
+    rankings = {name: _read(file, judged, passages) for name, file in runs.items()}
+    found = compare_runs(
+        rankings, judged, baseline=baseline, metrics=metrics, margin=margin,
+        language_of=_language_of(documents, languages, rankings, judged),
+    )  # fmt: skip
+    if draw:
+        click.echo(f"written: {', '.join(map(str, draw(found)))}", err=True)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False))
+    else:
+        print_tables(found)
+    for line in notes(found):
+        click.echo(f"note: {line}", err=True)
+
+
+def _mixed(documents: dict[str, Path], judged: Qrels) -> Qrels:
+    """The judgements of every translation that there is; tells how many queries have none."""
+    from ce2de_os.evaluation import mixed_qrels
+    from ce2de_os.records import read_documents
+
+    wanted = {doc_id for one in judged.values() for doc_id in one}
+    held = {
+        language: {document.doc_id for document in read_documents(file) if document.doc_id in wanted}
+        for language, file in documents.items()
+    }
+    mixed = mixed_qrels(held, judged)
+    if len(mixed) < len(judged):
+        click.echo(
+            f"note: {len(judged) - len(mixed):,} of {len(judged):,} judged queries have no relevant document "
+            f"in {', '.join(documents)}; they are left out",
+            err=True,
+        )
+    return mixed
+
+
+def _read(file: Path, judged: Qrels, passages: Path | None) -> Runs:
+    """The judged queries' rankings of documents."""
+    from ce2de_os.evaluation import max_p, read_run
+    from ce2de_os.evaluation.passages import read_mapping
+
+    run: Runs = {query_id: ranking for query_id, ranking in read_run(file).items() if query_id in judged}
+    if passages is None:
+        return run
+    mapping = read_mapping(passages, _documents(run))
+    try:
+        return max_p(run, mapping)
+    except DataError as error:
+        raise DataError(f"{file}: {error} {passages}") from error
+
+
+def _language_of(
+    documents: dict[str, Path], languages: Path | None, runs: dict[str, Runs], judged: Qrels
+) -> LanguageOf | None:
+    from ce2de_os.evaluation.languages import listed_language, mixed_language
+    from ce2de_os.evaluation.passages import read_mapping
+
+    if languages is None:
+        return mixed_language(documents.keys()) if documents else None
+    wanted = {doc_id for one in judged.values() for doc_id in one}.union(*map(_documents, runs.values()))
+    return listed_language(read_mapping(languages, wanted))
+
+
+def _documents(run: Runs) -> set[str]:
+    return {document.doc_id for ranking in run.values() for document in ranking}
+
+
+def _drawing(file: Path) -> Callable[[RunComparison], list[Path]]:
+    """What draws the plot; fails now, and not after the work, if that will not do."""
+    if not file.parent.is_dir():
+        raise ConfigError(f"--plot: there is no folder '{file.parent}'; make it first")
+    try:
+        from ce2de_os.evaluation.comparison_plot import draw
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("evaluate", error.name) from error
+    return partial(draw, file=file)

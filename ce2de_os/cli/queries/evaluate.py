@@ -1,0 +1,188 @@
+"""``ce2de evaluate``: how well each way to search finds what people judged relevant, and how fast."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.cli.queries.reranking import second_model
+from ce2de_os.config import Settings
+from ce2de_os.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from ce2de_os.evaluation import Qrels, Runs
+    from ce2de_os.quality.comparison import Comparison
+    from ce2de_os.search.question import Fusion
+
+FUSIONS: tuple[Fusion, ...] = ("min_max", "l2", "z_score", "rrf")
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(short_help="Compare BM25, vectors and hybrids on judged queries; tune them.")
+@click.argument("index")
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Folder with queries.jsonl and qrels.tsv or qrels/test.tsv.",
+)  # fmt: skip
+@click.option("--queries", type=_FILE, help="Instead of --data: JSON lines with _id and text.")
+@click.option("--qrels", type=_FILE, help="And their judgements: query-id, corpus-id, score, by tabs.")
+@click.option(
+    "--fusion", "fusions", type=click.Choice(FUSIONS), multiple=True,
+    help="A hybrid to compare; several times for several.  [default: all]",
+)  # fmt: skip
+@click.option(
+    "--reranker", type=click.Path(path_type=Path),
+    help="Folder of an exported cross-encoder: compares every system with the same one re-ranked.",
+)  # fmt: skip
+@click.option(
+    "--late-interaction", is_flag=True,
+    help="The same by MaxSim of the model's token vectors; needs one exported with --token-vectors.",
+)  # fmt: skip
+@click.option(
+    "--rerank-depth", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Hits it scores."
+)
+@click.option(
+    "--rerank-weight", type=click.FloatRange(0, 1),
+    help="Its share of their order. (default: 1 for a cross-encoder, 0.25 for late interaction)",
+)  # fmt: skip
+@click.option(
+    "--tune", is_flag=True,
+    help="Choose fusion and weight on one half of the queries, and report on the other half only.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides the halves, and what is timed.")
+@click.option(
+    "--top-k", type=click.IntRange(100, 10_000), default=100, show_default=True,
+    help="Hits ranked for every query.",
+)  # fmt: skip
+@click.option(
+    "--candidates", type=click.IntRange(1, 10_000), default=100, show_default=True,
+    help="Documents that each leg takes from each shard.",
+)  # fmt: skip
+@click.option(
+    "--field", "fields", metavar="NAME[^BOOST]", multiple=True,
+    help="A text field for BM25; several times for several. (default: the embedded ones)",
+)  # fmt: skip
+@click.option("--vector-field", help="The vector field. (default: the newest that fits the model)")
+@click.option(
+    "--latency-queries", type=click.IntRange(0), default=100, show_default=True,
+    help="Queries timed one by one in every system; 0: none.",
+)  # fmt: skip
+@click.option(
+    "--save-runs", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Write each system's rankings to DIR as a TREC run, and their judgements, for 'ce2de compare'.",
+)  # fmt: skip
+@click.option("--plot", type=_FILE, help="Draw quality against latency to this file, as PNG and as SVG.")
+@json_option
+@connection_options
+def command(
+    settings: Settings, index: str, data: Path | None, queries: Path | None, qrels: Path | None,
+    fusions: tuple[Fusion, ...], reranker: Path | None, late_interaction: bool, rerank_depth: int,
+    rerank_weight: float | None, tune: bool, seed: int, top_k: int, candidates: int, fields: tuple[str, ...],
+    vector_field: str | None, latency_queries: int, save_runs: Path | None, plot: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Compare ways to search INDEX on queries whose relevant documents are known.
+
+    BM25, vectors, and each hybrid of the two, asked in your cluster: nDCG@10, MRR@10, recall@100 with 95%
+    bootstrap intervals, paired tests against BM25, and the latency of single searches. INDEX is an index or
+    an alias that 'ce2de reindex' has filled; judgements name its documents by _id.
+
+    \b
+    ce2de evaluate articles-search --data my-queries
+    ce2de evaluate articles-search --queries queries.jsonl --qrels qrels.tsv --tune
+    ce2de evaluate articles-search --data my-queries --reranker my-reranker --plot quality.png
+    CE2DE_ARTIFACT=my-token-model ce2de evaluate articles-search --data my-queries --late-interaction
+
+    Some fifty judged queries show large differences, a few hundred also small ones.
+    """
+    try:
+        from ce2de_os.cli.queries.evaluate_tables import print_tables, warnings
+        from ce2de_os.quality.comparison import Settings as HowTo
+        from ce2de_os.quality.evaluate import evaluate
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("evaluate", error.name) from error
+    from ce2de_os.evaluation import load_judged
+    from ce2de_os.index.client import connect
+    from ce2de_os.model.encoder import OnnxEncoder
+
+    draw = _drawing(plot, latency_queries) if plot else None
+    judged = load_judged(*_files(data, queries, qrels))
+    how = HowTo(
+        tuple(dict.fromkeys(fusions)) or FUSIONS, top_k, candidates, rerank_depth, tune, latency_queries,
+        seed, fields or None, vector_field, rerank_weight,
+    )  # fmt: skip
+    encoder = OnnxEncoder(settings.artifact, threads=settings.threads)
+    second = second_model(settings, reranker, encoder if late_interaction else None)
+    with connect(settings.opensearch) as client, _progress() as phase:
+        found = evaluate(
+            client, index, encoder, judged, reranker=second, settings=how, phase=phase,
+            keep=partial(_save, save_runs, judged.qrels) if save_runs else lambda name, runs: None,
+        )  # fmt: skip
+    if draw:
+        click.echo(f"written: {', '.join(map(str, draw(found)))}", err=True)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False))
+    else:
+        print_tables(found)
+    for line in warnings(found):
+        click.echo(f"note: {line}", err=True)
+
+
+def _files(data: Path | None, queries: Path | None, qrels: Path | None) -> tuple[Path, Path]:
+    """The files of the queries and of the judgements, or a usage error."""
+    if data is not None and queries is None and qrels is None:
+        from ce2de_os.evaluation import judged_files
+
+        return judged_files(data)
+    if data is not None or queries is None or qrels is None:
+        raise click.UsageError("name the judged queries either by --data, or by --queries and --qrels")
+    return queries, qrels
+
+
+def _save(folder: Path, qrels: Qrels, name: str, runs: Runs) -> None:
+    """Write one system's rankings, and the judgements of the queries that it was asked."""
+    from ce2de_os.evaluation import write_qrels, write_run
+
+    tag = "-".join(re.findall(r"\w+", name))
+    write_run(folder / f"{tag}.trec.gz", runs, tag)
+    write_qrels(folder / "qrels.tsv", {query_id: qrels[query_id] for query_id in runs})
+
+
+def _drawing(file: Path, latency_queries: int) -> Callable[[Comparison], list[Path]]:
+    """What draws the plot; fails now, and not after the work, if that will not do."""
+    if not latency_queries:
+        raise click.UsageError("--plot shows latency; leave out --latency-queries 0")
+    if not file.parent.is_dir():
+        raise ConfigError(f"--plot: there is no folder '{file.parent}'; make it first")
+    try:
+        from ce2de_os.quality.comparison_plot import draw
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("evaluate", error.name) from error
+    return partial(draw, file=file)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each step, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+
+        def phase(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done)
+
+        yield phase

@@ -1,0 +1,29 @@
+"""The second model of a search, as the flags name it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ce2de_os.config import Settings
+
+if TYPE_CHECKING:
+    from ce2de_os.model.encoder import OnnxEncoder
+    from ce2de_os.search.rerank import Reranker
+
+
+def second_model(settings: Settings, folder: Path | None, late: OnnxEncoder | None) -> Reranker | None:
+    """The cross-encoder in ``folder``, late interaction with the encoder ``late``, or neither.
+
+    Both are a usage error. An encoder without token vectors is an `ArtifactError`.
+    """
+    from ce2de_os.model.reranker import OnnxReranker
+    from ce2de_os.search.late_interaction import LateInteraction
+
+    if folder and late:
+        raise click.UsageError("--reranker and --late-interaction exclude each other; leave one of them out")
+    if late:
+        return LateInteraction(late)
+    return OnnxReranker(folder, threads=settings.threads) if folder else None

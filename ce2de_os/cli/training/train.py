@@ -1,0 +1,186 @@
+"""``ce2de train``: make the models that distillation needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.distill.config import DEFAULT_TEACHER
+from ce2de_os.distill.training.teacher_config import TeacherConfig
+from ce2de_os.errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    from ce2de_os.config import Settings
+    from ce2de_os.distill.data.pairs import PairCounts, TrainingPair
+
+DEFAULTS = TeacherConfig()
+
+
+@click.group("train", short_help="Train a cross-encoder for your domain.")
+def command() -> None:
+    """Train a model that has to be there before a student can be distilled.
+
+    \b
+    ce2de train teacher --index articles --query-field title --passage-field body --out runs/teacher
+    """
+
+
+@command.command("teacher")
+@click.option(
+    "--pairs", "pairs_file", type=click.Path(path_type=Path), metavar="FILE",
+    help='JSON lines {"query": …, "positive": …, "negatives": […]}, .gz or not; "negatives" may be missing.',
+)  # fmt: skip
+@click.option("--index", help="Take the pairs from this index instead.")
+@click.option("--query-field", help="With --index: the field that stands for the query, such as title.")
+@click.option("--passage-field", help="With --index: the field that answers it, such as body.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the teacher."
+)
+@click.option(
+    "--base", default=DEFAULTS.base, show_default=True,
+    help=f"Encoder to start from: hub id, folder, or the PyPI package {DEFAULT_TEACHER}.",
+)  # fmt: skip
+@click.option(
+    "--loss", type=click.Choice(["softmax", "bce"]), default=DEFAULTS.loss, show_default=True,
+    help="softmax: the positive against its negatives; bce: each pair for itself.",
+)  # fmt: skip
+@click.option("--minutes", type=float, default=DEFAULTS.minutes, show_default=True, help="How long to train.")
+@click.option("--steps", type=int, help="Train for so many steps instead, to repeat a run exactly.")
+@click.option(
+    "--max-pairs", type=int, default=DEFAULTS.pairs, show_default=True,
+    help="Most pairs to use; they are drawn at random.",
+)  # fmt: skip
+@click.option(
+    "--negatives", type=int, default=DEFAULTS.negatives, show_default=True,
+    help="Passages that the positive is compared with in one step.",
+)  # fmt: skip
+@click.option(
+    "--max-length", type=int, default=DEFAULTS.max_length, show_default=True, help="Tokens read of a pair."
+)
+@click.option(
+    "--batch-queries",
+    type=int,
+    default=DEFAULTS.batch_queries,
+    show_default=True,
+    help="Queries in one step.",
+)
+@click.option("--lr", type=float, default=DEFAULTS.lr, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--seed", type=int, default=DEFAULTS.seed, show_default=True,
+    help="Decides the pairs' choice and order, and the new head.",
+)  # fmt: skip
+@click.option("--threads", type=int, default=0, help="Cores to use.  [default: all]")
+@connection_options
+@json_option
+def teacher(
+    pairs_file: Path | None, index: str | None, query_field: str | None, passage_field: str | None, out: Path,
+    max_pairs: int, as_json: bool, settings: Settings, **options: object,
+) -> None:  # fmt: skip
+    """Train a cross-encoder: a model that reads a query and a passage together and tells how well they match.
+
+    For those who have none for their domain. It needs pairs of a query and a passage that answers it, from a
+    file or from two fields of an index; wrong answers to learn from are found among the other passages by
+    BM25. Ctrl-C or a crash loses at most a minute: the same command goes on where it stopped.
+
+    \b
+    ce2de train teacher --index articles --query-field title --passage-field body --out runs/teacher
+    ce2de train teacher --pairs pairs.jsonl.gz --minutes 60 --out runs/teacher
+
+    The folder is a Hugging Face sequence-classification model. What was held out and measured on the way
+    (the rank of the right passage among ten, MRR@10) stands in its teacher.json.
+    """
+    config = TeacherConfig(pairs=max_pairs, **options)  # type: ignore[arg-type]
+    fields = _check_source(pairs_file, index, query_field, passage_field)
+    try:
+        from ce2de_os.distill.data.pairs import read_pairs, select_pairs
+        from ce2de_os.distill.training.console import ConsoleProgress
+        from ce2de_os.distill.training.teacher_training import check_out, train_teacher
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("distill", error.name) from error
+    from ce2de_os.distill.training.teacher_progress import TeacherProgress
+
+    work = check_out(out)
+    with ConsoleProgress() as console:
+
+        def report(progress: TeacherProgress, done: float) -> None:
+            ranked = f"{progress.dev[-1][1]:.3f}" if progress.dev else "-"
+            rate = progress.steps * config.batch_queries / max(progress.elapsed_s, 1e-9)
+            note = f"loss {progress.loss:.3f}  MRR@10 {ranked}  {rate:,.1f} queries/s"
+            console.show("train", done, note)
+
+        console.phase("pairs", 0, 1)
+        if pairs_file is not None:
+            pairs, counts = select_pairs(read_pairs(pairs_file), config.pairs, config.seed)
+        else:
+            pairs, counts = _index_pairs(settings, fields, config, work)
+        console.phase("pairs", 1, 1)
+        facts = train_teacher(pairs, counts, config, out, phase=console.phase, report=report)
+    _print(out, facts, as_json)
+
+
+def _check_source(
+    pairs_file: Path | None, index: str | None, query_field: str | None, passage_field: str | None
+) -> tuple[str, str, str]:
+    """Index, query field and passage field; all ``""`` where the pairs come from a file."""
+    if (pairs_file is None) == (index is None):
+        raise click.UsageError("give either --pairs FILE or --index NAME")
+    if index is not None and (query_field is None or passage_field is None):
+        raise click.UsageError("--index needs --query-field and --passage-field")
+    if index is None and (query_field is not None or passage_field is not None):
+        raise click.UsageError("--query-field and --passage-field go with --index")
+    return index or "", query_field or "", passage_field or ""
+
+
+def _index_pairs(
+    settings: Settings, place: tuple[str, str, str], config: TeacherConfig, work: Path
+) -> tuple[list[TrainingPair], PairCounts]:
+    """The pairs of ``(index, query field, passage field)``, kept in a file for a run to go on with."""
+    from ce2de_os.distill.data.pairs import PairCounts, TrainingPair, read_pairs, select_pairs, write_pairs
+    from ce2de_os.index.client import address, connect
+    from ce2de_os.index.documents import document_text, stream_sources
+
+    index, query_field, passage_field = place
+    source = (address(settings.opensearch), *place, config.pairs, config.seed)
+    name = f"pairs-{hashlib.sha256(repr(source).encode()).hexdigest()[:12]}"
+    kept, counts_file = work / f"{name}.jsonl.gz", work / f"{name}.json"
+    if kept.is_file() and counts_file.is_file():
+        counts = PairCounts(**json.loads(counts_file.read_text(encoding="utf-8")))
+        return list(read_pairs(kept)), counts
+
+    def stream() -> Iterator[TrainingPair]:
+        with connect(settings.opensearch) as client:
+            for _, fields in stream_sources(client, index, [query_field, passage_field]):
+                yield TrainingPair(
+                    document_text(fields, [query_field]), document_text(fields, [passage_field])
+                )
+
+    pairs, counts = select_pairs(stream(), config.pairs, config.seed)
+    if not pairs:
+        raise DataError(
+            f"'{index}': none of {counts.read:,} documents has text in both '{query_field}' and "
+            f"'{passage_field}'; see its fields with GET {index}/_mapping"
+        )
+    work.mkdir(parents=True, exist_ok=True)
+    counts_file.write_text(json.dumps(vars(counts)), encoding="utf-8")
+    write_pairs(kept, pairs)
+    return pairs, counts
+
+
+def _print(out: Path, facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    counts = facts["counts"]
+    click.echo(f"teacher: {out}")
+    click.echo(
+        f"pairs:   {counts['read']:,} read, {counts['empty']:,} with an empty side, "
+        f"{counts['repeated']:,} repeated, {counts['trained']:,} trained on, {counts['held_out']:,} held out"
+    )
+    before, after = facts["dev_mrr_before"], facts["dev_mrr_after"]
+    click.echo(f"MRR@10:  {after} on the held-out queries, {before} before training")

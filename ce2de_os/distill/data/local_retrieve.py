@@ -1,0 +1,67 @@
+"""Searches over documents in memory, for collections that are in no OpenSearch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import bm25s
+import numpy as np
+
+from ce2de_os.arrays import Embeddings
+from ce2de_os.distill.data.candidates import Retrieve
+from ce2de_os.evaluation import Runs
+from ce2de_os.records import Query, ScoredDoc
+
+_STOP_WORDS = frozenset(["da", "de", "en", "es", "fr", "it", "ko", "nl", "no", "pt", "ru", "sv", "tr", "zh"])
+_BATCH = 256  # queries whose scores of all documents are held at a time
+
+
+def bm25_retriever(doc_ids: Sequence[str], texts: Sequence[str], language: str = "en") -> Retrieve:
+    """BM25 with the stop words of ``language`` and without stemming.
+
+    Only documents that share a word are found. A language that is not known has no stop words.
+    """
+    stopwords = language if language in _STOP_WORDS else None
+    index = bm25s.BM25()
+    index.index(bm25s.tokenize(list(texts), stopwords=stopwords, show_progress=False), show_progress=False)
+
+    def retrieve(queries: Sequence[Query], top_k: int) -> Runs:
+        words = bm25s.tokenize(
+            [query.text for query in queries], stopwords=stopwords, show_progress=False, return_ids=False
+        )
+        found, scores = index.retrieve(words, k=min(top_k, len(doc_ids)), show_progress=False)
+        return {
+            query.query_id: [
+                ScoredDoc(doc_ids[row], float(score))
+                for row, score in zip(rows, row_scores, strict=True) if score > 0
+            ]
+            for query, rows, row_scores in zip(queries, found, scores, strict=True)
+        }  # fmt: skip
+
+    return retrieve
+
+
+def dense_retriever(
+    doc_ids: Sequence[str], embeddings: Embeddings, embed: Callable[[Sequence[str]], Embeddings]
+) -> Retrieve:
+    """Exact search by inner product; equal scores are ordered as in ``doc_ids``.
+
+    Args:
+        doc_ids: the documents.
+        embeddings: theirs, ``(B, D)`` float32.
+        embed: gives the embeddings of queries, such as ``OnnxEncoder.encode_queries``.
+    """
+
+    def ranked(scores: Embeddings, top_k: int) -> list[ScoredDoc]:
+        best = np.argsort(-scores, kind="stable")[:top_k]
+        return [ScoredDoc(doc_ids[row], float(scores[row])) for row in best]
+
+    def retrieve(queries: Sequence[Query], top_k: int) -> Runs:
+        runs: dict[str, list[ScoredDoc]] = {}
+        for start in range(0, len(queries), _BATCH):
+            batch = queries[start : start + _BATCH]
+            scores = embed([query.text for query in batch]) @ embeddings.T
+            runs |= {query.query_id: ranked(row, top_k) for query, row in zip(batch, scores, strict=True)}
+        return runs
+
+    return retrieve

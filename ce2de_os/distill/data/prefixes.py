@@ -1,0 +1,72 @@
+"""What a dual encoder expects before queries and documents, such as E5's ``query: `` and ``passage: ``.
+
+The same words have two embeddings then, and a student can only learn both if it is told which one is wanted:
+it reads the same prefixes, and they travel in its manifest to the workers and to the search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ce2de_os.distill.data.texts import Passage
+
+QUERY_WORDS = 32
+"""Longest passage that may also be a query, in words."""
+
+
+class Prefixes(NamedTuple):
+    """Put before every query and before every document; ``""`` for none."""
+
+    query: str = ""
+    document: str = ""
+
+    @classmethod
+    def of(cls, recipe: Mapping[str, Any]) -> Prefixes:
+        """Those that a recipe names."""
+        return cls(recipe.get("query_prefix", ""), recipe.get("document_prefix", ""))
+
+    def plain(self) -> dict[str, str]:
+        """As a recipe names them; those that are empty are absent, as in recipes that knew of none."""
+        return {f"{kind}_prefix": text for kind, text in self._asdict().items() if text}
+
+    def queries(self, texts: Iterable[str]) -> list[str]:
+        """The texts as queries."""
+        return [self.query + text for text in texts]
+
+    def documents(self, texts: Iterable[str]) -> list[str]:
+        """The texts as documents."""
+        return [self.document + text for text in texts]
+
+    def passages(self, passages: Sequence[Passage], teacher: Prefixes | None = None) -> list[Passage]:
+        """Training texts: every second one of those as short as queries is one, the rest are documents.
+
+        A passage that says which of the two it is keeps to that. ``teacher`` are the prefixes that the
+        teacher reads in place of these; ``None`` means the same.
+        """
+        read = self if teacher is None else teacher
+        if not any((*self, *read)):
+            return list(passages)
+        return [self._with(passage, number, read) for number, passage in enumerate(passages)]
+
+    def _with(self, passage: Passage, number: int, teacher: Prefixes) -> Passage:
+        guess = number % 2 == 1 and _is_short(passage)
+        is_query = guess if passage.is_query is None else passage.is_query
+        own, read = (before.query if is_query else before.document for before in (self, teacher))
+        original = passage.original
+        if original is not None or own != read:
+            original = read + (passage.text if original is None else original)
+        return passage._replace(text=own + passage.text, original=original)
+
+
+NO_PREFIXES = Prefixes()
+
+
+def teacher_prefixes(recipe: Mapping[str, Any]) -> Prefixes:
+    """Those that the teacher read in the making of a student with this recipe."""
+    student = Prefixes.of(recipe)
+    return student._replace(query=recipe.get("teacher_query_prefix", student.query))
+
+
+def _is_short(passage: Passage) -> bool:
+    return passage.text.count(" ") < QUERY_WORDS

@@ -1,0 +1,45 @@
+"""The teacher at full depth in the form of a student, so that it exports to an artifact of the same space.
+
+Documents embedded by it and queries embedded by the student make a slower but better index.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ce2de_os.distill.data.prefixes import teacher_prefixes
+from ce2de_os.distill.models.bodies import as_bert
+from ce2de_os.distill.models.folder import RECIPE_FILE, SAMPLE_FILE, write_student
+from ce2de_os.distill.models.hub import load_tokenizer
+from ce2de_os.distill.models.init import cut_student
+from ce2de_os.distill.models.teacher import load_teacher
+from ce2de_os.errors import ConfigError, DataError
+
+
+def write_full_depth(run: Path, folder: Path) -> None:
+    """Write the teacher of the finished student in ``run`` as a student with all of its layers.
+
+    Raises:
+        DataError: ``run`` holds no finished student.
+        ConfigError: the teacher cannot be loaded, or does not pool the mean.
+    """
+    try:
+        recipe = json.loads((run / RECIPE_FILE).read_text(encoding="utf-8"))
+        sample = json.loads((run / SAMPLE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{run}: not a finished student ({error}); pass a folder of 'ce2de distill'"
+        ) from error
+    teacher = load_teacher(recipe["teacher"])
+    if teacher.pooling != "mean":
+        raise ConfigError(
+            f"teacher '{teacher.name}': pools '{teacher.pooling}', only the mean can be exported"
+        )
+    layers = list(range(teacher.model.config.num_hidden_layers))
+    student = cut_student(as_bert(teacher.model.cpu(), teacher.name), layers, dim=teacher.dim, readout="last")
+    tokenizer = load_tokenizer(teacher.name, teacher.model.config.vocab_size)
+    before = teacher_prefixes(recipe)
+    space = teacher.space_of(before)
+    facts = {"teacher": teacher.name, "layers": layers, "texts": {}, "space": space, **before.plain()}
+    write_student(folder, student, tokenizer, recipe["max_length"], sample, facts)

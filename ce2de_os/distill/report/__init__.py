@@ -1,0 +1,1 @@
+"""What was made: quality, speed, and the report that shows them."""

@@ -1,0 +1,354 @@
+"""A student next to its peers on judged collections: quality, its uncertainty, and what is significant.
+
+Every system ranks all documents of a collection; hybrids join the first hundred of each leg. A system is
+compared with the one that it stands in for: a dense one with the DE, a hybrid with the hybrid of the DE.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ce2de_os.arrays import Embeddings
+from ce2de_os.distill.report.peers import (
+    BM25_B,
+    BM25_K1,
+    BM25_WORDS,
+    Done,
+    Peer,
+    Scorer,
+    StaticTable,
+    bm25_runs,
+    kept_rows,
+)
+from ce2de_os.errors import DataError
+from ce2de_os.evaluation import (
+    Collection,
+    Runs,
+    Scores,
+    confidence_interval,
+    exact_search,
+    holm,
+    mean,
+    measure,
+    paired_t_test,
+    ratio_interval,
+)
+from ce2de_os.fusion import fuse_min_max
+from ce2de_os.progress import Phase
+from ce2de_os.records import ScoredDoc
+from ce2de_os.writing import replacing
+
+EVALUATION_FILE = "evaluation.json"
+METRICS = ("nDCG@10", "MRR@10", "Recall@100")
+MAIN_METRIC = METRICS[0]
+DEPTH = 100
+RERANK_DEPTH = 50
+
+BM25, TEACHER, STUDENT, STUDENT_FP32 = "BM25", "DE", "student int8", "student fp32"
+ASYMMETRIC, STATIC = "asymmetric", "static table"  # asymmetric: the student's queries over the DE's documents
+HYBRID, RERANKED = "BM25 + {}", "{}, CE re-ranks"
+
+
+@dataclass(frozen=True)
+class Systems:
+    """What is compared; ``None`` leaves a system out.
+
+    Attributes:
+        teacher: the DE.
+        student: the exported student.
+        student_fp32: the student before it was quantized.
+        static: the DE's static table.
+        cross_encoder: re-ranks BM25's and the student's hybrid results.
+    """
+
+    teacher: Peer
+    student: Peer
+    student_fp32: Peer | None = None
+    static: StaticTable | None = None
+    cross_encoder: Scorer | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric of one system on one collection.
+
+    Attributes:
+        mean: over the queries.
+        low: lower end of the mean's 95% bootstrap interval.
+        high: upper end.
+        kept: the mean as a share of the reference's; ``None`` without a reference, or if that one has 0.
+        kept_low: lower end of the share's 95% bootstrap interval, the same queries in both.
+        kept_high: upper end.
+        p: of a paired two-sided t-test against the reference; ``None`` without a reference.
+        p_holm: ``p`` corrected over all comparisons of this metric on this collection.
+    """
+
+    mean: float
+    low: float
+    high: float
+    kept: float | None = None
+    kept_low: float | None = None
+    kept_high: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class SystemResult:
+    """One system on one collection; ``reference`` names the system it is compared with, ``None`` for none."""
+
+    system: str
+    reference: str | None
+    figures: dict[str, Figure]
+
+
+@dataclass(frozen=True)
+class CollectionResult:
+    """All systems on one collection, in the order of the table."""
+
+    collection: str
+    documents: int
+    queries: int
+    systems: list[SystemResult]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` found; ``settings`` says how, in words and numbers."""
+
+    collections: list[CollectionResult]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def figure(self, collection: str, system: str, metric: str = MAIN_METRIC) -> Figure | None:
+        """One figure, ``None`` if it was not measured."""
+        for result in self.collections:
+            for one in result.systems:
+                if (result.collection, one.system) == (collection, system):
+                    return one.figures.get(metric)
+        return None
+
+    def kept(self, system: str = STUDENT, metric: str = MAIN_METRIC) -> float | None:
+        """The mean over collections of the share that ``system`` keeps; ``None`` if one has no share."""
+        figures = [self.figure(result.collection, system, metric) for result in self.collections]
+        shares = [figure.kept for figure in figures if figure is not None and figure.kept is not None]
+        return float(np.mean(shares)) if shares and len(shares) == len(figures) else None
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, whole or not at all."""
+        text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
+        with replacing(path) as file:
+            file.write(text + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Evaluation:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            return cls([_collection_result(row) for row in raw["collections"]], dict(raw["settings"]))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{path}: not an evaluation ({error!r}); evaluate the student again") from error
+
+
+def evaluate(
+    collections: Sequence[Collection],
+    systems: Systems,
+    *,
+    cache: Path | None = None,
+    rerank_depth: int = RERANK_DEPTH,
+    phase: Phase = lambda name, done, total: None,
+) -> Evaluation:
+    """Rank every collection with every system, and compare.
+
+    Args:
+        collections: what `ce2de_os.evaluation.load_collection` read.
+        systems: what is compared.
+        cache: folder for embeddings and logits, by content; the same call after an interruption goes on
+            there. ``None`` keeps nothing.
+        rerank_depth: documents of a query that the cross-encoder reads.
+        phase: receives the progress.
+
+    Raises:
+        DataError: a collection has no queries, or a model gives numbers that are not finite.
+    """
+    results = []
+    for collection in collections:
+        runs = _runs(collection, systems, cache, rerank_depth, phase)
+        results.append(
+            CollectionResult(
+                collection.name, len(collection.documents), len(collection.queries),
+                compare(collection.qrels, runs, references(list(runs))),
+            )
+        )  # fmt: skip
+    return Evaluation(results, _settings(systems, rerank_depth))
+
+
+def references(systems: Sequence[str]) -> dict[str, str]:
+    """The system that each is compared with: dense ones with the DE, hybrids with the hybrid of the DE."""
+    dense = (STUDENT, STUDENT_FP32, ASYMMETRIC, STATIC)
+    pairs = {name: TEACHER for name in dense} | {
+        HYBRID.format(name): HYBRID.format(TEACHER) for name in dense
+    }
+    return {name: reference for name, reference in pairs.items() if name in systems}
+
+
+def compare(
+    qrels: dict[str, dict[str, int]], runs: dict[str, Runs], compared: dict[str, str]
+) -> list[SystemResult]:
+    """The figures of every run, in the order given; ``compared`` names the reference of those that have one.
+
+    Raises:
+        DataError: there is no judged query.
+    """
+    if not qrels:
+        raise DataError("no judged query: nothing can be measured")
+    figures: dict[str, dict[str, Figure]] = {name: {} for name in runs}
+    for metric in METRICS:
+        scores = {name: measure(qrels, run, metric) for name, run in runs.items()}
+        p_values = {name: paired_t_test(scores[name], scores[other]) for name, other in compared.items()}
+        corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+        for name in runs:
+            reference = scores[compared[name]] if name in compared else None
+            figures[name][metric] = _figure(scores[name], reference, p_values.get(name), corrected.get(name))
+    return [SystemResult(name, compared.get(name), figures[name]) for name in runs]
+
+
+def _figure(scores: Scores, reference: Scores | None, p: float | None, p_holm: float | None) -> Figure:
+    value, (low, high) = mean(scores), confidence_interval(scores)
+    if reference is None or mean(reference) == 0:
+        return Figure(value, low, high, p=p, p_holm=p_holm)
+    kept_low, kept_high = (
+        bound if np.isfinite(bound) else None for bound in ratio_interval(scores, reference)
+    )
+    return Figure(value, low, high, value / mean(reference), kept_low, kept_high, p, p_holm)
+
+
+def _runs(
+    collection: Collection, systems: Systems, cache: Path | None, rerank_depth: int, phase: Phase
+) -> dict[str, Runs]:
+    """Every system's rankings, in the order of the table."""
+    phase(f"{collection.name}: {BM25}", 0, 1)
+    runs: dict[str, Runs] = {BM25: bm25_runs(collection, DEPTH)}
+    phase(f"{collection.name}: {BM25}", 1, 1)
+    for name, (documents, queries) in _vectors(collection, systems, cache, phase).items():
+        if not (np.isfinite(documents).all() and np.isfinite(queries).all()):
+            raise DataError(f"{name}: gives embeddings that are not finite; train or export it again")
+        runs[name] = exact_search(collection, documents, queries, DEPTH)
+    for name in (TEACHER, STUDENT, ASYMMETRIC):
+        runs[HYBRID.format(name)] = {
+            query_id: fuse_min_max([runs[BM25][query_id], runs[name][query_id]], [1.0, 1.0])[:DEPTH]
+            for query_id in collection.query_ids
+        }
+    if systems.cross_encoder is not None:
+        for name in (BM25, HYBRID.format(STUDENT)):
+            step = f"{collection.name}: CE reads {name}"
+            runs[RERANKED.format(name)] = rerank(
+                collection, runs[name], systems.cross_encoder, rerank_depth, cache,
+                partial(_tell, phase, step, len(collection.queries) * rerank_depth),
+            )  # fmt: skip
+    return runs
+
+
+def _vectors(
+    collection: Collection, systems: Systems, cache: Path | None, phase: Phase
+) -> dict[str, tuple[Embeddings, Embeddings]]:
+    """Each dense system's embeddings of documents and of queries."""
+    peers = {TEACHER: systems.teacher, STUDENT: systems.student, STUDENT_FP32: systems.student_fp32}
+    found: dict[str, tuple[Embeddings, Embeddings]] = {}
+    for name, peer in peers.items():
+        if peer is not None:
+            found[name] = _embed(collection, name, peer, cache, phase)
+    found[ASYMMETRIC] = found[TEACHER][0], found[STUDENT][1]
+    if systems.static is not None:
+        embed = systems.static.fit(collection.documents)
+        found[STATIC] = embed(collection.documents), embed(collection.queries)
+    return found
+
+
+def _embed(
+    collection: Collection, name: str, peer: Peer, cache: Path | None, phase: Phase
+) -> tuple[Embeddings, Embeddings]:
+    step = f"{collection.name}: {name}"
+    documents, total = len(collection.documents), len(collection.documents) + len(collection.queries)
+    phase(step, 0, total)
+    return (
+        kept_rows(
+            cache, f"{peer.key} document", collection.documents, peer.encode_documents,
+            lambda done: phase(step, done, total),
+        ),
+        kept_rows(
+            cache, f"{peer.key} query", collection.queries, peer.encode_queries,
+            lambda done: phase(step, documents + done, total),
+        ),
+    )  # fmt: skip
+
+
+def _tell(phase: Phase, step: str, total: int, done: int) -> None:
+    phase(step, done, total)
+
+
+def rerank(
+    collection: Collection,
+    runs: Runs,
+    scorer: Scorer,
+    depth: int,
+    cache: Path | None = None,
+    done: Done = lambda count: None,
+) -> Runs:
+    """Sort the first ``depth`` documents of each query by the cross-encoder's logits; the others follow.
+
+    The logits are kept in ``cache`` if the scorer has a ``digest`` that names its weights.
+    """
+    texts = dict(zip(collection.doc_ids, collection.documents, strict=True))
+    queries = dict(zip(collection.query_ids, collection.queries, strict=True))
+    wanted = [(query_id, found.doc_id) for query_id in queries for found in runs[query_id][:depth]]
+    digest = getattr(scorer, "digest", None)
+    key = f"{digest} {getattr(scorer, 'max_length', '')} {getattr(scorer, 'precision', '')} logits"
+    pairs = [(queries[query_id], texts[doc_id]) for query_id, doc_id in wanted]
+    if not pairs:
+        return runs
+    logits = kept_rows(cache if digest else None, key, pairs, scorer.logits, done)
+    read: dict[str, list[ScoredDoc]] = {query_id: [] for query_id in queries}
+    for (query_id, doc_id), logit in zip(wanted, logits, strict=True):
+        read[query_id].append(ScoredDoc(doc_id, float(logit)))
+    return {
+        query_id: [*sorted(found, key=lambda doc: -doc.score), *runs[query_id][depth:]]
+        for query_id, found in read.items()
+    }
+
+
+def _settings(systems: Systems, rerank_depth: int) -> dict[str, Any]:
+    return {
+        "teacher": systems.teacher.name,
+        "student": systems.student.name,
+        "student_key": systems.student.key,
+        "cross_encoder": getattr(systems.cross_encoder, "name", None),
+        "bm25": f"Lucene's formula, k1 {BM25_K1}, b {BM25_B}; {BM25_WORDS}; no stemming",
+        "hybrid": f"min-max scores of the first {DEPTH} of each leg, equal weights",
+        "rerank_depth": rerank_depth if systems.cross_encoder is not None else None,
+        "interval": "95%, percentile bootstrap over queries, 2,000 resamples",
+        "test": "two-sided paired t-test over queries",
+        "correction": "Holm, over the comparisons of one metric on one collection",
+    }
+
+
+def _collection_result(row: dict[str, Any]) -> CollectionResult:
+    systems = [
+        SystemResult(
+            one["system"],
+            one["reference"],
+            {metric: Figure(**figure) for metric, figure in one["figures"].items()},
+        )
+        for one in row["systems"]
+    ]
+    return CollectionResult(row["collection"], row["documents"], row["queries"], systems)

@@ -1,0 +1,1 @@
+"""Training loops, what they learn from, and their losses."""

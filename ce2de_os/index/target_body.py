@@ -1,0 +1,58 @@
+"""The body that creates a target index: that of its source, and our fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ce2de_os.index.carried import carried_over, count_fields
+from ce2de_os.index.language_fields import LanguageSpec
+from ce2de_os.index.metadata import IndexMetadata
+from ce2de_os.index.templates import render
+from ce2de_os.index.vector_field import VectorField
+
+
+def target_body(
+    source_settings: Mapping[str, Any],
+    source_mappings: Mapping[str, Any],
+    metadata: IndexMetadata,
+    vector_field: VectorField,
+    hash_field: str,
+    languages: LanguageSpec | None = None,
+) -> dict[str, Any]:
+    """The body that creates a target: the source's settings, analyzers and mappings plus the new fields.
+
+    It has no pipelines, whatever an index template of the user says.
+
+    Args:
+        source_settings: ``index`` settings of the source, flat (``"number_of_shards": "1"``).
+        source_mappings: the source's mapping.
+        metadata: what the target's ``_meta`` will say.
+        vector_field: the field for the vectors.
+        hash_field: the field for the hash of what was embedded.
+        languages: the languages that get a text field each; ``None``: none do.
+
+    """
+    properties = vector_properties(vector_field, hash_field, languages) | origin_property(vector_field)
+    body = render("vector_index", {"properties": properties})
+    carried = carried_over(source_settings, count_fields(properties))
+    mappings = {**source_mappings}
+    mappings["properties"] = {**source_mappings.get("properties", {}), **body["mappings"]["properties"]}
+    mappings["_meta"] = {**source_mappings.get("_meta", {}), **metadata.to_meta()}
+    return {"settings": {**carried, **body["settings"]}, "mappings": mappings}
+
+
+def vector_properties(
+    vector_field: VectorField, hash_field: str, languages: LanguageSpec | None = None
+) -> dict[str, Any]:
+    """The mappings of the new fields by name; hash and token vectors are only ever read from ``_source``."""
+    holes = {"vector_field": vector_field.name, "vector": vector_field.mapping(), "hash_field": hash_field}
+    properties = render("vector_properties", holes)
+    if vector_field.token_field is not None:
+        properties |= render("tokens_property", {"token_field": vector_field.token_field})
+    return properties | (languages.properties(vector_field.name) if languages else {})
+
+
+def origin_property(vector_field: VectorField) -> dict[str, Any]:
+    """The mapping of the field that says what each document of a copy was copied from."""
+    return render("origin_property", {"origin_field": vector_field.origin_field})

@@ -1,0 +1,104 @@
+"""OnnxReranker: pairs of query and document to logits with tokenizers, ONNX Runtime and numpy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ce2de_os.arrays import pad_ids, token_batches
+from ce2de_os.errors import ConfigError, ParityError
+from ce2de_os.model.artifact import RERANKER, Artifact
+from ce2de_os.model.runtime import CHARS_PER_TOKEN, load_session, load_tokenizer, readable
+
+CANARY_MAX_SHIFT = 0.25
+"""Most that a canary's logit may differ from the stored one, as a share of the stored ones' deviation."""
+
+BATCH_TOKENS = 512
+"""Tokens in one run of the graph, padding included."""
+
+
+class OnnxReranker:
+    """Scores documents for a query with an exported, quantized cross-encoder.
+
+    One reranker may be shared by threads. Creating it replays the artifact's canaries, so that a CPU on which
+    the quantized arithmetic goes wrong is refused.
+
+    Args:
+        artifact: a loaded artifact, or its folder.
+        threads: cores that one reranker uses.
+        batch_tokens: tokens per run of the graph, padding included.
+        check: whether to replay the canaries; the export does not have them yet.
+
+    Raises:
+        ArtifactError: the model cannot be loaded, or is an encoder.
+        ParityError: this machine's logits differ from the ones stored with the model.
+        ConfigError: ``threads`` or ``batch_tokens`` is below 1.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact | Path | str,
+        *,
+        threads: int = 1,
+        batch_tokens: int = BATCH_TOKENS,
+        check: bool = True,
+    ) -> None:
+        if threads < 1 or batch_tokens < 1:
+            raise ConfigError(
+                f"threads and batch_tokens must be at least 1, got {threads} and {batch_tokens}"
+            )
+        folder = artifact.folder if isinstance(artifact, Artifact) else artifact
+        self.artifact = Artifact.load(folder, kind=RERANKER)
+        self._batch_tokens = batch_tokens
+        self._max_chars = self.artifact.max_length * CHARS_PER_TOKEN
+        self._tokenizer = load_tokenizer(self.artifact.tokenizer_path, self.artifact.max_length)
+        self._session = load_session(self.artifact.model_path, threads)
+        self._inputs = {node.name for node in self._session.get_inputs()}
+        if check:
+            self._check_canaries()
+
+    @property
+    def fingerprint(self) -> str:
+        """The artifact's fingerprint."""
+        return self.artifact.fingerprint
+
+    def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
+        """The logit of each document for ``query``, ``(B,)`` float32, in the order given; higher is better.
+
+        A pair longer than ``max_length`` tokens is cut, the longer of its texts first.
+        """
+        return self.score_pairs([(query, document) for document in documents])
+
+    def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """The logit of each ``(query, document)``, ``(B,)`` float32, in the order given."""
+        cut = [(self._cut(query), self._cut(document)) for query, document in pairs]
+        encoded = self._tokenizer.encode_batch(cut)
+        logits = np.empty(len(pairs), dtype=np.float32)
+        for batch in token_batches([len(row.ids) for row in encoded], self._batch_tokens):
+            logits[batch] = self._run([encoded[position] for position in batch])
+        return logits
+
+    def _cut(self, text: str) -> str:
+        return readable(text[: self._max_chars])
+
+    def _run(self, encoded: Sequence[Any]) -> NDArray[np.float32]:
+        input_ids, attention_mask = pad_ids([row.ids for row in encoded])
+        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if "token_type_ids" in self._inputs:
+            feeds["token_type_ids"], _ = pad_ids([row.type_ids for row in encoded])
+        outputs: list[Any] = self._session.run(["logits"], feeds)
+        return np.asarray(outputs[0], dtype=np.float32)[:, 0]
+
+    def _check_canaries(self) -> None:
+        pairs, expected = self.artifact.pair_canaries()
+        worst = float(np.abs(self.score_pairs(pairs) - expected).max())
+        allowed = CANARY_MAX_SHIFT * max(float(expected.std()), 1e-3)
+        if not worst <= allowed:  # NaN fails too
+            raise ParityError(
+                f"{self.artifact.folder}: this CPU computes wrong logits (up to {worst:.3f} from the stored "
+                f"ones, at most {allowed:.3f} expected); use another machine or export the model again"
+            )

@@ -1,0 +1,1 @@
+"""How well searches find: BM25, vectors and hybrids compared on judged queries."""

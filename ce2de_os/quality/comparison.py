@@ -1,0 +1,144 @@
+"""What an evaluation of several ways to search is told, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ce2de_os.quality.systems import FUSIONS, Weighting
+from ce2de_os.search.question import CANDIDATES, RERANK_DEPTH, Fusion, Options
+
+METRICS = ("nDCG@10", "MRR@10", "Recall@100")
+MAIN_METRIC = METRICS[0]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to compare.
+
+    Attributes:
+        fusions: the hybrids to compare.
+        top_k: hits ranked for every query, at least 100: recall is counted there.
+        candidates: documents that each leg takes from each shard.
+        rerank_depth: hits that the reranker scores again, if there is one.
+        rerank_weight: its share of their order; ``None``: its own default, see `Question`.
+        tune: whether to choose a fusion and a weight on one half of the queries, and to report on the other.
+        latency_queries: queries timed one by one in every system; 0: none.
+        seed: decides the halves, and which queries are timed.
+        fields: the text fields for BM25; ``None``: those that were embedded.
+        vector_field: the vector field; ``None``: the newest that fits the encoder.
+    """
+
+    fusions: tuple[Fusion, ...] = FUSIONS
+    top_k: int = 100
+    candidates: int = CANDIDATES
+    rerank_depth: int = RERANK_DEPTH
+    tune: bool = False
+    latency_queries: int = 100
+    seed: int = 0
+    fields: tuple[str, ...] | None = None
+    vector_field: str | None = None
+    rerank_weight: float | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric of one system.
+
+    Attributes:
+        mean: over the queries.
+        low: lower end of the mean's 95% bootstrap interval.
+        high: upper end.
+        p: of a paired two-sided t-test against the reference; ``None`` without a reference.
+        p_holm: ``p`` corrected over all comparisons of this metric.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p: float | None = None
+    p_holm: float | None = None
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Percentiles of single searches, in milliseconds, as the caller sees them."""
+
+    p50: float
+    p90: float
+    p99: float
+    searches: int
+
+    @classmethod
+    def of(cls, times_ms: Sequence[float]) -> Latency:
+        """The percentiles of ``times_ms``, at least one; between two values they are interpolated."""
+        p50, p90, p99 = (float(value) for value in np.percentile(times_ms, [50, 90, 99]))
+        return cls(p50, p90, p99, len(times_ms))
+
+
+@dataclass(frozen=True)
+class SystemResult:
+    """What was found of one system.
+
+    Attributes:
+        name: for tables.
+        reference: the system that it is compared with.
+        options: what the searcher was told.
+        strategy: where its legs were joined; ``None``: there was one leg.
+        figures: by metric.
+        partial: queries that some shard did not answer, or not in time.
+        latency_ms: ``None`` if it was not measured.
+    """
+
+    name: str
+    reference: str | None
+    options: Options
+    strategy: str | None
+    figures: dict[str, Figure]
+    partial: int
+    latency_ms: Latency | None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the weighting was chosen.
+
+    Attributes:
+        chosen: the best on the dev half.
+        dev_queries: how many queries that half has.
+        scores: each weighting's nDCG@10 on them, best first.
+    """
+
+    chosen: Weighting
+    dev_queries: int
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The whole outcome.
+
+    Attributes:
+        index: what was searched.
+        queries: queries that the figures are over: with tuning, the test half.
+        missing: relevant documents that the index does not have; they count as not found.
+        relevant: relevant documents of all judged queries.
+        tuning: ``None`` if there was none.
+        systems: in the order of the table.
+        settings: how it was compared.
+    """
+
+    index: str
+    queries: int
+    missing: int
+    relevant: int
+    tuning: Tuning | None
+    systems: list[SystemResult]
+    settings: Settings
+
+    def to_json(self) -> dict[str, Any]:
+        """The outcome as ``--json`` prints it."""
+        return asdict(self)

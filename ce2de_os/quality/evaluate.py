@@ -1,0 +1,297 @@
+"""Compare ways to search one index on judged queries, through the cluster that answers them.
+
+Quality is asked in batches, with every query's vector and every pair's logit computed once; latency in single
+searches, with nothing kept from one to the next.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.evaluation import Judged, Runs, confidence_interval, holm, mean, measure, paired_t_test
+from ce2de_os.index.client import backend_errors
+from ce2de_os.progress import Phase
+from ce2de_os.quality.comparison import (
+    MAIN_METRIC,
+    METRICS,
+    Comparison,
+    Figure,
+    Latency,
+    Settings,
+    SystemResult,
+    Tuning,
+)
+from ce2de_os.quality.systems import CE, MAX_SIM, System, Weighting, grid, systems
+from ce2de_os.records import Hit, ScoredDoc
+from ce2de_os.search.late_interaction import LateInteraction
+from ce2de_os.search.question import Fusion, Options
+from ce2de_os.search.rerank import Reranker
+from ce2de_os.search.searcher import HybridSearcher
+from ce2de_os.search.vectors import QueryEncoder
+
+LATENCY_TOP_K = 10
+_BATCH = 20  # queries in one `_msearch`
+_IDS = 1000  # ids in one look-up
+
+Keep = Callable[[str, Runs], None]
+"""Receives a system's name and its rankings of every query."""
+
+
+def evaluate(
+    client: OpenSearch,
+    index: str,
+    encoder: QueryEncoder,
+    judged: Judged,
+    *,
+    reranker: Reranker | None = None,
+    settings: Settings | None = None,
+    phase: Phase = lambda name, done, total: None,
+    keep: Keep = lambda name, runs: None,
+) -> Comparison:
+    """Ask every judged query in every way, and compare.
+
+    Args:
+        client: the connection to OpenSearch.
+        index: an index or an alias with vectors of ``encoder``.
+        encoder: encodes the queries.
+        judged: what `ce2de_os.evaluation.load_judged` read.
+        reranker: scores the best hits again, in systems of its own.
+        settings: how to compare; ``None``: the defaults.
+        phase: receives the progress.
+        keep: receives each system's rankings, as soon as they are complete.
+
+    Raises:
+        ConfigError: a setting is outside its bounds.
+        DataError: no relevant document is in the index, or there are too few queries to split.
+        IndexSchemaError: no such index, or no vectors in it.
+        ArtifactMismatchError: its vectors are another model's.
+        BackendError: OpenSearch does not answer or refuses.
+    """
+    settings = settings or Settings()
+    if settings.top_k < 100:
+        raise ConfigError(f"top_k: got {settings.top_k}, expected at least 100, for recall is counted there")
+    kept = _kept(reranker) if reranker else None
+    asker = _Asker(_searcher(client, index, encoder, kept, settings, len(judged.queries)), judged, phase)
+    asker.check()
+    relevant = judged.relevant
+    missing = len(relevant) - len(existing(client, index, relevant))
+    if missing == len(relevant):
+        raise DataError(
+            f"{index}: none of the {missing:,} relevant documents is in it, the first is '{min(relevant)}'; "
+            "expected judgements by the index's own _id"
+        )
+    tuning, tested = None, judged
+    if settings.tune:
+        dev, test = split(list(judged.queries), settings.seed)
+        tuning, tested = asker.tune(dev, settings.fusions), judged.only(set(test))
+    compared = _systems(settings, tuning, reranker)
+    answers: dict[str, _Answers] = {}
+    for system in compared:
+        answers[system.name] = asker.ask(system.name, list(tested.queries), system.options)
+        keep(system.name, answers[system.name].runs)
+    figures = figures_of(tested.qrels, {name: one.runs for name, one in answers.items()}, compared)
+    single = _searcher(client, index, encoder, reranker, settings, 0)
+    latencies = time_systems(single, compared, _sample(tested, settings), phase)
+    results = [
+        SystemResult(
+            one.name, one.reference, one.options, answers[one.name].strategy, figures[one.name],
+            answers[one.name].partial, latencies.get(one.name),
+        )
+        for one in compared
+    ]  # fmt: skip
+    return Comparison(index, len(tested.queries), missing, len(relevant), tuning, results, settings)
+
+
+def figures_of(
+    qrels: Mapping[str, Mapping[str, int]], runs: Mapping[str, Runs], compared: Sequence[System]
+) -> dict[str, dict[str, Figure]]:
+    """Every system's figures by metric; Holm's correction is over the comparisons of one metric."""
+    figures: dict[str, dict[str, Figure]] = {system.name: {} for system in compared}
+    references = {system.name: system.reference for system in compared if system.reference is not None}
+    for metric in METRICS:
+        scores = {name: measure(qrels, run, metric) for name, run in runs.items()}
+        p_values = {name: paired_t_test(scores[name], scores[other]) for name, other in references.items()}
+        corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+        for name, one in scores.items():
+            low, high = confidence_interval(one)
+            figures[name][metric] = Figure(mean(one), low, high, p_values.get(name), corrected.get(name))
+    return figures
+
+
+def split(query_ids: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
+    """Two halves, dev and test, in the order given; an odd query goes to test.
+
+    Raises:
+        DataError: there are fewer than 4 queries.
+    """
+    if len(query_ids) < 4:
+        raise DataError(
+            f"tuning: got {len(query_ids)} judged queries, expected at least 4, better 50 or more"
+        )
+    dev = set(random.Random(seed).sample(sorted(query_ids), len(query_ids) // 2))  # noqa: S311
+    return [one for one in query_ids if one in dev], [one for one in query_ids if one not in dev]
+
+
+def existing(client: OpenSearch, index: str, doc_ids: Collection[str]) -> set[str]:
+    """Those of ``doc_ids`` that ``index``, which may be an alias of several, has.
+
+    Raises:
+        BackendError: OpenSearch does not answer or refuses.
+    """
+    found: set[str] = set()
+    ordered = sorted(doc_ids)
+    for start in range(0, len(ordered), _IDS):
+        body = {
+            "query": {"ids": {"values": ordered[start : start + _IDS]}}, "_source": False, "size": 10 * _IDS,
+        }  # fmt: skip
+        with backend_errors(f"look for judged documents in {index}"):
+            answer = client.search(index=index, body=body)
+        found.update(hit["_id"] for hit in answer["hits"]["hits"])
+    return found
+
+
+def time_systems(
+    searcher: HybridSearcher, compared: Sequence[System], texts: Sequence[str], phase: Phase
+) -> dict[str, Latency]:
+    """Each system's latency; the systems take turns query by query, so that noise troubles all alike."""
+    if not texts:
+        return {}
+    searcher.warm_up()
+    times: dict[str, list[float]] = {system.name: [] for system in compared}
+    for done, text in enumerate(texts):
+        phase("Timing", done, len(texts))
+        for system in compared:
+            options: Options = {**system.options, "top_k": LATENCY_TOP_K}
+            start = time.perf_counter()
+            searcher.search(text, **options)
+            times[system.name].append(1000 * (time.perf_counter() - start))
+    phase("Timing", len(texts), len(texts))
+    return {name: Latency.of(values) for name, values in times.items()}
+
+
+def first_of_each(hits: Iterable[Hit]) -> list[ScoredDoc]:
+    """The hits as a run; an id that several indices behind an alias hold counts where it comes first."""
+    found: dict[str, ScoredDoc] = {}
+    for hit in hits:
+        found.setdefault(hit.doc_id, ScoredDoc(hit.doc_id, hit.score))
+    return list(found.values())
+
+
+class KeptLogits:
+    """A reranker that scores each pair once: the fusions find mostly the same documents."""
+
+    def __init__(self, reranker: Reranker) -> None:
+        self._reranker = reranker
+        self._known: dict[tuple[str, str], float] = {}
+
+    def score(self, query: str, documents: Sequence[str], /) -> NDArray[np.float32]:
+        """The logits, ``(B,)`` float32; those that are not known yet are scored together."""
+        new = [text for text in dict.fromkeys(documents) if (query, text) not in self._known]
+        if new:
+            logits = self._reranker.score(query, new)
+            self._known |= {(query, text): float(logit) for text, logit in zip(new, logits, strict=True)}
+        return np.array([self._known[query, text] for text in documents], dtype=np.float32)
+
+
+class KeptMaxSim(LateInteraction):
+    """Late interaction that scores each pair of texts once."""
+
+    def __init__(self, late: LateInteraction) -> None:
+        super().__init__(late.encoder, scoring=late.scoring)
+        self._kept = KeptLogits(late)
+
+    def score(self, query: str, documents: Sequence[str], /) -> NDArray[np.float32]:
+        """See `KeptLogits.score`."""
+        return self._kept.score(query, documents)
+
+
+def _kept(reranker: Reranker) -> Reranker:
+    return KeptMaxSim(reranker) if isinstance(reranker, LateInteraction) else KeptLogits(reranker)
+
+
+def _systems(settings: Settings, tuning: Tuning | None, reranker: Reranker | None) -> list[System]:
+    name = None
+    if reranker is not None:
+        name = MAX_SIM if isinstance(reranker, LateInteraction) else CE
+    reranking: Options = {"rerank_depth": settings.rerank_depth, "rerank_weight": settings.rerank_weight}
+    return systems(settings.fusions, tuning.chosen if tuning else None, name, reranking)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    runs: Runs
+    strategy: str | None
+    partial: int
+
+
+class _Asker:
+    """Asks judged queries in batches."""
+
+    def __init__(self, searcher: HybridSearcher, judged: Judged, phase: Phase) -> None:
+        self._searcher, self._judged, self._phase = searcher, judged, phase
+
+    def check(self) -> None:
+        """Fail now if the index has no vectors of this model, and not after minutes of BM25."""
+        self._searcher.search(next(iter(self._judged.queries.values())), mode="dense", rerank_depth=0)
+
+    def ask(self, name: str, query_ids: Sequence[str], options: Options) -> _Answers:
+        """Every query's ranking."""
+        runs: dict[str, list[ScoredDoc]] = {}
+        strategies, partial = set(), 0
+        self._phase(name, 0, len(query_ids))
+        for batch in _batches(query_ids):
+            texts = [self._judged.queries[query_id] for query_id in batch]
+            results = self._searcher.search_many(texts, **options)
+            for query_id, result in zip(batch, results, strict=True):
+                runs[query_id] = first_of_each(result)
+                strategies.add(result.strategy)
+                partial += result.is_partial
+            self._phase(name, len(runs), len(query_ids))
+        return _Answers(runs, strategies.pop() if strategies else None, partial)
+
+    def tune(self, query_ids: Sequence[str], fusions: Sequence[Fusion]) -> Tuning:
+        """The weighting with the best nDCG@10 on these queries; of equal ones the first of the grid."""
+        qrels = self._judged.only(set(query_ids)).qrels
+        tried = grid(fusions)
+        found: list[tuple[float, Weighting]] = []
+        for done, weighting in enumerate(tried):
+            self._phase("Tuning", done, len(tried))
+            quiet = _Asker(self._searcher, self._judged, lambda name, done, total: None)
+            runs = quiet.ask(str(weighting), query_ids, {**weighting.options, "rerank_depth": 0}).runs
+            found.append((mean(measure(qrels, runs, MAIN_METRIC)), weighting))
+        self._phase("Tuning", len(tried), len(tried))
+        found.sort(key=lambda pair: -pair[0])
+        return Tuning(found[0][1], len(query_ids), {str(weighting): score for score, weighting in found})
+
+
+def _searcher(
+    client: OpenSearch, index: str, encoder: QueryEncoder, reranker: Reranker | None, settings: Settings,
+    cached: int,
+) -> HybridSearcher:  # fmt: skip
+    """With ``cached`` vectors for quality, where contents do not matter; with none for latency."""
+    options: Options = {
+        "candidates": settings.candidates, "fields": settings.fields, "vector_field": settings.vector_field,
+    }  # fmt: skip
+    if cached:
+        options |= {"source": False, "top_k": settings.top_k}
+    return HybridSearcher(client, index, encoder, reranker=reranker, cached_queries=cached, **options)
+
+
+def _sample(judged: Judged, settings: Settings) -> list[str]:
+    texts = list(judged.queries.values())
+    if len(texts) <= settings.latency_queries:
+        return texts if settings.latency_queries else []
+    return random.Random(settings.seed).sample(texts, settings.latency_queries)  # noqa: S311
+
+
+def _batches(query_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(query_ids), _BATCH):
+        yield query_ids[start : start + _BATCH]

@@ -1,0 +1,1 @@
+"""Finish a job, move its alias, and go back."""

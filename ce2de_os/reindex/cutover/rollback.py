@@ -1,0 +1,255 @@
+"""Rollback: the alias returns to where it was, and what applications wrote since is copied back first."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import Ce2deError, JobError
+from ce2de_os.index import admin, aliases
+from ce2de_os.index.admin import patiently
+from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceAction, write_documents
+from ce2de_os.index.raw import without
+from ce2de_os.reindex import standing
+from ce2de_os.reindex.compare import differences
+from ce2de_os.reindex.cutover.switch import change_entries, set_ready
+from ce2de_os.reindex.cutover.turn import handed_over, take_turn
+from ce2de_os.reindex.drift import own_fields
+from ce2de_os.reindex.identity import target_checkpoints
+from ce2de_os.reindex.job import DONE, HANDOVER, ROLLED_BACK, ROLLING_BACK, SOURCE, TARGET, Job, Part
+from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.slices.source import SourceDocument, read_page
+from ce2de_os.reindex.syncing.late_writes import current_of
+from ce2de_os.reindex.syncing.repair import cursors
+
+logger = logging.getLogger(__name__)
+
+_PAGE = 256
+
+
+@dataclass(frozen=True)
+class RollbackPlan:
+    """What applications wrote to the targets since the handover, and a rollback must copy back.
+
+    Attributes:
+        written: documents that were created or changed there; ``deleted``: that were deleted there.
+        ids: the first of both.
+    """
+
+    written: int
+    deleted: int
+    ids: tuple[str, ...]
+
+
+def plan_rollback(client: OpenSearch, job: Job) -> RollbackPlan:
+    """Count what a rollback would copy back; nothing is changed.
+
+    Raises:
+        JobError: the job cannot be rolled back.
+    """
+    _check(client, job)
+    ledger = Ledger(client)
+    if job.way != HANDOVER or job.truth != TARGET:
+        return RollbackPlan(0, 0, ())
+    written = deleted = 0
+    ids: list[str] = []
+    for number in range(len(job.parts)):
+        for action in _changes(client, ledger, job, number):
+            written, deleted = (
+                written + (not isinstance(action, DeleteAction)),
+                deleted + isinstance(action, DeleteAction),
+            )
+            ids = [*ids, action.doc_id][:5]
+    return RollbackPlan(written, deleted, tuple(ids))
+
+
+def rollback(client: OpenSearch, job_id: str, *, discard_writes: bool = False) -> Job:
+    """Let the alias be as it was before the job; the targets stay as they are, and take no writes.
+
+    What was written to the targets since is copied back while they are read-only, so nothing is lost; with
+    ``discard_writes`` it stays there alone. An interrupted rollback goes on when it is called again.
+
+    Raises:
+        JobError: the job has not moved an alias, the alias is another job's by now, or an index is gone.
+    """
+    ledger = Ledger(client)
+    job = ledger.job(job_id).job
+    _check(client, job)
+    standing.stop(ledger, job)
+    if job.mode == "in_place":
+        set_ready(client, job, ready=False)
+    if job.way == HANDOVER and job.truth == TARGET:
+        return _hand_back(client, ledger, job, discard_writes)
+    _move_back(client, job)
+    return _change(ledger, job, state=ROLLED_BACK, before=None)
+
+
+def _hand_back(client: OpenSearch, ledger: Ledger, job: Job, discard_writes: bool) -> Job:
+    begun = time.monotonic()
+    if job.state == ROLLING_BACK and not _revoked(client, job):
+        return _complete(client, ledger, job, [], begun)  # applications write to the sources already
+    job = _change(ledger, job, state=ROLLING_BACK)
+    job = _change(ledger, job, turn=take_turn(client, job.targets[0]))
+    conflicts: list[str] = []
+    try:
+        for part in job.parts:
+            patiently(lambda: admin.block_writes(client, part.target))  # noqa: B023
+            patiently(lambda: admin.unblock_writes(client, part.source))  # noqa: B023
+        conflicts = [] if discard_writes else _copy_back(client, ledger, job)
+        _move_back(client, job)
+    except (Ce2deError, KeyboardInterrupt) as error:
+        if _revoked(client, job):
+            _stay(client, ledger, job)
+            raise
+        if isinstance(error, KeyboardInterrupt):
+            raise
+    return _complete(client, ledger, job, conflicts, begun)
+
+
+def _stay(client: OpenSearch, ledger: Ledger, job: Job) -> None:
+    """Let applications go on writing to the targets."""
+    for part in job.parts:
+        admin.block_writes(client, part.source)
+        admin.unblock_writes(client, part.target)
+    _change(ledger, job, state=DONE, turn=None)
+
+
+def _complete(client: OpenSearch, ledger: Ledger, job: Job, conflicts: list[str], begun: float) -> Job:
+    for part in job.parts:
+        change_entries(client, part.target, {"source": part.source})
+    logger.info("Applications write to the source again", extra={"action": "rolled_back", "job": job.job_id})
+    return _change(
+        ledger,
+        job,
+        state=ROLLED_BACK,
+        truth=SOURCE,
+        before=None,
+        turn=None,
+        unordered=tuple(conflicts),
+        blocked_s=time.monotonic() - begun,
+    )
+
+
+def _revoked(client: OpenSearch, job: Job) -> bool:
+    """Let no request under way move the alias back any more; ``False``: one has."""
+    take_turn(client, job.targets[0])
+    return not _moved_back(client, job)
+
+
+def _check(client: OpenSearch, job: Job) -> None:
+    if job.state not in (DONE, ROLLING_BACK):
+        raise JobError(f"job '{job.job_id}' is {job.state}; only a job that is done can be rolled back")
+    gone = [name for name in job.previous if not admin.exists(client, name)]
+    if gone:
+        raise JobError(f"job '{job.job_id}' cannot be rolled back: index '{gone[0]}' does not exist any more")
+    if job.mode == "in_place" or job.alias is None:
+        return
+    if not job.before:
+        raise JobError(
+            f"alias '{job.alias}' pointed nowhere before job '{job.job_id}'; "
+            f"let applications search '{job.source}', or remove the alias"
+        )
+    current = aliases.definitions(client, job.alias)
+    if not any(target in current for target in job.targets) and not set(job.before) <= set(current):
+        raise JobError(
+            f"alias '{job.alias}' points to {', '.join(sorted(current)) or 'nothing'}, not to the index of "
+            "job "
+            f"'{job.job_id}' any more; roll back the job that moved it last: ce2de reindex list"
+        )
+
+
+def _copy_back(client: OpenSearch, ledger: Ledger, job: Job) -> list[str]:
+    """Write to the sources what changed in the targets; returns the ids that were written on both sides."""
+    conflicts: list[str] = []
+    for number, part in enumerate(job.parts):
+        actions = list(_changes(client, ledger, job, number))
+        report = patiently(lambda: write_documents(client, part.source, actions))  # noqa: B023
+        if report.refused:
+            first = report.refused[0]
+            raise JobError(
+                f"'{part.source}' rejects {len(report.refused)} documents that were written to "
+                f"'{part.target}', "
+                f"the first is '{first.doc_id}': {first.reason}; change its mapping, or lose them with "
+                "--discard-writes"
+            )
+        conflicts += report.conflicts
+        patiently(lambda: admin.refresh(client, part.source))  # noqa: B023
+    return conflicts
+
+
+def _changes(client: OpenSearch, ledger: Ledger, job: Job, number: int) -> Iterator[Action]:
+    """What must be done in the source so that it holds what the target holds.
+
+    The source took no writes from the handover on, so whatever it has beyond the job's cursors was written
+    there since the rollback began, when the target took none any more: it is newer, and stays.
+    """
+    part, upto = job.parts[number], cursors(ledger, job, number)
+    patiently(lambda: admin.refresh(client, part.target))
+    patiently(lambda: admin.refresh(client, part.source))
+    ours = own_fields(job.vector)
+    for batch in _written(client, job, part):
+        for document, entry in zip(batch, current_of(client, part.source, batch, "*"), strict=True):
+            theirs = document.source.keys() - ours
+            content = without(document.raw, ours)
+            if not entry.get("found"):
+                yield CreateAction(document.doc_id, document.routing, content)
+            elif entry["_seq_no"] > upto[document.shard]:
+                continue  # source and target have the same shards
+            elif entry["_source"] != {name: document.source[name] for name in theirs}:
+                where = (entry["_seq_no"], entry["_primary_term"])
+                yield ReplaceAction(document.doc_id, *where, document.routing, content)
+    for found in differences(client, part, job.vector.origin_field, upto):
+        lacking = [
+            SourceDocument(one.doc_id, one.shard, one.seq_no, 0, one.routing, {}) for one in found.lost
+        ]
+        in_target = current_of(client, part.target, lacking)
+        in_source = current_of(client, part.source, lacking)
+        for document, there, here in zip(lacking, in_target, in_source, strict=True):
+            if not there.get("found") and here.get("found"):
+                yield DeleteAction(document.doc_id, document.routing, here["_seq_no"], here["_primary_term"])
+
+
+def _written(client: OpenSearch, job: Job, part: Part) -> Iterator[list[SourceDocument]]:
+    """The target's documents that were written since the handover, vectors that follow them included."""
+    for shard, checkpoint in patiently(lambda: target_checkpoints(client, part)).items():
+        after = job.fences[part.target][shard]
+        while after < checkpoint:
+            batch = patiently(lambda: read_page(client, part.target, shard, after, checkpoint, _PAGE))  # noqa: B023
+            if not batch:
+                break
+            yield batch
+            after = batch[-1].seq_no
+
+
+def _moved_back(client: OpenSearch, job: Job) -> bool:
+    current = aliases.definitions(client, str(job.alias))
+    return not any(target in current for target in job.targets)
+
+
+def _move_back(client: OpenSearch, job: Job) -> None:
+    """Give the alias its definitions of before; members that joined since by other hands stay."""
+    if job.alias is None or not job.before:
+        return
+    before, alias = job.before, job.alias
+
+    def move() -> None:
+        current = aliases.definitions(client, alias)
+        leaving = [target for target in job.targets if target in current and target not in before]
+        joining = {name: before[name] for name in before if current.get(name) != before[name]}
+        if leaving or joining:
+            actions = aliases.moved(alias, leaving, joining) + handed_over(job.targets[0], job.turn)
+            aliases.update(client, actions, f"move alias '{alias}' back")
+
+    patiently(move)
+
+
+def _change(ledger: Ledger, job: Job, **changes: object) -> Job:
+    for _ in range(20):
+        changed = ledger.change_job(ledger.job(job.job_id), **changes)
+        if changed is not None:
+            return changed.job
+    raise JobError(f"job '{job.job_id}' is being changed by another command; try again")

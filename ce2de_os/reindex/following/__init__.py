@@ -1,0 +1,1 @@
+"""Standing jobs: give new documents their vectors for good."""

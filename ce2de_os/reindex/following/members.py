@@ -1,0 +1,145 @@
+"""The indices that a standing job covers: those behind its name now, not those of the day it began."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import IdentityError, IndexSchemaError, JobError
+from ce2de_os.index import admin, aliases
+from ce2de_os.index.admin import IndexInfo, patiently
+from ce2de_os.index.client import backend_errors
+from ce2de_os.index.metadata import fields_from
+from ce2de_os.index.shards import primaries_of
+from ce2de_os.reindex.held_job import HeldJob
+from ce2de_os.reindex.identity import checked
+from ce2de_os.reindex.job import Job, Part
+from ce2de_os.reindex.setup.sources import resolve
+from ce2de_os.reindex.syncing.extend import add_copies, add_in_place
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 3.0
+"""So often the indices behind the name are looked up."""
+
+Checkpoints = dict[int, Mapping[int, int]]
+"""For each part, by number, the global checkpoint of each shard."""
+
+
+class Members:
+    """Watches what is behind the name that the job of ``held`` follows, and lets new indices join."""
+
+    def __init__(self, client: OpenSearch, held: HeldJob) -> None:
+        self._client, self._held = client, held
+        self._looked_s = -LOOK_S
+        self._present: dict[str, IndexInfo] = {}
+
+    def look(self, *, now: bool = False) -> None:
+        """Look up the indices if that was some time ago, or ``now``.
+
+        Raises:
+            JobError: the source of a mirror is gone, or is another index by now.
+        """
+        if not now and time.monotonic() - self._looked_s < LOOK_S:
+            return
+        self._present = {info.name: info for info in patiently(self._resolve)}
+        job = self._held.job
+        known = {part.source for _, part in self._current(job)}
+        fresh = [info for name, info in self._present.items() if name not in known]
+        if job.mode == "copy":
+            self._check_mirror(job)
+            add_copies(self._client, self._held, fresh)
+        else:
+            for part in job.parts:
+                if part.source_uuid and part.source not in known:
+                    self._retire(part)
+            add_in_place(self._client, self._held, fresh)
+        self._looked_s = time.monotonic()
+
+    def checkpoints(self) -> Checkpoints:
+        """Each shard's global checkpoint, of the parts whose index is there."""
+        try:
+            return self._checkpoints()
+        except IndexSchemaError:  # an index went away since the last look
+            self.look(now=True)
+            return self._checkpoints()
+
+    def _checkpoints(self) -> Checkpoints:
+        current = dict(self._current(self._held.job))
+        if not current:
+            return {}
+        names = [part.source for part in current.values()]
+        found = patiently(lambda: primaries_of(self._client, names))
+        checkpoints: Checkpoints = {}
+        for number, part in current.items():
+            if part.source not in found:
+                continue
+            try:
+                checkpoints[number] = checked(part, found[part.source])
+            except IdentityError:
+                if self._held.job.mode == "copy":
+                    raise
+                self._retire(part)  # it joins again at the next look, from its first document on
+        return checkpoints
+
+    def _current(self, job: Job) -> list[tuple[int, Part]]:
+        """The parts whose index is behind the name and still the one that it was."""
+        return [
+            (number, part)
+            for number, part in enumerate(job.parts)
+            if part.source in self._present and self._present[part.source].uuid == part.source_uuid
+        ]
+
+    def _resolve(self) -> list[IndexInfo]:
+        job = self._held.job
+        find = resolve if job.mode == "copy" else admin.describe_all
+        with backend_errors(f"look up '{job.source}'"):
+            found = find(self._client, job.source)
+        opened = [info for info in found if str(info.settings.get("verified_before_close")) != "true"]
+        if job.mode == "in_place":
+            return opened
+        return [info for info in opened if not is_copy(info)]
+
+    def _check_mirror(self, job: Job) -> None:
+        for part in job.parts:
+            info = self._present.get(part.source)
+            if not part.source_uuid:
+                continue  # it left the job when its source went away
+            if info is not None and info.uuid != part.source_uuid:
+                raise JobError(
+                    f"'{part.source}' was deleted and created again, so '{part.target}' is no copy of it any "
+                    f"more; delete '{part.target}' and start the reindex again"
+                )
+            if info is None:
+                self._drop(job, part)
+
+    def _drop(self, job: Job, part: Part) -> None:
+        """Take the copy of an index that is gone out of the alias; the copy itself stays."""
+        if len(self._present) == 0:
+            raise JobError(
+                f"'{part.source}' is gone; '{part.target}' and the alias stay as they are; end this job: "
+                f"ce2de reindex cancel {job.job_id}"
+            )
+        if job.alias is not None and part.target in aliases.definitions(self._client, job.alias):
+            aliases.update(
+                self._client,
+                aliases.moved(job.alias, [part.target], {}),
+                f"take '{part.target}' out of alias '{job.alias}'",
+            )
+        self._retire(part)
+
+    def _retire(self, part: Part) -> None:
+        """Work on a part no more: its index has left, or is another one by now."""
+        keys = {"action": "member_left", "job": self._held.job.job_id, "index": part.source}
+        logger.warning("An index has left the job", extra=keys)
+        parts = [replace(one, source_uuid="") if one == part else one for one in self._held.job.parts]
+        self._held.change(parts=tuple(parts))
+
+
+def is_copy(info: IndexInfo) -> bool:
+    """Whether an index is a copy that ce2de made of another one, and that is still its source."""
+    return any(entry.source not in ("", info.name) for entry in fields_from(info.mappings))

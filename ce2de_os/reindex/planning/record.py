@@ -1,0 +1,164 @@
+"""A plan as data: what was asked, what was seen, what the job takes, and what stands against it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ce2de_os.index.language_fields import LanguageSpec
+from ce2de_os.index.vector_field import VectorField
+from ce2de_os.reindex.planning import survey
+from ce2de_os.reindex.planning.capacity import MemoryRow, ShardLoad
+from ce2de_os.reindex.planning.sample import Sample
+from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
+
+AUTO, COPY, IN_PLACE = "auto", "copy", "in_place"
+MODES = (AUTO, COPY, IN_PLACE)
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What is to be planned.
+
+    Attributes:
+        source: an index, an alias, a data stream or a wildcard.
+        text_fields: fields whose text is embedded, by dotted path.
+        mode: ``copy``, ``in_place``, or ``auto`` to choose by looking.
+        field: the field that takes the vectors.
+        within_s: time in which the job is wanted; ``None``: no wish.
+        workers: how many workers there will be; ``None``: as many as ``within_s`` needs, else one.
+        sample: how many documents to draw.
+        languages: the languages that would get a text field each; ``None``: none.
+        alias: that would move; ``target`` and ``pipeline`` as for the job. ``None``: not decided yet.
+    """
+
+    source: str
+    text_fields: tuple[str, ...]
+    field: VectorField
+    mode: str = AUTO
+    within_s: float | None = None
+    workers: int | None = None
+    sample: int = 500
+    languages: LanguageSpec | None = None
+    alias: str | None = None
+    target: str | None = None
+    pipeline: str | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model that would embed: its name, its fingerprint, dimensions, and tokens read of a text."""
+
+    name: str
+    fingerprint: str
+    dim: int
+    max_length: int
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Disk that the job adds on all nodes, replicas included: documents, vectors, and headroom for merges.
+
+    ``texts_bytes`` is what the fields for the languages take: the embedded text's share of the documents once
+    more. That is on the safe side: Debian's package descriptions took less than half of it, for the same text
+    twice in one document compresses well.
+
+    ``rooms`` says how much each data node can still take before it reaches ``watermark``, which is ``None``
+    where none is enforced; ``unplaced`` is the number of shard copies that find no room, ``None`` if
+    the nodes could not be seen.
+    """
+
+    documents_bytes: float
+    vectors_bytes: float
+    texts_bytes: float
+    headroom_bytes: float
+    needed_bytes: float
+    watermark: str | None
+    rooms: dict[str, float]
+    unplaced: int | None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory for the chosen engine and ``option``, a compression level or ``byte``.
+
+    ``rooms`` says how much each data node can still take: for faiss below the k-NN breaker's ``limit``, for
+    Lucene, which has no such limit (``None``), in the system's file cache. ``unplaced`` is the number of
+    shard copies whose vectors find no room, ``None`` if the nodes could not be seen.
+    """
+
+    option: str
+    needed_bytes: float
+    limit: str | None
+    rooms: dict[str, float]
+    unplaced: int | None
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Primary shards of all indices together, at the end of the job, and how many would be fitting."""
+
+    shards: int
+    primaries_bytes: float
+    largest_shard_bytes: float
+    most_documents: int
+    fewest: int
+    most: int
+    slices: int
+
+
+@dataclass(frozen=True)
+class Time:
+    """Time for encoding; writing is not measured. ``seconds`` is ``None`` without a measured rate."""
+
+    workers: int
+    seconds: float | None
+    within_s: float | None
+    docs_per_s: float | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One reason, and what to do about it."""
+
+    reason: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that ``ce2de plan`` says."""
+
+    request: PlanRequest
+    mode: str
+    mode_reason: str
+    model: Model
+    indices: tuple[SourceIndex, ...]
+    missing_fields: tuple[str, ...]
+    documents: int
+    vectors: float
+    tokens: float
+    sample: Sample
+    memory_table: tuple[MemoryRow, ...]
+    memory: Memory
+    disk: Disk
+    shards: Shards
+    time: Time
+    loads: tuple[ShardLoad, ...]
+    cluster: Cluster
+    refusals: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether nothing speaks against starting."""
+        return not self.refusals
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as ``--json`` prints it; the indices without their fields."""
+        plan = asdict(self)
+        for index in plan["indices"]:
+            del index["fields"]
+        settings = self.cluster.settings
+        plan["cluster"]["settings"] = {key: settings[key] for key in survey.DEFAULTS if key in settings}
+        return {"fits": self.fits, **plan}

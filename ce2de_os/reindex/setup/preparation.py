@@ -1,0 +1,230 @@
+"""What a job makes before it starts: the target of each source, or the vector field in the source itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import ArtifactMismatchError, ConfigError
+from ce2de_os.index import admin
+from ce2de_os.index.admin import IndexInfo
+from ce2de_os.index.carried import held_back_settings
+from ce2de_os.index.language_fields import LanguageSpec
+from ce2de_os.index.metadata import IndexMetadata, fields_from
+from ce2de_os.index.target_body import vector_properties
+from ce2de_os.index.vector_field import VectorField
+from ce2de_os.reindex.identity import history_of
+from ce2de_os.reindex.job import Job, Mode, Part
+from ce2de_os.reindex.request import JobRequest, Model, model_of, token_dim_of
+from ce2de_os.reindex.setup.creation import create_target, other_vectors
+from ce2de_os.reindex.setup.naming import target_name
+from ce2de_os.reindex.setup.sources import check_source, choose_mode
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A source, the target it gets, what that will say of its vectors, and whether it is there already."""
+
+    source: IndexInfo
+    target: str
+    metadata: IndexMetadata
+    existed: bool
+
+
+def check_targets(indices: Sequence[Planned]) -> None:
+    """Refuse to copy two indices into one.
+
+    Raises:
+        ConfigError: two of them would have the same target.
+    """
+    seen: dict[str, str] = {}
+    for index in indices:
+        other = seen.setdefault(index.target, index.source.name)
+        if other != index.source.name:
+            raise ConfigError(
+                f"'{other}' and '{index.source.name}' would both be copied into '{index.target}'; "
+                "start a job for each of them, with a --target of its own"
+            )
+
+
+def vector_of(client: OpenSearch, request: JobRequest, model: Model, name: str) -> VectorField:
+    """The field for the vectors, as the request wants it and this cluster allows it.
+
+    Raises:
+        ArtifactError: token vectors are wanted, and the model gives none.
+        ConfigError: the cluster does not allow it.
+    """
+    token_dim = token_dim_of(model) if request.token_vectors else None
+    passages = request.text.passages is not None
+    vector = request.vector(dim=model.dim, name=name, passages=passages, token_dim=token_dim)
+    vector.validate(admin.version(client))
+    return vector
+
+
+def planned(
+    client: OpenSearch,
+    source: IndexInfo,
+    sources: Sequence[IndexInfo],
+    request: JobRequest,
+    model: Model,
+    mode: Mode,
+    vector: VectorField,
+    kept: Mapping[str, str] = MappingProxyType({}),
+) -> Planned:
+    """What becomes of a source; ``kept`` are the targets that the job has already, by source."""
+    metadata = IndexMetadata(
+        vector_field=vector.name,
+        text_fields=request.text.fields,
+        fingerprint=model.fingerprint,
+        dim=model.dim,
+        model=model.name,
+        source=source.name,
+        space=model.space,
+        template=request.text.template,
+        passages=vector.passages,
+        data_type=vector.data_type,
+        languages=request.languages.codes if request.languages else (),
+        language_from=request.languages.field if request.languages else None,
+        token_dim=vector.token_dim,
+        ready=mode == "copy",
+    )
+    if mode == "in_place":
+        _check_field(source, metadata)
+        _check_tokens(source, metadata)
+        return Planned(source, source.name, metadata, existed=True)
+    target = kept.get(source.name) or target_name(client, source, request, sources, model)
+    existed = admin.exists(client, target)
+    if existed:
+        _check_existing(client, target, metadata)
+    return Planned(source, target, metadata, existed)
+
+
+def prepare(
+    client: OpenSearch, index: Planned, mode: Mode, vector: VectorField, languages: LanguageSpec | None
+) -> None:
+    """Create the target, or the field in the source's own mapping."""
+    source = index.source
+    if mode == "copy":
+        create_target(client, source, index.target, index.metadata, vector, languages)
+        return
+    described = fields_from(source.mappings)
+    there = {(entry.vector_field, entry.token_dim) for entry in described}
+    if (vector.name, vector.token_dim) not in there:
+        meta = {**source.mappings.get("_meta", {}), **index.metadata.to_meta(described)}
+        properties = vector_properties(vector, vector.hash_field, languages)
+        admin.put_meta(client, source.name, meta, properties)
+
+
+def part_of(client: OpenSearch, index: Planned, mode: Mode, checkpoints: Mapping[int, int]) -> Part:
+    """The record of one index of the job; ``checkpoints`` are those of its source's shards."""
+    target = admin.describe(client, index.target)
+    return Part(
+        source=index.source.name,
+        source_uuid=index.source.uuid,
+        source_history=_history(client, index.source),
+        target=index.target,
+        documents=admin.count(client, index.source.name),
+        snapshot=tuple(checkpoints[shard] for shard in sorted(checkpoints)),
+        target_uuid=target.uuid,
+        target_history=_history(client, target),
+        existed=index.existed,
+        restore=held_back_settings(index.source.settings) if mode == "copy" else {},
+        dropped=other_vectors(index.source),
+    )
+
+
+def _history(client: OpenSearch, index: IndexInfo) -> tuple[str, ...]:
+    shards = int(index.settings["number_of_shards"])
+    return admin.patiently(lambda: history_of(client, index.name, shards))
+
+
+def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata) -> None:
+    """Refuse a target that is not this very job's."""
+    found = next(iter(fields_from(admin.describe(client, target).mappings)), None)
+    cure = "choose another --target, or delete that index"
+    if found is None:
+        raise ConfigError(f"target '{target}' exists and was not made by ce2de; {cure}")
+    if found.dim != wanted.dim:
+        raise ArtifactMismatchError(
+            f"target '{target}' has vectors of dimension {found.dim}, the model gives {wanted.dim}; {cure}"
+        )
+    if found.fingerprint != wanted.fingerprint:
+        raise ArtifactMismatchError(
+            f"target '{target}' has vectors of model {found.fingerprint[:12]}, "
+            f"this model is {wanted.fingerprint[:12]}; {cure}"
+        )
+    if _work(found) != _work(wanted):
+        raise ConfigError(
+            f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}"
+            f"{_languages_told(found)}{', with token vectors' if found.token_dim else ''}; {cure}"
+        )
+
+
+def _check_field(source: IndexInfo, wanted: IndexMetadata) -> None:
+    """Refuse a field of this model's vectors whose text stands in the fields of other languages."""
+    mine = [entry for entry in fields_from(source.mappings) if entry.vector_field == wanted.vector_field]
+    for found in mine:
+        if _languages(found) != _languages(wanted):
+            raise ConfigError(
+                f"'{source.name}' has this model's vectors in '{found.vector_field}' already"
+                f"{_languages_told(found)}; start it as it was, or make a copy with other --languages: "
+                f"--mode copy --target {source.name}-2 --alias NAME"
+            )
+
+
+def _languages(metadata: IndexMetadata) -> tuple[object, ...]:
+    return metadata.languages, metadata.language_from
+
+
+def _languages_told(metadata: IndexMetadata) -> str:
+    if not metadata.languages:
+        return ", without languages"
+    return (
+        f", in the languages {','.join(metadata.languages)}, read from {metadata.language_from}"
+        if metadata.language_from
+        else f", in the languages {','.join(metadata.languages)}, detected"
+    )
+
+
+def _check_tokens(source: IndexInfo, wanted: IndexMetadata) -> None:
+    """Refuse to leave token vectors behind when texts change: nothing would tell that they are old."""
+    for entry in fields_from(source.mappings):
+        if entry.vector_field == wanted.vector_field and entry.token_dim and not wanted.token_dim:
+            raise ConfigError(
+                f"'{source.name}' has token vectors in '{entry.token_field}', which must follow the texts; "
+                "add --token-vectors"
+            )
+
+
+def _work(metadata: IndexMetadata) -> tuple[object, ...]:
+    extras = (*_languages(metadata), metadata.token_dim)
+    return metadata.source, metadata.text, metadata.passages, metadata.data_type, *extras
+
+
+def new_copies(client: OpenSearch, job: Job, sources: Sequence[IndexInfo]) -> list[Part]:
+    """Make the targets of indices that join a mirror, and return their parts."""
+    request = JobRequest(job.source, job.text, job.alias, languages=job.languages)
+    model = model_of(job)
+    parts = []
+    for source in sources:
+        index = planned(client, source, [*sources, source], request, model, "copy", job.vector)
+        prepare(client, index, "copy", job.vector, job.languages)
+        parts.append(part_of(client, index, "copy", {}))
+    return parts
+
+
+def field_in_place(client: OpenSearch, source: IndexInfo, job: Job) -> None:
+    """Add a job's vector field to an index that joins it.
+
+    Raises:
+        ConfigError: the index was created without ``index.knn``.
+        DataError: it lacks a field to embed.
+    """
+    request = JobRequest(job.source, job.text, job.alias, mode="in_place", languages=job.languages)
+    check_source(source, request)
+    choose_mode([source], request)
+    index = planned(client, source, [source], request, model_of(job), "in_place", job.vector)
+    prepare(client, index, "in_place", job.vector, job.languages)

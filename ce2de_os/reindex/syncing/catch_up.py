@@ -1,0 +1,82 @@
+"""What the targets lack of their sources, and how the worker that holds the job brings it to them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.index.admin import patiently
+from ce2de_os.reindex.held_job import HeldJob
+from ce2de_os.reindex.identity import checkpoints_of, cursors_of, settle
+from ce2de_os.reindex.job import DONE, FAILED, WAITING, Job, Slice
+from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.slices.embedding import DocumentEncoder
+from ce2de_os.reindex.slices.pipeline import run_slice
+
+_BUDGET_S = 20.0
+"""So long the worker stays on a slice before it renews the job's lease."""
+
+
+def behind(client: OpenSearch, ledger: Ledger, job: Job) -> dict[int, int]:
+    """The open-ended slices that have not seen all of their shard, with how many operations they lack."""
+    patiently(lambda: settle(client, job.sources))
+    records = patiently(lambda: ledger.slices(job))
+    cursors = cursors_of(len(job.parts), records)
+    return lacking(records, patiently(lambda: checkpoints_of(client, job.parts, cursors)))
+
+
+def lag(client: OpenSearch, ledger: Ledger, job: Job) -> int:
+    """Operations of the sources that the targets have not seen."""
+    return sum(behind(client, ledger, job).values())
+
+
+def lacking(
+    records: Iterable[Slice], checkpoints: Sequence[Mapping[int, int]] | Mapping[int, Mapping[int, int]]
+) -> dict[int, int]:
+    """The same from what was read already; ``checkpoints`` are those of each part's shards, by its number."""
+    unseen = {
+        record.number: checkpoints[record.range.part][record.range.shard] - record.cursor
+        for record in records
+        if record.range.upto is None
+    }
+    return {number: operations for number, operations in unseen.items() if operations > 0}
+
+
+def reopen(ledger: Ledger, record: Slice) -> None:
+    """Let a finished slice be taken again."""
+    if record.state in (DONE, FAILED):
+        stored = ledger.slice(record.job_id, record.number)
+        ledger.change_slice(stored, state=WAITING, deaths=0)
+
+
+def catch_up(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, until_s: float = math.inf) -> int:
+    """Copy what the sources have now and the targets lack; returns how many operations that were.
+
+    What is written meanwhile is left to the next call, else an application that writes faster than the
+    encoder would keep the worker here for good. ``until_s`` is a time of `time.monotonic` to stop at.
+    """
+    lacks = behind(client, held.ledger, held.job)
+    records = {record.number: record for record in patiently(lambda: held.ledger.slices(held.job))}
+    for number, operations in lacks.items():
+        reopen(held.ledger, records[number])
+        goal = records[number].cursor + operations
+        while _work_on(client, encoder, held, number, until_s) and _cursor(held, number) < goal:
+            if time.monotonic() >= until_s:
+                return sum(lacks.values())
+            held.renew()
+        held.keep()
+    return sum(lacks.values())
+
+
+def _work_on(
+    client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, number: int, until_s: float
+) -> bool:
+    budget_s = min(_BUDGET_S, max(0.0, until_s - time.monotonic()))
+    return run_slice(client, encoder, held.job.job_id, number, held.owner, budget_s)
+
+
+def _cursor(held: HeldJob, number: int) -> int:
+    return patiently(lambda: held.ledger.slice(held.job.job_id, number)).slice.cursor

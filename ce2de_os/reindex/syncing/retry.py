@@ -1,0 +1,132 @@
+"""Write the documents of the dead-letter index again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.errors import Ce2deError
+from ce2de_os.index import admin
+from ce2de_os.index.bulk import (
+    Action,
+    CreateAction,
+    Refusal,
+    ReplaceAction,
+    UpdateAction,
+    WriteAction,
+    write_documents,
+)
+from ce2de_os.reindex import dead_letters
+from ce2de_os.reindex.dead_letters import DeadLetter
+from ce2de_os.reindex.failures import is_failure, told
+from ce2de_os.reindex.job import SOURCE, Job, Part
+from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.slices.embedding import DocumentEncoder, check_fingerprint, embed
+from ce2de_os.reindex.slices.source import SourceDocument, read_documents_by_id
+from ce2de_os.reindex.syncing.late_writes import current_of
+
+_BATCH = 100
+
+
+@dataclass(frozen=True)
+class RetryReport:
+    """How many documents were written, were gone from the source, and were refused again."""
+
+    written: int
+    gone: int
+    refused: int
+
+
+def retry(client: OpenSearch, encoder: DocumentEncoder, job_id: str) -> RetryReport:
+    """Embed and write a job's dead letters, as their documents are now; what succeeds is taken out.
+
+    After a handover a document is only written where the target has none of its id: applications write there.
+
+    Raises:
+        ArtifactMismatchError: the encoder is not the job's.
+        JobError: there is no such job.
+    """
+    ledger = Ledger(client)
+    job = ledger.job(job_id).job
+    check_fingerprint(job_id, job.fingerprint, encoder)
+    found = sorted(dead_letters.letters(client, job_id), key=lambda letter: letter.part)
+    reports = []
+    for number, group in groupby(found, key=lambda letter: letter.part):
+        letters = list(group)
+        admin.refresh(client, job.parts[number].source)
+        for start in range(0, len(letters), _BATCH):
+            batch = letters[start : start + _BATCH]
+            reports.append(_retry_batch(client, encoder, job, job.parts[number], batch, ledger.now()))
+    return RetryReport(
+        sum(report.written for report in reports),
+        sum(report.gone for report in reports),
+        sum(report.refused for report in reports),
+    )
+
+
+def _retry_batch(
+    client: OpenSearch, encoder: DocumentEncoder, job: Job, part: Part, batch: list[DeadLetter], now_s: float
+) -> RetryReport:
+    documents = read_documents_by_id(client, part.source, [letter.doc_id for letter in batch])
+    refused = {}
+    for document in documents:  # one by one: among them may be one that no worker survives
+        for refusal in _write(client, encoder, job, part, document):
+            refused[refusal.doc_id] = refusal
+    again = [
+        DeadLetter(
+            letter.job_id, letter.part, letter.source, letter.doc_id, letter.routing,
+            refused[letter.doc_id].status, refused[letter.doc_id].kind, refused[letter.doc_id].reason, now_s,
+        )
+        for letter in batch
+        if letter.doc_id in refused
+    ]  # fmt: skip
+    dead_letters.add(client, again)
+    dead_letters.remove(client, [letter for letter in batch if letter.doc_id not in refused])
+    return RetryReport(len(documents) - len(refused), len(batch) - len(documents), len(refused))
+
+
+def _write(
+    client: OpenSearch, encoder: DocumentEncoder, job: Job, part: Part, document: SourceDocument
+) -> list[Refusal]:
+    """Embed and write one document; an error that nobody raised on purpose is a refusal too."""
+    try:
+        actions = embed(client, encoder, job, part, [document]).actions
+        if job.mode == "copy" and job.truth != SOURCE:
+            late = _unless_newer(client, job, part, document, actions)
+            return write_documents(client, part.target, late, job.pipeline).refused
+        guarded = job.mode == "copy"
+        return write_documents(client, part.target, actions, job.pipeline, guarded=guarded).refused
+    except Ce2deError:
+        raise
+    except BaseException as error:
+        if not is_failure(error):
+            raise
+        return [Refusal(document.doc_id, 0, dead_letters.FAILING, told(error))]
+
+
+def _unless_newer(
+    client: OpenSearch,
+    job: Job,
+    part: Part,
+    document: SourceDocument,
+    actions: Sequence[WriteAction | UpdateAction],
+) -> list[Action]:
+    """The write as it may be after a handover: what an application wrote to the target since is newer.
+
+    The target may hold an older version of the document, written before the handover; that is replaced.
+    """
+    (entry,) = current_of(client, part.target, [document])
+    fence = job.fences[part.target][document.shard]  # source and target have the same shards
+    late: list[Action] = []
+    for one in actions:
+        if not isinstance(one, WriteAction):
+            continue
+        if not entry.get("found"):
+            late.append(CreateAction(one.doc_id, one.routing, one.source))
+        elif entry["_seq_no"] <= fence:
+            place = entry["_seq_no"], entry["_primary_term"]
+            late.append(ReplaceAction(one.doc_id, *place, one.routing, one.source))
+    return late

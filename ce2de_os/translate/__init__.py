@@ -1,0 +1,1 @@
+"""Translate documents and queries, so that a student learns languages."""

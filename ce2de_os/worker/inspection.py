@@ -1,0 +1,17 @@
+"""What a worker tells ``ce2de doctor`` of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.worker.control import inspect_command
+
+from ce2de_os.config import Settings
+from ce2de_os.model.artifact import Artifact
+
+
+@inspect_command()
+def ce2de_model(_state: Any) -> dict[str, str]:  # noqa: ANN401 - Celery's state of the worker
+    """The model that this worker embeds with."""
+    artifact = Artifact.load(Settings.from_env().artifact)
+    return {"name": artifact.name, "fingerprint": artifact.fingerprint}

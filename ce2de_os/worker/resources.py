@@ -1,0 +1,78 @@
+"""What a worker process opens once and keeps: its client and its encoder."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+from functools import cache
+from pathlib import Path
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.config import Settings
+from ce2de_os.index.client import connect
+from ce2de_os.model.encoder import OnnxEncoder
+
+_UNKNOWN = "unknown"
+
+
+@cache
+def client() -> OpenSearch:
+    """This process's connection to OpenSearch."""
+    return connect(Settings.from_env().opensearch)
+
+
+@cache
+def encoder() -> OnnxEncoder:
+    """This process's encoder; loading it checks the model on this CPU."""
+    settings = Settings.from_env()
+    return OnnxEncoder(settings.artifact, threads=settings.threads)
+
+
+def encoder_fingerprint() -> str:
+    """The fingerprint of this process's encoder, after it was checked."""
+    return encoder().fingerprint
+
+
+def owner() -> str:
+    """Who holds a lease: this process."""
+    return f"{_host()}:{_birth(os.getpid())}:{os.getpid()}"
+
+
+def is_gone(owner: str) -> bool:
+    """Whether the process that holds a lease is known to be dead; of other hosts nothing is known."""
+    if not owner.startswith(f"{_host()}:") or _host().endswith(f":{_UNKNOWN}"):
+        return False
+    birth, pid = owner.rsplit(":", 2)[1:]
+    if int(pid) == os.getpid():
+        return birth != _birth(os.getpid())
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+@cache
+def _birth(_pid: int) -> str:
+    """Tells this process from an earlier one: a container that starts again gives out the same numbers."""
+    return secrets.token_hex(4)
+
+
+@cache
+def _host() -> str:
+    """This machine or container, and its numbering of processes: containers may share all but the last."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{socket.gethostname()}:{boot.read_text().strip()[:8] if boot.exists() else ''}:{_namespace()}"
+
+
+def _namespace() -> str:
+    """Names the numbering of processes that this one lives in; a number of another one says nothing."""
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        return _UNKNOWN if sys.platform == "linux" else ""
