@@ -14,8 +14,6 @@ from ce2de_os.cli.options import connection_options, json_option
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
-    from opensearchpy import OpenSearch
-
     from ce2de_os.index.language_fields import LanguageSpec
 
 
@@ -102,28 +100,14 @@ def command(
         sample=sample,
         languages=languages,
     )
-    client = connect(settings.opensearch)
-    found = plan(client, request, encoder)
+    found = plan(connect(settings.opensearch), request, encoder)
     if as_json:
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     else:
         from ce2de_os.cli.jobs.plan_tables import show
 
         show(found)
-        if alias or found.mode == "in_place":
-            click.echo(_way(client, source, alias, found.mode))
+        if found.meaning:
+            click.echo(found.meaning)
     if not found.fits:
         raise SystemExit(1)
-
-
-def _way(client: OpenSearch, source: str, alias: str | None, mode: str) -> str:
-    """What the job would mean for applications."""
-    from ce2de_os.index import admin, aliases
-    from ce2de_os.reindex.job import HANDOVER, MIRROR, Way
-    from ce2de_os.reindex.setup.way import sentence
-
-    names = [info.name for info in admin.describe_all(client, source)]
-    within = set(aliases.definitions(client, alias)) & set(names) if alias else set()
-    copy: Way = HANDOVER if within else MIRROR
-    way = None if mode == "in_place" else copy
-    return sentence(way, source, str(alias), ", ".join(names))
