@@ -160,7 +160,7 @@ class Ledger:
         return [found for _, found in self.entries() if isinstance(found, Job)]
 
     def entries(self) -> Iterator[tuple[str, Job | JobError]]:
-        """The id of each job, newest first, with its record, or with what keeps that from being read."""
+        """Yield each job's id, newest first, with its record, or with the error that makes it unreadable."""
         if not admin.exists(self._client, LEDGER_INDEX):
             return
         admin.refresh(self._client, LEDGER_INDEX)
@@ -176,12 +176,12 @@ class Ledger:
             body["search_after"] = hits[-1]["sort"]
 
     def ended_before(self, seconds: float) -> list[Job]:
-        """The jobs that ended more than ``seconds`` ago; standing jobs and running ones are none of them."""
+        """Return the jobs that ended more than ``seconds`` ago; standing and running jobs never did."""
         limit = self.now() - seconds
         return [job for job in self.jobs() if job.state in _ENDED and _ended_at(job) < limit]
 
     def active_jobs(self) -> list[Job]:
-        """The jobs in whose state workers have something to do; records that cannot be read are left out."""
+        """Return the jobs that have work for workers; records that cannot be read are left out."""
         body = {"size": _BATCH, "query": {"bool": {"filter": [_JOBS, {"terms": {"state": list(ACTIVE)}}]}}}
         with backend_errors("look for active jobs"):
             answer = self._client.search(index=LEDGER_INDEX, body=body, params={"ignore_unavailable": "true"})
@@ -203,7 +203,7 @@ class Ledger:
         return [stored.slice for stored in self.stored_slices(job)]
 
     def stored_slices(self, job: Job) -> list[StoredSlice]:
-        """The same, to change them."""
+        """Return all slices of a job as stored, so that they can be changed."""
         keys = [_slice_key(job.job_id, number) for number in range(len(job.ranges))]
         found: list[StoredSlice] = []
         for start in range(0, len(keys), _BATCH):
@@ -234,7 +234,7 @@ class Ledger:
         return gone or record.lease_until_s < self.now()
 
     def held(self, records: Iterable[Slice]) -> list[Slice]:
-        """The slices that somebody works on now."""
+        """Return the slices whose lease a worker holds now."""
         return [record for record in records if record.state == RUNNING and not self.claimable(record)]
 
     def claim(self, stored: StoredSlice, owner: str, is_gone: IsGone | None = None) -> StoredSlice | None:
@@ -285,12 +285,12 @@ class Ledger:
 
 
 def after_death(record: Slice) -> dict[str, Any]:
-    """What changes in a slice whose worker died: one death more, and smaller pages for a while."""
+    """Return the changes for a slice whose worker died: one more death, and smaller pages for a while."""
     return {"deaths": record.deaths + 1, **_smaller_pages(record)}
 
 
 def after_failure(record: Slice) -> dict[str, Any]:
-    """What changes in a slice of which a page failed: one failure more, and smaller pages."""
+    """Return the changes for a slice with a failed page: one more failure, and smaller pages."""
     return {"failures": record.failures + 1, **_smaller_pages(record)}
 
 
@@ -312,7 +312,7 @@ def _ended_at(job: Job) -> float:
 
 
 def _readable(hits: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Job | JobError]]:
-    """The id of each job with its record, or with what keeps it from being read."""
+    """Yield each job's id with its record, or with the error that makes it unreadable."""
     for hit in hits:
         job_id = str(hit["_id"]).removeprefix(_job_key(""))
         try:

@@ -104,7 +104,7 @@ def is_shown(job: Job, now_s: float) -> bool:
 
 
 def families(found: Sequence[JobStatus]) -> Iterator[Metric]:
-    """The metrics of jobs; each sample has the label ``job_id``."""
+    """Yield the metrics of jobs; each sample has the label ``job_id``."""
     yield from _counters(found)
     yield _gauge("source_documents", "Documents in the source when the job was created.", found, _documents)
     yield _gauge("backlog_documents", "Documents that are still to be read.", found, _backlog)

@@ -106,7 +106,7 @@ def after_follow(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
 
 
 def standing_jobs(active: Iterable[Job], fingerprint: str | None) -> list[Job]:
-    """The standing jobs among those of a model; ``None``: of any."""
+    """Return the standing jobs of a model among those given; ``None``: of any model."""
     return [job for job in active if job.standing and fingerprint in (None, job.fingerprint)]
 
 

@@ -59,7 +59,7 @@ class JobStatus:
         return max(0, self.job.documents - self.counts.documents)
 
     def to_json(self) -> dict[str, Any]:
-        """The status as ``--json`` prints it."""
+        """Return the status as ``--json`` prints it."""
         job = self.job.to_source()
         for internal in ("kind", "ranges", "owner", "lease_until_s"):
             del job[internal]
@@ -173,7 +173,7 @@ def _slowest(job: Job, unfinished: Sequence[Slice]) -> tuple[int, int]:
 
 
 def _end(job: Job, record: Slice) -> int:
-    """The last operation of a slice that was there when the job was created; not known of an old target."""
+    """Return a slice's last operation at the job's creation; if that is not known, where the slice begins."""
     bounds, snapshot = record.range, job.parts[record.range.part].snapshot
     if bounds.upto is not None:
         return bounds.upto

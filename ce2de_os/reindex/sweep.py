@@ -70,7 +70,7 @@ def _is_awaited(ledger: Ledger, records: list[Slice]) -> bool:
 
 
 def _choice(ledger: Ledger, records: list[Slice]) -> int:
-    """A slice to name: one that can be taken, else one that failed, whose message ends the job."""
+    """Choose a slice for a message: one that can be leased, else one that failed and so ends the job."""
     takeable = [record.number for record in records if ledger.claimable(record)]
     failed = [record.number for record in records if record.state == FAILED]
     return (takeable or failed or [0])[0]

@@ -208,9 +208,9 @@ def _differences(
 def _numbers(
     sides: Sides, upto: Mapping[int, int], keep: Callable[[], None] | None
 ) -> Iterator[tuple[int, dict[int, tuple[int, int]]]]:
-    """The numbers that differ, with how often they are in source and target; a page of a shard at a time.
+    """Yield, page by page of a shard, the numbers that differ and their counts in source and target.
 
-    What is found last is looked at first, so that few stretches wait while many differ.
+    The stretch found last is read first: so few stretches are in memory, even while many differ.
     """
     waiting = list(chain.from_iterable(first_looks(shard, last) for shard, last in upto.items()))
     while waiting:

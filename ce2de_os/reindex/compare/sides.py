@@ -92,13 +92,13 @@ class Sides:
         return list(zip(answers[::2], answers[1::2], strict=True))
 
     def in_source(self, shard: int, numbers: Sequence[int]) -> list[Numbered]:
-        """The source's documents with these ``_seq_no``; as many as the page at most."""
+        """Return the source's documents with these ``_seq_no``; at most one page of them."""
         body = _documents({"terms": {"_seq_no": list(numbers)}}, len(numbers))
         (answer,) = self._ask([self._in_source(shard, body)])
         return [_numbered(hit, hit["_seq_no"]) for hit in answer["hits"]["hits"]]
 
     def in_target(self, shard: int, counts: Mapping[int, int]) -> Iterator[list[Numbered]]:
-        """The target's documents copied from some numbers of a shard; ``counts``: how many of each."""
+        """Yield the target's copies of a shard's numbers; ``counts``: how many documents each number has."""
         field = f"{self._origin}.seq_no"
         query = {"bool": {"filter": [self._of_shard(shard), {"terms": {field: list(counts)}}]}}
         total = sum(counts.values())
@@ -110,7 +110,7 @@ class Sides:
             yield [self._copied(hit) for hit in answer["hits"]["hits"]]
 
     def pages(self, query: Mapping[str, Any]) -> Iterator[list[Numbered]]:
-        """The target's documents that match, page by page, in the order of their own ``_seq_no``."""
+        """Yield the matching documents of the target, page by page, in the order of their own ``_seq_no``."""
         for shard in sorted(patiently(lambda: admin.checkpoints(self._client, self._part.target))):
             after = -1
             while True:
@@ -129,10 +129,10 @@ class Sides:
                 after = hits[-1]["_seq_no"]
 
     def foreign(self, upto: Mapping[int, int], *, bounded: bool) -> dict[str, Any]:
-        """The query for target's documents that were copied from no number that is compared.
+        """Return the query for the documents of the target that were copied from no compared number.
 
         Those have no origin, or one in a shard that the source does not have. Not ``bounded``: an origin
-        beyond the source's last number is foreign too, as the source stands still.
+        beyond the source's last number is foreign too, because the source takes no writes.
         """
         shard, number = f"{self._origin}.shard", f"{self._origin}.seq_no"
         known: list[dict[str, Any]]

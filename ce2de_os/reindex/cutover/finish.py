@@ -160,7 +160,7 @@ class _Finish:
             reached("follow_started", self._job.job_id)
 
     def _done(self) -> None:
-        """The standing job first: if this worker dies before the end, the next one starts it again."""
+        """Start the standing job, then end this job: if the worker dies between, a retry repeats both."""
         self._follow()
         self._end(DONE, None, error=None)
 

@@ -246,7 +246,7 @@ class Switch:
 
 
 def origins_of(client: OpenSearch, members: Definitions, job: Job) -> dict[str, str]:
-    """The alias's members that the job replaces, each with the source it is, or was made of."""
+    """Return the alias's members that the job replaces, each with its source (or itself, if a source)."""
     found = {}
     for name in members:
         if name in job.sources or name in job.targets:

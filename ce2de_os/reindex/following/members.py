@@ -87,7 +87,7 @@ class Members:
         return checkpoints
 
     def _current(self, job: Job) -> list[tuple[int, Part]]:
-        """The parts whose index is behind the name and still the one that it was."""
+        """Return the parts, with their numbers, whose unchanged index is still behind the name."""
         return [
             (number, part)
             for number, part in enumerate(job.parts)

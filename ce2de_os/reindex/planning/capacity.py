@@ -119,7 +119,7 @@ class ShardLoad:
 
 
 def storages(version: tuple[int, int]) -> tuple[Storage, ...]:
-    """The ways that an OpenSearch version has."""
+    """Return the ways to store vectors that an OpenSearch version supports."""
     return tuple(storage for storage in STORAGES if version >= storage.since)
 
 
@@ -195,7 +195,7 @@ def memory_table(
 
 
 def copies(replicas: int, nodes: int | None) -> int:
-    """Copies of a shard that get a node: two never share one; ``nodes`` ``None``: unknown, so all."""
+    """Return the copies of a shard that get a node: two never share one; ``nodes`` ``None``: all of them."""
     return replicas + 1 if nodes is None else max(1, min(replicas + 1, nodes))
 
 
@@ -211,7 +211,7 @@ def shard_load(
     in_place: bool,
     text_bytes: float = 0.0,
 ) -> ShardLoad:
-    """What one index's shards hold at the end and what is new of it.
+    """Compute what one index's shards hold at the end, and how much of it is new.
 
     Args:
         index: name of the source index.
@@ -266,7 +266,7 @@ def room(total_bytes: float, free_bytes: float, watermark: str | None) -> float:
 
 
 def breaker_limit(setting: str, memory_bytes: float, heap_bytes: float) -> float:
-    """A node's k-NN breaker limit: a share of the memory outside the heap, ``50%``, or bytes, ``8gb``.
+    """Return a node's k-NN breaker limit in bytes: ``50%`` of the memory outside the heap, or ``8gb``.
 
     Raises:
         ValueError: the setting is neither.
@@ -285,7 +285,7 @@ def parse_share(text: str) -> float | None:
 
 
 def parse_bytes(text: str) -> float:
-    """An OpenSearch byte size such as ``50gb``, of 1024-based units, as bytes.
+    """Convert an OpenSearch byte size such as ``50gb``, in 1024-based units, to bytes.
 
     Raises:
         ValueError: it is none.

@@ -106,7 +106,7 @@ def draw(
 
 
 def embedded_share(sources: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> float:
-    """The share of the documents' JSON that their embedded text would take as one more field."""
+    """Return the share of the documents' JSON that their embedded text would take as an extra field."""
     whole = sum(len(json.dumps(source)) for source in sources)
     return sum(len(json.dumps(text)) for text in texts if text) / max(1, whole)
 
@@ -123,7 +123,7 @@ def measure(encoder: OnnxEncoder, drawn: Drawn, seed: int = SEED) -> Sample:
 def summarize(
     documents: int, lengths: Sequence[int], max_length: int, seed: int, rate: float | None
 ) -> Sample:
-    """The statistics of texts with so many tokens each."""
+    """Compute the statistics of texts from the number of tokens of each."""
     ordered = sorted(lengths)
     return Sample(
         documents=documents,
@@ -139,7 +139,7 @@ def summarize(
 
 
 def percentile(ordered: Sequence[int], percent: int) -> int:
-    """The smallest value that ``percent`` of the sorted values do not exceed; 0 of none."""
+    """Return the smallest value that ``percent`` of the sorted values do not exceed; 0 without values."""
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)] if ordered else 0
 
 

@@ -121,7 +121,7 @@ class Cluster:
 
 
 def source_indices(client: OpenSearch, sources: Sequence[IndexInfo]) -> tuple[SourceIndex, ...]:
-    """What there is to know of the physical indices of a source.
+    """Read the facts about a source's physical indices that the plan needs.
 
     Raises:
         ConfigError: one of them is closed.

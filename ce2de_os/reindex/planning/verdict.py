@@ -18,7 +18,7 @@ def refusals(plan: Plan) -> tuple[Finding, ...]:
 
 
 def warnings(plan: Plan) -> tuple[Finding, ...]:
-    """What an operator should know, though the job can be done."""
+    """Return what an operator should know although the job is possible."""
     checks = (
         _fields,
         _left_out,
@@ -88,7 +88,7 @@ def _memory(plan: Plan) -> Iterator[Finding]:
 
 
 def _smaller(plan: Plan) -> str:
-    """The largest storage of the same engine that would fit instead, as a cure."""
+    """Return advice to use the largest storage of the same engine that fits; ``""`` if none fits."""
     rows = [row for row in plan.memory_table if row.engine == plan.request.field.engine]
     for row in sorted(rows, key=lambda row: row.total_bytes, reverse=True):
         sizes = [

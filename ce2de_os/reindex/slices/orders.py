@@ -36,7 +36,7 @@ class Orders:
         return self._job.state in (PAUSED, CANCELLED)
 
     def docs_per_s(self) -> float | None:
-        """This worker's share of the job's rate; ``None``: no limit."""
+        """Return this worker's share of the job's rate limit, read again at times; ``None``: no limit."""
         if self._job.docs_per_s is None:
             return None
         if time.monotonic() - self._counted_at >= SHARE_S:

@@ -138,9 +138,9 @@ def _delete_late(client: OpenSearch, held: HeldJob, part: Part) -> None:
 def current_of(
     client: OpenSearch, index: str, documents: Sequence[SourceDocument], *fields: str
 ) -> list[dict[str, Any]]:
-    """What an index holds now under the ids of documents, in their order, with some ``fields``.
+    """Read what an index holds now under the ids of documents, in their order, with some ``fields``.
 
-    An entry is as ``_mget`` answers it, and has the ``_source`` to the letter under ``raw``.
+    An entry has the form of an ``_mget`` answer, and its ``_source`` unchanged as text under ``raw``.
     """
     if not documents:
         return []

@@ -46,12 +46,12 @@ class Subject:
         return key_of(hit) in self.refused or hit["_seq_no"] > self.upto.get(shard_of(hit), -1)
 
     def sample(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Some of the target's documents that match, the same ones each time."""
+        """Read some of the target's matching documents, the same ones each time."""
         body = {
             "size": SAMPLE,
             "query": random_order(query, _SEED),
             "seq_no_primary_term": True,
-            "explain": True,  # what else tells a document's shard
+            "explain": True,  # the only way to learn a document's shard
         }
         with backend_errors(f"sample '{self.part.target}'"):
             answer = self.client.search(index=self.part.target, body=body)
@@ -73,7 +73,7 @@ def subjects(client: OpenSearch, job: Job) -> list[Subject]:
 
 
 def key_of(hit: Mapping[str, Any]) -> Key:
-    """A document's id and routing."""
+    """Return a document's id and routing."""
     return hit["_id"], hit.get("_routing")
 
 

@@ -111,7 +111,7 @@ def _has_vector(job: Job) -> dict[str, Any]:
 
 
 def _first_vector(value: Any) -> list[float]:  # noqa: ANN401 - any JSON value
-    """The vector, or that of the first passage."""
+    """Return the vector, or that of the first passage."""
     vector: list[float] = value[0]["vector"] if isinstance(value[0], Mapping) else value
     return vector
 
