@@ -37,7 +37,7 @@ def moved(
 
 
 def as_action(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """A definition as OpenSearch returns it, in the form that it takes."""
+    """Convert a definition from the form that OpenSearch returns to the form that it accepts."""
     return {key: definition[key] for key in _KNOWN if key in definition}
 
 

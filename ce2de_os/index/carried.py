@@ -94,15 +94,15 @@ HELD_BACK = (
 
 
 def carried_over(source: Mapping[str, Any], added_fields: int = 0) -> dict[str, Any]:
-    """The settings that a copy is created with, by full name.
+    """Return the settings that a copy is created with, by full name.
 
     Args:
         source: ``index`` settings of the source, flat, without ``index.``.
-        added_fields: how many fields the copy has more, so that it has room for as many more as its source.
+        added_fields: how many fields the copy adds; its limit grows by this number.
     """
     carried = {key: value for key, value in source.items() if value is not None and _is_carried(key)}
     if _number(source.get("max_result_window"), DEFAULT_WINDOW) > DEFAULT_WINDOW:
-        carried["max_result_window"] = source["max_result_window"]  # a smaller one would refuse our own pages
+        carried["max_result_window"] = source["max_result_window"]  # a smaller one would reject our own pages
     limit = _number(source.get("mapping.total_fields.limit"), DEFAULT_FIELDS_LIMIT)
     if added_fields:
         carried["mapping.total_fields.limit"] = str(limit + added_fields)
@@ -111,7 +111,7 @@ def carried_over(source: Mapping[str, Any], added_fields: int = 0) -> dict[str, 
 
 
 def held_back_settings(source: Mapping[str, Any]) -> dict[str, Any]:
-    """What the target gets back after the load; ``None`` resets a setting to OpenSearch's default."""
+    """Return the settings to apply to the target after the load; ``None`` means OpenSearch's default."""
     return {f"index.{key}": source.get(key) for key in HELD_BACK}
 
 
@@ -132,7 +132,7 @@ def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def left_behind(source: Mapping[str, Any]) -> list[str]:
-    """The settings of a source that its copy does not get, and that a person has made."""
+    """Return the names of the settings that a user made on the source and that its copy does not get."""
     return sorted(key for key in source if not _is_carried(key) and key not in HELD_BACK and not _is_own(key))
 
 

@@ -17,7 +17,7 @@ _KEEP_ALIVE = "10m"  # how long a reader may be busy with one page
 
 
 def document_text(source: Mapping[str, Any], text_fields: Sequence[str]) -> str:
-    """The text that is embedded: the values of ``text_fields``, one to a line; ``""`` if there is none.
+    """Return the text to embed: the values of ``text_fields``, one per line; ``""`` if there is none.
 
     Numbers count as their digits, lists as their elements; null and missing values, and objects, as nothing.
     """
@@ -51,10 +51,10 @@ def _text_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
 def documents(
     client: OpenSearch, index: str, doc_ids: Sequence[str], text_fields: Sequence[str]
 ) -> dict[str, str]:
-    """The texts of documents by id; those that are deleted, or have no text in these fields, are absent.
+    """Read the texts of documents by id; those deleted or without text in these fields are absent.
 
-    A search, not ``_mget``: that one finds neither documents with a routing of their own nor any behind an
-    alias over several indices. So a document counts from the next refresh on.
+    It searches, because ``_mget`` finds neither documents with a routing of their own nor any behind an
+    alias over several indices. So a document is found only after the next refresh.
 
     Raises:
         BackendError: OpenSearch does not answer or refuses.
