@@ -39,7 +39,7 @@ class CeleryQueue:
             connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
 
     def fingerprints(self, timeout_s: float) -> dict[str, str]:
-        """The model's fingerprint of every worker that answers within ``timeout_s``, by the worker's name."""
+        """Ask all workers for their model's fingerprint; by name, those that answer within ``timeout_s``."""
         self.check()
         # An application of its own: the shared one would publish to the broker of the environment.
         with Celery("ce2de-inspection", broker=self._url, set_as_current=False) as asking:

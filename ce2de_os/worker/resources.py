@@ -20,19 +20,19 @@ _UNKNOWN = "unknown"
 
 @cache
 def client() -> OpenSearch:
-    """This process's connection to OpenSearch."""
+    """Return this process's client for OpenSearch, created by the first call."""
     return connect(Settings.from_env().opensearch)
 
 
 @cache
 def encoder() -> OnnxEncoder:
-    """This process's encoder; loading it checks the model on this CPU."""
+    """Return this process's encoder; the first call loads it and checks the model on this CPU."""
     settings = Settings.from_env()
     return OnnxEncoder(settings.artifact, threads=settings.threads)
 
 
 def encoder_fingerprint() -> str:
-    """The fingerprint of this process's encoder, after it was checked."""
+    """Return the fingerprint of this process's encoder; the first call loads and checks the encoder."""
     return encoder().fingerprint
 
 
@@ -65,7 +65,7 @@ def _birth(_pid: int) -> str:
 
 @cache
 def _host() -> str:
-    """This machine or container, and its numbering of processes: containers may share all but the last."""
+    """Identify this machine or container and its PID namespace; containers may share all but the last."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return f"{socket.gethostname()}:{boot.read_text().strip()[:8] if boot.exists() else ''}:{_namespace()}"
 
