@@ -38,12 +38,12 @@ class Found(NamedTuple):
 
 
 def documents_in(answer: Answer) -> list[Found]:
-    """The documents of one answer, in its order."""
+    """Return the documents of one answer, in its order."""
     return [_found(hit) for hit in answer["hits"]["hits"]]
 
 
 def found_in(answers: Iterable[Answer]) -> list[Found]:
-    """The documents of several answers, best first; equal scores stay in the order of the answers."""
+    """Return the documents of several answers, best first; equal scores keep the order of the answers."""
     documents = [document for answer in answers for document in documents_in(answer)]
     return sorted(documents, key=lambda document: -document.score)
 
@@ -63,7 +63,7 @@ def _found(hit: Answer) -> Found:
 
 
 def scored(documents: Sequence[Found]) -> list[ScoredDoc]:
-    """The documents as a run for fusion, under their keys."""
+    """Convert documents to a run for fusion, under their keys."""
     return [ScoredDoc(document.key, document.score) for document in documents]
 
 

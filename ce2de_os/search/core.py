@@ -60,7 +60,7 @@ class SearchCore:
         self._version: tuple[Version | None] | None = None  # None: not asked yet
 
     def question(self, asked: str | Question, options: Mapping[str, Any]) -> Question:
-        """The question with the searcher's defaults and this call's options, checked."""
+        """Combine the question, the searcher's defaults and this call's options, and check the result."""
         question = asked if isinstance(asked, Question) else replace(self._defaults, text=asked)
         question = question.changed(options)
         question.check()
@@ -178,7 +178,7 @@ class SearchCore:
         return [one.fetched(new) if one.wanted else one for one, new in zip(rankings, fetched, strict=True)]
 
     def _msearch(self, plans: Sequence[Plan], asked: Sequence[list[Request]]) -> Steps[list[list[Answer]]]:
-        """The answers to several plans' requests, by plan."""
+        """Send the requests of several plans as one multi-search; return the answers by plan."""
         action = f"search {self._index}"
         lines = [
             line for requests in asked for request in requests for line in (request.header, request.body)

@@ -119,10 +119,10 @@ class Plan:
         return [*joined, *beside, *self._count_requests()]
 
     def fetch_requests(self, found: Mapping[str, Sequence[str]]) -> list[Request]:
-        """The documents with these ids, by index: a search, because it highlights and finds passages too.
+        """Build one search per index for the documents with these ids; searches highlight and find passages.
 
-        After collapsing here each has a value of its own, so that collapsing there changes nothing; but it
-        refuses a field that cannot be collapsed by, as in the other modes.
+        After collapsing on the client each document has a value of its own, so collapsing again changes
+        nothing; but OpenSearch then rejects a field that it cannot collapse by, as in the other modes.
         """
         extra = {**self._contents(), **self._timeout(), **self._collapse()}
         return [
@@ -191,7 +191,7 @@ class Plan:
         return counts
 
     def _contents(self) -> Body:
-        """What a hit is to hold."""
+        """Return the part of the request that says what a hit contains."""
         contents: Body = {"_source": self._source()}
         if self.question.highlight is not None:
             contents["highlight"] = self._highlight(self.question.highlight)
@@ -217,7 +217,7 @@ class Plan:
         return {**asked, "excludes": [*_listed(asked.get("excludes", [])), *hidden]}
 
     def _hidden(self, named: Sequence[str]) -> list[str]:
-        """What is left out when these fields are asked for by name."""
+        """Return the fields that ``_source`` leaves out when these fields are requested by name."""
         asked = {name.partition(".")[0] for name in named}
         return [*self.target.hidden, *(aside for aside in self.target.asides if aside not in asked)]
 

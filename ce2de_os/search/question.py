@@ -137,7 +137,7 @@ class Question:
         return bool(self.sort)
 
     def changed(self, options: Mapping[str, Any]) -> Question:
-        """This question with other values for some fields.
+        """Return this question with other values for some fields.
 
         Raises:
             ConfigError: there is no such field.

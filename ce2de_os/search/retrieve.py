@@ -42,7 +42,7 @@ class Bm25Retriever:
         self.fields = tuple(fields or self._target.lexical_fields())
 
     def __call__(self, asked: Sequence[Query], top_k: int) -> dict[str, list[ScoredDoc]]:
-        """The best ``top_k`` documents of each query, best first; an empty list where nothing matches.
+        """Return the best ``top_k`` documents of each query, best first; an empty list if nothing matches.
 
         Raises:
             ConfigError: ``top_k`` is not between 1 and 10,000.
@@ -75,7 +75,7 @@ class DenseRetriever:
         self.vector_field = self._metadata.vector_field
 
     def __call__(self, asked: Sequence[Query], top_k: int) -> dict[str, list[ScoredDoc]]:
-        """The nearest ``top_k`` documents of each query, nearest first; raises like `Bm25Retriever`."""
+        """Return each query's nearest ``top_k`` documents, nearest first; raises like `Bm25Retriever`."""
         vectors = self._encoder.encode_queries([query.text for query in asked])
         bodies = [
             queries.dense_query(
@@ -117,7 +117,7 @@ def _msearch(client: OpenSearch, index: str, bodies: Sequence[Body], top_k: int)
 
 
 def _ranking(answer: answers.Answer) -> list[ScoredDoc]:
-    """The documents, best first, equal ones by id; behind an alias an id of two indices counts once."""
+    """Return the documents, best first, equal ones by id; an id in several indices counts once."""
     best: dict[str, float] = {}
     for found in answers.found_in([answer]):
         best.setdefault(found.doc_id, found.score)

@@ -60,10 +60,10 @@ class StoredTokens:
         self._in_cluster = late.scoring != "stored"
 
     def field_in(self, target: Target) -> str | None:
-        """The field of the model's token vectors; ``None``: the hits' texts are to be scored.
+        """Choose the field of the model's token vectors; ``None``: score the hits' texts instead.
 
         Raises:
-            ConfigError: there is no such field, and the user wants none but stored vectors.
+            ConfigError: there is no such field, and the user wants only stored vectors.
         """
         if self._late.scoring == "text":
             return None
@@ -107,7 +107,7 @@ class StoredTokens:
 
 
 def script_body(query: TokenVectors, field: str) -> Body:
-    """What makes a search for documents score them by MaxSim; `scripted` reads its answer."""
+    """Build the part of a search that scores documents by MaxSim; `scripted` reads its answer."""
     script = {"source": _SCRIPT, "params": {"query": query.tolist(), "field": field}}
     return {"script": script, "_source": False}
 
