@@ -111,11 +111,11 @@ class OnnxEncoder:
         return self._encode_tokens(texts, self.artifact.document_prefix)[1]
 
     def encode_documents_and_tokens(self, texts: Sequence[str]) -> tuple[Embeddings, list[TokenVectors]]:
-        """What `encode_documents` and `encode_document_tokens` give, reading each text once."""
+        """Encode documents as `encode_documents` and `encode_document_tokens` do; each text is read once."""
         return self._encode_tokens(texts, self.artifact.document_prefix)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids of each text, special tokens included, cut to ``max_length``."""
+        """Return the token ids of each text, special tokens included, cut to ``max_length``."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
     def encode_ids(self, ids: Sequence[Sequence[int]]) -> Embeddings:

@@ -20,7 +20,7 @@ def readable(text: str) -> str:
 
 
 def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
-    """The tokenizer in a ``tokenizer.json``, cutting texts (of a pair the longer) to ``max_length`` tokens.
+    """Load a ``tokenizer.json``; the tokenizer cuts texts (of a pair the longer) to ``max_length`` tokens.
 
     Raises:
         ArtifactError: the file is no tokenizer.
@@ -37,7 +37,7 @@ def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
 
 
 def load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """A session for the graph at ``path`` that uses ``threads`` cores.
+    """Load the graph at ``path`` into a session that uses ``threads`` cores.
 
     Raises:
         ArtifactError: ONNX Runtime cannot load the graph.
