@@ -35,7 +35,7 @@ def cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.
 
 
 def read_array(path: Path) -> NDArray[Any] | None:
-    """The array in a ``.npy`` file; ``None`` if there is none, or a damaged one, as a full disk leaves it."""
+    """Read the array in a ``.npy`` file; ``None``: it is absent, or damaged, as a full disk leaves it."""
     try:
         array: NDArray[Any] = np.load(path)
     except (OSError, ValueError, EOFError):

@@ -69,7 +69,7 @@ class OpenSearchSettings:
         return self.url.lower().startswith("https://")
 
     def client_kwargs(self) -> dict[str, Any]:
-        """The keyword arguments for ``opensearchpy.OpenSearch``, but for AWS's signer."""
+        """Return the keyword arguments for ``opensearchpy.OpenSearch``, except AWS's signer."""
         kwargs: dict[str, Any] = {"hosts": [self.url], "timeout": self.timeout_s, "pool_maxsize": POOL_SIZE}
         if self.username is not None:
             kwargs["http_auth"] = (self.username, self.password or "")
@@ -153,7 +153,7 @@ class Settings:
         )
 
     def environment(self) -> dict[str, str]:
-        """This process's environment, changed so that a child process reads these settings from it."""
+        """Return this process's environment, changed so that a child process reads these settings from it."""
         values = {f"CE2DE_OPENSEARCH_{key.upper()}": value for key, value in asdict(self.opensearch).items()}
         values |= {"CE2DE_BROKER_URL": self.broker_url, "CE2DE_ARTIFACT": self.artifact}
         values |= {"CE2DE_THREADS": self.threads, "CE2DE_LOG_FORMAT": self.log_format}
@@ -170,7 +170,7 @@ def mask_url(url: str) -> str:
 
 
 def _default_cache(env: Mapping[str, str]) -> Path:
-    """The cache folder; root gets one that the account which runs OpenSearch for it may enter."""
+    """Return the cache folder; root gets one that the account which runs OpenSearch may enter."""
     if env.get("CE2DE_CACHE"):
         return Path(env["CE2DE_CACHE"]).expanduser().absolute()
     if os.geteuid() == 0:

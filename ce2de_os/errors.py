@@ -49,7 +49,7 @@ class MissingExtraError(Ce2deError):
 
     @classmethod
     def for_extra(cls, extra: str, module: str | None) -> MissingExtraError:
-        """The error for ``module`` (``None``: unknown) with the command that installs its extra."""
+        """Create the error for ``module`` (``None``: unknown) with the command that installs its extra."""
         return cls(f"{module or 'a library'} is not installed; run: pip install 'ce2de-os[{extra}]'")
 
 

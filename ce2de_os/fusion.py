@@ -58,7 +58,7 @@ def min_max(scores: Scores, bound: LowerBound | None = None) -> Scores:
 
 
 def _lowest(scores: Scores, bound: LowerBound | None) -> Scores:
-    """The score that counts as the lowest, for each of ``scores``."""
+    """Return, for each of ``scores``, the score that counts as the lowest."""
     lowest = np.full_like(scores, scores.min())
     if bound is None:
         return lowest

@@ -55,9 +55,9 @@ _KNOWN = (
 
 
 def normalized(value: str) -> str | None:
-    """The code of a language written as ``it``, ``it-IT``, ``it_IT`` or ``ita``, in any case.
+    """Return the code of a language written as ``it``, ``it-IT``, ``it_IT`` or ``ita``, in any case.
 
-    ``None``: it is no language that is known here.
+    ``None``: the language is not known here.
     """
     return _KNOWN.get(value.strip().lower().replace("_", "-").partition("-")[0])
 
