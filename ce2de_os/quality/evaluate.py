@@ -178,7 +178,7 @@ def time_systems(
 
 
 def first_of_each(hits: Iterable[Hit]) -> list[ScoredDoc]:
-    """The hits as a run; an id that several indices behind an alias hold counts where it comes first."""
+    """Convert hits to a run; an id that several indices hold counts only where it comes first."""
     found: dict[str, ScoredDoc] = {}
     for hit in hits:
         found.setdefault(hit.doc_id, ScoredDoc(hit.doc_id, hit.score))
@@ -193,7 +193,7 @@ class KeptLogits:
         self._known: dict[tuple[str, str], float] = {}
 
     def score(self, query: str, documents: Sequence[str], /) -> NDArray[np.float32]:
-        """The logits, ``(B,)`` float32; those that are not known yet are scored together."""
+        """Return the logits, ``(B,)`` float32; those not known yet are computed together, and kept."""
         new = [text for text in dict.fromkeys(documents) if (query, text) not in self._known]
         if new:
             logits = self._reranker.score(query, new)
@@ -258,7 +258,7 @@ class _Asker:
         return _Answers(runs, strategies.pop() if strategies else None, partial)
 
     def tune(self, query_ids: Sequence[str], fusions: Sequence[Fusion]) -> Tuning:
-        """The weighting with the best nDCG@10 on these queries; of equal ones the first of the grid."""
+        """Search with every weighting; return the one with the best nDCG@10 on these queries."""
         qrels = self._judged.only(set(query_ids)).qrels
         tried = grid(fusions)
         found: list[tuple[float, Weighting]] = []
