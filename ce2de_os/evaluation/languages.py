@@ -21,12 +21,12 @@ LanguageOf = Callable[[str], str]
 
 
 def mixed_id(language: str, doc_id: str) -> str:
-    """The id of a document's translation in a mixed collection."""
+    """Return the id of a document's translation in a mixed collection."""
     return f"{language}:{doc_id}"
 
 
 def mixed_language(languages: Set[str]) -> LanguageOf:
-    """What tells the language of a mixed collection's document: the part of its id before the first colon."""
+    """Return a function that reads a document's language from its id, before the first colon."""
 
     def language_of(doc_id: str) -> str:
         language, colon, _ = doc_id.partition(":")
@@ -39,7 +39,7 @@ def mixed_language(languages: Set[str]) -> LanguageOf:
 
 
 def listed_language(listed: Mapping[str, str]) -> LanguageOf:
-    """What tells the language of a document by a list."""
+    """Return a function that looks up the language of a document in a list."""
 
     def language_of(doc_id: str) -> str:
         try:
@@ -125,15 +125,15 @@ def runs_by_language(runs: Runs, language_of: LanguageOf) -> dict[str, dict[str,
 
 
 def ranked_shares(runs: Runs, language_of: LanguageOf, top_k: int) -> dict[str, float]:
-    """The share of each language in the first ``top_k`` documents of a query, the mean over the queries.
+    """Compute each language's share of the first ``top_k`` documents of a query, averaged over queries.
 
-    Queries for which nothing was found do not count; empty if that is all of them.
+    Queries without results do not count; empty if no query has results.
     """
     return _shares([[language_of(document.doc_id) for document in run[:top_k]] for run in runs.values()])
 
 
 def relevant_shares(qrels: Qrels, language_of: LanguageOf) -> dict[str, float]:
-    """The share of each language in the relevant documents of a query, the mean over the queries."""
+    """Compute each language's share of the relevant documents of a query, averaged over the queries."""
     return _shares(
         [[language_of(doc_id) for doc_id, grade in judged.items() if grade > 0] for judged in qrels.values()]
     )

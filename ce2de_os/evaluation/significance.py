@@ -19,7 +19,7 @@ _EQUAL = 1e-12  # differences below this are rounding errors
 
 
 def mean(scores: Scores) -> float:
-    """The mean over queries."""
+    """Compute the mean over queries."""
     return float(np.mean(list(scores.values())))
 
 
