@@ -21,12 +21,12 @@ _POLICY = "grant {\n  permission java.security.AllPermission;\n};\n"
 
 
 def provide(lock: Lock, cache: Path, progress: Progress) -> Path:
-    """The folder with ``lock``'s OpenSearch, made from verified downloads if it is not there yet.
+    """Return the folder with ``lock``'s OpenSearch; download, verify and assemble it if it is missing.
 
     All instances of a user share it and never write to it.
 
     Raises:
-        LocalServerError: a file cannot be had, or its checksum is wrong.
+        LocalServerError: a file cannot be downloaded, or its checksum is wrong.
         MissingExtraError: jgo is not installed.
     """
     target = cache / "opensearch" / f"{lock.version}-{lock.fingerprint}"

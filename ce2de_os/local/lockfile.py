@@ -57,7 +57,7 @@ class Lock:
     security: LockedFile | None = None
 
     def with_security(self) -> Lock:
-        """The same OpenSearch with the security plugin, which needs certificates and users to start.
+        """Return the same OpenSearch with the security plugin, which needs certificates and users to start.
 
         Raises:
             LocalServerError: there is none for this version.
@@ -101,7 +101,7 @@ def read(version: str) -> Lock:
 
 
 def parse(body: dict[str, Any]) -> Lock:
-    """The lock in ``body``, the parsed JSON."""
+    """Convert ``body``, parsed JSON, to a lock."""
     lowest, highest = body["java"]
     modules = (Module(m["name"], m["classname"], tuple(m["extends"])) for m in body["modules"])
     files = (LockedFile(**file) for file in body["files"])

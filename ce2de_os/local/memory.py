@@ -21,12 +21,12 @@ def shortage(nodes: int, heap: str, meminfo: Path = Path("/proc/meminfo")) -> st
 
 
 def heap_bytes(heap: str) -> int:
-    """The bytes of a size as Java writes it: ``512m``."""
+    """Convert a size as Java writes it, such as ``512m``, to bytes."""
     return int(heap[:-1]) * _UNITS[heap[-1].lower()]
 
 
 def _available_bytes(meminfo: Path) -> int | None:
-    """What programs can still take without swapping, as Linux says it."""
+    """Read from Linux how many bytes programs can still take without swapping; ``None``: not known."""
     if not meminfo.is_file():
         return None
     for line in meminfo.read_text(encoding="ascii").splitlines():

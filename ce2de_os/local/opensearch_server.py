@@ -33,7 +33,7 @@ rootLogger.appenderRef.file.ref = file
 def settings(
     home: Path, http_port: int, transport_port: int, node_settings: Mapping[str, Any] | None = None
 ) -> str:
-    """The text of ``opensearch.yml``. Values are JSON, which YAML includes, so no path needs escaping.
+    """Return the text of ``opensearch.yml``. Values are JSON, which YAML includes: no path needs escaping.
 
     ``node_settings`` are added to ours: ``{"thread_pool.write.queue_size": 1}``.
     """
@@ -54,9 +54,9 @@ def settings(
 
 
 def cluster_settings(number: int, transport_ports: Sequence[int]) -> dict[str, Any]:
-    """What node ``number`` (the first is 1) of a cluster has in ``opensearch.yml`` beside `settings`.
+    """Return the settings that node ``number`` (the first is 1) has in addition to `settings`.
 
-    ``transport_ports`` are those of all nodes; each node is on the loopback device.
+    ``transport_ports`` are those of all nodes; each node uses the loopback device. Empty for a single node.
     """
     if len(transport_ports) == 1:
         return {}
@@ -70,19 +70,19 @@ def cluster_settings(number: int, transport_ports: Sequence[int]) -> dict[str, A
 
 
 def node_name(number: int) -> str:
-    """The name of a node in a cluster of several."""
+    """Return the name of a node in a cluster of several."""
     return f"node-{number}"
 
 
 def log_settings() -> str:
-    """The text of ``log4j2.properties``: at most three files of 20 MB."""
+    """Return the text of ``log4j2.properties``: at most three files of 20 MB."""
     return _LOG4J
 
 
 def command(
     java: Java, lock: Lock, distribution: Path, home: Path, heap: str, extra: Sequence[str] = ()
 ) -> list[str | Path]:
-    """The command line of the server; ``extra`` are more options for Java."""
+    """Return the command line of the server; ``extra`` are more options for Java."""
     options = [
         *extra,
         f"-Xms{heap}",

@@ -14,7 +14,7 @@ _FORBIDDEN = ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF")
 
 
 def settings(home: Path, port: int) -> str:
-    """The text of ``redis.conf``: loopback only, every write on disk within a second."""
+    """Return the text of ``redis.conf``: loopback only, every write on disk within a second."""
     lines = [
         "bind 127.0.0.1",
         f"port {port}",

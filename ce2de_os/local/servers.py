@@ -212,7 +212,7 @@ class LocalServers:
             self._start_nodes(self._with(number), [number])
 
     def status(self) -> Status:
-        """What runs, what it says of itself, and the disk space that the instance takes."""
+        """Return what runs, the cluster's health, and the disk space that the instance takes."""
         known = self._load()
         if known is None:
             return Status(self.home, None, None, None, None, None, None, _disk_bytes(self.home))
@@ -334,7 +334,7 @@ def _broker_url(known: State) -> str:
 
 
 def _disk_bytes(folder: Path) -> int:
-    """The space that the files below ``folder`` take; one that vanishes meanwhile counts nothing."""
+    """Sum the disk space of the files below ``folder``; a file that disappears during this counts as 0."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

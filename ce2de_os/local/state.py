@@ -66,7 +66,7 @@ class State:
         return {number: node for number, node in enumerate(self.nodes, 1) if node.runs}
 
     def with_node(self, number: int, node: Node) -> State:
-        """The state with another node ``number``."""
+        """Return the state with another node ``number``."""
         nodes = (*self.nodes[: number - 1], node, *self.nodes[number:])
         return replace(self, nodes=nodes)
 
@@ -78,7 +78,7 @@ class State:
 
 
 def load(path: Path) -> State | None:
-    """The state in ``path``; ``None`` if this instance was never started.
+    """Read the state in ``path``; ``None`` if this instance was never started.
 
     Raises:
         LocalServerError: the file belongs to someone else, or is damaged.
@@ -110,7 +110,7 @@ def _process(body: dict[str, Any] | None) -> Process | None:
 
 
 def default_home(cache: Path, folder: Path) -> Path:
-    """The instance that belongs to ``folder``: one for each checkout, and one for everywhere else."""
+    """Return the instance's folder for ``folder``: one per checkout, and one for all other places."""
     for root in (folder, *folder.parents):
         if (root / "pyproject.toml").is_file() or (root / ".git").exists():
             digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
