@@ -45,7 +45,7 @@ def target_body(
 def vector_properties(
     vector_field: VectorField, hash_field: str, languages: LanguageSpec | None = None
 ) -> dict[str, Any]:
-    """Return the mappings of the new fields by name; hash and token vectors are read only from ``_source``."""
+    """Return the new fields' mappings by name; hash and token vectors are read only from ``_source``."""
     holes = {"vector_field": vector_field.name, "vector": vector_field.mapping(), "hash_field": hash_field}
     properties = render("vector_properties", holes)
     if vector_field.token_field is not None:
