@@ -58,7 +58,7 @@ def run(settings: Settings) -> Iterator[Check]:
 
 
 def _checked(name: str, look: Callable[[], Check]) -> Check:
-    """What ``look`` finds; one of our errors becomes a check that is not ok, with the error's own cure."""
+    """Run ``look``; turn a `Ce2deError` into a check that is not ok, with the error's own advice."""
     try:
         return look()
     except Ce2deError as error:

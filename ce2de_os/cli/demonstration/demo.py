@@ -46,7 +46,7 @@ class Steps:
         self.seconds[title] = time.monotonic() - begin
 
     def say(self, result: str) -> None:
-        """What came of the running step."""
+        """Print the result of the running step on stderr."""
         click.echo(f"      {result}", err=True)
 
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def task_queue(broker_url: str, fingerprint: str | None = None) -> CeleryQueue:
-    """The queue to the workers of a model, after one look whether Redis answers.
+    """Create the queue to the workers of a model, and check that Redis answers.
 
     Raises:
-        BrokerUnavailableError: it does not.
+        BrokerUnavailableError: Redis does not answer.
         MissingExtraError: Celery is not installed.
     """
     from ce2de_os.errors import MissingExtraError

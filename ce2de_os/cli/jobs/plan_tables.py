@@ -40,7 +40,7 @@ def verdict_lines(plan: Plan) -> Iterator[str]:
 
 
 def fact_rows(plan: Plan) -> Iterator[tuple[str, str]]:
-    """A name and a sentence for each thing that the plan answers."""
+    """Yield the name and the text of each fact of the plan."""
     yield "source", _source(plan)
     yield "model", f"{plan.model.name} ({plan.model.fingerprint[:12]}), {plan.model.dim} dimensions"
     yield "tokens", _tokens(plan)

@@ -48,7 +48,7 @@ def follow(client: OpenSearch, queue: TaskQueue, job_id: str) -> JobStatus:
 
 
 def status_lines(found: JobStatus) -> Iterator[str]:
-    """A job's status in a few lines for people."""
+    """Yield a job's status as a few lines of text."""
     job, counts = found.job, found.counts
     yield f"{job.job_id}: {job.state}; {counts.documents:,} of {job.documents:,} documents{_speed(found)}"
     way = "in place" if job.mode == "in_place" else f"→ {', '.join(job.targets)}"

@@ -64,7 +64,7 @@ def languages_table(found: RunComparison) -> Table:
 
 
 def notes(found: RunComparison) -> Iterator[str]:
-    """What makes the figures doubtful."""
+    """Yield the reasons to doubt the figures."""
     for name, one in found.answers.items():
         if not one.relevant:
             yield (
@@ -107,7 +107,7 @@ def _p(test: PValue) -> str:
 
 
 def _depth(metric: str) -> int:
-    """The ranks that a metric looks at; MAP looks at all there are."""
+    """Return the number of ranks that a metric reads; 0: all of them, as for MAP."""
     found = re.fullmatch(r".*@(\d+)", metric)
     return int(found[1]) if found else 0
 

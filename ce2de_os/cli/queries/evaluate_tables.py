@@ -63,7 +63,7 @@ def latency_table(found: Comparison) -> Table:
 
 
 def tuning_lines(found: Comparison) -> Iterator[str]:
-    """What was chosen, on what, and what came close."""
+    """Yield lines about the tuning: the choice, its queries, and the next best weightings."""
     if found.tuning is None:
         return
     tuning = found.tuning
@@ -80,7 +80,7 @@ def tuning_lines(found: Comparison) -> Iterator[str]:
 
 
 def warnings(found: Comparison) -> Iterator[str]:
-    """What makes the figures doubtful."""
+    """Yield the reasons to doubt the figures."""
     if found.missing:
         yield (
             f"{found.missing:,} of {found.relevant:,} relevant documents are not in {found.index}; "

@@ -182,7 +182,7 @@ def _searcher(
     late_interaction: bool,
     embeds: bool,
 ) -> tuple[HybridSearcher, str | None]:
-    """The searcher, and the fingerprint of the model that it embeds questions with."""
+    """Create the searcher; return it with the fingerprint of the model that embeds questions."""
     from ce2de_os.index.client import connect
     from ce2de_os.model.encoder import OnnxEncoder
     from ce2de_os.search.searcher import HybridSearcher

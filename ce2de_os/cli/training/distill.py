@@ -198,7 +198,7 @@ def command(
 
 
 def _taken(options: dict[str, Any], owner: type) -> dict[str, Any]:
-    """The options that are fields of ``owner``, no longer among ``options``."""
+    """Remove the options that are fields of ``owner`` from ``options``, and return them."""
     return {field.name: options.pop(field.name) for field in fields(owner) if field.name in options}
 
 

@@ -123,7 +123,7 @@ class Sources:
         return self.translated.passages(self.originals if self.translated.document_files else {})
 
     def collected(self) -> Collected:
-        """The sources in the form that the recipe's steps take."""
+        """Return the sources in the form that the recipe's steps need."""
         from ce2de_os.distill.training.examples import Collected
 
         return Collected(
@@ -132,9 +132,9 @@ class Sources:
         )  # fmt: skip
 
     def texts(self, run: Path, phase: Phase, words: int, seed: int) -> list[Path]:
-        """The documents themselves as training texts, where no other texts are given.
+        """Return the corpus as training texts, or write the index's documents to a file as such.
 
-        Of an index with more than so many ``words`` a random sample is taken, which ``seed`` decides.
+        Empty if there is neither. If the index has more than ``words`` words, a random sample by ``seed``.
         """
         if self.corpus is not None:
             return [self.corpus]

@@ -16,7 +16,7 @@ START_FOLDER = "start"  # inside the run's folder
 
 
 def start_folder(start: str, out: Path) -> Path:
-    """The folder of the student to go on from; one out of an artifact is written to ``out/start`` first.
+    """Return the folder of the student to continue from; write an artifact's to ``out/start`` first.
 
     Args:
         start: ``"packaged"``, the folder of an artifact, or that of a finished run.
@@ -24,7 +24,7 @@ def start_folder(start: str, out: Path) -> Path:
 
     Raises:
         ConfigError: there is no such folder.
-        ArtifactError: the artifact cannot be trained on, see `restore_student`.
+        ArtifactError: the artifact cannot be trained further, see `restore_student`.
     """
     from ce2de_os.model.artifact import MANIFEST_FILE, Artifact
 

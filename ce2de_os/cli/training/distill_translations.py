@@ -111,7 +111,7 @@ class Translated:
         return found
 
     def judged(self, dev: Path | None) -> list[Collection]:
-        """The collections that pick the best checkpoint: ``dev``, or it with each of its translations."""
+        """Load the collections that choose the best checkpoint: ``dev``, or instead its translations."""
         from ce2de_os.distill.data.translations import read_translation, translated_collection
         from ce2de_os.evaluation import load_collection
 

@@ -140,7 +140,7 @@ def _check_source(
 def _index_pairs(
     settings: Settings, place: tuple[str, str, str], config: TeacherConfig, work: Path
 ) -> tuple[list[TrainingPair], PairCounts]:
-    """The pairs of ``(index, query field, passage field)``, kept in a file for a run to go on with."""
+    """Read the pairs of ``(index, query field, passage field)``; keep them in a file for a later run."""
     from ce2de_os.distill.data.pairs import PairCounts, TrainingPair, read_pairs, select_pairs, write_pairs
     from ce2de_os.index.client import address, connect
     from ce2de_os.index.documents import document_text, stream_sources
