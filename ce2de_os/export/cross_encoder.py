@@ -71,7 +71,7 @@ class LoadedCrossEncoder(Protocol):
         """Token ids of each pair."""
 
     def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        """The float32 model's logits, ``(B,)``."""
+        """Compute the float32 model's logits, ``(B,)``."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def _weight_nodes(graph: onnx.GraphProto) -> Iterator[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporter and quantizer warn about their own internals, which tell the user nothing."""
+    """Suppress the warnings of exporter and quantizer: they are about internals, of no use to the user."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

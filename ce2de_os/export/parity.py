@@ -26,7 +26,7 @@ class Parity:
 
 
 def student_embeddings(student: StudentModel, ids: Ids) -> Embeddings:
-    """The float32 student's embeddings ``(B, D)`` of tokenized texts, in the order given."""
+    """Compute the float32 student's embeddings ``(B, D)`` of tokenized texts, in the given order."""
     return embed_sorted(student, ids, _BATCH_TOKENS)
 
 

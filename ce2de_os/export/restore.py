@@ -40,7 +40,7 @@ _SAME = {
 
 
 def restore_student(artifact: Artifact) -> StudentModel:
-    """The student whose graph the artifact holds; its int8 weights come back rounded.
+    """Rebuild the student whose graph the artifact holds; its int8 weights come back rounded.
 
     Raises:
         ArtifactError: the manifest does not say how the student is built (it was written before that was
@@ -67,7 +67,7 @@ def restore_student(artifact: Artifact) -> StudentModel:
 
 
 def restore_tokenizer(artifact: Artifact) -> PreTrainedTokenizerFast:
-    """The artifact's tokenizer in transformers' form; of its special tokens it knows the one that pads."""
+    """Convert the artifact's tokenizer to transformers' form; of its special tokens only padding is known."""
     bare = Tokenizer.from_file(str(artifact.tokenizer_path))
     padding = bare.id_to_token(artifact.source["student"]["body"]["pad_token_id"])
     return PreTrainedTokenizerFast(
@@ -95,7 +95,7 @@ def _config(body: Mapping[str, Any], positions: int) -> BertConfig:
 
 
 def _read(model: onnx.ModelProto) -> Weights:
-    """The graph's constants under the names of `StudentGraph`, matrices as PyTorch has them."""
+    """Read the graph's constants under the names of `StudentGraph`, matrices as PyTorch has them."""
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "MatMulIntegerToFloat" and len(node.input) > 6:  # the seventh input is the bias
