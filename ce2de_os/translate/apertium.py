@@ -54,7 +54,7 @@ class ApertiumTranslator:
         return [0] * len(texts)
 
     def translate(self, pieces: Sequence[str]) -> list[Translation]:
-        """The translation of each piece, in the order given; words that it does not know stay.
+        """Translate each piece, in the given order; words that Apertium does not know stay.
 
         Raises:
             DataError: the program fails, or gives back another number of texts.
@@ -77,7 +77,7 @@ class ApertiumTranslator:
 
 
 def find_apertium(source: str, target: str) -> ApertiumTranslator:
-    """The installed pair that translates from ``source`` to ``target``.
+    """Find the installed pair that translates from ``source`` to ``target``.
 
     Raises:
         ConfigError: Apertium is not installed, or has no such pair.

@@ -44,10 +44,10 @@ class Translator(Protocol):
         """Characters to translate between two savings: some 15 seconds' work."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each text, to hold against ``max_tokens``."""
+        """Count the tokens of each text, to compare with ``max_tokens``."""
 
     def translate(self, pieces: Sequence[str]) -> list[Translation]:
-        """The translation of each piece, in the order given."""
+        """Translate each piece, in the given order."""
 
 
 def reckoned_part(weights: int, beams: int, device: str) -> int:

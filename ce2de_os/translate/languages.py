@@ -37,9 +37,9 @@ _ALSO = {
 
 
 def code_of(wanted: str, codes: Iterable[str], whose: str) -> str:
-    """The one of a translator's language ``codes`` that means ``wanted``.
+    """Find the one of a translator's language ``codes`` that means ``wanted``.
 
-    A name with script or region (``zho_Hant``) stands for that only; without (``zh``) for the usual one.
+    A name with script or region (``zho_Hant``) means that only; without (``zh``) it means the usual one.
 
     Raises:
         ConfigError: there is none; the message names ``whose`` codes they are, and near ones.

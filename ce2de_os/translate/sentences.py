@@ -35,11 +35,11 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 
 
 def sentences(text: str) -> list[str]:
-    """The text as ``[gap, sentence, gap, sentence, …, gap]``; joined, it is the text again.
+    """Split the text into ``[gap, sentence, gap, sentence, …, gap]``; joined, it is the text again.
 
-    A sentence ends after a full stop and before white space, unless an abbreviation, an initial or a small
-    letter in a text that has capitals too speaks against it; and at the end of a line, unless the next one
-    goes on with a small letter.
+    A sentence ends after a full stop and before white space, unless an abbreviation, an initial, or a small
+    letter in a text that also has capitals shows otherwise; and at the end of a line, unless the next line
+    continues with a small letter.
     """
     body = text.strip()
     if not body:
@@ -55,7 +55,7 @@ def sentences(text: str) -> list[str]:
 
 
 def fitting(sentence: str, count_tokens: CountTokens, most: int) -> list[str]:
-    """A sentence as ``[piece, gap, …, piece]`` of at most ``most`` tokens each; joined, it is the same.
+    """Split a sentence into ``[piece, gap, …, piece]`` of at most ``most`` tokens each, without losses.
 
     It is halved, at the end of a clause if there is one near the middle, else between words, else anywhere,
     until every piece fits. A single character is not cut.

@@ -52,12 +52,12 @@ class PairTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of what the model wrote, without special tokens and outer spaces."""
+        """Decode what the model wrote, without special tokens and outer spaces."""
         words = [token for token in ids if token not in self.language_ids]
         return str(self.tokenizer.decode(words, skip_special_tokens=True)).strip()
 
     def _plain(self, text: str) -> str:
-        """The text with a space in what would be read as a special token, such as ``</s>``."""
+        """Put a space into whatever would be read as a special token, such as ``</s>``."""
         for token in self.tokenizer.all_special_tokens:
             if token in text:
                 text = text.replace(token, f"{token[0]} {token[1:]}")
