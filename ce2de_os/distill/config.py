@@ -171,9 +171,9 @@ class DistillConfig:
             )
 
     def plain(self) -> dict[str, Any]:
-        """The settings as lists, dicts and numbers, as JSON and checkpoints hold them.
+        """Return the settings as lists, dicts and numbers, as JSON and checkpoints hold them.
 
-        Where the student goes on from another one, those are left out that the other one decides.
+        If the student continues from another one, the settings that the other one decides are left out.
         """
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         del values["query_prefix"], values["document_prefix"]

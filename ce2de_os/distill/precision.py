@@ -19,5 +19,5 @@ def resolve(precision: str, device: str = "cpu") -> str:
 
 
 def autocast(precision: str, device: str = "cpu") -> torch.autocast:
-    """A context in which matrix products run in ``precision`` (``"bf16"`` or ``"fp32"``)."""
+    """Return a context in which matrix products run in ``precision`` (``"bf16"`` or ``"fp32"``)."""
     return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16")

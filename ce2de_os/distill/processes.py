@@ -18,7 +18,7 @@ def is_main() -> bool:
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """The main process does the block first; the others then find its files."""
+    """Run the block in the main process first; the others run it afterwards and find its files."""
     with _state().main_process_first():
         yield
 

@@ -31,11 +31,11 @@ class Prefixes(NamedTuple):
         return {f"{kind}_prefix": text for kind, text in self._asdict().items() if text}
 
     def queries(self, texts: Iterable[str]) -> list[str]:
-        """The texts as queries."""
+        """Put the query prefix in front of each text."""
         return [self.query + text for text in texts]
 
     def documents(self, texts: Iterable[str]) -> list[str]:
-        """The texts as documents."""
+        """Put the document prefix in front of each text."""
         return [self.document + text for text in texts]
 
     def passages(self, passages: Sequence[Passage], teacher: Prefixes | None = None) -> list[Passage]:

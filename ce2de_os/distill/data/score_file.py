@@ -69,9 +69,9 @@ def only_known(
     doc_ids: Container[str],
     drop_unknown: bool = False,
 ) -> list[Ranking]:
-    """The rankings of ``where`` (a file, for messages), if queries and documents are known.
+    """Return the rankings of ``where`` (a file, for messages), if queries and documents are known.
 
-    With ``drop_unknown`` unknown ones, and queries that are left without documents, are left out.
+    With ``drop_unknown``, unknown ones are left out, and so are queries with no documents left.
 
     Raises:
         DataError: a query or document is unknown; or nothing is left.

@@ -122,11 +122,11 @@ def sample_passages(
 
 
 def packed_passages(path: Path, max_words: int) -> list[Passage]:
-    """The first passages of a packed file, about ``max_words`` words in all, in the order of the file.
+    """Read the first passages of a packed file, about ``max_words`` words in all, in the file's order.
 
     Such a file is named ``….passages.jsonl.gz`` (or without ``.gz``) and holds passages that are cut, chosen
-    and mixed already: rows ``{"text", "source", "query"}``, the last one a boolean. Whoever takes more of it
-    takes the same passages first, so that what a teacher has read of it is of use to longer runs too.
+    and mixed already: rows ``{"text", "source", "query"}``, the last one a boolean. A longer run
+    takes the same passages first, so it can reuse the embeddings that a teacher has computed of them.
 
     Raises:
         DataError: the file cannot be read, a row is not like that, or there is none.
@@ -166,19 +166,19 @@ def power_shares(sizes: dict[str, int], total: int) -> dict[str, int]:
 
 
 def source_name(path: Path) -> str:
-    """The name under which a file's passages are counted: its own without the last ending."""
+    """Return the name under which a file's passages are counted: its own without the last suffix."""
     return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
 
 
 def _source_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """A name of its own for each file; those of equal names in several folders are told by their paths."""
+    """Return a unique name for each file; files of equal names in several folders get their paths."""
     counts = Counter(source_name(path) for path in set(paths))
     names = {path: source_name(path) for path in paths}
     return {path: name if counts[name] == 1 else str(path) for path, name in names.items()}
 
 
 def file_names(paths: Sequence[Path]) -> list[str]:
-    """What the files are called as sources of passages, sorted."""
+    """Return the names of the files as sources of passages, sorted."""
     return sorted(_source_names(paths).values())
 
 

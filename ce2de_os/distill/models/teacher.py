@@ -107,9 +107,9 @@ def load_teacher(name: str) -> Teacher:
 
 
 def with_said_prefixes(config: DistillConfig) -> DistillConfig:
-    """The settings with the prefixes that the teacher's own files name, where the settings name none.
+    """Add the prefixes from the teacher's own files to the settings, if the settings name none.
 
-    Its query prefix is read by the teacher alone; only a folder is looked into.
+    Only the teacher uses its query prefix; only a folder is searched for prefixes.
     """
     given = any(config.prefixes) or config.teacher_query_prefix is not None
     if given or not Path(config.teacher).is_dir():
@@ -188,7 +188,7 @@ def _pooling(place: str) -> str | None:
 
 
 def _read_json(place: str, name: str) -> dict[str, Any]:
-    """A JSON file of a hub id or a folder; empty if the model has none of that name."""
+    """Read a JSON file of a hub id or a folder; empty if the model has none of that name."""
     found = cached_file(place, name, _raise_exceptions_for_missing_entries=False)
     return {} if found is None else dict(json.loads(Path(found).read_text(encoding="utf-8")))
 

@@ -184,12 +184,12 @@ def _words(tokenizer: Tokenizer, spec: Spec, texts: Iterable[str]) -> Counter[tu
 
 
 def _prefix(model: Spec) -> str:
-    """What marks a piece that continues a word, such as ``##``."""
+    """Return the mark of a piece that continues a word, such as ``##``."""
     return model.get("continuing_subword_prefix") or ""
 
 
 def _special(spec: Spec) -> set[str]:
-    """Added tokens and the token of what is unknown."""
+    """Return the added tokens and the token for unknown text."""
     model = spec["model"]
     special = {token["content"] for token in spec["added_tokens"]}
     if model.get("unk_token") is not None:
@@ -208,7 +208,7 @@ def _fallback(model: Spec, pieces: Iterable[str], seen: Iterable[str]) -> set[st
 
 
 def _merged(model: Spec) -> Iterator[tuple[str, str, str]]:
-    """The merges of a BPE model: both parts and the result."""
+    """Yield the merges of a BPE model: both parts and the result."""
     prefix = _prefix(model)
     for left, right in model["merges"]:
         yield left, right, left + right.removeprefix(prefix)
@@ -225,7 +225,7 @@ def _with_parts(model: Spec, kept: set[str]) -> set[str]:
 
 
 def _rewritten(spec: Spec, order: Sequence[str]) -> Tokenizer:
-    """The tokenizer with the pieces in ``order`` alone, whose places there are their ids."""
+    """Rebuild the tokenizer with the pieces in ``order`` only; their positions there are their ids."""
     model, ids = spec["model"], {piece: number for number, piece in enumerate(order)}
     if model["type"] == "Unigram":
         unknown = model["unk_id"]
@@ -244,7 +244,7 @@ def _rewritten(spec: Spec, order: Sequence[str]) -> Tokenizer:
 
 
 def _with_ids(processor: Any, ids: Mapping[str, int]) -> Any:  # noqa: ANN401 - any part of the JSON
-    """The post-processor's JSON with the ids of its special tokens replaced."""
+    """Replace the ids of special tokens in the post-processor's JSON."""
     match processor:
         case {"ids": [*_], "tokens": [*tokens]}:  # a special token of a template
             return {**processor, "ids": [ids[token] for token in tokens]}

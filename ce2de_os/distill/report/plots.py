@@ -135,7 +135,7 @@ def frontier_plot(points: Sequence[Point], metric: str) -> Plot:
 
 
 def probe_plot(models: Sequence[tuple[str, list[float]]], metric: str) -> Plot:
-    """The metric of a search with each layer's states, a line a model; the best layer is marked."""
+    """Plot the metric of a search with each layer's states, one line per model; mark the best layer."""
     with matplotlib.rc_context(_STYLE):
         canvas, (ax,) = _canvas([2.2])
         for (name, values), color in zip(models, (STUDENT_COLOR, TEACHER_COLOR), strict=False):
@@ -166,7 +166,7 @@ def _plot(canvas: Canvas, name: str, alt: str) -> Plot:
 
 
 def _inline(svg: str, name: str, alt: str) -> str:
-    """The bare ``<svg>`` element: no prologue, ids of its own, scaled by the page, in the page's ink."""
+    """Return the bare ``<svg>`` element: no prologue, unique ids, scaled and colored by the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # repeated in every plot, and nothing points to them

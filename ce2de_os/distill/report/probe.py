@@ -69,13 +69,13 @@ class Curve:
     scores: dict[str, list[dict[str, Scores]]]
 
     def values(self, metric: str, collection: str | None = None) -> list[float]:
-        """The metric of each layer, the mean over queries; ``None``: the mean over collections of that."""
+        """Return each layer's mean over queries; ``collection`` ``None``: the mean of that over collections."""
         names = [collection] if collection is not None else list(self.scores)
         by_name = [[mean(layer[metric]) for layer in self.scores[name]] for name in names]
         return [float(value) for value in np.mean(by_name, axis=0)]
 
     def best_layer(self, metric: str = CHOSEN_BY, collection: str | None = None) -> int:
-        """The layer of the highest value, the lowest of equal ones."""
+        """Return the layer of the highest value, the lowest of equal ones."""
         return int(np.argmax(self.values(metric, collection)))
 
 
@@ -185,7 +185,7 @@ def probe(
 
 
 def readings_of(model: LayeredModel, readings: Sequence[Reading]) -> list[Reading]:
-    """The readings that ``model`` can be asked for: a dual encoder reads every text alone."""
+    """Return the readings that ``model`` supports: a dual encoder reads every text alone."""
     if model.role == "CE":
         return list(readings)
     return list(dict.fromkeys(replace(reading, input="alone") for reading in readings))
@@ -200,7 +200,7 @@ def texts_to_read(
 
 
 def limit_documents(collection: Collection, documents: int, seed: int = 0) -> Collection:
-    """A collection of at most ``documents``: the relevant ones, and a random sample of the others.
+    """Reduce a collection to at most ``documents``: the relevant ones, and a random sample of others.
 
     Raises:
         ConfigError: more documents than that are relevant to a query.
@@ -229,7 +229,7 @@ def _check(collection: Collection) -> None:
 
 
 def _measure(collection: Collection, layer: NDArray[np.float32], centred: bool) -> dict[str, Scores]:
-    """The metrics of one layer's embeddings ``(documents + queries, D)``, documents first."""
+    """Compute the metrics of one layer's embeddings ``(documents + queries, D)``, documents first."""
     count = len(collection.documents)
     if centred:
         layer = _centre(layer, count)

@@ -59,7 +59,7 @@ def verdict(evaluation: Evaluation) -> str:
 
 
 def how_to_read(evaluation: Evaluation) -> str:
-    """What the columns mean."""
+    """Describe what the columns mean."""
     settings = evaluation.settings
     test = (
         f" p is of a {settings['test']}; correction: {settings['correction']}." if "test" in settings else ""
@@ -72,7 +72,7 @@ def how_to_read(evaluation: Evaluation) -> str:
 
 
 def what_the_systems_are(evaluation: Evaluation) -> str:
-    """What the rows mean, from the evaluation's own settings."""
+    """Describe what the rows mean, from the evaluation's own settings."""
     settings = evaluation.settings
     parts = [
         f"DE: {settings['teacher']}. Student: {settings['student']}." if "teacher" in settings else "",

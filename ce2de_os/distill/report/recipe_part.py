@@ -26,7 +26,7 @@ _FLAGS = (
 
 
 def training_blocks(recipe: Recipe) -> list[Block]:
-    """The curves of loss and dev metric, with what was trained on."""
+    """Return the curves of loss and dev metric, and the facts of the training."""
     if recipe is None:
         return [Missing("There is no finished training in this folder;", "ce2de distill", "writes one.")]
     loss = [tuple(point) for point in recipe.get("curve") or []]
@@ -79,7 +79,7 @@ def settings_blocks(recipe: Recipe) -> list[Block]:
 
 
 def again_blocks(recipe: Recipe) -> list[Block]:
-    """The command that makes the student again, and what it was made with."""
+    """Return the command that makes the student again, and the versions it was made with."""
     if recipe is None:
         return [Missing("No recipe, so no command;", "ce2de distill", "writes it.")]
     lines = [recipe.get("command") or _command(recipe)]
@@ -93,7 +93,7 @@ def again_blocks(recipe: Recipe) -> list[Block]:
 
 
 def _command(recipe: Mapping[str, Any]) -> str:
-    """The command that repeats the run, by its tokens instead of its minutes, so that speed plays no part."""
+    """Return the command that repeats the run, by tokens instead of minutes, so that speed is irrelevant."""
     words = ["ce2de distill --texts TEXTS --out RUN"]
     for key in _FLAGS:
         if recipe.get(key) is not None:

@@ -59,7 +59,7 @@ def batches(data: TrainingSet, config: DistillConfig, done: int) -> Iterator[Bat
 
 
 def epoch_batches(lengths: Sequence[int], config: DistillConfig, epoch: int) -> list[list[int]]:
-    """The batches of one pass: texts of similar length together, in an order drawn from seed and epoch."""
+    """Return the batches of one pass: texts of similar length together, in an order by seed and epoch."""
     rng = np.random.default_rng((config.seed, epoch))
     order = rng.permutation(len(lengths))
     found: list[list[int]] = []

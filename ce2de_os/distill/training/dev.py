@@ -21,7 +21,7 @@ NEIGHBOURS = 10
 
 
 def held_out_overlap(data: TrainingSet, precision: str) -> Measure:
-    """The share of nearest neighbours that student and teacher have in common among the held-out texts."""
+    """Return a measure of the neighbors that student and teacher share among the held-out texts."""
     targets = l2_normalize(data.targets[data.trained :].astype(np.float32))
 
     def overlap(student: StudentModel) -> float | None:

@@ -87,7 +87,7 @@ RANKING_LOSSES = ("contrastive", "margin-mse", "kl")
 
 
 def text_loss(weights: Mapping[str, float], student: Tensor, teacher: Tensor) -> Tensor:
-    """The weighted sum of the text losses in ``weights``; those of the other kind do not count."""
+    """Compute the weighted sum of the text losses in ``weights``; other losses are ignored."""
     terms = [weights[name] * loss(student, teacher) for name, loss in TEXT_LOSSES.items() if name in weights]
     return torch.stack(terms).sum()
 
@@ -100,7 +100,7 @@ def ranking_loss(
     temperature: float,
     rows: Tensor | None = None,
 ) -> Tensor:
-    """The weighted sum of the ranking losses in ``weights``; those of the other kind do not count.
+    """Compute the weighted sum of the ranking losses in ``weights``; other losses are ignored.
 
     ``queries`` ``(B, D)`` and ``documents`` ``(B, N, D)`` have rows of length 1, ``teacher`` ``(B, N)`` holds
     logits. The student's score of a candidate is its cosine divided by ``temperature``, which brings it to

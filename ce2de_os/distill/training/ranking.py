@@ -91,7 +91,7 @@ def _ids(documents: Mapping[str, Mapping[str, Sequence[int]]]) -> Iterator[str]:
 
 
 def _large_enough(data: RankingSet, minimum: int, mixing: Mixing) -> RankingSet:
-    """The queries with enough candidates, if there are some in each language."""
+    """Return the queries with enough candidates, if there are some in each language."""
     usable = [usable_languages(data.translated[:, row], minimum, mixing) for row in data.candidates]
     for number, language in enumerate(data.documents):
         if not any(number in languages for languages in usable):

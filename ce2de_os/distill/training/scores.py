@@ -251,7 +251,7 @@ def _parts(sizes: Sequence[int], most: int) -> Iterator[range]:
 
 
 def _readable(text: str, teacher: PairTeacher) -> str:
-    """What the teacher may read of a text; lone surrogates, which are no text, become '?'."""
+    """Return the part of a text that the teacher may read; lone surrogates, which are no text, become '?'."""
     return text[: teacher.max_length * _CHARS_PER_TOKEN].encode("utf-8", "replace").decode("utf-8")
 
 

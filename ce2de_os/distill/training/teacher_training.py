@@ -135,10 +135,10 @@ def train_teacher(
 
 
 def check_out(out: Path) -> Path:
-    """The folder beside ``out`` in which the training works.
+    """Return the folder next to ``out`` in which the training works, after checking ``out``.
 
     Raises:
-        DataError: ``out`` exists.
+        DataError: ``out`` exists and is not an empty folder.
     """
     if (out / TEACHER_FILE).exists():
         raise DataError(f"{out}: holds a finished teacher; choose another --out")
@@ -148,7 +148,7 @@ def check_out(out: Path) -> Path:
 
 
 def load_base(config: TeacherConfig) -> CrossEncoder:
-    """The encoder with a head of one output: its own if it is a cross-encoder already, else a random one.
+    """Load the encoder with a head of one output: its own if it is a cross-encoder, else a random one.
 
     Raises:
         ConfigError: there is no such encoder, it is a sequence-to-sequence model, or it lacks weights below
@@ -219,7 +219,7 @@ class _TeacherTrainer(Trainer):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = False
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
-        """Called once by the Trainer."""
+        """Create the scheduler, which the Trainer requests once."""
         self.lr_scheduler = LambdaLR(optimizer or self.optimizer, self._keeper.rate)
         return self.lr_scheduler
 
@@ -230,7 +230,7 @@ class _TeacherTrainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: object = None,
     ) -> torch.Tensor:
-        """The loss of one pass; the two last arguments are the Trainer's and not used."""
+        """Compute the loss of one pass; the last two arguments are the Trainer's and not used."""
         loss = self._loss_of(model, inputs)
         self._keeper.add_loss(float(loss.detach()), partial(self._loss_of, model, inputs))
         return loss
