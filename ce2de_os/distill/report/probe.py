@@ -69,7 +69,7 @@ class Curve:
     scores: dict[str, list[dict[str, Scores]]]
 
     def values(self, metric: str, collection: str | None = None) -> list[float]:
-        """Return each layer's mean over queries; ``collection`` ``None``: the mean of that over collections."""
+        """Return each layer's mean over queries; without a ``collection``, the mean over collections."""
         names = [collection] if collection is not None else list(self.scores)
         by_name = [[mean(layer[metric]) for layer in self.scores[name]] for name in names]
         return [float(value) for value in np.mean(by_name, axis=0)]
