@@ -65,7 +65,7 @@ class OpenSearchSettings:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether the connection is TLS."""
+        """Return whether the connection is TLS."""
         return self.url.lower().startswith("https://")
 
     def client_kwargs(self) -> dict[str, Any]:

@@ -190,13 +190,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def is_pack(folder: Path) -> bool:
-    """Whether a folder is one that `pack` wrote."""
+    """Return whether a folder is one that `pack` wrote."""
     there = [(folder / name).is_file() for name in (TEACHER_FILE, TEXTS_FILE)]
     return any(there) or (folder.name == "collections" and any(folder.glob("*.xz")))
 
 
 def teacher_is_there(keep: Path) -> bool:
-    """Whether the teacher pack is whole."""
+    """Return whether the teacher pack is whole."""
     return (keep / "teacher" / TEACHER_FILE).is_file()
 
 

@@ -56,7 +56,7 @@ class Filter:
             self._whole.add(" ".join(words))
 
     def passes(self, text: str) -> bool:
-        """Whether the text is new and shares nothing with what is held out."""
+        """Return whether the text is new and shares nothing with what is held out."""
         words = _WORD.findall(text.lower())
         key = hashlib.blake2b("".join(words).encode(), digest_size=12).digest()
         if not words or key in self._seen:

@@ -168,7 +168,7 @@ def _broker_and_workers(settings: Settings) -> Iterator[Check]:
 
 
 def workers(found: Mapping[str, str], settings: Settings) -> Check:
-    """Whether workers answer, and embed with the settings' model; ``found`` maps names to fingerprints."""
+    """Check whether workers answer and embed with the settings' model; ``found``: fingerprints by name."""
     if not found:
         return Check("workers", NOT_OK, "none answers", "start one: celery -A ce2de_os.worker.app worker")
     fingerprint = Artifact.load(settings.artifact).fingerprint
@@ -187,7 +187,7 @@ def _model(settings: Settings) -> Check:
 
 
 def java_runtime(settings: Settings) -> Check:
-    """Whether a Java is here that runs OpenSearch; without one a remote cluster can still be used."""
+    """Check whether there is a Java that runs OpenSearch; a remote cluster can be used without."""
     try:
         found, lock = java.choose(java.find(settings.local.java_home))
     except LocalServerError as error:

@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 
 
 def is_main() -> bool:
-    """Whether this process writes the files and talks to people."""
+    """Return whether this process writes the files and shows messages."""
     return bool(_state().is_main_process)
 
 

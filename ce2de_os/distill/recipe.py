@@ -155,7 +155,7 @@ def read_teacher(
 
 
 def is_finished(out: Path, config: DistillConfig, texts: Sequence[Path] = ()) -> bool:
-    """Whether ``out`` holds a finished student made with these settings; budget and cores may differ.
+    """Return whether ``out`` holds a finished student made with these settings; budget and cores may differ.
 
     Raises:
         DataError: it holds one made with others, or from text files of other names than ``texts``, if any.

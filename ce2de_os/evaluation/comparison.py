@@ -58,12 +58,12 @@ class Figure:
 
 
 def is_better(figure: Figure) -> bool:
-    """Whether it is significantly better than the baseline's."""
+    """Return whether it is significantly better than the baseline's."""
     return figure.better is not None and figure.better.corrected < SIGNIFICANT
 
 
 def is_equivalent(figure: Figure) -> bool:
-    """Whether it is significantly within the margin of the baseline's."""
+    """Return whether it is significantly within the margin of the baseline's."""
     return figure.equivalent is not None and figure.equivalent.corrected < SIGNIFICANT
 
 

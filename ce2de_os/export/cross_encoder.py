@@ -96,7 +96,7 @@ class LogitParity:
 
     @property
     def passed(self) -> bool:
-        """Whether the artifact may be used; NaN fails."""
+        """Return whether the artifact may be used; NaN fails."""
         return self.spearman >= MIN_SPEARMAN
 
 

@@ -21,7 +21,7 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether the artifact may be used: mean at least 0.98, worst at least 0.95; NaN fails."""
+        """Return whether the artifact may be used: mean at least 0.98, worst at least 0.95; NaN fails."""
         return self.mean_cosine >= MIN_MEAN_COSINE and self.worst_cosine >= MIN_WORST_COSINE
 
 

@@ -78,7 +78,7 @@ def cluster_time(client: OpenSearch) -> float:
 
 
 def exists(client: OpenSearch, name: str) -> bool:
-    """Whether an index or alias of this name exists."""
+    """Return whether an index or alias of this name exists."""
     with backend_errors(f"look up index '{name}'"):
         return bool(client.indices.exists(index=name))
 

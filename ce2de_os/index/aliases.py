@@ -67,5 +67,5 @@ def definitions(client: OpenSearch, alias: str) -> dict[str, dict[str, Any]]:
 
 
 def exists(client: OpenSearch, alias: str) -> bool:
-    """Whether there is an alias of this name."""
+    """Return whether there is an alias of this name."""
     return bool(definitions(client, alias))

@@ -155,7 +155,7 @@ def _is_carried(key: str) -> bool:
 
 
 def _is_own(key: str) -> bool:
-    """Whether every index has such a setting for itself."""
+    """Return whether every index has its own value of such a setting."""
     return key.startswith(_OWN)
 
 

@@ -29,5 +29,5 @@ def turn_number(target: str, alias: str) -> int | None:
 
 
 def is_guard(alias: str) -> bool:
-    """Whether an alias is a guard or a turn, which no application uses."""
+    """Return whether an alias is a guard or a turn, which no application uses."""
     return alias.startswith(_PREFIX)

@@ -43,7 +43,7 @@ def encoded(text: str) -> bytes:
 
 
 def fits(embeddings: Embeddings) -> bool:
-    """Whether `six_decimals` can write all of ``(B, D)``: finite numbers between -9 and 9."""
+    """Return whether `six_decimals` can write all of ``(B, D)``: finite numbers between -9 and 9."""
     return not embeddings.size or bool(np.abs(embeddings).max() < _BELOW)  # NaN is not below it either
 
 

@@ -87,7 +87,7 @@ class LanguageSpec:
         return {text_field(vector_field): texts, language_field(vector_field): language}
 
     def holds(self, source: Mapping[str, Any], vector_field: str, language: str | None, text: str) -> bool:
-        """Whether a document has these values, and no others, already."""
+        """Return whether a document has these values, and no others, already."""
         texts = source.get(text_field(vector_field)) or {}
         there = {name: value for name, value in texts.items() if value is not None}
         expected = {} if language is None else {language: text}

@@ -60,7 +60,7 @@ class IndexMetadata:
     ready: bool = True
 
     def holds(self, space: str) -> bool:
-        """Whether vectors of the space can be compared with the index's; an own space is the fingerprint."""
+        """Return whether vectors of ``space`` can be compared with the index's vectors."""
         return (self.space or self.fingerprint) == space
 
     @property

@@ -103,7 +103,7 @@ class VectorField:
 
     @property
     def needs_native_library(self) -> bool:
-        """Whether a node without k-NN's native library dies of this field, at the first document or search.
+        """Return whether a node without k-NN's native library crashes at this field's first use.
 
         That is any ``faiss`` field, and with ``lucene`` the 32-fold compression, which is what ``on_disk``
         means there from 3.6 on.

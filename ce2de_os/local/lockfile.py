@@ -67,7 +67,7 @@ class Lock:
         return replace(self, files=(*self.files, self.security))
 
     def accepts(self, java_major: int) -> bool:
-        """Whether this version runs on that Java."""
+        """Return whether this version runs on that Java."""
         lowest, highest = self.java
         return java_major >= lowest and (highest is None or java_major <= highest)
 

@@ -126,19 +126,19 @@ def get(port: int, path: str, timeout_s: float) -> dict[str, Any] | None:
 
 
 def is_ready(port: int, nodes: int = 1) -> bool:
-    """Whether the cluster has all ``nodes`` and serves every primary shard on its disks."""
+    """Return whether the cluster has all ``nodes`` and serves every primary shard on its disks."""
     path = f"/_cluster/health?wait_for_status=yellow&wait_for_nodes=ge({nodes})&timeout=1s"
     return get(port, path, timeout_s=5) is not None
 
 
 def has_joined(port: int, nodes: int) -> bool:
-    """Whether this node is in a cluster of at least ``nodes``, whatever its shards do."""
+    """Return whether this node is in a cluster of at least ``nodes``, whatever its shards do."""
     path = f"/_cluster/health?wait_for_nodes=ge({nodes})&timeout=1s"
     return get(port, path, timeout_s=5) is not None
 
 
 def listens(port: int) -> bool:
-    """Whether something takes connections, even if it has no cluster."""
+    """Return whether something accepts connections, even if it has no cluster."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2):
             return True

@@ -31,7 +31,7 @@ class Process:
 
     @property
     def is_alive(self) -> bool:
-        """Whether this very process runs; a zombie does not."""
+        """Return whether this very process runs; a zombie does not."""
         return birth(self.pid) == self.birth
 
     def stop(self, timeout_s: float) -> None:

@@ -74,7 +74,7 @@ class Status:
 
     @property
     def is_running(self) -> bool:
-        """Whether Redis and every node run, and OpenSearch answers."""
+        """Return whether Redis and every node run, and OpenSearch answers."""
         all_nodes = all(node.pid is not None for node in self.nodes)
         return self.health is not None and self.redis_pid is not None and all_nodes
 

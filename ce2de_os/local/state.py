@@ -31,7 +31,7 @@ class Node:
 
     @property
     def runs(self) -> bool:
-        """Whether its process is alive."""
+        """Return whether its process is alive."""
         return self.process is not None and self.process.is_alive
 
     @property
@@ -52,12 +52,12 @@ class State:
 
     @property
     def redis_runs(self) -> bool:
-        """Whether Redis's process is alive."""
+        """Return whether Redis's process is alive."""
         return self.redis is not None and self.redis.is_alive
 
     @property
     def is_up(self) -> bool:
-        """Whether everything runs."""
+        """Return whether everything runs."""
         return self.redis_runs and all(node.runs for node in self.nodes)
 
     @property
@@ -130,7 +130,7 @@ def usable_ports(wanted: list[int], taken: Iterable[int] = ()) -> list[int]:
 
 
 def _becomes_free(port: int) -> bool:
-    """Whether nothing has the port; the system takes a moment to close those of a killed process."""
+    """Return whether no process has the port; the system frees those of a killed process after a moment."""
     deadline = time.monotonic() + _CLOSING_S
     while not (free := _is_free(port)) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -11,7 +11,7 @@ _PANIC = "pyo3_runtime"  # where tokenizers' PanicException, which is no Excepti
 
 
 def is_failure(error: BaseException) -> bool:
-    """Whether a worker goes on after this error; not after ``KeyboardInterrupt``, ``SystemExit``."""
+    """Return whether a worker continues after this error; not after ``KeyboardInterrupt``, ``SystemExit``."""
     return isinstance(error, Exception) or type(error).__module__ == _PANIC
 
 

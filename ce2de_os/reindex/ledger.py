@@ -227,7 +227,7 @@ class Ledger:
         return StoredSlice(written.seq_no, written.primary_term, record, source) if written else None
 
     def claimable(self, record: Slice, is_gone: IsGone | None = None) -> bool:
-        """Whether a slice has work left and nobody holds its lease."""
+        """Return whether a slice has work left and no worker holds its lease."""
         if record.state != RUNNING:
             return record.state == WAITING
         gone = record.owner is None or (is_gone is not None and is_gone(record.owner))
@@ -295,7 +295,7 @@ def after_failure(record: Slice) -> dict[str, Any]:
 
 
 def is_poisoned(record: Slice) -> bool:
-    """Whether the document after the cursor has had as many tries as it may have."""
+    """Return whether the document after the cursor has used all its tries."""
     return record.page_limit == 1 and record.deaths + record.failures >= POISON_DEATHS
 
 

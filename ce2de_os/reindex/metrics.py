@@ -99,7 +99,7 @@ def statuses(client: OpenSearch) -> Iterator[tuple[str, JobStatus | None]]:
 
 
 def is_shown(job: Job, now_s: float) -> bool:
-    """Whether a job has not ended, or has done so less than a week ago."""
+    """Return whether a job has not ended, or has done so less than a week ago."""
     return job.state not in _ENDED or now_s - (job.finished_at_s or job.created_at_s) < WEEK_S
 
 

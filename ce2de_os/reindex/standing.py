@@ -145,7 +145,7 @@ def _ranges(ledger: Ledger, job: Job) -> Iterable[Range]:
 
 
 def _same_work(one: Job, other: Job) -> bool:
-    """Whether two standing jobs read the same indices, write the same and embed the same text."""
+    """Return whether two standing jobs read the same indices, write the same and embed the same text."""
 
     def work(job: Job) -> tuple[object, ...]:
         parts = {(part.source, part.source_uuid, part.target, part.target_uuid) for part in job.parts}

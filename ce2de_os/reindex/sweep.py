@@ -65,7 +65,7 @@ def _nudged(ledger: Ledger, queue: TaskQueue, job: Job) -> bool:
 
 
 def _is_awaited(ledger: Ledger, records: list[Slice]) -> bool:
-    """Whether a worker that gave a slice back, because OpenSearch did not answer, comes back to it."""
+    """Return whether a worker will retry a slice that it gave back because OpenSearch did not answer."""
     return any(record.retry_at_s > ledger.now() for record in records)
 
 

@@ -69,12 +69,12 @@ class Plan:
 
     @property
     def passages(self) -> bool:
-        """Whether hits are to tell their best passage."""
+        """Return whether hits show their best passage."""
         return self.metadata is not None and self.metadata.passages
 
     @property
     def fetches(self) -> bool:
-        """Whether the first answer holds ids only, and the documents are fetched in a second request.
+        """Return whether the first answer holds ids only, and the documents are fetched in a second request.
 
         The pages after the first do so, because OpenSearch fails where such a page would be empty.
         """

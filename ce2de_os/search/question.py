@@ -133,7 +133,7 @@ class Question:
 
     @property
     def sorts(self) -> bool:
-        """Whether hits come in an order of the user's own instead of by score."""
+        """Return whether hits come in an order of the user's own instead of by score."""
         return bool(self.sort)
 
     def changed(self, options: Mapping[str, Any]) -> Question:

@@ -127,7 +127,7 @@ def fetched(query: TokenVectors, field: str, answers: Iterable[Answer]) -> Score
 
 
 def is_not_understood(answer: Answer) -> bool:
-    """Whether an answer of ``_msearch`` says that the cluster does not know the script's function."""
+    """Return whether an answer of ``_msearch`` says that the cluster does not know the script's function."""
     causes = answer["error"].get("root_cause", []) if "error" in answer else []
     return any(cause.get("reason") == "compile error" for cause in causes)
 

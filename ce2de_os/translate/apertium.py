@@ -102,7 +102,7 @@ def find_apertium(source: str, target: str) -> ApertiumTranslator:
 
 
 def _means(own: str, wanted: str) -> bool:
-    """Whether Apertium's name of a language (``spa``, ``eng_US``) is the wanted one."""
+    """Return whether Apertium's name of a language (``spa``, ``eng_US``) is the wanted one."""
     return own == wanted or ("_" not in own and own in names_of(wanted))
 
 

@@ -61,7 +61,7 @@ def code_of(wanted: str, codes: Iterable[str], whose: str) -> str:
 
 
 def is_same(left: str, right: str) -> bool | None:
-    """Whether two codes mean one language; ``None`` where one of them is in no list."""
+    """Return whether two codes mean one language; ``None`` where one of them is in no list."""
     names = names_of(left), names_of(right)
     return None if not all(names) else bool(set(names[0]) & set(names[1]))
 

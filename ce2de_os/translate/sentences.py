@@ -85,7 +85,7 @@ def joined(parts: Sequence[str], translations: Mapping[str, str]) -> str:
 
 
 def is_language(piece: str) -> bool:
-    """Whether there is a letter in it; translators make something up for numbers and rulers."""
+    """Return whether there is a letter in it; translators make something up for numbers and rulers."""
     return any(character.isalpha() for character in piece)
 
 
@@ -126,5 +126,5 @@ def _middle(text: str) -> tuple[int, int]:
 
 
 def _joins(text: str, position: int) -> bool:
-    """Whether the character belongs to the one before: an accent, or a part of an emoji."""
+    """Return whether the character belongs to the one before: an accent, or a part of an emoji."""
     return bool(unicodedata.combining(text[position])) or "\u200d" in text[position - 1 : position + 1]

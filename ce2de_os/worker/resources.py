@@ -42,7 +42,7 @@ def owner() -> str:
 
 
 def is_gone(owner: str) -> bool:
-    """Whether the process that holds a lease is known to be dead; of other hosts nothing is known."""
+    """Return whether the process that holds a lease is known to be dead; of other hosts nothing is known."""
     if not owner.startswith(f"{_host()}:") or _host().endswith(f":{_UNKNOWN}"):
         return False
     birth, pid = owner.rsplit(":", 2)[1:]

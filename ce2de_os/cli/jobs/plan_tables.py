@@ -31,7 +31,7 @@ def show(plan: Plan) -> None:
 
 
 def verdict_lines(plan: Plan) -> Iterator[str]:
-    """Whether it fits, the reasons with their cures, and what else to know."""
+    """Yield the verdict, the reasons with their remedies, and what else to know."""
     yield "It fits." if plan.fits else "It does NOT fit:"
     yield from _finding_lines(plan.refusals)
     if plan.warnings:

@@ -71,7 +71,7 @@ class Sources:
 
     @property
     def given(self) -> bool:
-        """Whether there are queries, so that rankings can be learnt."""
+        """Return whether there are queries, so that rankings can be learned."""
         return any(place is not None for place in (self.queries, self.query_log, self.query_field))
 
     @property

@@ -59,7 +59,7 @@ class Translated:
 
     @property
     def skip(self) -> bool:
-        """Whether what is not translated is left out, rather than refused."""
+        """Return whether what is not translated is left out, instead of an error."""
         return self.missing_translations == "skip"
 
     @cached_property

@@ -143,7 +143,7 @@ def write_in_parts(
 
 
 def is_finished(out: Path, work: str) -> bool:
-    """Whether ``out`` is there as the result of ``work``.
+    """Return whether ``out`` is there as the result of ``work``.
 
     Raises:
         DataError: it is there and comes from something else.

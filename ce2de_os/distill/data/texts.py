@@ -60,7 +60,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def is_prose(line: str) -> bool:
-    """Whether a line is made of words rather than of code, numbers or rulers."""
+    """Return whether a line is made of words rather than of code, numbers or rulers."""
     others = sum(map(len, _NOT_LETTERS.findall(line)))
     return len(line) >= MIN_CHARS and others <= (1 - MIN_LETTERS) * len(line)
 
@@ -148,7 +148,7 @@ def packed_passages(path: Path, max_words: int) -> list[Passage]:
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file's name is that of a packed one."""
+    """Return whether a file's name is that of a packed one."""
     return path.name.removesuffix(".gz").endswith(PACKED)
 
 

@@ -46,7 +46,7 @@ def locate(name: str) -> str:
 
 
 def is_seq2seq(name: str) -> bool:
-    """Whether a hub id or a folder holds a sequence-to-sequence model: one that answers in words, as a T5."""
+    """Return whether a hub id or a folder holds a sequence-to-sequence model, such as a T5."""
     try:
         config = AutoConfig.from_pretrained(locate(name))
     except LOAD_ERRORS:

@@ -165,7 +165,7 @@ def _body(path: Path, reader: OnnxBody) -> tuple[Any, str]:
 
 
 def _agrees(body: Any, reader: OnnxBody) -> bool:  # noqa: ANN401 - transformers has no types
-    """Whether all states of three texts of different lengths have a cosine of at least `LEAST_COSINE`."""
+    """Return whether all states of three texts of different lengths reach the cosine `LEAST_COSINE`."""
     longest = min(48, body.config.max_position_embeddings)
     ids = np.random.default_rng(0).integers(0, body.config.vocab_size, (3, longest))
     mask = (np.arange(longest) < np.array([[longest], [longest // 2], [2]])).astype(np.int64)

@@ -166,7 +166,7 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
                 shutil.rmtree(folder)
 
     def _is_due(self, done: float) -> bool:
-        """Whether to measure now."""
+        """Return whether to measure now."""
         if len(self.progress.dev) - 1 >= int(done * DEV_CHECKS):
             return False
         if self._config.steps is not None or done >= 1:

@@ -171,7 +171,7 @@ def differences(
 
 
 def same_totals(client: OpenSearch, part: Part, origin_field: str, upto: Mapping[int, int]) -> bool:
-    """Whether each shard's documents up to ``upto`` have the same count and sum of ``_seq_no`` on both sides.
+    """Return whether count and sum of ``_seq_no`` up to ``upto`` are equal in each shard on both sides.
 
     One request; both sides must have been refreshed. That is cheap enough for once a second. Up to three
     differences in a shard, whatever they are, never escape it; `differences` names them.

@@ -106,7 +106,7 @@ class _Finish:
                 return
 
     def _has_switched(self) -> bool:
-        """Whether another worker has switched already, or this one completes what that one began."""
+        """Return whether another worker has switched already; complete a switch that another one began."""
         if self._job.mode == "copy" and self._job.truth == TARGET:
             return True
         return self._job.truth == SWITCHING and self._switch.resume()

@@ -207,7 +207,7 @@ class Switch:
         return any(aliases.exists(self._client, guard_name(target)) for target in self._job.targets)
 
     def _moved(self) -> bool:
-        """Whether the request that moves alias and truth was carried out: it removed the guards too."""
+        """Return whether the request that moves alias and truth succeeded: it removed the guards too."""
         job = self._job
         current = patiently(lambda: aliases.definitions(self._client, str(job.alias)))
         return all(target in current for target in job.targets) and not patiently(self._guarded)

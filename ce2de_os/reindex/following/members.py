@@ -141,5 +141,5 @@ class Members:
 
 
 def is_copy(info: IndexInfo) -> bool:
-    """Whether an index is a copy that ce2de made of another one, and that is still its source."""
+    """Return whether an index is a copy that ce2de made of another one, and that is still its source."""
     return any(entry.source not in ("", info.name) for entry in fields_from(info.mappings))

@@ -154,7 +154,7 @@ def compose(
 
 
 def _derived_source(index: SourceIndex, mode: str, cluster: Cluster) -> bool:
-    """Whether vectors will be left out of ``_source``; an older index has no such setting and keeps them."""
+    """Return whether ``_source`` will lack vectors; an older index has no such setting and keeps them."""
     if mode == IN_PLACE:
         return index.derived_source is True
     return cluster.release >= _DERIVED_SINCE and index.derived_source is not False

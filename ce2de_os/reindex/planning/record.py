@@ -152,7 +152,7 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether nothing speaks against starting."""
+        """Return whether nothing prevents starting the job."""
         return not self.refusals
 
     def to_json(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def target_name(
 
 
 def is_harmless(source: IndexInfo, found: Additions) -> bool:
-    """Whether templates add nothing to a copy that its source lacks, or that cannot be set aside."""
+    """Return whether templates add nothing to a copy that its source lacks, or that cannot be set aside."""
     if any(name.startswith(ROLLOVER) for name in found.templates):
         return True  # our own, for what rolls over from an earlier copy
     fields = source.mappings.get("properties", {})

@@ -77,7 +77,7 @@ def _check_sources(client: OpenSearch, request: JobRequest, sources: Sequence[In
 
 
 def _targets_are_there(client: OpenSearch, job: Job) -> bool:
-    """Whether the indices that a job has handed over to still exist; else it begins anew."""
+    """Return whether the indices that a job has handed over to still exist; if not, it starts again."""
     for part in job.parts:
         if not admin.exists(client, part.target):
             return False

@@ -74,7 +74,7 @@ class Claims:
 
 
 def may_go_along(record: Slice) -> bool:
-    """Whether a slice may be taken by a worker that has another one in hand."""
+    """Return whether a slice may be taken by a worker that already works on another one."""
     return record.state == WAITING and record.page_limit is None
 
 

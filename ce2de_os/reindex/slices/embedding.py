@@ -137,14 +137,14 @@ def _believed(job: Job, part: Part, own: Sequence[Mapping[str, Any]]) -> Sequenc
 
 
 def _carries(job: Job, source: Mapping[str, Any], wanted: str | None) -> bool:
-    """Whether a document has the vectors of this text, or rightly none."""
+    """Return whether a document has the vectors of this text, or rightly none."""
     if source.get(job.hash_field) != wanted:
         return False
     return all((source.get(name) is None) == (wanted is None) for name in job.vector.value_fields)
 
 
 def _stands(job: Job, source: Mapping[str, Any], language: str | None, text: str) -> bool:
-    """Whether a document has its text in the field of its language, if the job asks for that."""
+    """Return whether a document has its text in the field of its language, if the job has languages."""
     return job.languages is None or job.languages.holds(source, job.vector.name, language, text)
 
 

@@ -133,7 +133,7 @@ class HeldSlice:
 
     @property
     def failed(self) -> bool:
-        """Whether a page of it failed in a way that may lie in one of the documents."""
+        """Return whether a page of it failed in a way that one of the documents may have caused."""
         return self._failure is not None
 
     @contextmanager

@@ -27,7 +27,7 @@ class Orders:
         self._since_s = time.monotonic()  # when the page that is paced began
 
     def stop(self) -> bool:
-        """Whether the job is paused or cancelled."""
+        """Return whether the job is paused or cancelled, which is read again from the ledger at times."""
         if time.monotonic() - self._looked_at >= LOOK_S:
             before, self._job = self._job, patiently(lambda: self._ledger.job(self._job.job_id)).job
             if (before.state, before.docs_per_s) != (self._job.state, self._job.docs_per_s):

@@ -155,7 +155,7 @@ def current_of(
 
 
 def is_ours(entry: Mapping[str, Any], origin_field: str) -> bool:
-    """Whether a target's document is as the job wrote it, and no application has changed it since."""
+    """Return whether a target's document is as the job wrote it: no application has changed it since."""
     origin = (entry.get("_source") or {}).get(origin_field)
     return isinstance(origin, Mapping) and entry.get("_version") == int(origin["seq_no"]) + 1
 

@@ -44,7 +44,7 @@ def repair(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, only: Pa
 
 
 def is_equal(client: OpenSearch, part: Part, job: Job, upto: Mapping[int, int]) -> bool:
-    """Whether source and target hold the same up to an operation of each shard: one look at each side."""
+    """Return whether source and target are equal up to an operation of each shard: one look at each side."""
     for index in (part.source, part.target):
         patiently(lambda: admin.refresh(client, index))  # noqa: B023
     return same_totals(client, part, job.vector.origin_field, upto)

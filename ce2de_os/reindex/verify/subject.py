@@ -37,7 +37,7 @@ class Subject:
     refused: frozenset[Key]
 
     def is_awaited(self, hit: Mapping[str, Any]) -> bool:
-        """Whether a sampled document of the target may still lack what the job adds.
+        """Return whether a sampled document of the target may still lack what the job adds.
 
         A copy is written whole, so it lacks nothing; in place a document is there before the job has seen it.
         """

@@ -67,7 +67,7 @@ def check_languages(subject: Subject, report: VerifyReport) -> None:
 
 
 def _stands(job: Job, languages: LanguageSpec, source: Mapping[str, Any]) -> bool:
-    """Whether a document's text stands in the field of its language, and in no other."""
+    """Return whether a document has its text in the field of its language, and in no other."""
     text, language = job.text.text_of(source), source.get(language_field(job.vector.name))
     known = language in (*languages.codes, OTHER) if text else language is None
     return known and languages.holds(source, job.vector.name, language, text)
