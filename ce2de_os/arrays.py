@@ -30,7 +30,7 @@ def l2_normalize(vectors: NDArray[np.float32]) -> Embeddings:
 
 
 def cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Row-wise cosine of two ``(B, D)`` arrays, shape ``(B,)``."""
+    """Compute the row-wise cosine of two ``(B, D)`` arrays, shape ``(B,)``."""
     return np.asarray(np.sum(l2_normalize(left) * l2_normalize(right), axis=1), dtype=np.float32)
 
 

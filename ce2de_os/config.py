@@ -162,7 +162,7 @@ class Settings:
 
 
 def mask_url(url: str) -> str:
-    """``url`` with its password replaced by stars, for messages."""
+    """Replace the password in ``url`` by stars, for messages."""
     scheme, separator, rest = url.partition("://")
     credentials, at, host = rest.rpartition("@")
     user = credentials.partition(":")[0]
@@ -180,7 +180,7 @@ def _default_cache(env: Mapping[str, str]) -> Path:
 
 
 def _choice(env: Mapping[str, str], name: str, known: tuple[str, ...]) -> str:
-    """One of ``known``; the first is the default."""
+    """Check that a value is one of ``known``; the first is the default."""
     value = env.get(name, "").strip().lower() or known[0]
     if value not in known:
         raise ConfigError(f"{name}: got '{value}', expected {' or '.join(known)}")

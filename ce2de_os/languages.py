@@ -63,7 +63,7 @@ def normalized(value: str) -> str | None:
 
 
 def analyzer(code: str) -> str:
-    """OpenSearch's built-in analyzer of a language; ``standard`` where it has none, as for Polish."""
+    """Return OpenSearch's built-in analyzer of a language; ``standard`` if there is none (Polish)."""
     return ANALYZERS.get(code, STANDARD)
 
 

@@ -112,7 +112,7 @@ class StudentModel(torch.nn.Module):
         return layers[:on_tokens], layers[on_tokens:]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """``(B, L)`` int64 ids and mask (1 token, 0 padding) to ``(B, D)`` embeddings of length 1."""
+        """Embed ``(B, L)`` int64 ids and mask (1 token, 0 padding) to ``(B, D)``, rows of length 1."""
         embeddings = self.head(self.features(input_ids, attention_mask))
         return torch.nn.functional.normalize(embeddings.float(), dim=1)
 
@@ -183,7 +183,7 @@ def pooled_layer(
 
 
 def padded_length(tokens: int) -> int:
-    """``tokens`` rounded up to a multiple of `LENGTH_STEP`."""
+    """Round ``tokens`` up to a multiple of `LENGTH_STEP`."""
     return -(-tokens // LENGTH_STEP) * LENGTH_STEP
 
 
@@ -206,7 +206,7 @@ def embed_sorted(
 def rows_sorted(
     embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, batch_tokens: int, device: torch.device | None = None
 ) -> list[NDArray[np.float32]]:
-    """Like `embed_sorted`, for rows of several shapes; one for each token has rows for padding too."""
+    """Run like `embed_sorted`, for rows of several shapes; rows per token include padding."""
     rows: dict[int, NDArray[np.float32]] = {}
     with torch.inference_mode():
         for batch in token_batches([padded_length(len(row)) for row in ids], batch_tokens):

@@ -46,7 +46,7 @@ class Check:
 
 
 def run(settings: Settings) -> Iterator[Check]:
-    """Every check; what only an answering cluster can tell is left out when there is none."""
+    """Yield the result of every check; without a cluster, checks that need it are left out."""
     yield from _cluster(replace(settings.opensearch, timeout_s=CONNECT_S))
     if find_spec("celery"):
         yield from _broker_and_workers(settings)
@@ -91,7 +91,7 @@ def _connection(client: OpenSearch, settings: OpenSearchSettings) -> Check:
 
 
 def _access(client: OpenSearch, settings: OpenSearchSettings) -> Check:
-    """Who we are to the cluster, and whether others can listen."""
+    """Check the user's identity in the cluster, and whether others can read the connection."""
     with backend_errors("ask who we are"):
         # A cluster without the security plugin does not know this address.
         answer = client.transport.perform_request("GET", WHO, params={"ignore": [400, 404]})
@@ -130,7 +130,7 @@ def _plugins(client: OpenSearch) -> Check:
 
 
 def missing_plugins(nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """For each plugin that is not everywhere, the names of the data nodes without it."""
+    """Return, for each plugin that some nodes lack, the names of the data nodes without it."""
     data_nodes = [node for node in nodes if "data" in node.get("roles", ["data"])]
     missing = {}
     for plugin in (KNN, NEURAL):

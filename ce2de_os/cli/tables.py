@@ -19,7 +19,7 @@ COLORS = ("green", "cyan", "magenta", "yellow", "blue", "red")
 
 
 def results_table(hits: Sequence[Hit], explain: bool = False) -> Table:
-    """One row per hit: rank, title and snippet, score, and each leg's rank; the logit where one was scored.
+    """Build a table with one row per hit: rank, title and snippet, score, ranks of legs, and any logit.
 
     ``explain`` adds the legs' raw scores. A leg that did not return the document shows a dash.
     """
@@ -117,7 +117,7 @@ def _rank(leg: Leg | None) -> str:
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - a field of any document
-    """``value`` on one line and without control characters, which could move a terminal's cursor."""
+    """Put ``value`` on one line, without control characters, which could move a terminal's cursor."""
     printable = "".join(char if char.isprintable() else " " for char in str(value))
     return " ".join(printable.split())
 

@@ -21,7 +21,7 @@ SHAPE = ("init", "layers", "pooled", "readout")
 
 
 def parse_losses(text: str) -> dict[str, float]:
-    """``"l2,kl=0.5"`` to ``{"l2": 1.0, "kl": 0.5}``.
+    """Parse ``"l2,kl=0.5"`` to ``{"l2": 1.0, "kl": 0.5}``.
 
     Raises:
         ConfigError: a name is unknown or twice there, or a weight is no number above 0.

@@ -6,7 +6,7 @@ import torch
 
 
 def resolve(precision: str, device: str = "cpu") -> str:
-    """``"auto"`` to ``"bf16"`` or ``"fp32"``: without native support bfloat16 is slower than float32.
+    """Resolve ``"auto"`` to ``"bf16"`` if the device computes it natively, else to ``"fp32"``.
 
     ``device`` is PyTorch's device type, ``"cpu"`` or ``"cuda"``.
     """

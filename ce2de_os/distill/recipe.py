@@ -235,7 +235,7 @@ def _dev_metric(
 
 
 def _shape(config: DistillConfig) -> dict[str, Any]:
-    """How the student was cut that this one goes on from, and which it is if that is known by a fingerprint.
+    """Return the shape of the student that this one continues from, and its fingerprint if known.
 
     Empty if the student is cut in this run.
     """

@@ -53,7 +53,7 @@ def listed_language(listed: Mapping[str, str]) -> LanguageOf:
 
 
 def mixed_collection(corpora: Mapping[str, Iterable[Document]], judged: Judged) -> Collection:
-    """All languages' documents as one collection, with the judgements of `mixed_qrels`.
+    """Combine all languages' documents to one collection, with the judgments of `mixed_qrels`.
 
     Args:
         corpora: each language's documents, such as ``{"it": read_documents(path), …}``.
@@ -77,7 +77,7 @@ def mixed_collection(corpora: Mapping[str, Iterable[Document]], judged: Judged) 
 
 
 def mixed_qrels(held: Mapping[str, Set[str]], qrels: Qrels) -> dict[str, dict[str, int]]:
-    """Judgements of a mixed collection: each goes to every translation that there is.
+    """Return the judgments of a mixed collection: each applies to every translation present.
 
     Documents that no language holds are left out, and then queries without a relevant document.
 
@@ -106,7 +106,7 @@ def mixed_qrels(held: Mapping[str, Set[str]], qrels: Qrels) -> dict[str, dict[st
 
 
 def qrels_by_language(qrels: Qrels, language_of: LanguageOf) -> dict[str, dict[str, dict[str, int]]]:
-    """Each language's judgements of the queries with a relevant document in it, languages sorted."""
+    """Return each language's judgments of the queries with a relevant document in it, sorted."""
     found: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
     for query_id, judged in qrels.items():
         for doc_id, grade in judged.items():
@@ -116,7 +116,7 @@ def qrels_by_language(qrels: Qrels, language_of: LanguageOf) -> dict[str, dict[s
 
 
 def runs_by_language(runs: Runs, language_of: LanguageOf) -> dict[str, dict[str, list[ScoredDoc]]]:
-    """Each language's part of the rankings, in the same order."""
+    """Return each language's part of the rankings, in the same order."""
     found: dict[str, dict[str, list[ScoredDoc]]] = defaultdict(lambda: defaultdict(list))
     for query_id, run in runs.items():
         for document in run:

@@ -30,7 +30,7 @@ _STEPS = 255  # of an unsigned 8-bit integer
 
 
 def fix_activation_scales(path: Path, ids: Sequence[Sequence[int]]) -> None:
-    """`fix_scales` for a graph that takes token ids and their mask; ``ids`` are those of texts."""
+    """Run `fix_scales` on a graph that takes token ids and their mask; ``ids`` are those of texts."""
     rows = [np.array([row], dtype=np.int64) for row in ids]
     fix_scales(path, [{"input_ids": row, "attention_mask": np.ones_like(row)} for row in rows])
 
@@ -127,7 +127,7 @@ class _Graph:
                 self.users[name].append(node)
 
     def fused_product(self, product: NodeProto) -> tuple[NodeProto, set[str]]:
-        """One node for ``product → Cast → Mul(scales) [→ Add(bias)]``, and the names of those it replaces."""
+        """Fuse ``product → Cast → Mul(scales) [→ Add(bias)]``; return the node and the replaced names."""
         (cast,) = self.users[product.output[0]]
         (scaling,) = self.users[cast.output[0]]
         scales = self.maker[_other(scaling, cast.output[0])]

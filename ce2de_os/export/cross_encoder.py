@@ -68,7 +68,7 @@ class LoadedCrossEncoder(Protocol):
         """Names the weights."""
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, list[int]]]:
-        """Token ids of each pair."""
+        """Tokenize each pair."""
 
     def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Compute the float32 model's logits, ``(B,)``."""
@@ -154,7 +154,7 @@ def compare_logits(
 
 
 def _kendall(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Kendall's tau-a of two ``(B,)`` arrays: concordant less discordant pairs, over all pairs."""
+    """Compute Kendall's tau-a of two ``(B,)`` arrays: concordant minus discordant pairs, over all pairs."""
     upper = np.triu_indices(len(first), k=1)
     signs = [np.sign(values[:, None] - values[None, :])[upper] for values in (first, second)]
     return float(np.mean(signs[0] * signs[1]))

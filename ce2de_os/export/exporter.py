@@ -148,7 +148,7 @@ def _measure(artifact: Artifact, student: StudentModel, sample: Sequence[str], t
 def _measure_tokens(
     artifact: Artifact, student: StudentModel, head: Linear, sample: Sequence[str], threads: int
 ) -> Parity:
-    """Parity of single token vectors; its ``texts`` are tokens."""
+    """Measure the parity of single token vectors; its ``texts`` are tokens."""
     ids = _token_ids(artifact.tokenizer_path, sample, artifact.document_prefix)
     reference = student_tokens(student, ids, head)
     quantized = OnnxEncoder(artifact, threads=threads).encode_document_tokens(sample)

@@ -83,7 +83,7 @@ def quantize(float_path: Path, folder: Path, model_config: PretrainedConfig) -> 
 
 
 def _weight_nodes(graph: onnx.GraphProto) -> Iterator[str]:
-    """Names of the nodes that multiply by, or look up in, a constant matrix."""
+    """Yield the names of the nodes that multiply by, or look up in, a constant matrix."""
     matrices = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
     for node in graph.node:
         if node.op_type in ("MatMul", "Gather") and matrices & set(node.input):

@@ -77,13 +77,13 @@ def restore_tokenizer(artifact: Artifact) -> PreTrainedTokenizerFast:
 
 
 def describe(student: StudentModel) -> dict[str, Any]:
-    """How the student is built: what `restore_student` needs beside the graph, for the manifest."""
+    """Describe for the manifest how the student is built: what `restore_student` needs."""
     body = {name: getattr(student.body.config, name) for name in _BODY}
     return {"body": body, "readout": student.readout, "pooled": student.pooled}
 
 
 def _config(body: Mapping[str, Any], positions: int) -> BertConfig:
-    """``positions`` is the number that the graph kept."""
+    """Build the configuration; ``positions`` is the number that the graph kept."""
     config = BertConfig(
         **{name: body[name] for name in _BODY},
         max_position_embeddings=positions,
@@ -108,7 +108,7 @@ def _read(model: onnx.ModelProto) -> Weights:
 
 
 def _dequantized(weights: Weights, name: str) -> NDArray[np.float32]:
-    """Inverse of QuantizeLinear; the scale is one number, or one for each column."""
+    """Invert QuantizeLinear; the scale is one number, or one for each column."""
     values, zero, scale = (
         weights[f"{name}_{part}"].astype(np.float32) for part in ("quantized", "zero_point", "scale")
     )
@@ -116,7 +116,7 @@ def _dequantized(weights: Weights, name: str) -> NDArray[np.float32]:
 
 
 def _body(weights: Weights, config: BertConfig, on_tokens: int) -> dict[str, torch.Tensor]:
-    """Names and values of a BERT; what is folded into another part is 0 here, such as token types."""
+    """Return names and values of a BERT; parts folded into others are 0, such as token types."""
     types = np.zeros((config.type_vocab_size, config.hidden_size))
     tables = {"word": weights["words.weight"], "position": weights["positions"], "token_type": types}
     found = {f"embeddings.{name}_embeddings.weight": _tensor(table) for name, table in tables.items()}

@@ -134,7 +134,7 @@ def count(client: OpenSearch, name: str, query: Mapping[str, Any] | None = None)
 
 
 def checkpoints(client: OpenSearch, name: str) -> dict[int, int]:
-    """Each shard's global checkpoint: every operation up to this ``_seq_no`` is complete (-1: none yet).
+    """Read each shard's global checkpoint: all operations up to it are complete (-1: none yet).
 
     Raises:
         BackendUnavailableError: a primary shard is not assigned.
@@ -175,14 +175,14 @@ def put_meta(client: OpenSearch, name: str, meta: Mapping[str, Any], properties:
 
 
 def deletions(client: OpenSearch, name: str) -> int:
-    """Documents deleted from an index since its primaries started; a restart begins anew."""
+    """Return how many documents were deleted from an index since its primaries started."""
     with backend_errors(f"read statistics of '{name}'"):
         stats = client.indices.stats(index=name, metric="indexing")
     return int(stats["_all"]["primaries"]["indexing"]["delete_total"])
 
 
 def field_paths(mappings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every ``(dotted path, type)`` of a mapping's leaf fields, without multi-fields."""
+    """Yield every ``(dotted path, type)`` of a mapping's leaf fields, without multi-fields."""
     for name, field in mappings.get("properties", {}).items():
         if "properties" in field:
             yield from field_paths(field, f"{prefix}{name}.")

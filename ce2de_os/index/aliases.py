@@ -53,7 +53,7 @@ def update(client: OpenSearch, actions: list[dict[str, Any]], what: str) -> None
 
 
 def definitions(client: OpenSearch, alias: str) -> dict[str, dict[str, Any]]:
-    """How each index is in an alias; empty if there is no such alias."""
+    """Read how each index is in an alias; empty if there is no such alias."""
     with backend_errors(f"look up alias '{alias}'"):
         # GET _alias/NAME would need the right to see every index of the cluster.
         answer = client.indices.get(

@@ -338,6 +338,6 @@ def _enter(index: str, answer: _Answer, report: BulkReport, guarded: bool = Fals
 
 
 def _kind(item: dict[str, Any]) -> str:
-    """OpenSearch's error type; ``""`` where there is no error."""
+    """Return OpenSearch's error type; ``""`` if there is no error."""
     error = item.get("error")
     return str(error.get("type", "")) if isinstance(error, dict) else str(error or "")

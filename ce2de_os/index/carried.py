@@ -116,13 +116,13 @@ def held_back_settings(source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restorable(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of ``settings``, by full name, that a record of a job may put on an index."""
+    """Return the ``settings``, by full name, that a job's record may put on an index."""
     allowed = {f"index.{key}" for key in HELD_BACK}
     return {key: value for key, value in settings.items() if key in allowed}
 
 
 def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of an index's ``settings``, by full name, that another index like it is to have."""
+    """Return an index's ``settings``, by full name, that another index like it gets."""
     kept = {key: value for key, value in settings.items() if value is not None}
     return {
         key: value
@@ -137,7 +137,7 @@ def left_behind(source: Mapping[str, Any]) -> list[str]:
 
 
 def count_fields(properties: Mapping[str, Any]) -> int:
-    """How many fields OpenSearch counts in a mapping's properties: objects and multi-fields count too."""
+    """Count the fields in a mapping's properties as OpenSearch does, with objects and multi-fields."""
     return sum(1 for _ in _fields(properties))
 
 

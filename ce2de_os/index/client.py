@@ -75,7 +75,7 @@ def connect(settings: OpenSearchSettings) -> OpenSearch:
 
 
 def _aws_signer(region: str, service: str) -> Urllib3AWSV4SignerAuth:
-    """Signs every request with the credentials that AWS's own tools would find, and renews them in time."""
+    """Create a signer of requests with the credentials that AWS's own tools find; it renews them."""
     try:
         from botocore.session import Session
     except ModuleNotFoundError as error:

@@ -26,7 +26,7 @@ def document_text(source: Mapping[str, Any], text_fields: Sequence[str]) -> str:
 
 
 def _values_at(node: Any, path: str) -> list[Any]:  # noqa: ANN401 - any JSON value
-    """All values at a dotted path, whether the document nests objects or spells the dots out."""
+    """Return all values at a dotted path, whether objects are nested or the field name has dots."""
     if isinstance(node, list):
         return [value for element in node for value in _values_at(element, path)]
     if not isinstance(node, Mapping):
@@ -70,7 +70,7 @@ def documents(
 
 
 def random_order(query: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """``query`` with scores that order its documents at random, the same way for the same ``seed``."""
+    """Wrap ``query`` with scores that order its documents at random; equal ``seed``, equal order."""
     chance = {"random_score": {"seed": seed, "field": "_seq_no"}, "boost_mode": "replace"}
     return {"function_score": {"query": query, **chance}}
 

@@ -26,7 +26,7 @@ class JsonText(str):
 
 
 def dumps(source: Mapping[str, Any]) -> str:
-    """``source`` as compact JSON; a `JsonText` counts at its top level only.
+    """Convert ``source`` to compact JSON; a `JsonText` is only recognized at its top level.
 
     Letters stand as they are, not as escapes; `encoded` makes bytes of it.
     """
@@ -38,7 +38,7 @@ def dumps(source: Mapping[str, Any]) -> str:
 
 
 def encoded(text: str) -> bytes:
-    """JSON as UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes the escape that it came as."""
+    """Encode JSON as UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes an escape again."""
     return text.encode("utf-8", "backslashreplace")
 
 
@@ -48,7 +48,7 @@ def fits(embeddings: Embeddings) -> bool:
 
 
 def six_decimals(embeddings: Embeddings) -> list[JsonText]:
-    """Each row of ``(B, D)`` as a JSON array of numbers rounded to six decimals; see `fits`."""
+    """Format each row of ``(B, D)`` as a JSON array of numbers with six decimals; see `fits`."""
     scaled = np.rint(embeddings.astype(np.float64) * 10**_DECIMALS).astype(np.int32)
     left = np.abs(scaled)
     digits = np.empty((*embeddings.shape, _WIDTH), dtype=np.uint8)

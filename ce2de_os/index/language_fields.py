@@ -117,5 +117,5 @@ def language_spec(codes: str | None, field: str | None = None) -> LanguageSpec |
 
 
 def language_paths(vector_field: str, codes: Iterable[str]) -> tuple[str, ...]:
-    """Every text field, that of ``"other"`` last."""
+    """Return the path of every text field, that of ``"other"`` last."""
     return tuple(text_path(vector_field, name) for name in (*codes, OTHER))

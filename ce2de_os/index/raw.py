@@ -61,7 +61,7 @@ def _read(text: str) -> tuple[Any, list[tuple[Any, JsonText]]]:
 
 
 def on_one_line(text: str) -> JsonText:
-    """JSON without line ends, of which a document may have some between its values."""
+    """Remove the line ends from JSON, of which a document may have some between its values."""
     return JsonText(text.replace("\n", " ").replace("\r", " ") if "\n" in text or "\r" in text else text)
 
 
@@ -79,7 +79,7 @@ def with_fields(raw: str, fields: str) -> JsonText:
 
 
 def _fields(raw: str) -> Iterator[tuple[str, str]]:
-    """Each field of a JSON object: its name, and name and value as they stand."""
+    """Yield each field of a JSON object: its name, and the unchanged text of name and value."""
     at = _after_space(raw, raw.index("{") + 1)
     while raw[at] != "}":
         name, end = _decode(raw, at)

@@ -50,7 +50,7 @@ class TextSpec:
         return _HOLE.sub(lambda hole: values[hole.group(1)], self.template)
 
     def hash_of(self, text: str, fingerprint: str) -> str:
-        """Names a text's vectors: equal only for the same text, cut alike, and the same model."""
+        """Return a hash that names a text's vectors: equal only for equal text, splitting and model."""
         identity = f"{fingerprint}\n{self.passages}\n".encode() + text.encode("utf-8", "surrogatepass")
         return hashlib.sha256(identity).hexdigest()[:_HASH_DIGITS]
 

@@ -100,7 +100,7 @@ def _describe(module: Module, lock: Lock, folder: Path) -> None:
 
 
 def _open_to_readers(folder: Path) -> None:
-    """Root's umask must not hide the files from the account that runs OpenSearch."""
+    """Let the account that runs OpenSearch read the files, whatever root's umask is."""
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -38,7 +38,7 @@ class Java:
 
 
 def find(java_home: Path | None) -> list[Java]:
-    """Every working Java, newest first: ``java_home``, ``PATH``, the usual folders of Debian and macOS."""
+    """Find every working Java, newest first: ``java_home``, ``PATH``, usual folders of Debian and macOS."""
     executables = dict.fromkeys(path.resolve() for path in _candidates(java_home) if path.is_file())
     found = (Java(path, major) for path in executables if (major := _major(path)) is not None)
     return sorted(found, key=lambda java: java.major, reverse=True)

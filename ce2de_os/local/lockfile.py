@@ -85,7 +85,7 @@ class Lock:
 
 
 def path(version: str) -> Path:
-    """Where ``version``'s lock file is."""
+    """Return the path of ``version``'s lock file."""
     return FOLDER / f"opensearch-{version}.lock.json"
 
 

@@ -9,7 +9,7 @@ _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def shortage(nodes: int, heap: str, meminfo: Path = Path("/proc/meminfo")) -> str | None:
-    """One line if ``nodes`` more processes hardly fit; ``None`` if they do, or if that cannot be known."""
+    """Return a warning if ``nodes`` more processes hardly fit; ``None`` if they fit or it is unknown."""
     needed = nodes * (heap_bytes(heap) + _BESIDE_HEAP_BYTES)
     available = _available_bytes(meminfo)
     if available is None or needed <= available:

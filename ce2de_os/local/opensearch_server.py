@@ -111,7 +111,7 @@ def _version_options(java: Java, lock: Lock) -> list[str]:
 
 
 def get(port: int, path: str, timeout_s: float) -> dict[str, Any] | None:
-    """OpenSearch's JSON answer; ``None`` while it does not answer or answers with an error."""
+    """Request OpenSearch's JSON answer; ``None`` if it does not answer or answers with an error."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
         connection.request("GET", path)

@@ -172,7 +172,7 @@ def _last_words(log: Path) -> str:
 
 
 def birth(pid: int) -> str | None:
-    """When ``pid`` was started, in the system's own words; ``None`` if it does not run."""
+    """Return when ``pid`` was started, as the system prints it; ``None`` if it does not run."""
     if Path("/proc/self/stat").exists():
         return _birth_on_linux(pid)
     answer = subprocess.run(

@@ -133,7 +133,7 @@ class LocalServers:
             return _endpoints(known, self.home)
 
     def endpoints(self) -> Endpoints | None:
-        """Where the servers answer; ``None`` unless Redis and at least one node run."""
+        """Return the servers' addresses; ``None`` unless Redis and at least one node run."""
         known = self._load()
         return _endpoints(known, self.home) if known and known.running and known.redis_runs else None
 

@@ -119,7 +119,7 @@ def default_home(cache: Path, folder: Path) -> Path:
 
 
 def usable_ports(wanted: list[int], taken: Iterable[int] = ()) -> list[int]:
-    """``wanted`` with every port that is in use replaced by a free one (0 is always replaced).
+    """Replace every port in ``wanted`` that is in use by a free one (0 is always replaced).
 
     Those that replace are none of ``taken``.
     """

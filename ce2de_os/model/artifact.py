@@ -281,7 +281,7 @@ def _sha256(path: Path) -> str:
 
 
 def _fingerprint(manifest: Mapping[str, Any]) -> str:
-    """sha256 over everything that decides an embedding; names, languages, recipes and canaries do not."""
+    """Compute the sha256 over everything that affects embeddings; not names, languages or recipes."""
     decisive = {
         "model": manifest["files"].get(MODEL_FILE),
         "tokenizer": manifest["files"].get(TOKENIZER_FILE),

@@ -182,7 +182,7 @@ class OnnxEncoder:
     def _batches(
         self, ids: Sequence[Sequence[int]], outputs: list[str]
     ) -> Iterator[tuple[list[int], list[Any]]]:
-        """Positions in ``ids`` and the graph's ``outputs`` for them, batch by batch."""
+        """Yield positions in ``ids`` and the graph's ``outputs`` for them, batch by batch."""
         for batch in token_batches([len(row) for row in ids], self._batch_tokens):
             input_ids, attention_mask = pad_ids([ids[position] for position in batch])
             feeds = {"input_ids": input_ids, "attention_mask": attention_mask}

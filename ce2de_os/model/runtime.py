@@ -15,7 +15,7 @@ CHARS_PER_TOKEN = 32
 
 
 def readable(text: str) -> str:
-    """``text`` with lone surrogates replaced by question marks: the tokenizer takes only valid Unicode."""
+    """Replace lone surrogates by question marks: the tokenizer takes only valid Unicode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 

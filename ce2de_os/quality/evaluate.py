@@ -113,7 +113,7 @@ def evaluate(
 def figures_of(
     qrels: Mapping[str, Mapping[str, int]], runs: Mapping[str, Runs], compared: Sequence[System]
 ) -> dict[str, dict[str, Figure]]:
-    """Every system's figures by metric; Holm's correction is over the comparisons of one metric."""
+    """Compute every system's figures by metric; Holm's correction covers one metric's comparisons."""
     figures: dict[str, dict[str, Figure]] = {system.name: {} for system in compared}
     references = {system.name: system.reference for system in compared if system.reference is not None}
     for metric in METRICS:
@@ -127,7 +127,7 @@ def figures_of(
 
 
 def split(query_ids: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
-    """Two halves, dev and test, in the order given; an odd query goes to test.
+    """Split queries into dev and test, in the given order; an odd query goes to test.
 
     Raises:
         DataError: there are fewer than 4 queries.
@@ -141,7 +141,7 @@ def split(query_ids: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
 
 
 def existing(client: OpenSearch, index: str, doc_ids: Collection[str]) -> set[str]:
-    """Those of ``doc_ids`` that ``index``, which may be an alias of several, has.
+    """Return the ``doc_ids`` that ``index``, which may be an alias of several indices, has.
 
     Raises:
         BackendError: OpenSearch does not answer or refuses.
@@ -161,7 +161,7 @@ def existing(client: OpenSearch, index: str, doc_ids: Collection[str]) -> set[st
 def time_systems(
     searcher: HybridSearcher, compared: Sequence[System], texts: Sequence[str], phase: Phase
 ) -> dict[str, Latency]:
-    """Each system's latency; the systems take turns query by query, so that noise troubles all alike."""
+    """Measure each system's latency, in turn for each query, so that noise affects all alike."""
     if not texts:
         return {}
     searcher.warm_up()
@@ -243,7 +243,7 @@ class _Asker:
         self._searcher.search(next(iter(self._judged.queries.values())), mode="dense", rerank_depth=0)
 
     def ask(self, name: str, query_ids: Sequence[str], options: Options) -> _Answers:
-        """Every query's ranking."""
+        """Search for every query; return rankings, strategy, and the number of incomplete answers."""
         runs: dict[str, list[ScoredDoc]] = {}
         strategies, partial = set(), 0
         self._phase(name, 0, len(query_ids))
@@ -276,7 +276,7 @@ def _searcher(
     client: OpenSearch, index: str, encoder: QueryEncoder, reranker: Reranker | None, settings: Settings,
     cached: int,
 ) -> HybridSearcher:  # fmt: skip
-    """With ``cached`` vectors for quality, where contents do not matter; with none for latency."""
+    """Create a searcher: for quality with ``cached`` vectors, without contents; for latency the reverse."""
     options: Options = {
         "candidates": settings.candidates, "fields": settings.fields, "vector_field": settings.vector_field,
     }  # fmt: skip

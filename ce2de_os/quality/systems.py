@@ -52,7 +52,7 @@ class Weighting:
 def systems(
     fusions: Sequence[Fusion], tuned: Weighting | None, reranker: str | None, reranking: Options
 ) -> list[System]:
-    """Everything that is compared, in the order of the table.
+    """Return all systems that are compared, in the order of the table.
 
     Args:
         fusions: the hybrids, with their default weights.

@@ -27,9 +27,9 @@ Cursors = Mapping[int, int]
 
 
 def source_checkpoints(client: OpenSearch, part: Part, cursors: Cursors | None = None) -> dict[int, int]:
-    """Each shard's global checkpoint of a part's source, which is still the index that the job began with.
+    """Read each shard's global checkpoint of a part's source, after checking that it is the same index.
 
-    ``cursors``: what was read already, of which the source must know still; ``None``: nothing was.
+    ``cursors``: the last operations read, which the source must still know; ``None``: nothing was read.
 
     Raises:
         IdentityError: it is gone, closed or another one, or its history is another one.
@@ -119,7 +119,7 @@ def checked(part: Part, found: Primaries) -> dict[int, int]:
 
 
 def cursors_of(parts: int, records: Iterable[Slice]) -> list[Cursors]:
-    """How far each shard was read, for each of a job's ``parts``."""
+    """Return how far each shard was read, for each of a job's ``parts``."""
     found: list[dict[int, int]] = [{} for _ in range(parts)]
     for record in records:
         if record.range.upto is None:
@@ -258,7 +258,7 @@ def _read(client: OpenSearch, name: str, advice: str) -> Primaries:
 
 
 def _why_not(client: OpenSearch, name: str, advice: str) -> str:
-    """Why an index cannot be read, and what to do."""
+    """Return why an index cannot be read, and what to do."""
     with backend_errors(f"look up index '{name}'"):
         answer = client.indices.get(
             index=name, params={"ignore": [404], "flat_settings": "true", "expand_wildcards": "all"}

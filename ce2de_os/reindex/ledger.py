@@ -88,14 +88,14 @@ class Ledger:
         self._offset_s, self._asked_at_s = 0.0, -_CLOCK_S
 
     def now(self) -> float:
-        """Seconds since the epoch by the cluster's clock, to a second or so."""
+        """Return the seconds since the epoch by the cluster's clock, to a second or so."""
         if time.monotonic() - self._asked_at_s >= _CLOCK_S:
             self._offset_s = admin.cluster_time(self._client) - time.monotonic()
             self._asked_at_s = time.monotonic()
         return time.monotonic() + self._offset_s
 
     def lease_end(self) -> float:
-        """When a lease that is taken or renewed now runs out."""
+        """Return when a lease that is taken or renewed now expires."""
         return self.now() + LEASE_S
 
     def create(self) -> None:
@@ -156,7 +156,7 @@ class Ledger:
         return StoredJob(answer["_seq_no"], answer["_primary_term"], read_job(source), source)
 
     def jobs(self) -> list[Job]:
-        """All jobs whose records can be read, newest first."""
+        """Return all jobs whose records can be read, newest first."""
         return [found for _, found in self.entries() if isinstance(found, Job)]
 
     def entries(self) -> Iterator[tuple[str, Job | JobError]]:
@@ -199,7 +199,7 @@ class Ledger:
         return _stored_slice(answer)
 
     def slices(self, job: Job) -> list[Slice]:
-        """All slices of a job, by number, as they are at this moment."""
+        """Read all slices of a job, by number, as they are at this moment."""
         return [stored.slice for stored in self.stored_slices(job)]
 
     def stored_slices(self, job: Job) -> list[StoredSlice]:

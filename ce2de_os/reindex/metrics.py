@@ -63,7 +63,7 @@ class LedgerCollector(Collector):
         self._client = client
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, or ``ce2de_up`` alone; a job that cannot be read hides no other."""
+        """Yield all metrics, or ``ce2de_up`` alone; a job that cannot be read hides no other."""
         try:
             seen = list(statuses(self._client))
         except BackendError as error:
@@ -80,7 +80,7 @@ class LedgerCollector(Collector):
 
 
 def statuses(client: OpenSearch) -> Iterator[tuple[str, JobStatus | None]]:
-    """Where each job stands, ``None`` if that cannot be read; not those that ended more than a week ago.
+    """Yield each job's status, ``None`` if it cannot be read; not of jobs that ended over a week ago.
 
     Raises:
         BackendError: the ledger itself cannot be read.

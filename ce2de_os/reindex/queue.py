@@ -51,10 +51,10 @@ class TaskQueue(Protocol):
         """Ask for following, ahead of all messages about slices."""
 
     def waiting(self) -> int:
-        """Messages about slices and ends of jobs that no worker has taken yet, of all jobs."""
+        """Count the messages about slices and ends of jobs that no worker has taken yet, of all jobs."""
 
     def following(self) -> int:
-        """Messages about standing jobs that no worker has taken yet; these go from hand to hand for good."""
+        """Count the untaken messages about standing jobs; workers pass these messages on without end."""
 
 
 def send_waiting(ledger: Ledger, job: Job, queue: TaskQueue) -> None:

@@ -86,7 +86,7 @@ class JobRequest:
 
 
 def token_dim_of(model: Model) -> int:
-    """Length of the model's token vectors.
+    """Return the length of the model's token vectors.
 
     Raises:
         ArtifactError: it gives none.

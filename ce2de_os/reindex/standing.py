@@ -133,7 +133,7 @@ def _itself(part: Part) -> Part:
 
 
 def _ranges(ledger: Ledger, job: Job) -> Iterable[Range]:
-    """Each shard from where the job has seen it; after a handover from the targets' fences."""
+    """Yield each shard's range from where the job has read it; after a handover, from the fences."""
     if job.mode == "copy" and job.truth == TARGET:
         for number, part in enumerate(job.parts):
             for shard, fence in enumerate(job.fences.get(part.target, ())):

@@ -68,18 +68,18 @@ def scored(documents: Sequence[Found]) -> list[ScoredDoc]:
 
 
 def legs(documents: Sequence[Found]) -> dict[str, Leg]:
-    """Raw score and rank of each document of one leg, under its key."""
+    """Return the raw score and rank of each document of one leg, under its key."""
     return {document.key: Leg(document.score, rank) for rank, document in enumerate(documents, start=1)}
 
 
 def total_in(answer: Answer) -> int | None:
-    """How many documents match, if OpenSearch counted them all."""
+    """Return how many documents match; ``None`` if OpenSearch did not count them all."""
     total = answer["hits"].get("total")
     return total["value"] if total and total["relation"] == "eq" else None
 
 
 def failures_in(answers: Iterable[Answer]) -> tuple[str, ...]:
-    """Each shard that did not answer, with its reason."""
+    """Return each shard that did not answer, with its reason."""
     told: dict[str, None] = {}
     for answer in answers:
         shards = answer.get("_shards", {})

@@ -74,7 +74,7 @@ class SearchCore:
         return question
 
     def questions(self, asked: Sequence[str | Question], options: Mapping[str, Any]) -> list[Question]:
-        """Several of them; raises like `question`, and `DataError` for a single string."""
+        """Check and complete several questions; raise like `question`, and `DataError` for a string."""
         if isinstance(asked, str):
             raise DataError(f"asked: got the string {asked!r:.80}, expected a list of questions")
         return [self.question(one, options) for one in asked]
@@ -96,7 +96,7 @@ class SearchCore:
         return (yield from self._ask(known, questions))
 
     def warm_up(self) -> Steps[None]:
-        """Everything that the first search would wait for."""
+        """Do everything that the first search would wait for."""
         known = yield from self._read_target()
         yield from self._neural_search()
         if self._vectors is not None:

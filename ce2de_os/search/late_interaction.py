@@ -90,7 +90,7 @@ class LateInteraction:
         return self._tokens_of(query)
 
     def score(self, query: str, documents: Sequence[str], /) -> NDArray[np.float32]:
-        """`max_sim` of each document's text, ``(B,)`` float32."""
+        """Compute `max_sim` of each document's text, ``(B,)`` float32."""
         asked = self.query_tokens(query)
         found = self.encoder.encode_document_tokens(documents)
         return np.array([max_sim(asked, vectors) for vectors in found], dtype=np.float32)

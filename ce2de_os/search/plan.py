@@ -111,7 +111,7 @@ class Plan:
         return {"index": self.target.name, "preference": f"ce2de-{digest}"}
 
     def requests(self) -> list[Request]:
-        """Everything to ask at first."""
+        """Build the requests of the first round."""
         if self.strategy is None:
             return [Request(MAIN, self.header, self._single_body())]
         joined = [] if self.strategy == "client" else [Request(MAIN, self.header, self._joined_body())]
@@ -155,7 +155,7 @@ class Plan:
         return {**body, **contents, **self._timeout(), "size": self.last, "track_total_hits": False}
 
     def _leg_requests(self) -> list[Request]:
-        """Both legs, shard by shard.
+        """Build the requests of both legs, shard by shard.
 
         A pipeline normalises over the best ``depth`` documents of every shard. One search over all shards
         would return the best of all together, a different lowest score, and with it different fused scores.

@@ -75,7 +75,7 @@ def by_language(text: str, fields: Sequence[str]) -> Body:
 
 
 def filtered(query: Mapping[str, Any], filters: Sequence[Body]) -> Body:
-    """``query`` among the documents that pass the filters, which score nothing."""
+    """Add filters to ``query``; they do not change its scores."""
     return {"bool": {"must": [dict(query)], "filter": list(filters)}} if filters else dict(query)
 
 
@@ -118,5 +118,5 @@ def either(legs: Sequence[Body]) -> Body:
 
 
 def hybrid_query(legs: Sequence[Body], candidates: int) -> Body:
-    """Both legs in one query; each shard hands ``candidates`` documents per leg to the pipeline."""
+    """Build one query of both legs; each shard gives the pipeline ``candidates`` documents per leg."""
     return {"hybrid": {"queries": list(legs), "pagination_depth": candidates}}

@@ -69,7 +69,7 @@ class Ranking:
         return Passage(self.text(document)[start:end], start, end, document.inner["_score"])
 
     def fetched(self, fetched: Sequence[Answer]) -> Ranking:
-        """With the documents' contents; one deleted since it was found is left out."""
+        """Add the documents' contents; a document deleted since it was found is left out."""
         known = {one.key: one for answer in fetched for one in answers.documents_in(answer)}
         documents = tuple(
             known[one.key]._replace(score=one.score, sort=one.sort)

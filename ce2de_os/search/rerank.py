@@ -43,7 +43,7 @@ def score_in_time(
 
 
 def in_time(count: int, chunk: int, deadline_ms: float | None) -> Iterator[slice]:
-    """Which of ``count`` things to do next, until all are done or the next would end too late.
+    """Yield the next of ``count`` things to do, until all are done or the next would end too late.
 
     Between two slices the caller does the work, which is timed. Without a deadline there is one slice.
     """

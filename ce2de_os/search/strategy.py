@@ -19,7 +19,7 @@ FUSION_SINCE: Version = (3, 10)
 
 
 def choose(asked: Strategy | None, version: Version | None, question: Question) -> Strategy:
-    """How to answer a hybrid question; ``asked``: the user's wish, ``None``: whatever is best.
+    """Choose how to answer a hybrid question; ``asked``: the user's wish; ``None``: the best way.
 
     ``version`` is neural-search's, ``None`` where it is missing or unknown. ``"fusion"`` is taken only when
     asked for: a pipeline does the same on those clusters too.

@@ -126,7 +126,7 @@ def _mapping_steps(name: str) -> Steps[dict[str, Mapping[str, Any]]]:
 
 
 def _hidden(mappings: Mappings) -> tuple[str, ...]:
-    """Vectors, and all that belongs to a field that is filled with them, ready or not."""
+    """Return the vector fields, ready or not, and all fields that belong to them."""
     described = [entry for mapping in mappings.values() for entry in fields_from(mapping)]
     hidden = [entry.vector_field for entry in described]
     hidden += [f"{entry.vector_field}{suffix}" for entry in described for suffix in SUFFIXES]
@@ -140,7 +140,7 @@ def _asides(mappings: Mappings) -> tuple[str, ...]:
 
 
 def _own_texts(mappings: Mappings, asides: Sequence[str]) -> tuple[str, ...]:
-    """Every text field that is not made of others."""
+    """Return every text field that is not filled from others."""
     return tuple(path for path in _fields(mappings, "text") if path.partition(".")[0] not in asides)
 
 

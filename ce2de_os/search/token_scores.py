@@ -81,7 +81,7 @@ class StoredTokens:
         return fields[-1] if fields else None
 
     def logits(self, plan: Plan, field: str, documents: Sequence[Found]) -> Steps[list[float]]:
-        """MaxSim of the first documents: of all, or of as many as are scored by the question's deadline."""
+        """Compute MaxSim of the first documents: of all, or of as many as the deadline allows."""
         query = yield Compute(partial(self._late.query_tokens, plan.text))
         logits: list[float] = []
         for part in in_time(len(documents), STORED_CHUNK, plan.question.rerank_deadline_ms):
@@ -113,12 +113,12 @@ def script_body(query: TokenVectors, field: str) -> Body:
 
 
 def scripted(answers: Iterable[Answer]) -> Scores:
-    """MaxSim in the answers to `script_body`."""
+    """Read MaxSim from the answers to `script_body`."""
     return {one.key: 2 * one.score - 1 for answer in answers for one in documents_in(answer)}
 
 
 def fetched(query: TokenVectors, field: str, answers: Iterable[Answer]) -> Scores:
-    """MaxSim of the token vectors in answers that have them."""
+    """Compute MaxSim from the token vectors in answers that have them."""
     documents = (one for answer in answers for one in documents_in(answer))
     return {
         one.key: max_sim(query, token_field.from_json(one.source.get(field) or "", query.shape[1]))

@@ -67,7 +67,7 @@ class QueryVectors:
         return model_of(self._encoder)
 
     def __len__(self) -> int:
-        """How many vectors are kept."""
+        """Return how many vectors are in the cache."""
         return len(self._known)
 
     def known(self, text: str) -> Vector | None:

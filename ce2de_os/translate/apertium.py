@@ -50,7 +50,7 @@ class ApertiumTranslator:
         return f"apertium {self.pair}"
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """0 for each: there is no longest text."""
+        """Return 0 for each text: there is no longest text."""
         return [0] * len(texts)
 
     def translate(self, pieces: Sequence[str]) -> list[Translation]:
@@ -128,7 +128,7 @@ def _output(program: str, flag: str) -> str:
 
 
 def _packed(text: str) -> str:
-    """Apertium's stream format: its own signs escaped, blanks other than one space in brackets."""
+    """Escape Apertium's own signs; put blanks other than one space in brackets."""
     marked = _MARKED.sub(r"\\\1", text.replace("\0", " "))
     return _BLANK.sub(lambda blank: f"[{blank.group()}]", marked)
 

@@ -51,7 +51,7 @@ class Translator(Protocol):
 
 
 def reckoned_part(weights: int, beams: int, device: str) -> int:
-    """Characters that a model of so many weights translates in `PART_S`, roughly.
+    """Estimate how many characters a model with so many weights translates in `PART_S`.
 
     It is reckoned and not measured: batches then hold the same pieces every time, so that a run can be
     repeated to the last letter.
@@ -61,7 +61,7 @@ def reckoned_part(weights: int, beams: int, device: str) -> int:
 
 
 def most_tokens_out(tokens_in: int, rows: int) -> int:
-    """Tokens after which the translation of ``tokens_in`` tokens is stopped.
+    """Return the number of tokens after which a translation of ``tokens_in`` tokens is stopped.
 
     ``rows`` is what the model can write. It depends on the piece alone, so that a piece's translation does
     not depend on its neighbours.

@@ -194,7 +194,7 @@ class _Work:
         self._size = self._held = 0  # characters in it, and of documents read since it was begun
 
     def run(self, documents: Iterable[Document]) -> Iterator[tuple[Document, Document]]:
-        """Each document with its translation."""
+        """Yield each document with its translation."""
         for document in documents:
             self._waiting.append((document, self._cut(document.title), self._cut(document.text)))
             yield from self._ready()
@@ -270,7 +270,7 @@ def _to_translate(parts: list[str]) -> list[str]:
 
 
 def _plain(document: Document) -> Document:
-    """Lone surrogates in the texts, which no translator takes, become question marks; the id stays."""
+    """Replace lone surrogates in the texts by question marks; the id stays."""
     title, text = (part.encode("utf-8", "replace").decode("utf-8") for part in document[1:])
     return Document(document.doc_id, title, text)
 

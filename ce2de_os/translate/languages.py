@@ -67,7 +67,7 @@ def is_same(left: str, right: str) -> bool | None:
 
 
 def names_of(code: str) -> list[str]:
-    """All the lists' codes for a language, small letters, the usual ones first; none for an unknown one."""
+    """Return all the lists' codes for a language, in small letters, usual ones first; else empty."""
     base = code.replace("-", "_").lower().split("_")[0]
     meant = {flores for two, flores in _FLORES.items() if base in (two, flores.split("_")[0], _ALSO.get(two))}
     found: list[str] = []

@@ -63,11 +63,11 @@ class CeleryQueue:
         self._send_to(name, job, _THEN, "ce2de.follow_job")
 
     def waiting(self) -> int:
-        """Messages about slices and ends that no worker has taken yet, of all jobs of the model."""
+        """Count the messages about slices and ends that no worker has taken yet, of all jobs of the model."""
         return self._count(self._queues)
 
     def following(self) -> int:
-        """Messages about standing jobs that no worker has taken yet."""
+        """Count the messages about standing jobs that no worker has taken yet."""
         return self._count(self._follow_queues)
 
     def _count(self, names: Iterable[str]) -> int:

@@ -37,7 +37,7 @@ def encoder_fingerprint() -> str:
 
 
 def owner() -> str:
-    """Who holds a lease: this process."""
+    """Return the name under which this process holds leases."""
     return f"{_host()}:{_birth(os.getpid())}:{os.getpid()}"
 
 
@@ -59,7 +59,7 @@ def is_gone(owner: str) -> bool:
 
 @cache
 def _birth(_pid: int) -> str:
-    """Tells this process from an earlier one: a container that starts again gives out the same numbers."""
+    """Return a random mark of this process: a restarted container reuses process numbers."""
     return secrets.token_hex(4)
 
 
@@ -71,7 +71,7 @@ def _host() -> str:
 
 
 def _namespace() -> str:
-    """Names the numbering of processes that this one lives in; a number of another one says nothing."""
+    """Return the name of this process's PID namespace: equal numbers in another one mean nothing."""
     try:
         return str(Path("/proc/self/ns/pid").stat().st_ino)
     except OSError:

@@ -97,7 +97,7 @@ def _speed(found: JobStatus) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``"2h 5m"``, ``"3m 20s"``, ``"40s"``."""
+    """Format seconds as ``"2h 5m"``, ``"3m 20s"`` or ``"40s"``."""
     hours, rest = divmod(round(seconds), 3600)
     minutes, left = divmod(rest, 60)
     if hours:

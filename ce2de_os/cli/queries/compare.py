@@ -23,7 +23,7 @@ _METRICS = ("nDCG@20", "MAP", "Recall@1000", "MRR@10")
 
 
 def _named(_: click.Context, option: click.Option, values: tuple[str, ...]) -> dict[str, Path]:
-    """``NAME=FILE`` options by name."""
+    """Split ``NAME=FILE`` options; return the files by name."""
     found: dict[str, Path] = {}
     for value in values:
         name, equals, file = value.partition("=")

@@ -31,7 +31,7 @@ def print_tables(found: RunComparison) -> None:
 
 
 def systems_table(found: RunComparison) -> Table:
-    """Each system's metrics with their intervals, and its tests against the baseline."""
+    """Build a table of each system's metrics with intervals, and its tests against the baseline."""
     table = _table(f"quality over {found.queries:,} queries")
     table.add_column("system")
     for metric in found.metrics:
@@ -45,7 +45,7 @@ def systems_table(found: RunComparison) -> Table:
 
 
 def languages_table(found: RunComparison) -> Table:
-    """Each language alone, and how often it is ranked high."""
+    """Build a table of each language alone, and how often it is ranked high."""
     table = _table("each language alone")
     table.add_column("system")
     for heading in (*found.metrics, f"top {TOP_K}"):

@@ -203,7 +203,7 @@ def _taken(options: dict[str, Any], owner: type) -> dict[str, Any]:
 
 
 def _refuse_shape(start: str | None) -> None:
-    """Even a default that was typed out contradicts --start: the student there may be another."""
+    """Reject shape options with --start, even typed defaults: the student there may differ."""
     source = click.get_current_context().get_parameter_source
     given = [name for name in SHAPE if start and source(name) is ParameterSource.COMMANDLINE]
     if given:

@@ -115,11 +115,11 @@ class Sources:
         return {doc_id: Document(doc_id, "", text) for doc_id, text in found}
 
     def coverage(self) -> list[Coverage]:
-        """How the translations fit the originals; raises like `check_coverage`."""
+        """Compare the translations with the originals; raise like `check_coverage`."""
         return self.translated.coverage(self.originals) if self.translated.document_files else []
 
     def parallel(self) -> list[Passage]:
-        """All parallel text that there is to learn embeddings from."""
+        """Return all parallel text from which embeddings are learned."""
         return self.translated.passages(self.originals if self.translated.document_files else {})
 
     def collected(self) -> Collected:
@@ -230,7 +230,7 @@ class Sources:
         return documents(self.client, str(self.index), doc_ids, self.fields)
 
     def _in_language(self, language: str) -> Mapping[str, str]:
-        """Texts by id: of the corpus, or of a translation those that have an original."""
+        """Return texts by id: of the corpus, or of a translation those that have an original."""
         if language == self.translated.languages.original:
             return self.documents
         found = {

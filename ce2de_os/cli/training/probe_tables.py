@@ -20,7 +20,7 @@ def print_tables(found: Probe) -> None:
 
 
 def readings_table(found: Probe) -> Table:
-    """Each model read every way, at its best layer; the values are means over the collections."""
+    """Build a table of each model's readings, at the best layer; values are means over collections."""
     table = _table(Text("Ways to read the models, each at its best layer"))
     for heading in ("model", "input", "pooling", "centred"):
         table.add_column(heading)

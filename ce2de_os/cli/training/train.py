@@ -127,7 +127,7 @@ def teacher(
 def _check_source(
     pairs_file: Path | None, index: str | None, query_field: str | None, passage_field: str | None
 ) -> tuple[str, str, str]:
-    """Index, query field and passage field; all ``""`` where the pairs come from a file."""
+    """Check and return index, query field and passage field; all ``""`` if the pairs are in a file."""
     if (pairs_file is None) == (index is None):
         raise click.UsageError("give either --pairs FILE or --index NAME")
     if index is not None and (query_field is None or passage_field is None):

@@ -46,7 +46,7 @@ class Languages:
     student: Reads = _ENGLISH
 
     def plain(self) -> dict[str, str]:
-        """As JSON holds them."""
+        """Return the languages as JSON holds them."""
         return {name: str(getattr(self, name)) for name in self.__dataclass_fields__}
 
 

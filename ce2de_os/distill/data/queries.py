@@ -174,7 +174,7 @@ _EXPECTED = f"expected one query a line, of at least {MIN_CHARS} characters"
 
 
 def _clean(text: str) -> str:
-    """One line of at most 64 words; lone surrogates, which no tokenizer takes, become question marks."""
+    """Return one line of at most 64 words; lone surrogates become question marks."""
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split()[:MAX_WORDS])
 
 

@@ -89,7 +89,7 @@ def cut_passages(lines: Iterator[str], rng: random.Random) -> Iterator[str]:
 def sample_passages(
     paths: Sequence[Path], max_words: int, seed: int, translations: Mapping[Passage, int] | None = None
 ) -> list[Passage]:
-    """Passages of about ``max_words`` words in all, in random order.
+    """Choose passages of about ``max_words`` words in all, in random order.
 
     A source's share grows with its size to the power 0.7, so that large ones do not drown small special
     ones; one that is too small for its share leaves the rest to the others.

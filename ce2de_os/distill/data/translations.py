@@ -112,7 +112,7 @@ def translated_collection(
 def parallel_documents(
     originals: Mapping[str, Document], translations: Mapping[str, Document], source: str
 ) -> list[Passage]:
-    """Titles, texts and whole documents with their translations, each pair once."""
+    """Return titles, texts and whole documents with their translations, each pair once."""
     pairs = (
         pair
         for doc_id, translation in translations.items() if doc_id in originals

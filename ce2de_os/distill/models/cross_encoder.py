@@ -103,7 +103,7 @@ class CrossEncoder:
         return int(sum(weight.numel() for weight in self.model.parameters()) - embeddings)
 
     def encode_pairs(self, pairs: Sequence[Pair]) -> list[dict[str, list[int]]]:
-        """Token ids (and token types, where the model has them) of each pair, not padded."""
+        """Tokenize each pair, not padded; token types are included if the model has them."""
         if not pairs:
             return []
         encoded = self.tokenizer(

@@ -110,7 +110,7 @@ def _load_tokenizer(place: str) -> Any:  # noqa: ANN401 - transformers has no ty
 
 
 def longest_input(config: Any, tokenizer: Any) -> int:  # noqa: ANN401 - transformers has no types
-    """Tokens that a model can read at once, a multiple of `LENGTH_STEP`.
+    """Return how many tokens a model can read at once, a multiple of `LENGTH_STEP`.
 
     RoBERTa counts positions from 2, so a checkpoint can read two tokens fewer than its table has rows.
     """
@@ -127,7 +127,7 @@ def fit_inputs(tokenizer: Any, model: torch.nn.Module) -> None:  # noqa: ANN401 
 
 
 def weights_digest(model: torch.nn.Module) -> str:
-    """sha256 over names and values of all weights; names a model in caches."""
+    """Compute the sha256 over names and values of all weights; it names a model in caches."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
@@ -149,7 +149,7 @@ def bare_tokenizer(tokenizer: Any) -> Tokenizer:  # noqa: ANN401 - transformers 
 
 
 def wrapped_tokenizer(bare: Tokenizer, like: Any) -> Any:  # noqa: ANN401 - transformers has no types
-    """``bare`` as transformers' fast tokenizer, with the special tokens and the inputs of ``like``."""
+    """Wrap ``bare`` as transformers' fast tokenizer, with special tokens and inputs of ``like``."""
     return PreTrainedTokenizerFast(
         tokenizer_object=bare,
         model_input_names=like.model_input_names,
@@ -159,7 +159,7 @@ def wrapped_tokenizer(bare: Tokenizer, like: Any) -> Any:  # noqa: ANN401 - tran
 
 
 def read_tokens(device: torch.device | None) -> int:
-    """Tokens of one forward pass without gradients, padding included; ``None`` means the CPU.
+    """Return the tokens of one forward pass without gradients, padding included; ``None``: the CPU.
 
     On a CPU a pass should fit its caches: with 1,024 tokens a 6-layer encoder of width 384 reads 1.4 times as
     many as with 8,192. A GPU wants to be filled.

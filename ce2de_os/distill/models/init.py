@@ -96,7 +96,7 @@ def solve_head(
 def ridge(
     features: NDArray[np.float32], targets: NDArray[np.float32], penalty: float = RIDGE
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weight ``(D, F)`` and bias ``(D,)`` that minimise ``|W x + b - y|² + λ|W|²``.
+    """Compute weight ``(D, F)`` and bias ``(D,)`` that minimize ``|W x + b - y|² + λ|W|²``.
 
     ``x`` runs over the rows of ``features`` ``(N, F)``, ``y`` over those of ``targets`` ``(N, D)``; ``λ`` is
     ``penalty`` times ``N`` times the mean variance of a feature. The bias is not penalised.

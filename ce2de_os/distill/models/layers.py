@@ -83,7 +83,7 @@ class LayeredModel:
         return config.model_type, self.depth, config.hidden_size, config.vocab_size
 
     def room(self, paired: bool) -> int:
-        """Tokens of a text that the model can read, alone or twice."""
+        """Return how many tokens of a text the model can read, alone or twice."""
         special = int(self.tokenizer.num_special_tokens_to_add(pair=paired))
         return (self.max_length - special) // (2 if paired else 1)
 
@@ -134,7 +134,7 @@ def embed_layers(
     poolings: Sequence[str] = POOLINGS, cache: Path | None = None,
     report: Callable[[int], None] | None = None,
 ) -> LayerEmbeddings:  # fmt: skip
-    """Every layer's embeddings of ``texts``, in the order given; see `LayerEmbeddings` for the shape.
+    """Compute every layer's embeddings of ``texts``, in the given order; shape: `LayerEmbeddings`.
 
     Args:
         model: what reads the texts.
@@ -226,7 +226,7 @@ def _embed(model: LayeredModel, rows: list[Row], done: Callable[[int], None]) ->
 
 
 def _pool(states: Tensor, special: Tensor, first: Tensor) -> Tensor:
-    """``(B, L, H)`` states to ``(len(POOLINGS), B, H)``; ``first`` is each text's first position."""
+    """Pool ``(B, L, H)`` states to ``(len(POOLINGS), B, H)``; ``first``: each text's first position."""
     counts = (~special).sum(dim=1, keepdim=True).clamp(min=1)
     # Not a product with the mask: the states of padding may be anything, even not a number.
     mean = states.masked_fill(special.unsqueeze(2), 0.0).sum(dim=1) / counts

@@ -110,7 +110,7 @@ class OnnxBody(torch.nn.Module):
         return self
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
-        """``(B, L)`` ids and mask to ``last_hidden_state``; of a graph that pools, ``(B, 1, H)``."""
+        """Convert ``(B, L)`` ids and mask to ``last_hidden_state``; if the graph pools, ``(B, 1, H)``."""
         states = torch.from_numpy(self.states(input_ids.numpy(), attention_mask.numpy()))
         return SimpleNamespace(last_hidden_state=states[:, None] if self.pools else states)
 
@@ -176,7 +176,7 @@ def _agrees(body: Any, reader: OnnxBody) -> bool:  # noqa: ANN401 - transformers
 
 
 def _table_rows(path: Path) -> int:
-    """Rows of the table that ``input_ids`` are looked up in."""
+    """Return the number of rows of the table that ``input_ids`` are looked up in."""
     graph = _structure(path).graph
     rows = {tensor.name: tensor.dims[0] for tensor in graph.initializer if len(tensor.dims) == 2}
     makers = {name: node for node in graph.node for name in node.output}

@@ -24,7 +24,7 @@ Learned = dict[str, tuple[str, ...]]
 def learn_pieces(
     words: Words, known: Words, pieces: int, vocabulary: Collection[str], prefix: str
 ) -> Learned:
-    """At most ``pieces`` pieces that are not in ``vocabulary``, by how often ``words`` then use them.
+    """Learn at most ``pieces`` pieces that are not in ``vocabulary``, by how often ``words`` use them.
 
     No word that ``known`` has twice uses one of them. ``prefix`` marks a piece that continues a word. The
     result depends on the counts alone, not on their order.
@@ -42,7 +42,7 @@ def learn_pieces(
 
 
 def cut_anew(words: Words, vocabulary: Collection[str], learned: Learned, prefix: str) -> int:
-    """How many of the words, repeats counted, use a learned piece."""
+    """Count the words, with repeats, that use a learned piece."""
     both = learned.keys() | vocabulary
     return sum(
         count
@@ -52,7 +52,7 @@ def cut_anew(words: Words, vocabulary: Collection[str], learned: Learned, prefix
 
 
 def _uses(words: Words, vocabulary: Set[str], prefix: str) -> Counter[str]:
-    """How often each piece is used in words that the old vocabulary cuts; it keeps the others whole."""
+    """Count each piece's uses in the words that the old vocabulary cuts; it keeps the others whole."""
     uses: Counter[str] = Counter()
     for word, count in words.items():
         if len(word) > 1:

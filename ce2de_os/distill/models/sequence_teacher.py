@@ -88,7 +88,7 @@ class SequenceTeacher:
         return int(encoder - embeddings + crossing)
 
     def encode_pairs(self, pairs: Sequence[Pair]) -> list[dict[str, list[int]]]:
-        """Token ids of each pair's prompt, not padded."""
+        """Tokenize each pair's prompt, not padded."""
         if not pairs:
             return []
         asked, found, relevant = self._ids(_PROMPT)

@@ -163,7 +163,7 @@ def change_vocabulary(
 
 
 def _encoded(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
-    """Ids of each text without special tokens."""
+    """Yield the ids of each text without special tokens."""
     left = iter(texts)
     while batch := list(islice(left, BATCH_TEXTS)):
         for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
@@ -171,7 +171,7 @@ def _encoded(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
 
 
 def _words(tokenizer: Tokenizer, spec: Spec, texts: Iterable[str]) -> Counter[tuple[str, ...]]:
-    """How often each word occurs, as the tuple of its pieces; words that are not known are left out."""
+    """Count each word, as the tuple of its pieces; unknown words are left out."""
     prefix, unknown = _prefix(spec["model"]), spec["model"]["unk_token"]
     pieces = {number: piece for piece, number in tokenizer.get_vocab(with_added_tokens=True).items()}
     words: Counter[tuple[str, ...]] = Counter()
@@ -200,7 +200,7 @@ def _special(spec: Spec) -> set[str]:
 
 
 def _fallback(model: Spec, pieces: Iterable[str], seen: Iterable[str]) -> set[str]:
-    """Pieces of one character or byte, as far as the texts or byte-level tokenizers have them."""
+    """Return the pieces of one character or byte that the texts or byte-level tokenizers have."""
     prefix, characters = _prefix(model), {*ByteLevel.alphabet(), *"".join(seen)}
     single = {piece for piece in pieces if piece.removeprefix(prefix) in characters}
     bytes_too = model.get("byte_fallback", False)
@@ -215,7 +215,7 @@ def _merged(model: Spec) -> Iterator[tuple[str, str, str]]:
 
 
 def _with_parts(model: Spec, kept: set[str]) -> set[str]:
-    """``kept`` with all pieces that its pieces are merged from, however they are merged."""
+    """Add to ``kept`` all pieces that its pieces are merged from, in any way."""
     merges, whole = list(_merged(model)), set(kept)
     while True:
         parts = {part for left, right, result in merges if result in whole for part in (left, right)}

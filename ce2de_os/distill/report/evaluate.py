@@ -127,7 +127,7 @@ class Evaluation:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def figure(self, collection: str, system: str, metric: str = MAIN_METRIC) -> Figure | None:
-        """One figure, ``None`` if it was not measured."""
+        """Return one figure; ``None`` if it was not measured."""
         for result in self.collections:
             for one in result.systems:
                 if (result.collection, one.system) == (collection, system):
@@ -236,7 +236,7 @@ def _figure(scores: Scores, reference: Scores | None, p: float | None, p_holm: f
 def _runs(
     collection: Collection, systems: Systems, cache: Path | None, rerank_depth: int, phase: Phase
 ) -> dict[str, Runs]:
-    """Every system's rankings, in the order of the table."""
+    """Compute every system's rankings, in the order of the table."""
     phase(f"{collection.name}: {BM25}", 0, 1)
     runs: dict[str, Runs] = {BM25: bm25_runs(collection, DEPTH)}
     phase(f"{collection.name}: {BM25}", 1, 1)
@@ -262,7 +262,7 @@ def _runs(
 def _vectors(
     collection: Collection, systems: Systems, cache: Path | None, phase: Phase
 ) -> dict[str, tuple[Embeddings, Embeddings]]:
-    """Each dense system's embeddings of documents and of queries."""
+    """Compute each dense system's embeddings of documents and of queries."""
     peers = {TEACHER: systems.teacher, STUDENT: systems.student, STUDENT_FP32: systems.student_fp32}
     found: dict[str, tuple[Embeddings, Embeddings]] = {}
     for name, peer in peers.items():

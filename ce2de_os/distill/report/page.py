@@ -177,12 +177,12 @@ def _markdown_table(table: Table) -> str:
 
 
 def _plain(text: str) -> str:
-    """``text`` on one line, without any meaning to Markdown or HTML."""
+    """Put ``text`` on one line, without any meaning to Markdown or HTML."""
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", escape(" ".join(text.split()), quote=False))
 
 
 def _code(text: str) -> str:
-    """``text`` as inline code, whatever backticks it holds."""
+    """Format ``text`` as inline code, whatever backticks it holds."""
     ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     pad = " " if len(ticks) > 1 else ""
     return f"{ticks}{pad}{text}{pad}{ticks}"

@@ -193,7 +193,7 @@ def kept_rows(
     done: Done = lambda count: None,
     chunk: int = CHUNK,
 ) -> NDArray[np.float32]:
-    """One row for each item, computed in chunks that are kept in ``folder`` under the hash of their content.
+    """Compute one row per item, in chunks that are kept in ``folder`` by the hash of their content.
 
     An interrupted call goes on where it stopped. ``key`` names what computes the rows; ``items`` are texts or
     anything that JSON can write. ``folder`` ``None`` means that nothing is kept.
@@ -222,7 +222,7 @@ def _kept(
 
 
 def _tokenize(tokenizer: Tokenizer, max_length: int | None) -> Callable[[Sequence[str]], list[list[int]]]:
-    """Texts to token ids cut to ``max_length``; ``None`` means whole texts without special tokens."""
+    """Return a function that tokenizes and cuts texts; ``None``: whole texts, no special tokens."""
     own = Tokenizer.from_str(tokenizer.to_str())  # the caller's tokenizer keeps its settings
     own.no_padding()
     own.no_truncation() if max_length is None else own.enable_truncation(max_length)

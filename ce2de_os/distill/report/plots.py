@@ -69,7 +69,7 @@ Series = Sequence[tuple[float, float]]
 
 
 def training_plot(loss: Series, dev: Series, dev_label: str) -> Plot:
-    """Loss and the held-out measure over training tokens; an empty series is left out."""
+    """Plot loss and the held-out measure over training tokens; an empty series is left out."""
     panels = [(series, label) for series, label in ((loss, "loss"), (dev, dev_label)) if series]
     with matplotlib.rc_context(_STYLE):
         canvas, axes = _canvas([1.7] * len(panels))
@@ -88,7 +88,7 @@ def training_plot(loss: Series, dev: Series, dev_label: str) -> Plot:
 
 
 def quality_plot(collections: Sequence[tuple[str, Sequence[Bar]]], metric: str) -> Plot:
-    """Each system's mean with its interval, a panel a collection; a line marks the DE."""
+    """Plot each system's mean with its interval, one panel per collection; a line marks the DE."""
     with matplotlib.rc_context(_STYLE):
         canvas, axes = _canvas([0.5 + 0.22 * len(bars) for _, bars in collections])
         for ax, (name, bars) in zip(axes, collections, strict=True):
@@ -107,7 +107,7 @@ def quality_plot(collections: Sequence[tuple[str, Sequence[Bar]]], metric: str) 
 
 
 def frontier_plot(points: Sequence[Point], metric: str) -> Plot:
-    """Share of the DE's quality against speed; the DE stands at 1 and 100%."""
+    """Plot the share of the DE's quality against speed; the DE is at 1 and 100%."""
     with matplotlib.rc_context(_STYLE):
         canvas, (ax,) = _canvas([2.6])
         ax.set_xscale("log")
@@ -182,7 +182,7 @@ def _color(kind: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """``text`` without the control characters that XML does not allow."""
+    """Remove from ``text`` the control characters that XML does not allow."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
@@ -191,7 +191,7 @@ def _percent(value: float, _: object = None) -> str:
 
 
 def _short(value: float, _: object = None) -> str:
-    """1,200,000 as 1.2M."""
+    """Format 1,200,000 as 1.2M."""
     for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= unit:
             return f"{value / unit:g}{letter}"

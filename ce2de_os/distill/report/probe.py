@@ -104,7 +104,7 @@ class Probe:
     models: list[ProbedModel]
 
     def p_value(self, collection: str, layer: int) -> float | None:
-        """Paired t-test over queries between CE and DE at a layer; ``None`` where one has no such layer."""
+        """Compute a paired t-test of CE and DE at a layer; ``None`` if one of them lacks the layer."""
         curves = [model.best.scores[collection] for model in self.models]
         if len(curves) < 2 or layer >= min(map(len, curves)):
             return None
@@ -116,7 +116,7 @@ class Probe:
             file.write(json.dumps(self.to_json(), indent=1) + "\n")
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that was measured, with 95% bootstrap intervals over queries."""
+        """Return everything that was measured, with 95% bootstrap intervals over queries."""
         return {
             "max_tokens": self.max_tokens,
             "chosen_by": CHOSEN_BY,
@@ -194,7 +194,7 @@ def readings_of(model: LayeredModel, readings: Sequence[Reading]) -> list[Readin
 def texts_to_read(
     models: Sequence[LayeredModel], collections: Sequence[Collection], readings: Sequence[Reading]
 ) -> int:
-    """How many texts `probe` will report."""
+    """Count the texts that `probe` will report."""
     texts = sum(len(collection.documents) + len(collection.queries) for collection in collections)
     return texts * sum(len({reading.input for reading in readings_of(model, readings)}) for model in models)
 

@@ -48,7 +48,7 @@ def training_blocks(recipe: Recipe) -> list[Block]:
 
 
 def texts_blocks(recipe: Recipe) -> list[Block]:
-    """Which sources the passages came from."""
+    """Return blocks about the sources of the passages."""
     if recipe is None or not recipe.get("texts"):
         return [Missing("No record of the texts;", "ce2de distill", "writes it.")]
     counts: dict[str, int] = dict(recipe["texts"])
@@ -67,7 +67,7 @@ def texts_blocks(recipe: Recipe) -> list[Block]:
 
 
 def settings_blocks(recipe: Recipe) -> list[Block]:
-    """Every setting of the run."""
+    """Return blocks with every setting of the run."""
     if recipe is None:
         return [Missing("No recipe;", "ce2de distill", "writes it.")]
     rows = [

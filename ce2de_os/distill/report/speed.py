@@ -188,7 +188,7 @@ def summarize(
 
 
 def histogram(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """How many texts have up to 16 tokens, 17 to 32, and so on up to the bin of the longest text."""
+    """Count the texts with up to 16 tokens, 17 to 32, and so on up to the bin of the longest text."""
     longest = max(lengths)
     inner = [bound for bound in BINS if bound < longest]
     last = next((bound for bound in BINS if bound >= longest), longest)

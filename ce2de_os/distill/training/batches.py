@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
 
 def batches(data: TrainingSet, config: DistillConfig, done: int) -> Iterator[Batch]:
-    """Endless batches after the first ``done``."""
+    """Yield endless batches after the first ``done``."""
     texts = islice(_text_batches(data, config), done, None) if config.reads_texts else None
     ranking = None
     if config.ranks and data.ranking is not None:

@@ -34,7 +34,7 @@ def held_out_overlap(data: TrainingSet, precision: str) -> Measure:
 
 
 def collections_ndcg(collections: Sequence[tuple[Collection, Ids, Ids]], precision: str) -> Measure:
-    """nDCG@10, the mean over judged collections, each given with the token ids of documents and queries."""
+    """Return a measure of nDCG@10, averaged over judged collections, given as token ids."""
 
     def ndcg(student: StudentModel) -> float:
         values = []
@@ -48,7 +48,7 @@ def collections_ndcg(collections: Sequence[tuple[Collection, Ids, Ids]], precisi
 
 
 def neighbour_overlap(student: Embeddings, teacher: Embeddings, k: int = NEIGHBOURS) -> float:
-    """Share of each text's ``k`` nearest texts by the teacher that are also its ``k`` nearest by the student.
+    """Compute the share of each text's ``k`` nearest texts that teacher and student have in common.
 
     A ranking measure that needs no judgements. Both are ``(N, D)``, rows of length 1.
     """

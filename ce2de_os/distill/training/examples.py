@@ -71,7 +71,7 @@ def prepare_queries(collected: Collected, run: Path, phase: Phase) -> QuerySet:
 
 
 def check_queries(collected: Collected, queries: QuerySet) -> list[Coverage]:
-    """How the translations of queries fit these; raises like `check_coverage`.
+    """Compare the translations of queries with these; raise like `check_coverage`.
 
     Translations of other queries do not count: these may be a sample.
     """
@@ -133,7 +133,7 @@ def prepare_scores(
 
 
 def merged(parts: Sequence[Path], run: Path) -> Path:
-    """One score file of one or several; raises like `merge_scores`."""
+    """Merge one or several score files into one; raise like `merge_scores`."""
     if len(parts) == 1:
         return parts[0]
     merge_scores(parts, run / SCORES_FILE)

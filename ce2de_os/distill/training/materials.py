@@ -104,7 +104,7 @@ def _words_of(
 
 
 def token_ids(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
-    """Token ids of each text, special tokens included, cut to ``max_length``."""
+    """Tokenize each text; token ids include special tokens and are cut to ``max_length``."""
     tokenizer.enable_truncation(max_length)
     ids: list[list[int]] = []
     for start in range(0, len(texts), _TOKENIZED):  # an encoding is many times as large as its ids

@@ -61,7 +61,7 @@ def ranking_batches(
     mixing: Mixing = "entries",
     keep_positive: bool = True,
 ) -> Iterator[RankingBatch]:
-    """Endless batches of ``queries`` sets of ``candidates`` documents, one set a query.
+    """Yield endless batches of ``queries`` sets of ``candidates`` documents, one set per query.
 
     The documents are drawn at random from all of a query's, other ones at every visit, as Translate-Distill
     draws 6 of 50 (arXiv 2401.04810); ``keep_positive`` always takes the positive, and puts it first. In

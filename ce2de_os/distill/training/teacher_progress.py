@@ -56,7 +56,7 @@ class TeacherReport(Protocol):
     """Receives the progress after each step."""
 
     def __call__(self, progress: TeacherProgress, done: float) -> None:
-        """``done`` is the share of the run that is behind, 0 to 1."""
+        """Report the progress; ``done`` is the finished share of the run, 0 to 1."""
 
 
 def rate(done: float, warmup: float) -> float:

@@ -183,25 +183,25 @@ def load_base(config: TeacherConfig) -> CrossEncoder:
 
 
 def softmax_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Mean over queries of ``-log softmax(logits)[0]``; ``(B, 1 + N)``, the positive in column 0."""
+    """Compute the mean of ``-log softmax(logits)[0]``; ``(B, 1 + N)``, the positive in column 0."""
     return -torch.log_softmax(logits, dim=1)[:, 0].mean()
 
 
 def bce_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Mean over pairs of the binary cross-entropy; ``(B, 1 + N)``, the positive in column 0."""
+    """Compute the mean binary cross-entropy of pairs; ``(B, 1 + N)``, the positive in column 0."""
     labels = torch.zeros_like(logits)
     labels[:, 0] = 1.0
     return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
 
 
 def reciprocal_rank(logits: np.ndarray[Any, Any]) -> float:
-    """``1 / rank`` of the first of ``(1 + N,)`` logits, 0 beyond rank 10; a tie counts against it."""
+    """Compute ``1 / rank`` of the first of ``(1 + N,)`` logits, 0 beyond rank 10; ties count against it."""
     rank = 1 + int((logits[1:] >= logits[0]).sum())
     return 1 / rank if rank <= 10 else 0.0
 
 
 def dev_mrr(encoder: CrossEncoder, groups: Sequence[Sequence[Pair]]) -> float:
-    """MRR@10 of the first pair of each group among the others of its group."""
+    """Compute MRR@10 of the first pair of each group among the others of its group."""
     logits = encoder.logits([pair for group in groups for pair in group])
     ends = np.cumsum([len(group) for group in groups])[:-1]
     return float(np.mean([reciprocal_rank(part) for part in np.split(logits, ends)]))
@@ -277,7 +277,7 @@ def _trainer(
 def _dev_groups(
     dev: Sequence[TrainingPair], pairs: Sequence[TrainingPair], config: TeacherConfig
 ) -> list[list[Pair]]:
-    """Each held-out pair with its hardest negatives, filled up with other queries' passages."""
+    """Return each held-out pair with its hardest negatives, completed by other queries' passages."""
     rng = random.Random(config.seed)  # noqa: S311
     groups = []
     for pair in dev:

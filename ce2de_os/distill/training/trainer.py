@@ -75,7 +75,7 @@ class Report(Protocol):
     """Receives the progress after each step."""
 
     def __call__(self, progress: Progress, done: float) -> None:
-        """``done`` is the share of the run that is behind, 0 to 1."""
+        """Report the progress; ``done`` is the finished share of the run, 0 to 1."""
 
 
 def train(
@@ -157,7 +157,7 @@ class _Run:
             yield list(islice(stream, each))[own::world]
 
     def step(self, group: Sequence[Batch], factor: float, number: int) -> float:
-        """One step of the optimiser on the mean loss of ``group``; returns that loss."""
+        """Make one optimizer step on the mean loss of ``group``; return that loss."""
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = parameters["peak"] * factor
         total = 0.0
@@ -202,7 +202,7 @@ class _Run:
         )
 
     def _embed(self, ids: Ids) -> Tensor:
-        """Embeddings in the order given, in forward passes of similar length."""
+        """Embed texts in forward passes of similar length; return embeddings in the given order."""
         parts, order = [], []
         with autocast(self.precision, self.device.type):
             for rows in token_batches([padded_length(len(row)) for row in ids], self.config.batch_tokens):
@@ -211,7 +211,7 @@ class _Run:
         return torch.cat(parts)[torch.tensor(np.argsort(order), device=self.device)]
 
     def agree(self, tokens: int, own: int, elapsed_s: float) -> tuple[int, float]:
-        """Tokens seen and time spent, the same in all processes, so that all stop at the same step."""
+        """Agree on tokens and time: the same in all processes, so that all stop at the same step."""
         if self.accelerator.num_processes == 1:
             return tokens + own, elapsed_s
         both = torch.tensor([float(own), elapsed_s / self.accelerator.num_processes], device=self.device)

@@ -78,7 +78,7 @@ class Sides:
         self.requests += 2
 
     def sums(self, looks: Sequence[Look]) -> list[tuple[Found, Found]]:
-        """Each look's sums in source and target, all of them in one request."""
+        """Read each look's sums in source and target, all of them in one request."""
         number = f"{self._origin}.seq_no"
         searches = [
             search
@@ -146,17 +146,17 @@ class Sides:
         return {"bool": {"must_not": {"bool": {"filter": known}}}}
 
     def count(self, query: Mapping[str, Any]) -> int:
-        """How many of the target's documents match."""
+        """Count the documents of the target that match."""
         self.requests += 1
         return patiently(lambda: admin.count(self._client, self._part.target, query))
 
     def now_in_source(self, keys: Sequence[Key]) -> list[int | None]:
-        """Each document's ``_seq_no`` in the source now, whether visible or not; ``None``: it is gone."""
+        """Read each document's ``_seq_no`` in the source now, visible or not; ``None``: it is gone."""
         entries = self._now(self._part.source, keys, "false")
         return [entry["_seq_no"] if entry.get("found") else None for entry in entries]
 
     def now_in_target(self, keys: Sequence[Key]) -> list[tuple[int, int] | None]:
-        """Each document's origin in the target now, (-1, -1) if it has none; ``None``: it is absent."""
+        """Read each document's origin in the target now; (-1, -1): it has none; ``None``: it is absent."""
         entries = self._now(self._part.target, keys, self._origin)
         return [
             _origin(entry.get("_source", {}).get(self._origin)) if entry.get("found") else None
@@ -193,7 +193,7 @@ class Sides:
     def _ask(
         self, searches: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], wanted: str | None = None
     ) -> list[dict[str, Any]]:
-        """Several searches, each with its header, in one request."""
+        """Send several searches, each with its header, in one request."""
         lines: list[Mapping[str, Any]] = []
         for header, body in searches:
             # A partial answer would be a wrong sum.

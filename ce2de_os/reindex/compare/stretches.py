@@ -103,7 +103,7 @@ def narrower_looks(look: Look, differing: Sequence[int]) -> Iterator[Look]:
 
 
 def _within(ranges: Iterable[tuple[int, int]], look: Look) -> tuple[tuple[int, int], ...]:
-    """No number beyond the last that was asked for: a shard goes on being written."""
+    """Clip ranges to the last number that was requested: writes to the shard continue."""
     end = look.ranges[-1][1]
     return tuple((first, min(last, end)) for first, last in ranges)
 

@@ -262,7 +262,7 @@ def origins_of(client: OpenSearch, members: Definitions, job: Job) -> dict[str, 
 def joining_definitions(
     job: Job, current: Definitions, origins: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
-    """How each target will be in the alias: as what it replaces was, and without writes in a mirror."""
+    """Return how each target joins the alias: like what it replaces, and without writes in a mirror."""
     joining = {}
     for part in job.parts:
         replaced = [name for name, origin in origins.items() if origin == part.source]

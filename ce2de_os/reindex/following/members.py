@@ -61,7 +61,7 @@ class Members:
         self._looked_s = time.monotonic()
 
     def checkpoints(self) -> Checkpoints:
-        """Each shard's global checkpoint, of the parts whose index is there."""
+        """Read each shard's global checkpoint, of the parts whose index is present."""
         try:
             return self._checkpoints()
         except IndexSchemaError:  # an index went away since the last look

@@ -144,7 +144,7 @@ def percentile(ordered: Sequence[int], percent: int) -> int:
 
 
 def token_counts(encoder: OnnxEncoder, texts: Sequence[str]) -> list[int]:
-    """Tokens of each text as a document, without cutting it to ``max_length``."""
+    """Count the tokens of each text as a document, without cutting it to ``max_length``."""
     artifact = encoder.artifact
     tokenizer = load_tokenizer(artifact.tokenizer_path, _UNCUT)
     # One by one: a sample may hold documents of megabytes.
@@ -152,7 +152,7 @@ def token_counts(encoder: OnnxEncoder, texts: Sequence[str]) -> list[int]:
 
 
 def docs_per_s(encoder: OnnxEncoder, texts: Sequence[str]) -> float | None:
-    """Texts encoded in a second; ``None`` if there are none."""
+    """Measure the texts encoded per second; ``None`` if there are none."""
     if not texts:
         return None
     encoder.encode_documents(texts[:_WARM_UP])

@@ -81,7 +81,7 @@ def of_options(
 
 
 def fault_of(name: str) -> str | None:
-    """Why OpenSearch would not take a name for an index or an alias; ``None``: it would."""
+    """Return why OpenSearch would reject a name for an index or an alias; ``None``: it is valid."""
     if not name or name in (".", ".."):
         return "is not a name"
     if found := _FORBIDDEN.search(name):

@@ -77,7 +77,7 @@ def languages_of(
 
 
 def detect(text: str, wanted: Sequence[str]) -> str | None:
-    """Which of the ``wanted`` languages a text is in; ``None``: in none, or it is too short to tell.
+    """Detect which ``wanted`` language a text is in; ``None``: in none, or it is too short.
 
     Raises:
         MissingExtraError: the detector is not installed.

@@ -51,7 +51,7 @@ class DocumentEncoder(Protocol):
         """Encode texts to ``(B, D)`` float32, and each text's token vectors to ``(L, T)``."""
 
     def split(self, text: str, length: int, stride: int, /) -> list[tuple[int, int]]:
-        """Passages of a text as character offsets."""
+        """Split a text into passages, as character offsets."""
 
 
 class Embedded(NamedTuple):

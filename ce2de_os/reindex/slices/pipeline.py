@@ -218,7 +218,7 @@ class _Task:
 
 
 def next_page_size(documents: int, chars: int, encode_s: float) -> int:
-    """How many documents to read next, after a page of ``chars`` characters took ``encode_s`` seconds."""
+    """Compute the next page's size, after ``chars`` characters took ``encode_s`` seconds."""
     by_time = documents * PAGE_S / max(encode_s, 1e-3)
     by_size = documents * PAGE_BYTES / max(1, chars)
     return max(1, min(LARGEST_PAGE, int(by_time), int(by_size)))

@@ -29,7 +29,7 @@ def behind(client: OpenSearch, ledger: Ledger, job: Job) -> dict[int, int]:
 
 
 def lag(client: OpenSearch, ledger: Ledger, job: Job) -> int:
-    """Operations of the sources that the targets have not seen."""
+    """Return the number of source operations that the targets have not seen."""
     return sum(behind(client, ledger, job).values())
 
 

@@ -51,7 +51,7 @@ def is_equal(client: OpenSearch, part: Part, job: Job, upto: Mapping[int, int]) 
 
 
 def cursors(ledger: Ledger, job: Job, number: int) -> dict[int, int]:
-    """Up to which operation the target of a part has been brought, for each shard."""
+    """Return, for each shard, up to which operation the target of a part is up to date."""
     return {
         record.range.shard: record.cursor
         for record in patiently(lambda: ledger.slices(job))

@@ -93,7 +93,7 @@ def _ask(subject: Subject, query: str) -> tuple[tuple[float, Best], tuple[float,
 
 
 def agreement(expected: Mapping[K, float], found: Mapping[K, float]) -> float:
-    """Share of the ``expected`` best hits (document to score) that are among the best ``found``.
+    """Compute the share of the ``expected`` best hits (document to score) among the best ``found``.
 
     Which of several equal hits come last is chance, so a hit that ties with the lowest one of either index
     counts too: of an index with many deleted documents all scores may lie a little higher or lower.

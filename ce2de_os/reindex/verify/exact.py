@@ -87,7 +87,7 @@ def check_mapping(subject: Subject, report: VerifyReport) -> None:
 
 
 def _explained(found: Comparison, late: dict[int, int]) -> int:
-    """How many surplus documents may have been deleted later than what is compared."""
+    """Count the surplus documents that may have been deleted after the compared operations."""
     return sum(min(count, late.get(shard, 0)) for shard, count in found.surplus_by_shard.items())
 
 

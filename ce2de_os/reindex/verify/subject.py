@@ -60,7 +60,7 @@ class Subject:
 
 
 def subjects(client: OpenSearch, job: Job) -> list[Subject]:
-    """All parts of a job."""
+    """Return all parts of a job."""
     letters = list(dead_letters.letters(client, job.job_id))
     cursors = _cursors(client, job)
     return [
@@ -78,7 +78,7 @@ def key_of(hit: Mapping[str, Any]) -> Key:
 
 
 def _cursors(client: OpenSearch, job: Job) -> list[Mapping[int, int]]:
-    """Up to where each part's shards have been worked on."""
+    """Return up to which operation each part's shards have been processed."""
     ledger, worked = Ledger(client), job
     if job.way == HANDOVER and job.mode == "in_place" and not job.standing:
         stored = ledger.find_job(standing.standing_id(standing.followed_name(job)))

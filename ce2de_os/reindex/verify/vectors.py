@@ -83,7 +83,7 @@ def _by_language(subject: Subject) -> dict[str, int]:
 
 
 def _least_cosine(encoder: DocumentEncoder, job: Job, sources: Sequence[Mapping[str, Any]]) -> float:
-    """Between what is stored and the same texts encoded again, token vectors included."""
+    """Compute the least cosine of stored vectors and new ones of the same texts, tokens included."""
     stored = np.array([_first_vector(source[job.vector.name]) for source in sources], dtype=np.float32)
     texts = [_first_text(job, source) for source in sources]
     again = np.array(job.vector.encode(encoder.encode_documents(texts)), dtype=np.float32)
