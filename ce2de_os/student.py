@@ -80,7 +80,7 @@ class StudentModel(torch.nn.Module):
         """Apply a head to every token instead of their mean: ``(B, L, D)``, not normalized.
 
         ``head`` ``None`` means the student's own. It is linear, so the mean of a text's token vectors is its
-        embedding before normalisation.
+        embedding before normalization.
 
         Raises:
             ConfigError: the last layers are pooled, so that they have no states of single tokens.

@@ -57,7 +57,7 @@ def mixed_collection(corpora: Mapping[str, Iterable[Document]], judged: Judged) 
 
     Args:
         corpora: each language's documents, such as ``{"it": read_documents(path), …}``.
-        judged: queries, and judgements by the ids that the translations share.
+        judged: queries, and judgments by the ids that the translations share.
 
     Raises:
         DataError: no language has a relevant document.
@@ -83,7 +83,7 @@ def mixed_qrels(held: Mapping[str, Set[str]], qrels: Qrels) -> dict[str, dict[st
 
     Args:
         held: the ids that each language has a document of.
-        qrels: judgements by these ids.
+        qrels: judgments by these ids.
 
     Raises:
         DataError: no relevant document is left.

@@ -57,7 +57,7 @@ def documents(
     alias over several indices. So a document is found only after the next refresh.
 
     Raises:
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects the request.
     """
     found: dict[str, str] = {}
     wanted = list(dict.fromkeys(doc_ids))
@@ -87,7 +87,7 @@ def stream_sources(
 
     Raises:
         IndexSchemaError: there is no such index.
-        BackendError: OpenSearch does not answer or refuses; begin again.
+        BackendError: OpenSearch does not answer, or rejects the request; begin again.
     """
     everything: dict[str, Any] = {"match_all": {}}
     query = everything if seed is None else random_order(everything, seed)

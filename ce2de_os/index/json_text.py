@@ -28,7 +28,7 @@ class JsonText(str):
 def dumps(source: Mapping[str, Any]) -> str:
     """Convert ``source`` to compact JSON; a `JsonText` is only recognized at its top level.
 
-    Letters stand as they are, not as escapes; `encoded` makes bytes of it.
+    Letters are written as they are, not as escapes; `encoded` converts the text to bytes.
     """
     ready = {key: value for key, value in source.items() if isinstance(value, JsonText)}
     rest = {key: value for key, value in source.items() if key not in ready} if ready else source

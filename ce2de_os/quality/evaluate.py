@@ -73,7 +73,7 @@ def evaluate(
         DataError: no relevant document is in the index, or there are too few queries to split.
         IndexSchemaError: no such index, or no vectors in it.
         ArtifactMismatchError: its vectors are another model's.
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects the request.
     """
     settings = settings or Settings()
     if settings.top_k < 100:
@@ -144,7 +144,7 @@ def existing(client: OpenSearch, index: str, doc_ids: Collection[str]) -> set[st
     """Return the ``doc_ids`` that ``index``, which may be an alias of several indices, has.
 
     Raises:
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects the request.
     """
     found: set[str] = set()
     ordered = sorted(doc_ids)

@@ -176,7 +176,7 @@ class Ledger:
             body["search_after"] = hits[-1]["sort"]
 
     def ended_before(self, seconds: float) -> list[Job]:
-        """Return the jobs that ended more than ``seconds`` ago; standing and running jobs never did."""
+        """Return the jobs that ended more than ``seconds`` ago; no standing or running jobs."""
         limit = self.now() - seconds
         return [job for job in self.jobs() if job.state in _ENDED and _ended_at(job) < limit]
 

@@ -157,14 +157,14 @@ class Plan:
     def _leg_requests(self) -> list[Request]:
         """Build the requests of both legs, shard by shard.
 
-        A pipeline normalises over the best ``depth`` documents of every shard. One search over all shards
+        A pipeline normalizes over the best ``depth`` documents of every shard. One search over all shards
         would return the best of all together, a different lowest score, and with it different fused scores.
         """
         # Behind an alias, `_shards:0` means shard 0 of each index.
         size = self.question.depth * len(self.target.indices)
         headers = [self.header]
         if self.target.shards > 1:
-            # No preference of one's own may stand beside a shard's number; primaries are the same each time.
+            # OpenSearch allows no other preference with a shard's number; primaries are the same each time.
             shards = (f"_shards:{number}|_primary_first" for number in range(self.target.shards))
             headers = [{"index": self.target.name, "preference": preference} for preference in shards]
         extra: Body = {"size": size, "_source": False, "track_total_hits": False, **self._timeout()}

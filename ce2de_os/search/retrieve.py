@@ -31,7 +31,7 @@ class Bm25Retriever:
 
     Raises:
         IndexSchemaError: there is no such index, or it has no text field.
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects the request.
     """
 
     def __init__(self, client: OpenSearch, index: str, fields: Sequence[str] | None = None) -> None:
@@ -46,7 +46,7 @@ class Bm25Retriever:
 
         Raises:
             ConfigError: ``top_k`` is not between 1 and 10,000.
-            BackendError: OpenSearch refuses one of the searches, or does not answer for two minutes.
+            BackendError: OpenSearch rejects one of the searches, or does not answer for two minutes.
         """
         bodies = [self._target.lexical(query.text, self._given) for query in asked]
         return _retrieve(self._client, self._index, asked, bodies, top_k)
@@ -63,7 +63,7 @@ class DenseRetriever:
     Raises:
         IndexSchemaError: there is no such index, or it has no vectors.
         ArtifactMismatchError: its vectors are another model's.
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects the request.
     """
 
     def __init__(self, client: OpenSearch, index: str, encoder: QueryEncoder) -> None:

@@ -95,7 +95,7 @@ def read_target(client: OpenSearch, name: str) -> Target:
 
     Raises:
         IndexSchemaError: there is no such index, it has no text, or its indices carry different vectors.
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects the request.
     """
     return drive(client, target_steps(name))
 

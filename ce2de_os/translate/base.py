@@ -51,7 +51,7 @@ class Translator(Protocol):
 
 
 def reckoned_part(weights: int, beams: int, device: str) -> int:
-    """Estimate how many characters a model with so many weights translates in `PART_S`.
+    """Estimate how many characters a model with ``weights`` parameters translates in `PART_S`.
 
     It is reckoned and not measured: batches then hold the same pieces every time, so that a run can be
     repeated to the last letter.
@@ -64,6 +64,6 @@ def most_tokens_out(tokens_in: int, rows: int) -> int:
     """Return the number of tokens after which a translation of ``tokens_in`` tokens is stopped.
 
     ``rows`` is what the model can write. It depends on the piece alone, so that a piece's translation does
-    not depend on its neighbours.
+    not depend on its neighbors.
     """
     return min(3 * tokens_in + 32, rows - 1)

@@ -71,7 +71,7 @@ def fitting(sentence: str, count_tokens: CountTokens, most: int) -> list[str]:
 def joined(parts: Sequence[str], translations: Mapping[str, str]) -> str:
     """Join ``[gap, piece, …, gap]``, each piece translated; one without a translation stays.
 
-    Where two pieces stood side by side without a space, as in Chinese, they get one if the translation is in
+    Where two pieces followed each other without a space, as in Chinese, they get one if the translation is in
     a script with spaces.
     """
     found = [parts[0]]

@@ -98,7 +98,7 @@ def sample_passages(
         paths: files to cut passages from.
         max_words: the words to take.
         seed: of the cuts and of what is taken.
-        translations: passages to take from besides, as they are, with the number of words that each counts
+        translations: passages to take from too, unchanged, with the number of words that each counts
             as; ``None`` means none.
 
     Raises:

@@ -35,7 +35,7 @@ def cut_student(
     """Create a student with the source's embeddings and the given layers; its head is the identity.
 
     With a cross-encoder as source and layers ``(0, None)`` this is DE-2 CE (arXiv 2502.03552). First and
-    last layer of a dual encoder keep more than any two neighbours (arXiv 2306.11550). Random weights come
+    last layer of a dual encoder keep more than any two neighbors (arXiv 2306.11550). Random weights come
     from PyTorch's generator. If ``dim`` is not the source's width, the head is random.
 
     Raises:

@@ -147,7 +147,7 @@ def embed_layers(
         report: called with the number of texts done since the last call.
 
     A text without tokens of its own gets zeros as its mean. The last layer is what the model gives as its
-    last hidden state: ModernBERT normalises it, and leaves the layers below as they are.
+    last hidden state: ModernBERT normalizes it, and leaves the layers below as they are.
 
     Raises:
         DataError: the model gives numbers that are not finite.

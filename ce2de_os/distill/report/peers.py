@@ -195,7 +195,7 @@ def kept_rows(
 ) -> NDArray[np.float32]:
     """Compute one row per item, in chunks that are kept in ``folder`` by the hash of their content.
 
-    An interrupted call goes on where it stopped. ``key`` names what computes the rows; ``items`` are texts or
+    A new call resumes an interrupted one. ``key`` names what computes the rows; ``items`` are texts or
     anything that JSON can write. ``folder`` ``None`` means that nothing is kept.
     """
     parts = []

@@ -26,7 +26,7 @@ def held_out_overlap(data: TrainingSet, precision: str) -> Measure:
 
     def overlap(student: StudentModel) -> float | None:
         if data.held_out <= NEIGHBOURS:
-            return None  # too few texts to have neighbours
+            return None  # too few texts to have neighbors
         embeddings = embed_ids(student, data.ids[data.trained :], precision, device=best_device())
         return neighbour_overlap(embeddings, targets)
 
@@ -50,7 +50,7 @@ def collections_ndcg(collections: Sequence[tuple[Collection, Ids, Ids]], precisi
 def neighbour_overlap(student: Embeddings, teacher: Embeddings, k: int = NEIGHBOURS) -> float:
     """Compute the share of each text's ``k`` nearest texts that teacher and student have in common.
 
-    A ranking measure that needs no judgements. Both are ``(N, D)``, rows of length 1.
+    A ranking measure that needs no judgments. Both are ``(N, D)``, rows of length 1.
     """
     near_student, near_teacher = _nearest(student, k), _nearest(teacher, k)
     common = [len(set(a) & set(b)) for a, b in zip(near_student, near_teacher, strict=True)]

@@ -48,7 +48,7 @@ def contrastive(queries: Tensor, documents: Tensor, temperature: float, rows: Te
 
     ``queries`` ``(B, D)`` and ``documents`` ``(B, N, D)`` have rows of length 1; a query's positive is its
     first candidate. The hard-label objective of DPR (arXiv 2004.04906) with similarities divided by
-    ``temperature``. ``rows`` ``(B, N)`` tell which document each candidate is: the positive itself, in
+    ``temperature``. ``rows`` ``(B, N)``: which document each candidate is: the positive itself, in
     another set or another language, is no negative. ``None`` means that all are different ones.
     """
     size, candidates = documents.shape[:2]

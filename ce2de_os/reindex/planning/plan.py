@@ -110,7 +110,7 @@ def _refused_at_start(
             sources,
             request.text_fields,
             request.alias or request.source,
-            in_place=False,  # `verdict` tells of blocks
+            in_place=False,  # `verdict` reports blocks
         ),
     )
     return tuple(Finding(one.reason, one.cure) for one in found)
