@@ -89,20 +89,24 @@ class LocalSettings:
     ``cache`` holds the downloads, which all of a user's instances share, and the instances' data.
     ``home`` is the folder of the instance; ``None`` means the one of the checkout around the current folder.
     ``java_home`` is looked at before every other place; ``None`` means the search starts at ``PATH``.
+    ``java_options`` are more options for Java: ``-XX:TieredStopAtLevel=1`` starts in half the CPU time and
+    searches more slowly.
     """
 
     cache: Path = field(default_factory=lambda: _default_cache({}))
     home: Path | None = None
     java_home: Path | None = None
+    java_options: tuple[str, ...] = ()
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> LocalSettings:
-        """Read ``CE2DE_CACHE``, ``XDG_CACHE_HOME``, ``CE2DE_HOME`` and ``JAVA_HOME``."""
+        """Read ``CE2DE_CACHE``, ``CE2DE_HOME``, ``CE2DE_JAVA_OPTIONS``, ``JAVA_HOME``, ``XDG_CACHE_HOME``."""
         home, java_home = env.get("CE2DE_HOME"), env.get("JAVA_HOME")
         return cls(
             cache=_default_cache(env),
             home=Path(home).expanduser() if home else None,
             java_home=Path(java_home) if java_home else None,
+            java_options=tuple(env.get("CE2DE_JAVA_OPTIONS", "").split()),
         )
 
 

@@ -52,7 +52,7 @@ class Cluster:
         )
         for number in numbers:
             home = self._configure(known, number, account)
-            extra = _SMALL_JAVA if several else ()
+            extra = (*(_SMALL_JAVA if several else ()), *self.settings.java_options)
             args = opensearch_server.command(runtime, lock, folder, home, known.heap, extra)
             started = process.start(args, self._output(number), home, account)
             known = save(known.with_node(number, replace(known.nodes[number - 1], process=started)))
