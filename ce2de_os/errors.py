@@ -118,7 +118,7 @@ class GuardGoneError(BulkWriteError):
 
 
 def install_command(extra: str) -> str:
-    """Return the command that adds ``extra``, from where this package was installed: a wheel or a checkout."""
+    """Return the command that adds ``extra`` to this installation, made from a wheel or a checkout."""
     try:
         text = distribution("ce2de-os").read_text("direct_url.json")
     except PackageNotFoundError:

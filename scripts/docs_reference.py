@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -223,17 +224,38 @@ class Message:
 
 
 def messages(*packages: str) -> list[Message]:
-    """Find every message that ``raise XError(...)`` can give, in the order of the files."""
+    """Find every message that our errors can carry, in the order of the files.
+
+    These are ``XError(...)``, the findings that `ce2de_os.reindex.setup.checks.refuse` and the plan report,
+    what a verification complains of, and the options of a vector field that OpenSearch would reject.
+    """
     paths = [path for package in packages for path in sorted((PACKAGE / package).rglob("*.py"))]
     found: dict[tuple[str, str], Message] = {}
     for path in paths:
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            name = _called(node)
-            if name in CLASSES and isinstance(node, ast.Call) and node.args:
-                text = " ".join("".join(_pieces(node.args[0])).split())
-                module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-                found.setdefault((name, text), Message(name, text, module))
+            for error, parts in _raised(node, module):
+                text = " ".join("; ".join("".join(_pieces(part)) for part in parts).split())
+                found.setdefault((error, text), Message(error, text, module))
     return [message for message in found.values() if len(message.piece) > 2]
+
+
+def _raised(node: ast.AST, module: str) -> Iterator[tuple[str, list[ast.expr]]]:
+    """Give the class and the parts of the message that a node makes, if it makes one."""
+    if isinstance(node, ast.Yield) and module == "ce2de_os.index.vector_field" and node.value is not None:
+        yield "ConfigError", [node.value]
+    if not isinstance(node, ast.Call) or not node.args:
+        return
+    name = _called(node)
+    if name in CLASSES:
+        yield name, node.args[:1]
+    elif name == "Finding" and isinstance(node.args[0], ast.Constant | ast.JoinedStr | ast.BinOp):
+        yield "ConfigError", node.args
+    elif name == "append" and isinstance(node.args[0], ast.JoinedStr):
+        if module.startswith("ce2de_os.reindex.verify"):
+            yield "JobError", node.args
+        elif module == "ce2de_os.reindex.identity":
+            yield "IdentityError", node.args
 
 
 def _called(node: ast.AST) -> str:
@@ -256,14 +278,15 @@ def _pieces(node: ast.expr) -> Iterator[str]:
         yield HOLE
 
 
-DOCUMENTED = ("index", "model", "reindex", "search", "worker", "local", "cli", "integrations", "quality")
-"""The packages whose messages the page of errors lists."""
+SERVING = ("index", "model", "reindex", "search", "worker", "local", "cli", "integrations", "quality")
+TRAINING = ("distill", "translate", "export", "evaluation")
+"""The packages whose messages the page of errors lists, in two tables."""
 
 
-def message_table() -> str:
+def message_table(*packages: str) -> str:
     """Show every message, sorted by class and text."""
     rows = ["| message | class | raised in |", "|---|---|---|"]
-    for message in sorted(messages(*DOCUMENTED), key=lambda each: (each.error, each.text.lower())):
+    for message in sorted(messages(*packages), key=lambda each: (each.error, each.text.lower())):
         text = message.text.replace("|", "\\|").replace("``", "` `")
         rows.append(f"| <code>{_escaped(text)}</code> | {message.error} | `{message.module}` |")
     return "\n".join(rows)
@@ -287,5 +310,6 @@ PARTS = {
     "overview": overview,
     "configuration": configuration,
     "metrics": metrics,
-    "messages": message_table,
+    "messages": partial(message_table, *SERVING),
+    "training": partial(message_table, *TRAINING),
 }
