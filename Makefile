@@ -39,9 +39,8 @@ contracts: .venv-dev/.stamp ## Which package may import which
 docs: .venv-dev/.stamp ## The documentation, into build/docs; a broken link is an error
 	@NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs build --strict --quiet --site-dir build/docs
 
-wheel: .venv-dev/.stamp ## The package as one file, into dist/
-	@$(DEV)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
-		--wheel-dir dist .
+wheel: .venv-tools/.stamp ## The package as one file, into dist/
+	@.venv-tools/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	@ls dist/*.whl
 
 unit: .venv-dev/.stamp ## The tests that need no server (seconds)
