@@ -127,7 +127,9 @@ def test_the_alerts_are_yaml_that_prometheus_reads() -> None:
 
 
 FOREIGN = re.compile(
-    r"\b(tells?|told|somebody|the cure|so many|in the midst|beside|what is refused|behaviour|colour)\b", re.I
+    r"\b(tells?|told|somebody|the cure|so many|in the midst|beside|what is refused"
+    r"|behaviour|colour|judgement|licence|learnt)\b",
+    re.IGNORECASE,
 )
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from ce2de_os import __version__
 from ce2de_os.cli import COMMANDS, cli
-from tests.acceptance.pages import PAGES, ROOT, SITE, Block, blocks, name_of, prose, typed
+from tests.acceptance.pages import INLINE, PAGES, ROOT, SITE, Block, blocks, name_of, prose, typed
 
 LINES = [(name_of(page), line) for page in PAGES if page.name != "CHANGELOG.md" for line in typed(page)]
 PYTHON = [block for page in PAGES for block in blocks(page) if block.language == "python"]
@@ -76,6 +76,29 @@ def test_every_command_exists_with_its_options(page: str, line: str) -> None:
         assert find_spec(words[words.index("-A") + 1]) is not None
     elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
         check_module([word for word in words[2:] if word != "…"])
+
+
+def every_flag(command: click.Command = cli) -> set[str]:
+    found = flags_of(command)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None, name
+            found |= every_flag(below)
+    return found
+
+
+OTHERS = {"--profile", "--loglevel", "--concurrency", "--constraint"}
+"""Flags of docker compose, Celery and pip."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_flag_in_a_text_is_one_of_some_command(page: Path) -> None:
+    spans = [span for span in INLINE.findall(prose(page)) if not span.startswith(("-m ", "… "))]
+    used = {flag for span in spans for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", span)}
+    if page.name != "CHANGELOG.md":
+        assert used - every_flag() - OTHERS == set()
 
 
 BENCHMARKS = [
