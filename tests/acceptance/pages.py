@@ -56,6 +56,6 @@ def typed(page: Path) -> list[str]:
     """The commands of a page, in its blocks and in its lines, without comments."""
     lines = []
     for block in blocks(page):
-        for match in COMMAND.finditer(re.sub(r"\\\n\s*", " ", block.text)):
+        for match in COMMAND.finditer(re.sub(r"\s*\\\n\s*", " ", block.text)):
             lines.append(re.split(r"\s{2,}", match[1])[0])  # what is behind several spaces explains it
     return lines + [match[1] for span in INLINE.findall(prose(page)) if (match := COMMAND.match(span))]
