@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+import ce2de_os
 from ce2de_os import errors
 from ce2de_os.cli import COMMANDS, cli
 from ce2de_os.config import OpenSearchSettings, Settings
@@ -206,6 +207,12 @@ def metrics() -> str:
     return "\n".join(rows)
 
 
+def api() -> str:
+    """Name each public class and function, for mkdocstrings."""
+    public = [getattr(ce2de_os, name) for name in sorted(ce2de_os.__all__) if not name.startswith("_")]
+    return "\n\n".join(f"::: {value.__module__}.{value.__qualname__}" for value in public)
+
+
 # --- messages -------------------------------------------------------------------------------------------
 
 
@@ -307,6 +314,7 @@ def _escaped(text: str) -> str:
 
 SETTINGS = list(_settings())
 PARTS = {
+    "api": api,
     "overview": overview,
     "configuration": configuration,
     "metrics": metrics,
