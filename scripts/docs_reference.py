@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,8 @@ def metrics() -> str:
 
 def api() -> str:
     """Name each public class and function, for mkdocstrings."""
-    public = [getattr(ce2de_os, name) for name in sorted(ce2de_os.__all__) if not name.startswith("_")]
+    homes = ce2de_os._HOMES  # a package may have the name of a function, so ask the module that defines it
+    public = [getattr(import_module(homes[name]), name) for name in sorted(homes)]
     return "\n\n".join(f"::: {value.__module__}.{value.__qualname__}" for value in public)
 
 
