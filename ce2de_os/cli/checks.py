@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from opensearchpy import OpenSearch
 
 from ce2de_os.config import OpenSearchSettings, Settings, mask_url
-from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError
+from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError, install_command
 from ce2de_os.index.client import address, backend_errors, connect
 from ce2de_os.local import java
 from ce2de_os.local.servers import LocalServers
@@ -32,7 +32,6 @@ WHO = "/_plugins/_security/authinfo"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 KNN, NEURAL = "opensearch-knn", "opensearch-neural-search"
 INSTALL_PLUGIN = "install it on every node: bin/opensearch-plugin install {}"
-WORKER_EXTRA = "pip install 'ce2de-os[worker]'"
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,9 @@ def run(settings: Settings) -> Iterator[Check]:
     if find_spec("celery"):
         yield from _broker_and_workers(settings)
     else:
-        yield Check("workers", WARNING, "Celery is not installed; only reindexing needs it", WORKER_EXTRA)
+        yield Check(
+            "workers", WARNING, "Celery is not installed; only reindexing needs it", install_command("worker")
+        )
     yield _checked("model", lambda: _model(settings))
     yield java_runtime(settings)
     yield _local_servers()

@@ -51,7 +51,7 @@ _TLS_CURES = {
 }
 _ACCESS_CURES: dict[int | str, str] = {
     401: "check CE2DE_OPENSEARCH_USERNAME and CE2DE_OPENSEARCH_PASSWORD, or the client certificate",
-    403: "give this user the role in the README's 'Rights', with your own index names",
+    403: "give this user the role in docs/how-to/operator/security.md, with your own index names",
 }
 
 _SIGNATURE = "check the AWS credentials, CE2DE_OPENSEARCH_AWS_REGION, …_AWS_SERVICE and this machine's clock"
