@@ -153,13 +153,20 @@ _TEXTS = {
     "cache": "where downloads and local servers are kept",
     "home": "folder of the data of the local servers",
     "java_home": "Java for the local OpenSearch; tried before all other places",
+    "java_options": "More options for Java; `-XX:TieredStopAtLevel=1` starts faster, searches more slowly",
 }
-_VARIABLES = {"cache": "CE2DE_CACHE", "home": "CE2DE_HOME", "java_home": "JAVA_HOME"}
+_VARIABLES = {
+    "cache": "CE2DE_CACHE",
+    "home": "CE2DE_HOME",
+    "java_home": "JAVA_HOME",
+    "java_options": "CE2DE_JAVA_OPTIONS",
+}
 _DEFAULTS = {
     "artifact": "the packaged student",
     "cache": "`~/.cache/ce2de`, below `XDG_CACHE_HOME` if set; root: `/var/cache/ce2de`",
     "home": "one folder for each checkout, in the cache",
     "java_home": "Java on `PATH`",
+    "java_options": "none",
 }
 
 
