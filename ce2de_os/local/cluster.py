@@ -43,7 +43,7 @@ class Cluster:
             LocalServerError: no Java, a failed download, or a process that cannot be started.
         """
         runtime, lock = java.choose(java.find(self.settings.java_home), known.version)
-        account = account_for(self.home)
+        account = checked_account(self.home)
         process.check_reachable(self.settings.cache, account)
         folder = distribution.provide(lock, self.settings.cache, report)
         several = len(known.nodes) > 1
@@ -196,7 +196,7 @@ def health(known: State) -> str | None:
     return None
 
 
-def account_for(home: Path) -> Account | None:
+def checked_account(home: Path) -> Account | None:
     """Find the account that runs servers below ``home``, and check that it can enter ``home``.
 
     Raises:

@@ -251,7 +251,7 @@ class LocalServers:
     def _start_redis(self, known: State) -> State:
         if known.redis_runs:
             return known
-        home, account = self.home / "redis", cluster.account_for(self.home)
+        home, account = self.home / "redis", cluster.checked_account(self.home)
         cluster.make_folders(home, ["data"], account)
         redis_server.install(home / "redis-server")
         cluster.write(home / "redis.conf", redis_server.settings(home, known.redis_port))

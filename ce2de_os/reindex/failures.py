@@ -1,4 +1,4 @@
-"""Errors that nobody raised on purpose: which ones a worker outlives, and how they are told."""
+"""Errors that nobody raised on purpose: which ones a worker outlives, and how they are reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def is_failure(error: BaseException) -> bool:
     return isinstance(error, Exception) or type(error).__module__ == _PANIC
 
 
-def told(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """Return an error as one line for the ledger: its type and the first line of its message."""
     lines = str(error).strip().splitlines()
     name = type(error).__name__
@@ -27,7 +27,7 @@ def redacted(text: str) -> str:
     return _QUOTED.sub(r"\1 …", text)
 
 
-def where(error: BaseException) -> str:
+def error_location(error: BaseException) -> str:
     """Return the file and line that raised an error: unlike its message, they quote no document."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:

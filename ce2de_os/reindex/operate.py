@@ -208,10 +208,10 @@ def _doomed(client: OpenSearch, ledger: Ledger, job: Job, targets: bool, sources
         )
     wanted = [(part.target, part.target_uuid) for part in job.parts] if targets else []
     wanted += [(part.source, part.source_uuid) for part in job.parts] if sources else []
-    return [name for name, uuid in wanted if _may_delete(client, name, uuid)]
+    return [name for name, uuid in wanted if _check_deletable(client, name, uuid)]
 
 
-def _may_delete(client: OpenSearch, name: str, uuid: str | None) -> bool:
+def _check_deletable(client: OpenSearch, name: str, uuid: str | None) -> bool:
     """Return whether an index is there.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ce2de_os.errors import BrokerUnavailableError
 from ce2de_os.index.admin import patiently
-from ce2de_os.reindex.failures import told
+from ce2de_os.reindex.failures import error_line
 from ce2de_os.reindex.job import (
     ACTIVE,
     CANCELLED,
@@ -149,7 +149,7 @@ def _fail(ledger: Ledger, job_id: str, error: str) -> None:
 
 def after_error(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, error: str) -> None:
     """Show a worker's error in the job's status, then pass work on."""
-    _show(ledger, job_id, number, error)
+    _record_slice_error(ledger, job_id, number, error)
     after_slices(ledger, queue, job_id, None, failed=True)
 
 
@@ -168,16 +168,16 @@ def enter_failure(ledger: Ledger, job_id: str, number: int, error: BaseException
     def entered(stored: StoredSlice) -> dict[str, Any]:
         failures = stored.slice.failures + 1
         ended = {"state": FAILED, "owner": None} if failures >= POISON_DEATHS else {}
-        return {"failures": failures, "last_error": told(error), **ended}
+        return {"failures": failures, "last_error": error_line(error), **ended}
 
-    _enter(ledger, job_id, number, entered)
+    _change_free_slice(ledger, job_id, number, entered)
 
 
 def finish_failed(ledger: Ledger, job_id: str, error: BaseException) -> None:
     """Let a job fail whose end met an error that nobody raised on purpose."""
     stored = patiently(lambda: ledger.find_job(job_id))
     if stored is not None and stored.job.state in ACTIVE:
-        patiently(lambda: ledger.change_job(stored, state=FAILED, owner=None, error=told(error)))
+        patiently(lambda: ledger.change_job(stored, state=FAILED, owner=None, error=error_line(error)))
 
 
 def pass_on(send: Callable[[], None], job_id: str, patience_s: float = BROKER_PATIENCE_S) -> None:
@@ -197,12 +197,12 @@ def pass_on(send: Callable[[], None], job_id: str, patience_s: float = BROKER_PA
             time.sleep(_PAUSE_S)
 
 
-def _show(ledger: Ledger, job_id: str, number: int, error: str) -> None:
+def _record_slice_error(ledger: Ledger, job_id: str, number: int, error: str) -> None:
     """Enter an error in a slice, unless another worker is at it."""
-    _enter(ledger, job_id, number, lambda _: {"last_error": error})
+    _change_free_slice(ledger, job_id, number, lambda _: {"last_error": error})
 
 
-def _enter(
+def _change_free_slice(
     ledger: Ledger, job_id: str, number: int, changes: Callable[[StoredSlice], dict[str, Any]]
 ) -> None:
     """Change a slice that no other worker is at."""
@@ -216,7 +216,7 @@ def _enter(
 def give_back(ledger: Ledger, queue: TaskQueue, job_id: str, number: int | None, error: str) -> None:
     """Leave a message to workers with the job's model; ``number`` is its slice, ``None`` the job's end."""
     if number is not None:
-        _show(ledger, job_id, number, error)
+        _record_slice_error(ledger, job_id, number, error)
     time.sleep(OTHERS_S)
     found = patiently(lambda: ledger.find_job(job_id))
     if found is None or found.job.state not in ACTIVE:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ce2de_os.errors import JobError
-from ce2de_os.reindex.failures import told
+from ce2de_os.reindex.failures import error_line
 from ce2de_os.reindex.job import Job, Slice
 
 SCHEMA = 2
@@ -45,4 +45,4 @@ def _read(build: Callable[[Mapping[str, Any]], T], source: Mapping[str, Any]) ->
     try:
         return build(source)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise JobError(f"job '{job_id}': a record in the ledger is damaged ({told(error)})") from error
+        raise JobError(f"job '{job_id}': a record in the ledger is damaged ({error_line(error)})") from error

@@ -85,11 +85,11 @@ def test_orders_are_seen_once(
     ledger = Ledger(client)
     orders = Orders(ledger, ledger.job(job_id).job)
     monkeypatch.setattr("ce2de_os.reindex.slices.orders.LOOK_S", 0.0)  # look at every call
-    orders.stop()
+    orders.is_stopped()
     operate.throttle(client, job_id, 50.0)
-    orders.stop()
+    orders.is_stopped()
     operate.pause(client, job_id)
-    orders.stop()
-    orders.stop()
+    orders.is_stopped()
+    orders.is_stopped()
     seen = [(entry["action"], entry["state"], entry["limit_docs_per_s"]) for entry in written(caplog)]
     assert seen == [("job_changed", "running", 50.0), ("job_changed", "paused", 50.0)]

@@ -77,8 +77,8 @@ class _Finish:
         return self._held.job
 
     def run(self) -> None:
-        if self._has_switched():
-            self._done()
+        if self._complete_switch():
+            self._follow_and_end()
             return
         standing.stop(self._held.ledger, self._job)
         if self._job.mode == "copy":
@@ -102,10 +102,10 @@ class _Finish:
                 report = self._verified()
             else:
                 self._held.change(report=report.to_source())
-                self._done()
+                self._follow_and_end()
                 return
 
-    def _has_switched(self) -> bool:
+    def _complete_switch(self) -> bool:
         """Return whether another worker has switched already; complete a switch that another one began."""
         if self._job.mode == "copy" and self._job.truth == TARGET:
             return True
@@ -159,7 +159,7 @@ class _Finish:
             standing.start(self._client, self._held.ledger, self._job)
             reached("follow_started", self._job.job_id)
 
-    def _done(self) -> None:
+    def _follow_and_end(self) -> None:
         """Start the standing job, then end this job: if the worker dies between, a retry repeats both."""
         self._follow()
         self._end(DONE, None, error=None)

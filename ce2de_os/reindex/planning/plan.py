@@ -61,7 +61,7 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
     cluster = survey.look_at_cluster(client)
     request.field.validate(cluster.release)
     size = min(request.sample, documents)
-    readable = _readable(client, request.source, sources)
+    readable = _short_source_name(client, request.source, sources)
     texts = sample.draw(client, readable, request.text_fields, size, languages=request.languages)
     drawn = sample.measure(encoder, texts)
     found = compose(request, _model(encoder), indices, missing, cluster, drawn)
@@ -81,7 +81,7 @@ def _meaning(client: OpenSearch, request: PlanRequest, mode: str, names: Sequenc
     return sentence(way, request.source, request.alias, ", ".join(names))
 
 
-def _readable(client: OpenSearch, source: str, sources: Sequence[IndexInfo]) -> str:
+def _short_source_name(client: OpenSearch, source: str, sources: Sequence[IndexInfo]) -> str:
     """Return a name for ``sources`` in a request: the source's own, unless it also shows their copies."""
     names = [info.name for info in sources]
     behind = [info.name for info in admin.describe_all(client, source)]

@@ -83,11 +83,11 @@ def _memory(plan: Plan) -> Iterator[Finding]:
             f"k-NN memory: {gigabytes(memory.needed_bytes)} needed, {gigabytes(sum(memory.rooms.values()))} "
             f"below knn.memory.circuit_breaker.limit ({memory.limit}) on {_nodes(memory.rooms)}; "
             f"{_homeless(plan, memory.unplaced)}",
-            f"{_smaller(plan)}raise the limit, add memory or data nodes, or use --engine lucene",
+            f"{_smaller_storage(plan)}raise the limit, add memory or data nodes, or use --engine lucene",
         )
 
 
-def _smaller(plan: Plan) -> str:
+def _smaller_storage(plan: Plan) -> str:
     """Return advice to use the largest storage of the same engine that fits; ``""`` if none fits."""
     rows = [row for row in plan.memory_table if row.engine == plan.request.field.engine]
     for row in sorted(rows, key=lambda row: row.total_bytes, reverse=True):

@@ -52,9 +52,9 @@ def of_sources(
     in_place: bool,
 ) -> Iterator[Finding]:
     """Yield what prevents reading the indices behind a name, or embedding these fields."""
-    yield from _filtered(client, name, alias)
+    yield from _alias_filter_findings(client, name, alias)
     for source in sources:
-        yield from _readable(source, in_place=in_place)
+        yield from _read_block_findings(source, in_place=in_place)
         yield from _in_source(source, text_fields)
     for source in sources:
         yield from _hidden_documents(client, source)
@@ -114,7 +114,7 @@ def copied_to(mappings: Mapping[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def _filtered(client: OpenSearch, name: str, alias: str | None) -> Iterator[Finding]:
+def _alias_filter_findings(client: OpenSearch, name: str, alias: str | None) -> Iterator[Finding]:
     """Yield a finding if an alias limits what it shows: a copy would show what the alias hides."""
     if any(mark in name for mark in "*,"):
         return
@@ -129,7 +129,7 @@ def _filtered(client: OpenSearch, name: str, alias: str | None) -> Iterator[Find
             return
 
 
-def _readable(source: IndexInfo, *, in_place: bool) -> Iterator[Finding]:
+def _read_block_findings(source: IndexInfo, *, in_place: bool) -> Iterator[Finding]:
     if source.settings.get("verified_before_close"):
         yield Finding(
             f"'{source.name}' is closed, so nothing can be read from it",

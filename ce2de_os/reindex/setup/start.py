@@ -65,7 +65,7 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     kept = {part.source: part.target for part in known.parts} if known is not None else {}
     indices = [planned(client, source, sources, request, model, mode, vector, kept) for source in sources]
     check_targets(indices)
-    job = _enter(client, ledger, request, model, mode, vector, indices, way)
+    job = _find_or_create_job(client, ledger, request, model, mode, vector, indices, way)
     ledger.add_slices(job)
     return repeat.go_on(client, ledger, job, request, queue)
 
@@ -99,7 +99,7 @@ def _identity(request: JobRequest, model: Model, mode: Mode) -> tuple[object, ..
     return mode, request.target, request.alias, request.text, model.fingerprint, vector, *more
 
 
-def _enter(
+def _find_or_create_job(
     client: OpenSearch,
     ledger: Ledger,
     request: JobRequest,
@@ -121,10 +121,10 @@ def _enter(
     if stored is None:
         ledger.add_job(_new_job(client, ledger, job_id, request, model, mode, vector, indices, way))
         stored = ledger.job(job_id)  # if another command was faster, its record counts
-    return _with_members(client, ledger, stored, mode, indices)
+    return _add_new_indices(client, ledger, stored, mode, indices)
 
 
-def _with_members(
+def _add_new_indices(
     client: OpenSearch, ledger: Ledger, stored: StoredJob, mode: Mode, indices: Sequence[Planned]
 ) -> Job:
     """Add the indices that appeared behind the job's source since it began; return the job."""

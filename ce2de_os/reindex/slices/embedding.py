@@ -102,7 +102,9 @@ def embed(
     stored = _stored(client, job, part, documents)
     known = {
         wanted: {name: source[name] for name in job.vector.value_fields}
-        for source, wanted in zip([*_believed(job, part, own), *stored], [*hashes, *hashes], strict=True)
+        for source, wanted in zip(
+            [*_trusted_vectors(job, part, own), *stored], [*hashes, *hashes], strict=True
+        )
         if wanted is not None and _carries(job, source, wanted)
     }
     new = {wanted: text for text, wanted in zip(texts, hashes, strict=True) if wanted and wanted not in known}
@@ -130,7 +132,7 @@ def embed(
     return Embedded(actions, counts)
 
 
-def _believed(job: Job, part: Part, own: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def _trusted_vectors(job: Job, part: Part, own: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """Return the documents' own vectors if their index declares some; else nothing: they may be invented."""
     declared = job.mode == "in_place" or job.vector.name in part.dropped
     return own if declared else [{} for _ in own]

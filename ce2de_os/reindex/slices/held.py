@@ -21,7 +21,7 @@ from ce2de_os.index.bulk import BulkWriter, Refusal
 from ce2de_os.reindex import dead_letters, watchdog
 from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.drift import carry_fields
-from ce2de_os.reindex.failures import is_failure, redacted, told, where
+from ce2de_os.reindex.failures import error_line, error_location, is_failure, redacted
 from ce2de_os.reindex.identity import source_checkpoints
 from ce2de_os.reindex.job import DONE, FAILED, WAITING, Counts, Job, Slice
 from ce2de_os.reindex.ledger import LEASE_S, Ledger, StoredSlice, after_failure, is_poisoned
@@ -137,7 +137,7 @@ class HeldSlice:
         return self._failure is not None
 
     @contextmanager
-    def answerable(self) -> Iterator[None]:
+    def recording_errors(self) -> Iterator[None]:
         """Record an error raised inside as this slice's error; an unavailable OpenSearch is kept apart.
 
         A `Ce2deError` names the cause, and the slice fails. Any other error may come from one document.
@@ -158,8 +158,8 @@ class HeldSlice:
     def begin(self, size: int) -> Page:
         """Find the end, pass over a document that has had all its tries, and read the first page."""
         logger.info("Slice taken", extra=self._keys("slice_taken"))
-        with self.answerable():
-            self._upto = self._upper_bound()
+        with self.recording_errors():
+            self._upto = self._prepare_run()
             if is_poisoned(self._stored.slice):
                 self._pass_over()
         return self.read(self._stored.slice.cursor, size)
@@ -167,7 +167,7 @@ class HeldSlice:
     def read(self, after: int, size: int) -> Page:
         """Read the next page of at most ``size`` documents."""
         started = time.monotonic()
-        with self.answerable():
+        with self.recording_errors():
             documents, asked = self._reader.read(after, self._upto, size)
         is_last = len(documents) < asked or documents[-1].seq_no >= self._upto
         return Page(self, documents, is_last, time.monotonic() - started)
@@ -176,7 +176,7 @@ class HeldSlice:
         """Write a page and move the cursor behind it; with the last page the slice is done."""
         if not self.open:
             return
-        with self.answerable():
+        with self.recording_errors():
             counts, refused = self._write(page.documents, embedded)
             cursor = self._upto if page.is_last else page.documents[-1].seq_no
             self._tempo.add(len(page.documents))
@@ -208,7 +208,7 @@ class HeldSlice:
             logger.error("Slice failed", extra=self._keys("slice_failed"))  # why is in the ledger
         elif self._failure is not None:
             keys = self._keys("page_failed") | {"failures": self._stored.slice.failures}
-            error = {"error": type(self._failure).__name__, "where": where(self._failure)}
+            error = {"error": type(self._failure).__name__, "where": error_location(self._failure)}
             logger.error("A page failed; it is tried again in smaller ones", extra=keys | error)
         else:
             keys = self._keys("slice_left") | {"documents": self._documents}
@@ -220,13 +220,17 @@ class HeldSlice:
         if self._error is not None:
             return {"state": FAILED, "last_error": self._error}
         if self._failure is not None:
-            return {"state": WAITING, "last_error": told(self._failure), **after_failure(self._stored.slice)}
+            return {
+                "state": WAITING,
+                "last_error": error_line(self._failure),
+                **after_failure(self._stored.slice),
+            }
         if self._unavailable is not None:  # its owner lives: this must not count as a death
             retry_at_s = self._ledger.now() + RETRY_S
             return {"state": WAITING, "last_error": self._unavailable, "retry_at_s": retry_at_s}
         return {"state": WAITING}
 
-    def _upper_bound(self) -> int:
+    def _prepare_run(self) -> int:
         """Return this run's last ``_seq_no``; refresh the source and copy its new fields to the target."""
         bounds = self._stored.slice.range
         if bounds.upto is not None:
@@ -316,9 +320,9 @@ class HeldSlice:
                 f"{record.condemned} documents in a row failed, the last with: {record.last_error}; mend "
                 "that, then start the job again"
             )
-        documents = self._reader.next_id(record.cursor, self._upto)
+        documents = self._reader.next_document(record.cursor, self._upto)
         if documents:
-            refused = [_condemned(documents[0].doc_id, record)]
+            refused = [_final_rejection(documents[0].doc_id, record)]
             self._set_aside(documents, refused)
             counts, condemned = Counts(documents=1, refused=1), record.condemned + 1
             self._advance(documents[0].seq_no, 1, counts, refused, done=False, condemned=condemned)
@@ -339,7 +343,7 @@ class HeldSlice:
         return {"action": action, "job": record.job_id, "slice": record.number, "cursor": record.cursor}
 
 
-def _condemned(doc_id: str, record: Slice) -> Refusal:
+def _final_rejection(doc_id: str, record: Slice) -> Refusal:
     """Return the rejection of a document that has used all its tries."""
     if not record.failures:
         return Refusal(doc_id, 0, dead_letters.KILLER, f"{record.deaths} workers died of it")

@@ -26,7 +26,7 @@ class Orders:
         self._busy = 1
         self._since_s = time.monotonic()  # when the page that is paced began
 
-    def stop(self) -> bool:
+    def is_stopped(self) -> bool:
         """Return whether the job is paused or cancelled, which is read again from the ledger at times."""
         if time.monotonic() - self._looked_at >= LOOK_S:
             before, self._job = self._job, patiently(lambda: self._ledger.job(self._job.job_id)).job
@@ -50,7 +50,7 @@ class Orders:
 
         ``meanwhile`` is called each second.
         """
-        while (rate := self.docs_per_s()) is not None and not self.stop():
+        while (rate := self.docs_per_s()) is not None and not self.is_stopped():
             left_s = self._since_s + documents / rate - time.monotonic()
             if left_s <= 0:
                 break

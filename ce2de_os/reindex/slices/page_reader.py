@@ -52,13 +52,13 @@ class PageReader:
                 logger.warning("A page cannot be read; the next one is smaller", extra=keys | told)
                 time.sleep(_PAUSE_S)
             else:
-                self.limit = larger(self.limit, size)
+                self.limit = raised_limit(self.limit, size)
                 return documents, size
         documents = patiently(lambda: self._page(after, upto, 1))
-        self.limit = larger(self.limit, 1)
+        self.limit = raised_limit(self.limit, 1)
         return documents, 1
 
-    def next_id(self, after: int, upto: int) -> list[SourceDocument]:
+    def next_document(self, after: int, upto: int) -> list[SourceDocument]:
         """Read the next document, if there is one, without its content."""
         return patiently(
             lambda: read_page(self._client, self._index, self._shard, after, upto, 1, with_source=False)
@@ -78,7 +78,7 @@ def needed_fields(job: Job) -> tuple[str, ...] | None:
     return (*job.text.fields, *job.vector.value_fields, job.hash_field, *languages, *named)
 
 
-def larger(limit: int | None, size: int) -> int | None:
+def raised_limit(limit: int | None, size: int) -> int | None:
     """Double the limit after a page of ``size`` documents could be read; ``None``: no limit anymore."""
     if limit is None or size < limit:
         return limit

@@ -65,7 +65,7 @@ def run_slices(
     job = patiently(lambda: ledger.job(job_id)).job
     check_fingerprint(job_id, job.fingerprint, encoder)
     orders = Orders(ledger, job)
-    if orders.stop():
+    if orders.is_stopped():
         return None
     claims = Claims(ledger, job, owner, is_gone)
     stored = claims.named(number, or_free=onward)
@@ -113,9 +113,9 @@ class _Task:
         left = None
         while stored is not None:
             left = self._through(stored)
-            goes_on = self._onward and left is None and self._in_time() and not self._orders.stop()
+            goes_on = self._onward and left is None and self._in_time() and not self._orders.is_stopped()
             stored = self._claims.free() if goes_on else None
-        return None if self._orders.stop() else left
+        return None if self._orders.is_stopped() else left
 
     def _through(self, stored: StoredSlice) -> int | None:
         """Work from this slice on as long as the next can be taken ahead; returns one left in the midst."""
@@ -142,10 +142,10 @@ class _Task:
     def _pages(self, pool: ThreadPoolExecutor, stored: StoredSlice) -> None:
         reading: Future[Page | None] = pool.submit(self._take_up, stored)
         writing: Future[None] | None = None
-        while (page := self._result(reading)) is not None and not self._orders.stop():
+        while (page := self._result(reading)) is not None and not self._orders.is_stopped():
             if page.held.page_limit == 1 and writing is not None:
                 self._result(writing)  # alone in hand, so that the ledger tells exactly who kills
-            reading = pool.submit(self._after, page)
+            reading = pool.submit(self._next_page, page)
             embedded = self._result(pool.submit(self._encode, page))
             watchdog.beat()
             if writing is not None:
@@ -162,7 +162,7 @@ class _Task:
         self._held.append(held)
         return held.begin(self._page_size(held))
 
-    def _after(self, page: Page) -> Page | None:
+    def _next_page(self, page: Page) -> Page | None:
         """Read the next page, if need be of another slice, which is leased; ``None``: start no other page."""
         if not self._in_time():
             return None
@@ -186,7 +186,7 @@ class _Task:
             return Embedded([], read)
         started = time.monotonic()
         held, job = page.held, self._claims.job
-        with held.answerable():
+        with held.recording_errors():
             embedded = embed(self._client, self._encoder, job, held.part, page.documents, held.progress)
         encode_s = time.monotonic() - started
         chars = sum(len(document.raw) for document in page.documents)

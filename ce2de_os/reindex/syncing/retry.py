@@ -21,7 +21,7 @@ from ce2de_os.index.bulk import (
 )
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.dead_letters import DeadLetter
-from ce2de_os.reindex.failures import is_failure, told
+from ce2de_os.reindex.failures import error_line, is_failure
 from ce2de_os.reindex.job import SOURCE, Job, Part
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.slices.embedding import DocumentEncoder, check_fingerprint, embed
@@ -104,7 +104,7 @@ def _write(
     except BaseException as error:
         if not is_failure(error):
             raise
-        return [Refusal(document.doc_id, 0, dead_letters.FAILING, told(error))]
+        return [Refusal(document.doc_id, 0, dead_letters.FAILING, error_line(error))]
 
 
 def _unless_newer(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ce2de_os.reindex.failures import is_failure, redacted, told, where
+from ce2de_os.reindex.failures import error_line, error_location, is_failure, redacted
 from ce2de_os.reindex.job import Range, Slice
 from ce2de_os.reindex.ledger import after_death, after_failure, is_poisoned
 
@@ -29,11 +29,11 @@ def test_a_panic_of_tokenizers_is_a_failure_though_it_is_no_exception() -> None:
 
 def test_a_failure_is_told_in_one_line_and_its_place_without_its_message() -> None:
     error = raised(lambda: {}["secret\nand more"])
-    assert "\n" not in told(error)
-    assert told(ValueError("first\nsecond")) == "ValueError: first"
-    assert told(RecursionError()) == "RecursionError"
-    assert where(error).startswith(__file__[:1])
-    assert "secret" not in where(error)
+    assert "\n" not in error_line(error)
+    assert error_line(ValueError("first\nsecond")) == "ValueError: first"
+    assert error_line(RecursionError()) == "RecursionError"
+    assert error_location(error).startswith(__file__[:1])
+    assert "secret" not in error_location(error)
 
 
 def test_a_slice_that_fails_is_looked_through_as_one_that_kills() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ce2de_os.reindex.slices.page_reader import larger
+from ce2de_os.reindex.slices.page_reader import raised_limit
 
 
 @pytest.mark.parametrize(
@@ -12,4 +12,4 @@ from ce2de_os.reindex.slices.page_reader import larger
 def test_a_limit_doubles_with_each_page_that_can_be_read(
     limit: int | None, size: int, expected: int | None
 ) -> None:
-    assert larger(limit, size) == expected
+    assert raised_limit(limit, size) == expected
