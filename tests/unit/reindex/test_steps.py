@@ -21,5 +21,5 @@ def test_a_step_is_one_debug_record_with_its_name_and_job(step, caplog: pytest.L
 
 def test_a_step_is_silent_unless_debug_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "ce2de_os"):
-        reached("blocked")
+        reached("blocked", "articles-1")
     assert caplog.records == []
