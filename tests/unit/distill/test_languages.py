@@ -36,7 +36,7 @@ def test_translations_are_for_the_student_unless_said_otherwise():
         ({"student": "en-it,it"}, "each language of documents once"),
         ({"student": "en-it,"}, "--student-languages: got 'en-it,'"),
         ({"teacher": "en-it,de"}, "--teacher-languages: got 'en-it,de', expected one language of documents"),
-        ({"selector": "-it"}, "--selector-languages: got '-it'"),
+        ({"selector": "-it"}, "languages.selector: got '-it'"),
     ],
 )
 def test_what_is_no_setting_is_refused(setting, message):

@@ -177,7 +177,7 @@ def test_answers_that_no_single_token_says_are_refused(folders, answers, message
 
 def test_an_unknown_family_needs_answers(tmp_path):
     folder = save_tiny_reranker(tmp_path, "umt5", answers=("yes", "no"))
-    with pytest.raises(ConfigError, match=r"what a umt5 answers is not known; .* --answers true,false"):
+    with pytest.raises(ConfigError, match=r"what a umt5 answers is not known; .* rankings.answers"):
         load_pair_teacher(str(folder))
     assert load_pair_teacher(str(folder), ("yes", "no")).logits(PAIRS).shape == (23,)
 

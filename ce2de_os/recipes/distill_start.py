@@ -1,4 +1,4 @@
-"""What ``ce2de distill --start`` goes on from: a finished run, or an artifact made into one."""
+"""The student that a distillation goes on from: a finished run, or an artifact made into one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.recipes.distill_request import PACKAGED
 
 if TYPE_CHECKING:
     from ce2de_os.model.artifact import Artifact
 
-PACKAGED = "packaged"
 START_FOLDER = "start"  # inside the run's folder
 
 
@@ -31,7 +31,8 @@ def start_folder(start: str, out: Path) -> Path:
     folder = Path(start)
     if start != PACKAGED and not folder.is_dir():
         raise ConfigError(
-            f"--start: there is no folder '{start}'; expected a finished run, a model folder, or {PACKAGED}"
+            f"student.start: there is no folder '{start}'; expected a finished run, a model folder, or "
+            f"{PACKAGED}"
         )
     if start != PACKAGED and not (folder / MANIFEST_FILE).exists():
         return folder
@@ -50,7 +51,7 @@ def _written(artifact: Artifact, folder: Path) -> Path:
             return folder
         raise ConfigError(
             f"{folder}: this run started from another student ({there[:12]}, now "
-            f"{artifact.fingerprint[:12]}); choose another --out"
+            f"{artifact.fingerprint[:12]}); choose another folder for the run"
         )
     student = restore_student(artifact)
     built = {"init": "de", "readout": student.readout, "pooled": student.pooled}
