@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Artifact", "AsyncHybridSearcher", "HybridSearcher", "LateInteraction", "LowerBound", "OnnxEncoder",
-    "OnnxReranker", "Question", "__version__",
+    "Artifact", "AsyncHybridSearcher", "DistillRequest", "HybridSearcher", "LateInteraction", "LowerBound",
+    "OnnxEncoder", "OnnxReranker", "Question", "__version__", "distill",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from ce2de_os.model.artifact import Artifact
     from ce2de_os.model.encoder import OnnxEncoder
     from ce2de_os.model.reranker import OnnxReranker
+    from ce2de_os.recipes.distill import DistillRequest, distill
     from ce2de_os.search.async_searcher import AsyncHybridSearcher
     from ce2de_os.search.late_interaction import LateInteraction
     from ce2de_os.search.question import Question
@@ -24,12 +27,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "Artifact": "ce2de_os.model.artifact",
     "AsyncHybridSearcher": "ce2de_os.search.async_searcher",
+    "DistillRequest": "ce2de_os.recipes.distill",
     "HybridSearcher": "ce2de_os.search.searcher",
     "LateInteraction": "ce2de_os.search.late_interaction",
     "LowerBound": "ce2de_os.fusion",
     "OnnxEncoder": "ce2de_os.model.encoder",
     "OnnxReranker": "ce2de_os.model.reranker",
     "Question": "ce2de_os.search.question",
+    "distill": "ce2de_os.recipes.distill",
 }
 
 
@@ -37,3 +42,22 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - lazy, so that `ce2de --help
     if name not in _HOMES:
         raise AttributeError(f"module 'ce2de_os' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)
+
+
+class _Verb(ModuleType):
+    """A package that has the name of a function of this API: calling it calls the function."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - those of the function
+        return __getattr__(self.__name__.rpartition(".")[2])(*args, **kwargs)
+
+
+class _Package(ModuleType):
+    """Make a package callable when its import takes the place of the function of the same name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _HOMES and isinstance(value, ModuleType):
+            value.__class__ = _Verb
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

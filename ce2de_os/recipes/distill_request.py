@@ -23,6 +23,7 @@ PACKAGED = "packaged"
 """Names the student that comes with the package, as a place to start from."""
 
 _DEFAULTS = DistillConfig()
+_SET_QUERIES = "set one of rankings.queries, rankings.query_log and rankings.query_field"
 
 
 @dataclass(frozen=True)
@@ -305,12 +306,18 @@ class DistillRequest:
         """Raise `ConfigError` where settings contradict each other or one lacks another."""
         if self.until not in STEPS:
             raise ConfigError(f"until: got '{self.until}', expected one of {', '.join(STEPS)}")
+        self._check_queries()
         self._check_documents()
         self._check_rankings()
         if self.evaluate.dev is None and self.evaluate.dev_translations:
             raise ConfigError(
                 "evaluate.dev_translations: got it without a judged collection; set evaluate.dev"
             )
+
+    def _check_queries(self) -> None:
+        asked = self.rankings
+        if sum(place is not None for place in (asked.queries, asked.query_log, asked.query_field)) > 1:
+            raise ConfigError(f"got queries from several places, expected one; {_SET_QUERIES}")
 
     def _check_documents(self) -> None:
         there = self.documents.index is not None or self.documents.corpus is not None
@@ -324,19 +331,17 @@ class DistillRequest:
 
     def _check_rankings(self) -> None:
         asked = self.rankings
-        give = "set one of rankings.queries, rankings.query_log and rankings.query_field"
-        if sum(place is not None for place in (asked.queries, asked.query_log, asked.query_field)) > 1:
-            raise ConfigError(f"got queries from several places, expected one; {give}")
         if asked.has_queries and not (asked.cross_encoders or asked.scores):
             raise ConfigError(
                 "got queries without a teacher of rankings; set rankings.cross_encoders or rankings.scores"
             )
         if not asked.has_queries and (asked.scores or asked.candidates_file):
-            raise ConfigError(f"got scores or candidates without the queries' texts; {give}")
+            raise ConfigError(f"got scores or candidates without the queries' texts; {_SET_QUERIES}")
         if not asked.has_queries and self.languages.translated_queries:
-            raise ConfigError(f"languages.translated_queries: got it without the originals; {give}")
+            raise ConfigError(f"languages.translated_queries: got it without the originals; {_SET_QUERIES}")
         needed = asked.has_queries or self.evaluate.collections or self.student.init == "ce"
         if asked.cross_encoders and not needed:
             raise ConfigError(
-                f"rankings.cross_encoders: got '{asked.cross_encoders[0]}' with nothing to score; {give}"
+                f"rankings.cross_encoders: got '{asked.cross_encoders[0]}' with nothing to score; "
+                f"{_SET_QUERIES}"
             )
