@@ -12,6 +12,7 @@ from importlib import import_module
 import click
 
 from ce2de_os import __version__
+from ce2de_os.cli.options import VERBOSE, take_verbose
 from ce2de_os.errors import Ce2deError
 
 # name: (module, one line for `ce2de --help`); the order is the order of work.
@@ -64,8 +65,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(COMMANDS[cmd_name][0])
-        command: click.Command = module.command
-        return command
+        return take_verbose(module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -75,7 +75,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ce2de")
-@click.option("-v", "--verbose", is_flag=True, help="Show the library's log records on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help=VERBOSE)
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),

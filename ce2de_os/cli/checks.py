@@ -47,7 +47,7 @@ class Check:
 
 def run(settings: Settings) -> Iterator[Check]:
     """Every check; what only an answering cluster can tell is left out when there is none."""
-    yield from _cluster(replace(settings.opensearch, timeout_s=CONNECT_S))
+    yield from _cluster(replace(settings.opensearch, timeout_s=min(settings.opensearch.timeout_s, CONNECT_S)))
     if find_spec("celery"):
         yield from _broker_and_workers(settings)
     else:

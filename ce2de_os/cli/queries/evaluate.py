@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.cli.options import encoding_options, json_option
 from ce2de_os.cli.queries.reranking import second_model
 from ce2de_os.config import Settings
 from ce2de_os.errors import ConfigError, MissingExtraError
@@ -82,7 +82,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )  # fmt: skip
 @click.option("--plot", type=_FILE, help="Draw quality against latency to this file, as PNG and as SVG.")
 @json_option
-@connection_options
+@encoding_options
 def command(
     settings: Settings, index: str, data: Path | None, queries: Path | None, qrels: Path | None,
     fusions: tuple[Fusion, ...], reranker: Path | None, late_interaction: bool, rerank_depth: int,

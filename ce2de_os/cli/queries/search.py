@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.cli.options import encoding_options, json_option
 from ce2de_os.cli.queries.reranking import second_model
 from ce2de_os.config import Settings
 
@@ -135,7 +135,7 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
 @click.option("--timeout-ms", type=click.IntRange(1), help="Show what OpenSearch found in this time.")
 @click.option("--explain", is_flag=True, help="Show the raw scores of BM25 and vectors, and where time went.")
 @json_option
-@connection_options
+@encoding_options
 def command(
     settings: Settings,
     index: str,

@@ -1,0 +1,76 @@
+"""The options that all commands share."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ce2de_os.cli import cli
+from ce2de_os.cli.options import connection_options, encoding_options, take_verbose
+from tests.acceptance.test_help import ALL
+
+
+def settings_of(decorator, *arguments):
+    taken = []
+
+    @click.command()
+    @decorator
+    def command(settings):
+        taken.append(settings)
+
+    result = CliRunner().invoke(command, arguments)
+    return taken[0] if taken else result.output
+
+
+def test_the_timeout_and_the_check_of_certificates_have_flags(monkeypatch):
+    monkeypatch.setenv("CE2DE_OPENSEARCH_TIMEOUT_S", "7")
+    assert settings_of(connection_options).opensearch.timeout_s == 7.0
+    found = settings_of(connection_options, "--timeout", "2.5", "--no-verify-certs").opensearch
+    assert (found.timeout_s, found.verify_certs) == (2.5, False)
+    monkeypatch.setenv("CE2DE_OPENSEARCH_VERIFY_CERTS", "no")
+    assert not settings_of(connection_options).opensearch.verify_certs
+    assert settings_of(connection_options, "--verify-certs").opensearch.verify_certs
+    assert "0" in settings_of(connection_options, "--timeout", "0")
+
+
+def test_a_command_that_embeds_takes_its_cores(monkeypatch):
+    monkeypatch.setenv("CE2DE_THREADS", "3")
+    assert settings_of(encoding_options).threads == 3
+    assert settings_of(encoding_options, "--threads", "2", "--url", "http://a").threads == 2
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_every_command_takes_verbose(path):
+    assert sum("-v" in option.opts for option in ALL[path].params) == 1
+
+
+def test_every_command_that_connects_takes_the_whole_connection():
+    connecting = [command for command in ALL.values() if any("--url" in one.opts for one in command.params)]
+    assert len(connecting) > 20
+    for command in connecting:
+        flags = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)}
+        assert {"--timeout", "--verify-certs", "--no-verify-certs", "--ca-certs"} <= flags
+
+
+@pytest.mark.parametrize("arguments", [("-v", "run"), ("run", "-v"), ("run", "inner", "-v")])
+def test_verbose_counts_before_and_after_the_verb(arguments, monkeypatch):
+    @click.group(invoke_without_command=True)
+    def run():
+        pass
+
+    @run.command()
+    def inner():
+        pass
+
+    monkeypatch.setattr(type(cli), "get_command", lambda *_: take_verbose(run))
+    logger = logging.getLogger("ce2de_os")
+    before = logger.level, logger.handlers
+    try:
+        assert CliRunner().invoke(cli, arguments).exit_code == 0
+        assert logger.level == logging.DEBUG
+    finally:
+        logger.setLevel(before[0])
+        logger.handlers = before[1]
