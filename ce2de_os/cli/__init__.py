@@ -12,7 +12,7 @@ from importlib import import_module
 import click
 
 from ce2de_os import __version__
-from ce2de_os.cli.options import VERBOSE, take_verbose
+from ce2de_os.cli.options import VERBOSE, completed
 from ce2de_os.errors import Ce2deError
 
 # name: (module, one line for `ce2de --help`); the order is the order of work.
@@ -21,7 +21,7 @@ COMMANDS = {
         "ce2de_os.cli.demonstration.demo",
         "See it all work here: servers, workers, reindex, hybrid search.",
     ),
-    "doctor": ("ce2de_os.cli.doctor", "Check cluster, broker, workers and model; tell the cure."),
+    "doctor": ("ce2de_os.cli.doctor", "Check cluster, broker, workers and model; say what to repair."),
     "local": ("ce2de_os.cli.local", "Start and stop a real OpenSearch and Redis on this machine."),
     "probe": ("ce2de_os.cli.training.probe", "Show which layers of a cross-encoder find documents well."),
     "train": ("ce2de_os.cli.training.train", "Train a cross-encoder for your domain, to distil from."),
@@ -36,7 +36,7 @@ COMMANDS = {
     "export": ("ce2de_os.cli.training.export", "Turn a student into a quantized ONNX model folder."),
     "plan": (
         "ce2de_os.cli.jobs.plan",
-        "Tell what a reindex would take: memory, disk, time; and whether it fits.",
+        "Show the memory, disk and time that a reindex takes, and whether it fits.",
     ),
     "reindex": ("ce2de_os.cli.jobs.reindex", "Embed an index's documents and move its alias."),
     "follow": ("ce2de_os.cli.jobs.follow", "Keep the vectors of an index up to date with every write."),
@@ -65,7 +65,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(COMMANDS[cmd_name][0])
-        return take_verbose(module.command)
+        return completed(module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.types import FloatParamType, IntParamType
 
 from ce2de_os.config import AWS_SERVICES, Settings
 
@@ -117,8 +118,11 @@ def broker_option(command: Command) -> Command:
     )
 
 
-def take_verbose(command: click.Command) -> click.Command:
-    """Let a command and its subcommands take ``-v``, as ``ce2de`` itself does."""
+def completed(command: click.Command) -> click.Command:
+    """Give a command and its subcommands ``-v``, and short names to the values of their options."""
+    for option in command.params:
+        if isinstance(option, click.Option) and option.metavar is None:
+            option.metavar = _metavar(option)
     if all(option.name != "verbose" for option in command.params):
         command.params.append(
             click.Option(
@@ -126,8 +130,36 @@ def take_verbose(command: click.Command) -> click.Command:
             )
         )
     for each in command.commands.values() if isinstance(command, click.Group) else ():
-        take_verbose(each)
+        completed(each)
     return command
+
+
+def mode_option(text: str) -> Callable[[Command], Command]:
+    """Make ``--mode``; the command gets ``auto``, ``copy`` or ``in_place``."""
+    return click.option("--mode", type=_Mode(), default="auto", show_default=True, help=text)
+
+
+class _Mode(click.Choice[str]):
+    """The ways to store vectors; the spelling ``in_place`` of earlier releases is still taken."""
+
+    def __init__(self) -> None:
+        super().__init__(["auto", "copy", "in-place"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - click's
+        """Check the word; give it as the requests spell it."""
+        if value == "in_place":
+            click.echo("--mode in_place: got the former spelling; write --mode in-place", err=True)
+            value = "in-place"
+        return super().convert(value, param, ctx).replace("-", "_")
+
+
+def _metavar(option: click.Option) -> str | None:
+    """Give the name of an option's value in the help; ``None``: click's own is good."""
+    if option.is_flag or option.count:
+        return None
+    if isinstance(option.type, click.Path):
+        return "FILE" if option.type.file_okay else "DIR"
+    return "N" if isinstance(option.type, IntParamType | FloatParamType) else None
 
 
 def _show_records(context: click.Context, option: click.Parameter, value: bool) -> None:

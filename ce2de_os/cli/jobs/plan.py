@@ -10,7 +10,7 @@ import click
 from ce2de_os.cli.durations import duration_s
 from ce2de_os.cli.jobs.language_options import language_options
 from ce2de_os.cli.jobs.vector_options import FieldFactory, vector_options
-from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.cli.options import connection_options, json_option, mode_option
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
@@ -19,18 +19,14 @@ if TYPE_CHECKING:
     from ce2de_os.index.language_fields import LanguageSpec
 
 
-@click.command(short_help="Tell what a reindex would take, and whether it fits.")
+@click.command(short_help="Show what a reindex takes, and whether it fits.")
 @click.argument("source")
 @click.option("--text-fields", required=True, help="Fields to embed, separated by commas, in this order.")
-@click.option(
-    "--mode",
-    "mode",
-    type=click.Choice(["auto", "copy", "in_place"]),
-    default="auto",
-    show_default=True,
-    help="New index and alias swap, or a vector field in the same index; auto looks which is possible.",
+@mode_option(
+    "copy: a new index and the alias. in-place: a second vector field in the same index. auto: in-place "
+    "where that is possible."
 )
-@click.option("--alias", help="The alias that will move, so that mirror or handover can be told.")
+@click.option("--alias", help="The alias that will move; shows whether the job is a mirror or a handover.")
 @click.option("--target", help="Name of the new index, to see whether it can be used.")
 @click.option("--pipeline", help="Ingest pipeline, to see whether it exists.")
 @language_options
@@ -68,10 +64,10 @@ def command(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Tell what embedding SOURCE would take: documents, tokens, memory, disk, shards, time.
+    """Show what embedding SOURCE takes: documents, tokens, memory, disk, shards, time.
 
     SOURCE is an index, an alias, a data stream or a wildcard. Nothing is written to the cluster. Exit code 1
-    means that it will not fit, and each reason comes with its cure. Sizes are decimal gigabytes.
+    means that it does not fit; each reason comes with what to do. Sizes are decimal gigabytes.
 
     \b
     How many workers?    ce2de plan articles --text-fields title,body --within 4h

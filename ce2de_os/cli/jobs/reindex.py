@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -13,13 +13,13 @@ from ce2de_os.cli.jobs.language_options import language_options
 from ce2de_os.cli.jobs.output import show, task_queue
 from ce2de_os.cli.jobs.switch_options import switch_options, way_option
 from ce2de_os.cli.jobs.vector_options import vector_options
-from ce2de_os.cli.options import broker_option, connection_options, json_option
+from ce2de_os.cli.options import broker_option, connection_options, json_option, mode_option
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
     from ce2de_os.index.language_fields import LanguageSpec
     from ce2de_os.model.artifact import Artifact
-    from ce2de_os.reindex.job import Job
+    from ce2de_os.reindex.job import Job, Mode
     from ce2de_os.reindex.request import VectorOptions
 
 
@@ -54,14 +54,9 @@ def command() -> None:
 )
 @click.option("--alias", help="Moves to the new index at the end; let applications search it.")
 @click.option("--target", help="Name of the new index. (default: SOURCE-ce2de-FINGERPRINT)")
-@click.option(
-    "--mode",
-    "mode",
-    type=click.Choice(["auto", "copy", "in-place"]),
-    default="auto",
-    show_default=True,
-    help="copy: new indices and the alias. in-place: a second vector field in the index, which must have "
-    "index.knn already. auto: in-place wherever that is possible and no --target is named.",
+@mode_option(
+    "copy: new indices and the alias. in-place: a second vector field in the index, which must have "
+    "index.knn already. auto: in-place wherever that is possible and no --target is named."
 )
 @language_options
 @vector_options
@@ -90,7 +85,7 @@ def start(
     passages: str | None,
     languages: LanguageSpec | None,
     vector_field: VectorOptions,
-    mode: str,
+    mode: Mode | Literal["auto"],
     docs_per_second: float | None,
     accept_excluded_fields: bool,
     no_block: bool,
@@ -130,7 +125,7 @@ def start(
     request = JobRequest(
         source,
         text_spec(text_fields, template, passages),
-        mode="in_place" if mode == "in-place" else mode,  # type: ignore[arg-type]  # click checked it
+        mode=mode,
         vector=vector_field,
         languages=languages,
         docs_per_s=docs_per_second,

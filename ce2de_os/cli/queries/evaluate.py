@@ -40,7 +40,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="A hybrid to compare; several times for several.  [default: all]",
 )  # fmt: skip
 @click.option(
-    "--reranker", type=click.Path(path_type=Path),
+    "--reranker", type=click.Path(path_type=Path), metavar="DIR",
     help="Folder of an exported cross-encoder: compares every system with the same one re-ranked.",
 )  # fmt: skip
 @click.option(

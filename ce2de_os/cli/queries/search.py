@@ -118,6 +118,7 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
 @click.option(
     "--reranker",
     type=click.Path(path_type=Path),
+    metavar="DIR",
     help="Folder of an exported cross-encoder that scores the best hits again.",
 )
 @click.option(

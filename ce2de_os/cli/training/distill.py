@@ -56,7 +56,7 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 @_option("--query-field", "Field of the documents to use as queries, such as title. (rankings.query_field)",
          metavar="FIELD")  # fmt: skip
 @_option("--minutes", "Time to train, after the teachers have read. (training.minutes; default: 28)",
-         type=float, metavar="N")  # fmt: skip
+         type=float, metavar="MINUTES")  # fmt: skip
 @_option("--evaluate", "Judged collection to compare the student on; repeat it for more. "
          "(evaluate.collections)", type=FOLDER, multiple=True, metavar="DIR")  # fmt: skip
 @connection_options

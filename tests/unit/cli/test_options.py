@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ce2de_os.cli import cli
-from ce2de_os.cli.options import connection_options, encoding_options, take_verbose
+from ce2de_os.cli.options import completed, connection_options, encoding_options, mode_option
 from tests.acceptance.test_help import ALL
 
 
@@ -65,7 +65,7 @@ def test_verbose_counts_before_and_after_the_verb(arguments, monkeypatch):
     def inner():
         pass
 
-    monkeypatch.setattr(type(cli), "get_command", lambda *_: take_verbose(run))
+    monkeypatch.setattr(type(cli), "get_command", lambda *_: completed(run))
     logger = logging.getLogger("ce2de_os")
     before = logger.level, logger.handlers
     try:
@@ -74,3 +74,30 @@ def test_verbose_counts_before_and_after_the_verb(arguments, monkeypatch):
     finally:
         logger.setLevel(before[0])
         logger.handlers = before[1]
+
+
+@pytest.mark.parametrize(("word", "lines"), [("in-place", 0), ("in_place", 1), ("copy", 0)])
+def test_a_mode_is_spelled_with_a_hyphen(word, lines):
+    @click.command()
+    @mode_option("")
+    def command(mode):
+        click.echo(mode)
+
+    result = CliRunner().invoke(command, ["--mode", word])
+    assert result.stdout == f"{word.replace('-', '_')}\n"
+    assert result.stderr.count("\n") == lines
+    assert "write --mode in-place" in result.stderr or not lines
+
+
+def test_values_are_named_by_what_they_are():
+    found = {
+        option.metavar
+        for command in ALL.values()
+        for option in command.params
+        if option.param_type_name == "option"
+    }
+    assert {"N", "FILE", "DIR", "SECONDS", "NAME"} <= found
+    for path, command in ALL.items():
+        help_text = command.get_help(click.Context(command))
+        assert "INTEGER" not in help_text, path
+        assert "so many" not in help_text, path

@@ -114,7 +114,7 @@ def test_losses_follow_from_queries_and_are_completed():
         ("[training]\nminutes = 1\ntokens = 1\n", r"got training\.minutes and training\.tokens"),
         ("[teacher]\nmodel = 3\n", r"teacher\.model: got 3, expected text in quotes"),
         ('[texts]\nfiles = "a.txt"\n', r'texts\.files: got "a\.txt", expected a list of texts'),
-        ('[texts]\nfiles = ["none-*.txt"]\n', r"got 'none-\*\.txt', there are none"),
+        ('[texts]\nfiles = ["none-*.txt"]\n', r"got 'none-\*\.txt', expected files of this name"),
         ("[rankings]\ndense_candidates = 1\n", "got 1, expected true or false"),
         ("[languages]\ntranslations = { en-US = 'a' }\n", "got language 'en-US', expected a code such as it"),
         ("[student]\nlayers = [true]\n", 'expected a list of numbers or "new"'),
