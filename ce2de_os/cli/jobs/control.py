@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ce2de_os.cli.durations import duration_s
-from ce2de_os.cli.jobs.output import print_status, show, task_queue
+from ce2de_os.cli.jobs.output import print_status, show
 from ce2de_os.cli.jobs.switch_options import switch_options
 from ce2de_os.cli.options import broker_option, connection_options, encoding_options, json_option
 from ce2de_os.config import Settings
+from ce2de_os.recipes.watching import task_queue
 
 if TYPE_CHECKING:
     from ce2de_os.reindex.cutover.rollback import RollbackPlan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -14,9 +14,8 @@ from ce2de_os.cli.options import connection_options, json_option, mode_option
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
-    from opensearchpy import OpenSearch
-
     from ce2de_os.index.language_fields import LanguageSpec
+    from ce2de_os.reindex.job import Mode
 
 
 @click.command(short_help="Show what a reindex takes, and whether it fits.")
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
 def command(
     source: str,
     text_fields: str,
-    mode: str,
+    mode: Mode | Literal["auto"],
     alias: str | None,
     target: str | None,
     pipeline: str | None,
@@ -76,30 +75,22 @@ def command(
     Which languages?     ce2de plan articles --text-fields title,body --languages en,it,de
     For a program:       ce2de plan articles --text-fields title,body --json
     """
-    from ce2de_os.index.client import connect
-    from ce2de_os.model.encoder import OnnxEncoder
-    from ce2de_os.reindex.planning.plan import plan
-    from ce2de_os.reindex.planning.record import PlanRequest
-    from ce2de_os.reindex.request import token_dim_of
+    from ce2de_os.index.text_spec import text_spec
+    from ce2de_os.recipes.plan import plan
+    from ce2de_os.reindex.request import JobRequest
 
-    # One core, whatever a worker here is allowed: the rate is that of one worker.
-    encoder = OnnxEncoder(settings.artifact, threads=1)
-    token_dim = token_dim_of(encoder.artifact) if token_vectors else None
-    request = PlanRequest(
+    request = JobRequest(
         source=source,
-        text_fields=tuple(field.strip() for field in text_fields.split(",") if field.strip()),
-        field=vector_field(dim=encoder.dim, token_dim=token_dim),
-        mode=mode,
+        text=text_spec(text_fields),
         alias=alias,
         target=target,
-        pipeline=pipeline,
-        within_s=within,
-        workers=workers,
-        sample=sample,
+        mode=mode,
+        vector=vector_field,
         languages=languages,
+        pipeline=pipeline,
+        token_vectors=token_vectors,
     )
-    client = connect(settings.opensearch)
-    found = plan(client, request, encoder)
+    found = plan(request, within_s=within, workers=workers, sample=sample, settings=settings)
     if as_json:
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     else:
@@ -107,17 +98,19 @@ def command(
 
         show(found)
         if alias or found.mode == "in_place":
-            click.echo(_way(client, source, alias, found.mode))
+            click.echo(_way(settings, source, alias, found.mode))
     if not found.fits:
         raise SystemExit(1)
 
 
-def _way(client: OpenSearch, source: str, alias: str | None, mode: str) -> str:
+def _way(settings: Settings, source: str, alias: str | None, mode: str) -> str:
     """What the job would mean for applications."""
     from ce2de_os.index import admin, aliases
+    from ce2de_os.index.client import connect
     from ce2de_os.reindex.job import HANDOVER, MIRROR, Way
     from ce2de_os.reindex.setup.way import sentence
 
+    client = connect(settings.opensearch)
     names = [info.name for info in admin.describe_all(client, source)]
     within = set(aliases.definitions(client, alias)) & set(names) if alias else set()
     copy: Way = HANDOVER if within else MIRROR

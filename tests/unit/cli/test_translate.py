@@ -90,7 +90,7 @@ def test_a_killed_command_goes_on_and_gives_the_same_bytes(tmp_path, model):
     def run(out):
         # Small parts, so that there is something to kill in the middle of.
         code = (
-            "from ce2de_os.distill import translators as t; t._LARGEST_PART = 800;"
+            "from ce2de_os.translate import base as t; t._LARGEST_PART = 800;"
             "from ce2de_os.cli import main; main()"
         )
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
