@@ -40,7 +40,7 @@ unit: .venv-dev/.stamp ## The tests that need no server (seconds)
 	$(DEV)/python -m pytest tests/unit
 
 tests: .venv-dev/.stamp ## All tests: unit, integration, acceptance
-	$(DEV)/python -m pytest tests --numprocesses 3 --dist loadgroup --durations=10
+	$(DEV)/python -m pytest tests --numprocesses 3 --durations=10
 
 student: .venv-dev/.stamp ## Train, export and report on the packaged student again (the training alone took 66 minutes)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)

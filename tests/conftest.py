@@ -40,13 +40,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`: tests on servers in two processes, each with its own, the others by file."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        group = item.path.stem if folder == "unit" else folder
-        item.add_marker(pytest.mark.xdist_group("faults" if item.path.stem in _FAULTS else group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Tests on servers follow each other in two processes, each with servers of its own, the others by file.
+
+    A scheduler of ours, since xdist 3.8 does not see its groups with pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByServers(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folder, *rest = nodeid.split("::")[0].removeprefix("tests/").split("/")
+            name = Path(rest[-1] if rest else folder).stem
+            return "faults" if name in _FAULTS else name if folder == "unit" else folder
+
+    config.option.loadscopereorder = False  # the long ones come first by name
+    return ByServers(config, log)
 
 
 @pytest.fixture(autouse=True)

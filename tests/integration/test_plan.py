@@ -10,10 +10,13 @@ from opensearchpy import helpers
 
 from ce2de_os.cli import cli
 from ce2de_os.errors import ConfigError, DataError, IndexSchemaError
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.reindex.planning import sample
+from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.setup.start import start
 from tests.integration.forbidding import forbidding
-from tests.integration.indexes import TEXT_MAPPING, articles, create_index
+from tests.integration.indexes import TEXT_MAPPING, HashEncoder, InlineQueue, articles, create_index
 
 KNN = {"index.knn": True}
 
@@ -242,10 +245,23 @@ def test_a_field_that_one_of_two_indices_lacks(client, index_name, plan):
     assert f"body ({index_name}-b)" in warnings(answer)
 
 
+def test_an_alias_on_a_copy_is_planned_as_it_would_be_started(client, index_name, plan):
+    """The copy stands for its source: another model's job reads that, and makes a copy of its own."""
+    create_index(client, index_name, articles(20))
+    alias = f"{index_name}-search"
+    queue, encoder = InlineQueue(), HashEncoder()
+    job = start(client, JobRequest(index_name, TextSpec(("title", "body")), alias=alias), encoder, queue)
+    queue.run(client, encoder)
+    assert list(client.indices.get_alias(name=alias)) == [job.target]
+    answer, _ = plan(alias)
+    assert answer["mode"] == "copy"
+    assert [index["name"] for index in answer["indices"]] == [index_name]
+
+
 def test_indices_that_cannot_be_planned_for(client, index_name, plan):
     with pytest.raises(IndexSchemaError, match="no such index"):
         plan(index_name)
-    with pytest.raises(IndexSchemaError, match="matches no index"):
+    with pytest.raises(IndexSchemaError, match="no open index has this name"):
         plan(f"{index_name}-*")
     create_index(client, index_name, [], number_of_replicas=0)
     with pytest.raises(DataError, match="holds no documents"):

@@ -97,22 +97,7 @@ def command(
         from ce2de_os.cli.jobs.plan_tables import show
 
         show(found)
-        if alias or found.mode == "in_place":
-            click.echo(_way(settings, source, alias, found.mode))
+        if found.meaning:
+            click.echo(found.meaning)
     if not found.fits:
         raise SystemExit(1)
-
-
-def _way(settings: Settings, source: str, alias: str | None, mode: str) -> str:
-    """What the job would mean for applications."""
-    from ce2de_os.index import admin, aliases
-    from ce2de_os.index.client import connect
-    from ce2de_os.reindex.job import HANDOVER, MIRROR, Way
-    from ce2de_os.reindex.setup.way import sentence
-
-    client = connect(settings.opensearch)
-    names = [info.name for info in admin.describe_all(client, source)]
-    within = set(aliases.definitions(client, alias)) & set(names) if alias else set()
-    copy: Way = HANDOVER if within else MIRROR
-    way = None if mode == "in_place" else copy
-    return sentence(way, source, str(alias), ", ".join(names))

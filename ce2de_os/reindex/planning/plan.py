@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import DataError
-from ce2de_os.index import admin
+from ce2de_os.errors import BackendError, BackendUnavailableError, DataError
+from ce2de_os.index import admin, aliases
+from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.job import cut
+from ce2de_os.reindex.job import HANDOVER, MIRROR, Way, cut
+from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.planning import capacity, sample, survey, verdict
 from ce2de_os.reindex.planning.capacity import MemoryRow, ShardLoad
 from ce2de_os.reindex.planning.record import (
@@ -30,6 +32,8 @@ from ce2de_os.reindex.planning.record import (
 from ce2de_os.reindex.planning.sample import Sample
 from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
 from ce2de_os.reindex.setup import checks
+from ce2de_os.reindex.setup.sources import choose_mode, resolve, served_targets
+from ce2de_os.reindex.setup.way import sentence
 
 if TYPE_CHECKING:
     from ce2de_os.model.encoder import OnnxEncoder
@@ -47,7 +51,8 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
         DataError: a text field is in no index, there are no documents, or an index keeps no ``_source``.
         BackendError: OpenSearch does not answer, or does not let the source be read.
     """
-    indices = survey.source_indices(client, request.source)
+    sources = resolve(client, request.source, _served(client))
+    indices = survey.source_indices(client, sources)
     named = (request.languages.field,) if request.languages and request.languages.field else ()
     missing = survey.check_fields(indices, (*request.text_fields, *named))
     documents = sum(index.documents for index in indices)
@@ -56,15 +61,47 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
     cluster = survey.look_at_cluster(client)
     request.field.validate(cluster.release)
     size = min(request.sample, documents)
-    texts = sample.draw(client, request.source, request.text_fields, size, languages=request.languages)
+    readable = _readable(client, request.source, sources)
+    texts = sample.draw(client, readable, request.text_fields, size, languages=request.languages)
     drawn = sample.measure(encoder, texts)
     found = compose(request, _model(encoder), indices, missing, cluster, drawn)
-    return replace(found, refusals=(*_refused_at_start(client, request), *found.refusals))
+    meaning = _meaning(client, request, found.mode, [info.name for info in sources])
+    refusals = (*_refused_at_start(client, request, sources), *found.refusals)
+    return replace(found, refusals=refusals, meaning=meaning)
 
 
-def _refused_at_start(client: OpenSearch, request: PlanRequest) -> tuple[Finding, ...]:
+def _meaning(client: OpenSearch, request: PlanRequest, mode: str, names: Sequence[str]) -> str | None:
+    """What the job would mean for applications; ``None`` while no alias is named."""
+    if mode == IN_PLACE:
+        return sentence(None, request.source, "", ", ".join(names))
+    if request.alias is None:
+        return None
+    members = aliases.definitions(client, request.alias)
+    way: Way = HANDOVER if set(names) & set(members) else MIRROR
+    return sentence(way, request.source, request.alias, ", ".join(names))
+
+
+def _readable(client: OpenSearch, source: str, sources: Sequence[IndexInfo]) -> str:
+    """A name for ``sources`` in a request: that of the source, unless it shows copies of them."""
+    names = [info.name for info in sources]
+    behind = [info.name for info in admin.describe_all(client, source)]
+    return source if behind == names else ",".join(names)
+
+
+def _served(client: OpenSearch) -> frozenset[str]:
+    """The copies that have taken over, as far as the ledger may be read."""
+    try:
+        return served_targets(Ledger(client).jobs())
+    except BackendUnavailableError:
+        raise
+    except BackendError:
+        return frozenset()
+
+
+def _refused_at_start(
+    client: OpenSearch, request: PlanRequest, sources: Sequence[IndexInfo]
+) -> tuple[Finding, ...]:
     """What `start` would refuse, before it creates anything."""
-    sources = admin.describe_all(client, request.source)
     found = chain(
         checks.of_options(client, request.alias, request.target, request.pipeline),
         checks.of_sources(
@@ -88,7 +125,9 @@ def compose(
     drawn: Sample,
 ) -> Plan:
     """Add up what was seen and measured, and judge it; no server is asked."""
-    mode, mode_reason = choose_mode(request.mode, indices)
+    lacking = [index.name for index in indices if not index.knn]
+    names = [index.name for index in indices]
+    mode, mode_reason = choose_mode(names, lacking, request.mode, request.target)
     loads = tuple(_load(index, request.field, mode, drawn, cluster) for index in indices)
     documents = sum(index.documents for index in indices)
     vectors = documents * drawn.text_share
@@ -112,19 +151,6 @@ def compose(
         cluster=cluster,
     )
     return replace(found, refusals=verdict.refusals(found), warnings=verdict.warnings(found))
-
-
-def choose_mode(wanted: str, indices: Sequence[SourceIndex]) -> tuple[str, str]:
-    """The way, ``copy`` or ``in_place``, and why."""
-    lacking = [index.name for index in indices if not index.knn]
-    if wanted == COPY:
-        return COPY, "asked for: new index and alias swap"
-    if wanted == IN_PLACE:
-        return IN_PLACE, "asked for: add a second vector field, the documents stay where they are"
-    if not lacking:
-        return IN_PLACE, "index.knn is on already: add a second vector field, no second copy of the documents"
-    which = "" if len(lacking) == len(indices) else f" in {', '.join(lacking)}"
-    return COPY, f"index.knn is off{which} and cannot be switched on later: new index and alias swap"
 
 
 def _derived_source(index: SourceIndex, mode: str, cluster: Cluster) -> bool:

@@ -127,7 +127,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that ``ce2de plan`` says."""
+    """Everything that ``ce2de plan`` says; ``meaning`` is what the job changes for applications."""
 
     request: PlanRequest
     mode: str
@@ -146,6 +146,7 @@ class Plan:
     time: Time
     loads: tuple[ShardLoad, ...]
     cluster: Cluster
+    meaning: str | None = None
     refusals: tuple[Finding, ...] = ()
     warnings: tuple[Finding, ...] = ()
 

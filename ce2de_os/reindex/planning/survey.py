@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,6 +10,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendError, BackendUnavailableError, ConfigError, DataError, IndexSchemaError
 from ce2de_os.index import admin
+from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.carried import left_behind
 from ce2de_os.index.client import backend_errors
 from ce2de_os.reindex.setup.checks import USABLE
@@ -119,25 +120,20 @@ class Cluster:
         return marks
 
 
-def source_indices(client: OpenSearch, source: str) -> tuple[SourceIndex, ...]:
-    """The physical indices behind an index, an alias, a data stream or a wildcard, by name.
+def source_indices(client: OpenSearch, sources: Sequence[IndexInfo]) -> tuple[SourceIndex, ...]:
+    """What there is to know of the physical indices of a source.
 
     Raises:
-        IndexSchemaError: there is none.
         ConfigError: one of them is closed.
         DataError: one of them keeps no ``_source``.
     """
-    try:
-        with backend_errors(f"look up '{source}'"):
-            found = client.indices.get(index=source, params={"flat_settings": "true"})
-    except IndexSchemaError as error:
-        raise IndexSchemaError(f"{error}; see the names there are with GET _cat/indices") from error
-    if not found:
-        raise IndexSchemaError(f"'{source}' matches no index; see the names there are with GET _cat/indices")
-    _check_readable(found)
-    with backend_errors(f"read the size of '{source}'"):
-        stats = client.indices.stats(index=source, metric="store")["indices"]
-    return tuple(_source_index(client, name, found[name], stats.get(name, {})) for name in sorted(found))
+    _check_readable(sources)
+    found = []
+    for info in sources:
+        with backend_errors(f"read the size of '{info.name}'"):
+            stats = client.indices.stats(index=info.name, metric="store")["indices"]
+        found.append(_source_index(client, info, stats.get(info.name, {})))
+    return tuple(found)
 
 
 def check_fields(indices: tuple[SourceIndex, ...], text_fields: tuple[str, ...]) -> tuple[str, ...]:
@@ -199,27 +195,23 @@ def look_at_cluster(client: OpenSearch) -> Cluster:
     )
 
 
-def _check_readable(found: Mapping[str, Any]) -> None:
-    closed = [name for name, body in found.items() if body["settings"].get("index.verified_before_close")]
+def _check_readable(sources: Sequence[IndexInfo]) -> None:
+    closed = [info.name for info in sources if info.settings.get("verified_before_close")]
     if closed:
         raise ConfigError(
-            f"'{', '.join(sorted(closed))}' is closed, so nothing can be read from it; "
+            f"'{', '.join(closed)}' is closed, so nothing can be read from it; "
             f"open it with POST {closed[0]}/_open, or name other indices"
         )
-    sources = {name: body.get("mappings", {}).get("_source", {}) for name, body in found.items()}
-    without = [name for name, source in sources.items() if source.get("enabled") is False]
+    without = [info.name for info in sources if info.mappings.get("_source", {}).get("enabled") is False]
     if without:
         raise DataError(
-            f"'{', '.join(sorted(without))}' keeps no _source, so its text cannot be read; "
+            f"'{', '.join(without)}' keeps no _source, so its text cannot be read; "
             "load it again from its origin with _source enabled"
         )
 
 
-def _source_index(
-    client: OpenSearch, name: str, body: Mapping[str, Any], stats: Mapping[str, Any]
-) -> SourceIndex:
-    settings = {key.removeprefix("index."): value for key, value in body["settings"].items()}
-    mappings = body.get("mappings", {})
+def _source_index(client: OpenSearch, info: IndexInfo, stats: Mapping[str, Any]) -> SourceIndex:
+    name, settings, mappings = info.name, info.settings, info.mappings
     derived = settings.get("knn.derived_source.enabled")
     store = stats.get("primaries", {}).get("store", {})
     return SourceIndex(

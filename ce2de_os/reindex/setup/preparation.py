@@ -21,7 +21,7 @@ from ce2de_os.reindex.job import Job, Mode, Part
 from ce2de_os.reindex.request import JobRequest, Model, model_of, token_dim_of
 from ce2de_os.reindex.setup.creation import create_target, other_vectors
 from ce2de_os.reindex.setup.naming import target_name
-from ce2de_os.reindex.setup.sources import check_source, choose_mode
+from ce2de_os.reindex.setup.sources import check_source, mode_of
 
 
 @dataclass(frozen=True)
@@ -225,6 +225,6 @@ def field_in_place(client: OpenSearch, source: IndexInfo, job: Job) -> None:
     """
     request = JobRequest(job.source, job.text, job.alias, mode="in_place", languages=job.languages)
     check_source(source, request)
-    choose_mode([source], request)
+    mode_of([source], request)
     index = planned(client, source, [source], request, model_of(job), "in_place", job.vector)
     prepare(client, index, "in_place", job.vector, job.languages)

@@ -59,21 +59,43 @@ def new_members(client: OpenSearch, job: Job) -> list[str]:
     return [info.name for info in found if info.name not in covered]
 
 
-def choose_mode(sources: Sequence[IndexInfo], request: JobRequest) -> Mode:
-    """In place where every index can carry vectors already, else a copy: ``index.knn`` is set for good.
+def choose_mode(
+    names: Sequence[str], without_knn: Sequence[str], wanted: str, target: str | None
+) -> tuple[Mode, str]:
+    """Choose in place where every index can carry vectors, else a copy; return the reason too.
+
+    ``without_knn`` are those of ``names`` that were created without ``index.knn``, which is set for good.
+    """
+    if wanted == "copy":
+        return "copy", "asked for: new index and alias swap"
+    if wanted == "in_place":
+        return "in_place", "asked for: add a second vector field, the documents stay where they are"
+    if without_knn:
+        which = "" if len(without_knn) == len(names) else f" in {', '.join(without_knn)}"
+        return "copy", f"index.knn is off{which} and cannot be switched on later: new index and alias swap"
+    if target is not None:
+        return "copy", f"a target is named, '{target}': new index and alias swap"
+    return (
+        "in_place",
+        "index.knn is on already: add a second vector field, no second copy of the documents",
+    )
+
+
+def mode_of(sources: Sequence[IndexInfo], request: JobRequest) -> Mode:
+    """Choose the mode of a job.
 
     Raises:
         ConfigError: in place was asked for and is impossible.
     """
     without = [source.name for source in sources if str(source.settings.get("knn")).lower() != "true"]
-    if request.mode == "in_place" and without:
+    names = [source.name for source in sources]
+    mode, _ = choose_mode(names, without, request.mode, request.target)
+    if mode == "in_place" and without:
         raise ConfigError(
             f"'{without[0]}' was created without index.knn, which cannot be switched on later; "
             "use --mode copy"
         )
-    if request.mode != "auto":
-        return request.mode
-    return "copy" if without or request.target is not None else "in_place"
+    return mode
 
 
 def field_name(sources: Sequence[IndexInfo], mode: Mode, model: Model) -> str:

@@ -21,8 +21,8 @@ from ce2de_os.reindex.setup.preparation import Planned, check_targets, part_of, 
 from ce2de_os.reindex.setup.sources import (
     check_alias,
     check_source,
-    choose_mode,
     field_name,
+    mode_of,
     resolve,
     served_targets,
 )
@@ -57,7 +57,7 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     sources = resolve(client, request.source, served_targets(ledger.jobs()))
     for source in sources:
         check_source(source, request)
-    mode = choose_mode(sources, request)
+    mode = mode_of(sources, request)
     check_alias(request, mode)
     _check_sources(client, request, sources, mode)
     way = choose_way(client, request, sources, mode)

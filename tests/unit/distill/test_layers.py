@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-from ce2de_os.distill.models.hub import layers as module
+from ce2de_os.distill.models import layers as module
 from ce2de_os.distill.models.layers import embed_layers, load_ce_layers, load_de_layers
 from ce2de_os.errors import ConfigError, DataError
 from tests.unit.distill.tiny import FAMILIES, WORDS, save_tiny_model

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from ce2de_os.distill.models.hub import teacher as module
+from ce2de_os.distill.models import teacher as module
 from ce2de_os.distill.models.teacher import embed_ids, load_teacher, teacher_shards
 from ce2de_os.distill.precision import autocast, resolve
 from ce2de_os.errors import ConfigError

@@ -10,25 +10,26 @@ import pytest
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.planning.capacity import BYTES_PER_TOKEN_NUMBER, GB
-from ce2de_os.reindex.planning.plan import choose_mode
+from ce2de_os.reindex.setup.sources import choose_mode
 from tests.unit.reindex.planned import FAISS, cluster, index, node, planned, sample
 
 
-def test_the_way_is_chosen_by_looking():
-    mode, reason = choose_mode("auto", [index(knn=True)])
+def test_the_mode_is_chosen_by_looking():
+    mode, reason = choose_mode(["a"], [], "auto", None)
     assert mode == "in_place"
     assert "no second copy of the documents" in reason
-    mode, reason = choose_mode("auto", [index()])
+    mode, reason = choose_mode(["a"], ["a"], "auto", None)
     assert mode == "copy"
     assert "cannot be switched on later" in reason
-    mode, reason = choose_mode("auto", [index("a", knn=True), index("b")])
+    mode, reason = choose_mode(["a", "b"], ["b"], "auto", None)
     assert mode == "copy"
     assert "off in b" in reason
+    assert choose_mode(["a"], [], "auto", "mine")[0] == "copy"
 
 
-def test_the_way_can_be_asked_for():
-    assert choose_mode("copy", [index(knn=True)])[0] == "copy"
-    assert choose_mode("in_place", [index()])[0] == "in_place"
+def test_the_mode_can_be_asked_for():
+    assert choose_mode(["a"], [], "copy", None)[0] == "copy"
+    assert choose_mode(["a"], ["a"], "in_place", None)[0] == "in_place"
 
 
 def test_a_copy_of_100_million_documents():
