@@ -9,16 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Artifact", "AsyncHybridSearcher", "DistillRequest", "HybridSearcher", "LateInteraction", "LowerBound",
-    "OnnxEncoder", "OnnxReranker", "Question", "__version__", "distill",
+    "Artifact", "AsyncHybridSearcher", "DistillRequest", "EvaluateRequest", "HybridSearcher", "JobRequest",
+    "LateInteraction", "LowerBound", "OnnxEncoder", "OnnxReranker", "Question", "TextSpec", "__version__",
+    "distill", "evaluate", "follow", "plan", "reindex",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from ce2de_os.fusion import LowerBound
+    from ce2de_os.index.text_spec import TextSpec
     from ce2de_os.model.artifact import Artifact
     from ce2de_os.model.encoder import OnnxEncoder
     from ce2de_os.model.reranker import OnnxReranker
     from ce2de_os.recipes.distill import DistillRequest, distill
+    from ce2de_os.recipes.evaluate import EvaluateRequest, evaluate
+    from ce2de_os.recipes.follow import follow
+    from ce2de_os.recipes.plan import plan
+    from ce2de_os.recipes.reindex import reindex
+    from ce2de_os.reindex.request import JobRequest
     from ce2de_os.search.async_searcher import AsyncHybridSearcher
     from ce2de_os.search.late_interaction import LateInteraction
     from ce2de_os.search.question import Question
@@ -28,13 +35,20 @@ _HOMES = {
     "Artifact": "ce2de_os.model.artifact",
     "AsyncHybridSearcher": "ce2de_os.search.async_searcher",
     "DistillRequest": "ce2de_os.recipes.distill",
+    "EvaluateRequest": "ce2de_os.recipes.evaluate",
     "HybridSearcher": "ce2de_os.search.searcher",
+    "JobRequest": "ce2de_os.reindex.request",
     "LateInteraction": "ce2de_os.search.late_interaction",
     "LowerBound": "ce2de_os.fusion",
     "OnnxEncoder": "ce2de_os.model.encoder",
     "OnnxReranker": "ce2de_os.model.reranker",
     "Question": "ce2de_os.search.question",
+    "TextSpec": "ce2de_os.index.text_spec",
     "distill": "ce2de_os.recipes.distill",
+    "evaluate": "ce2de_os.recipes.evaluate",
+    "follow": "ce2de_os.recipes.follow",
+    "plan": "ce2de_os.recipes.plan",
+    "reindex": "ce2de_os.recipes.reindex",
 }
 
 

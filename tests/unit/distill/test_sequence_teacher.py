@@ -142,7 +142,7 @@ def test_the_tokenizer_bounds_the_length(folders, tmp_path):
 
 def test_answers_can_be_named(tmp_path):
     folder = save_tiny_reranker(tmp_path, "t5", answers=("yes", "no"))
-    with pytest.raises(ConfigError, match=r"would answer ▁true, ▁false with a probability of .*rankings\.answers"):
+    with pytest.raises(ConfigError, match=r"would answer ▁true, ▁false with .*rankings\.answers"):
         load_sequence_teacher(str(folder))
     found = load_sequence_teacher(str(folder), ("yes", "no"), precision="fp32")
     (expected,) = by_hand(folder, PAIRS[:1], ("yes", "no"))
