@@ -88,15 +88,15 @@ class Sources:
         return {doc_id: Document(doc_id, "", text) for doc_id, text in found}
 
     def coverage(self) -> list[Coverage]:
-        """How the translations fit the originals; raises like `check_coverage`."""
+        """Measure how the translations fit the originals; raise like `check_coverage`."""
         return self.translated.coverage(self.originals) if self.translated.table.translations else []
 
     def parallel(self) -> list[Passage]:
-        """All parallel text that there is to learn embeddings from."""
+        """Read all parallel text to learn embeddings from."""
         return self.translated.passages(self.originals if self.translated.table.translations else {})
 
     def collected(self) -> Collected:
-        """The sources in the form that the recipe's steps take."""
+        """Give the sources in the form that the steps take."""
         from ce2de_os.distill.training.examples import Collected
 
         return Collected(
@@ -105,7 +105,7 @@ class Sources:
         )  # fmt: skip
 
     def texts(self, run: Path, phase: Phase, words: int, seed: int) -> list[Path]:
-        """The documents themselves as training texts, where no other texts are given.
+        """Use the documents themselves as training texts, where no other texts are given.
 
         Of an index with more than this number of ``words`` a random sample is taken, which ``seed`` decides.
         """

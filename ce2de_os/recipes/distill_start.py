@@ -16,7 +16,7 @@ START_FOLDER = "start"  # inside the run's folder
 
 
 def start_folder(start: str, out: Path) -> Path:
-    """The folder of the student to go on from; one out of an artifact is written to ``out/start`` first.
+    """Find the folder of the student to go on from; write one out of an artifact to ``out/start`` first.
 
     Args:
         start: ``"packaged"``, the folder of an artifact, or that of a finished run.

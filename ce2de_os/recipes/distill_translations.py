@@ -47,7 +47,7 @@ class Translated:
         return {language: read_translation(path) for language, path in self.table.translations.items()}
 
     def coverage(self, originals: Mapping[str, Document]) -> list[Coverage]:
-        """How the documents fit their originals; raises like `check_coverage`."""
+        """Measure how the documents fit their originals; raise like `check_coverage`."""
         from ce2de_os.distill.data.translations import check_coverage
 
         return [
@@ -59,7 +59,7 @@ class Translated:
         ]  # fmt: skip
 
     def passages(self, originals: Mapping[str, Document]) -> list[Passage]:
-        """All parallel text: the translated documents beside their originals, and the files of pairs."""
+        """Read all parallel text: translated documents with their originals, and the files of pairs."""
         from ce2de_os.distill.data.translations import parallel_documents, parallel_source, read_parallel
 
         found: list[Passage] = []

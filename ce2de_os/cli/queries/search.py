@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MODES = ("bm25", "dense", "hybrid")
 FUSIONS = ("min_max", "l2", "z_score", "rrf")
-STRATEGIES = ("pipeline", "client", "fusion")
+STRATEGIES = ("pipeline", "client")
 
 
 def _json_objects(
@@ -113,7 +113,9 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     help="Documents that each leg takes from each shard.",
 )
 @click.option(
-    "--strategy", type=click.Choice(STRATEGIES), help="Where to join. (default: whatever the cluster can do)"
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    help="Where to join the two lists: in the cluster, or here. (default: in the cluster if it can)",
 )
 @click.option(
     "--reranker",
