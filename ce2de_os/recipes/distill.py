@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ce2de_os.errors import MissingExtraError
 from ce2de_os.recipes.distill_config import config_of
-from ce2de_os.recipes.distill_request import (
-    DistillRequest,
+from ce2de_os.recipes.distill_request import DistillRequest
+from ce2de_os.recipes.distill_start import start_folder
+from ce2de_os.recipes.distill_tables import (
     DocumentsTable,
     EvaluateTable,
     LanguagesTable,
@@ -20,7 +21,6 @@ from ce2de_os.recipes.distill_request import (
     TextsTable,
     TrainingTable,
 )
-from ce2de_os.recipes.distill_start import start_folder
 
 if TYPE_CHECKING:
     from ce2de_os.distill.config import DistillConfig

@@ -53,7 +53,7 @@ class Sources:
 
     @property
     def named_fields(self) -> tuple[str, ...]:
-        """All fields of a document: what will be embedded, and so what embeddings are learnt from."""
+        """All fields of a document, which embeddings are learned from."""
         return self.request.documents.text_fields
 
     @cached_property

@@ -1,4 +1,4 @@
-"""The steps of a distillation, from the first to the last that is wanted; what is done is skipped."""
+"""The steps of a distillation, up to the last one requested; a finished step is skipped."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PROBE_DOCUMENTS = 2000  # of a collection: every layer of two models reads them
 
 @dataclass(frozen=True)
 class Shown:
-    """Where the steps show how far they are.
+    """Receivers of the progress.
 
     Attributes:
         phase: receives the progress of each step but the training.
@@ -61,7 +61,7 @@ class Run:
     Args:
         request: the request, for all that is not in ``config``.
         config: how the student is made.
-        shown: where to show progress.
+        shown: receives the progress.
     """
 
     def __init__(self, request: DistillRequest, config: DistillConfig, shown: Shown) -> None:
@@ -182,7 +182,7 @@ class Run:
             self.facts["kept"] = round(kept, 4)
 
     def _probe(self, collections: Sequence[Collection]) -> None:
-        """Where the cross-encoder's retrieval signal lies, beside the teacher's; a MonoT5 has no probe."""
+        """Find the layers of cross-encoder and teacher that retrieve well; a MonoT5 has no probe."""
         name = self.config.cross_encoder
         if name is None or is_seq2seq(name) or (self.out / PROBE_FILE).exists():
             return

@@ -11,13 +11,12 @@ from ce2de_os.config import Settings
 from ce2de_os.distill.config import SHAPE
 from ce2de_os.distill.data.languages import MIXINGS
 from ce2de_os.errors import ConfigError
-from ce2de_os.recipes.distill_request import (
-    DistillRequest,
+from ce2de_os.recipes.distill_request import DistillRequest, Step
+from ce2de_os.recipes.distill_tables import (
     DocumentsTable,
     EvaluateTable,
     LanguagesTable,
     RankingsTable,
-    Step,
     StudentTable,
     TeacherTable,
     TextsTable,

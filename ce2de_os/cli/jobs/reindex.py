@@ -203,7 +203,7 @@ def watch(job_id: str, broker_url: str | None, settings: Settings, as_json: bool
 @connection_options
 @json_option
 def status(job_id: str, settings: Settings, as_json: bool) -> None:
-    """Show where JOB stands: rate, time left, the slowest slice, lag behind live writes, last errors.
+    """Show the state of JOB: rate, time left, the slowest slice, lag behind live writes, last errors.
 
     \b
         ce2de reindex status articles-1a2b3c4d --json

@@ -94,8 +94,8 @@ def command(
     (int8 model in OUT/model), evaluate (on the judged collections), report (OUT/report.html and report.md).
 
     A recipe is a TOML file with the tables [teacher], [student], [documents], [texts], [rankings],
-    [languages], [training] and [evaluate]. OUT/recipe.toml is a complete one, with every key.
-    help(ce2de_os.DistillRequest) explains the keys. Paths are relative to the current folder.
+    [languages], [training] and [evaluate]. OUT/recipe.toml is the complete one of a run. For every key see
+    'python -m pydoc ce2de_os.recipes.distill_tables'. Paths are relative to the current folder.
     """
     flags = [
         ("texts", "files", [str(path) for path in (*texts, *more_texts)]),

@@ -16,8 +16,8 @@ from ce2de_os.cli.training.distill import command
 from ce2de_os.cli.training.distill_flags import given_tables, merged
 from ce2de_os.errors import ConfigError
 from ce2de_os.recipes.distill_config import completed, config_of
-from ce2de_os.recipes.distill_request import (
-    DistillRequest,
+from ce2de_os.recipes.distill_request import DistillRequest
+from ce2de_os.recipes.distill_tables import (
     DocumentsTable,
     EvaluateTable,
     LanguagesTable,
