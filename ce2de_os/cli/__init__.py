@@ -12,7 +12,7 @@ from importlib import import_module
 import click
 
 from ce2de_os import __version__
-from ce2de_os.cli.options import VERBOSE, completed
+from ce2de_os.cli.options import VERBOSE, with_shared_options
 from ce2de_os.errors import Ce2deError
 
 # name: (module, one line for `ce2de --help`); the order is the order of work.
@@ -65,7 +65,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(COMMANDS[cmd_name][0])
-        return completed(module.command)
+        return with_shared_options(module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

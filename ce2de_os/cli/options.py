@@ -118,7 +118,7 @@ def broker_option(command: Command) -> Command:
     )
 
 
-def completed(command: click.Command) -> click.Command:
+def with_shared_options(command: click.Command) -> click.Command:
     """Give a command and its subcommands ``-v``, and short names to the values of their options."""
     for option in command.params:
         if isinstance(option, click.Option) and option.metavar is None:
@@ -130,27 +130,30 @@ def completed(command: click.Command) -> click.Command:
             )
         )
     for each in command.commands.values() if isinstance(command, click.Group) else ():
-        completed(each)
+        with_shared_options(each)
     return command
 
 
 def mode_option(text: str) -> Callable[[Command], Command]:
     """Make ``--mode``; the command gets ``auto``, ``copy`` or ``in_place``."""
-    return click.option("--mode", type=_Mode(), default="auto", show_default=True, help=text)
+    return click.option(
+        "--mode", type=_Mode(), metavar=f"[{'|'.join(MODES)}]", default="auto", show_default=True, help=text
+    )
 
 
-class _Mode(click.Choice[str]):
+class _Mode(click.ParamType):
     """The ways to store vectors; the spelling ``in_place`` of earlier releases is still taken."""
 
-    def __init__(self) -> None:
-        super().__init__(["auto", "copy", "in-place"])
+    name = "mode"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - click's
         """Check the word; give it as the requests spell it."""
         if value == "in_place":
             click.echo("--mode in_place: got the former spelling; write --mode in-place", err=True)
-            value = "in-place"
-        return super().convert(value, param, ctx).replace("-", "_")
+            return "in_place"
+        if value not in MODES:
+            self.fail(f"got '{value}', expected one of {', '.join(MODES)}", param, ctx)
+        return str(value).replace("-", "_")
 
 
 def _metavar(option: click.Option) -> str | None:
@@ -171,5 +174,6 @@ def _show_records(context: click.Context, option: click.Parameter, value: bool) 
         logging.getLogger(logs.PACKAGE).setLevel(logging.DEBUG)
 
 
+MODES = ("auto", "copy", "in-place")
 VERBOSE = "Show log records on stderr."
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from ce2de_os.cli import cli
-from ce2de_os.cli.options import completed, connection_options, encoding_options, mode_option
+from ce2de_os.cli.options import connection_options, encoding_options, mode_option, with_shared_options
 from tests.acceptance.test_help import ALL
 
 
@@ -65,7 +65,7 @@ def test_verbose_counts_before_and_after_the_verb(arguments, monkeypatch):
     def inner():
         pass
 
-    monkeypatch.setattr(type(cli), "get_command", lambda *_: completed(run))
+    monkeypatch.setattr(type(cli), "get_command", lambda *_: with_shared_options(run))
     logger = logging.getLogger("ce2de_os")
     before = logger.level, logger.handlers
     try:
@@ -101,3 +101,14 @@ def test_values_are_named_by_what_they_are():
         help_text = command.get_help(click.Context(command))
         assert "INTEGER" not in help_text, path
         assert "so many" not in help_text, path
+
+
+def test_an_unknown_mode_names_the_known_ones():
+    @click.command()
+    @mode_option("")
+    def command(mode):
+        pass
+
+    result = CliRunner().invoke(command, ["--mode", "inplace"])
+    assert result.exit_code == 2
+    assert "got 'inplace', expected one of auto, copy, in-place" in result.stderr
