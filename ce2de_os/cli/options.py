@@ -141,7 +141,7 @@ def mode_option(text: str) -> Callable[[Command], Command]:
     )
 
 
-class _Mode(click.ParamType):
+class _Mode(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click alone
     """The ways to store vectors; the spelling ``in_place`` of earlier releases is still taken."""
 
     name = "mode"
