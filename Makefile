@@ -15,7 +15,7 @@ TRANSLATIONS := runs/translations
 MULTILINGUAL := runs/en-it-de
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts unit tests student multilingual constraints clean python
+.PHONY: help demo test lint types contracts docs unit tests wheel student multilingual constraints clean python
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | \
@@ -24,7 +24,7 @@ help: ## Show the targets
 demo: .venv/.stamp ## Everything in one command: servers, workers, reindex, hybrid search
 	@$(RUN)/ce2de demo $(DEMO_FLAGS)
 
-test: lint types contracts tests ## Lint, types, import contracts, then every test on real servers
+test: lint types contracts docs tests ## Lint, types, import contracts, docs, then every test on real servers
 
 lint: .venv-dev/.stamp ## ruff: rules and format
 	$(DEV)/ruff check .
@@ -35,6 +35,13 @@ types: .venv-dev/.stamp ## mypy, strict
 
 contracts: .venv-dev/.stamp ## Which package may import which
 	$(DEV)/lint-imports
+
+docs: .venv-dev/.stamp ## The documentation, into build/docs; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs build --strict --quiet --site-dir build/docs
+
+wheel: .venv-tools/.stamp ## The package as one file, into dist/
+	@.venv-tools/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
 
 unit: .venv-dev/.stamp ## The tests that need no server (seconds)
 	$(DEV)/python -m pytest tests/unit

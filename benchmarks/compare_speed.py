@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _load(client: OpenSearch, documents: int) -> None:
-    """A source and its copy, one shard each, as after a load without live writes."""
+    """Create and fill a source and its copy, one shard each, as after a load without live writes."""
     client.indices.delete(index=f"{SOURCE}*", params={"ignore": [404]})
     settings = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "-1"}
     for index, own in ((PART.source, {}), (PART.target, origin_property(FIELD))):

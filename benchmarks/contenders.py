@@ -68,7 +68,7 @@ class Contender:
 
 
 def students(encoder: OnnxEncoder, scratch: Path, threads: int) -> Iterator[Contender]:
-    """The artifact as it is served, and its graph with the same weights in fp32 arithmetic."""
+    """Yield the artifact as it is served, and its graph with the same weights in fp32 arithmetic."""
     name = encoder.artifact.name
     graph = scratch / f"{encoder.fingerprint[:12]}_fp32.onnx"
     onnx.save(to_float(onnx.load(encoder.artifact.model_path)), graph)
@@ -81,7 +81,7 @@ def students(encoder: OnnxEncoder, scratch: Path, threads: int) -> Iterator[Cont
 
 
 def full_depth(scratch: Path, threads: int) -> Iterator[Contender]:
-    """The 6-layer model and its 12-layer double: PyTorch, ONNX Runtime, int8, and sentence-transformers."""
+    """Yield the 6-layer model and its 12-layer double in several runtimes, and sentence-transformers."""
     six = locate(TEACHER)
     tokenize = _tokenizer(Path(six))
     with _quiet():
@@ -110,7 +110,7 @@ def full_depth(scratch: Path, threads: int) -> Iterator[Contender]:
 
 
 def doubled(model: Any) -> Any:  # noqa: ANN401 - transformers has no types
-    """A copy with every layer twice, the second time as a copy of its own: 12 layers of real weights."""
+    """Copy a model with every layer twice, as layers of their own: 12 layers of real weights."""
     double = copy.deepcopy(model)
     layers = [*double.encoder.layer, *(copy.deepcopy(layer) for layer in double.encoder.layer)]
     double.encoder.layer = torch.nn.ModuleList(layers)
@@ -119,7 +119,7 @@ def doubled(model: Any) -> Any:  # noqa: ANN401 - transformers has no types
 
 
 def _in_two_steps(tokenize: Callable[[Sequence[str]], Ids], run: Callable[[Ids], object]) -> Any:  # noqa: ANN401
-    """A measurement of an encoder whose tokenizing can be timed apart."""
+    """Return a measurement of an encoder that times the tokenizing separately."""
 
     def measure(texts: Sequence[str]) -> Taken:
         found: list[Ids] = []
@@ -200,7 +200,7 @@ def _dynamic_int8(graph: Path) -> Path:
 
 
 def _sentence_transformers(model: Path, folder: Path, threads: int, graph: Path) -> Contender:
-    """The int8 path of its documentation: export, quantize for this CPU, ``SentenceTransformer.encode``."""
+    """Prepare its documented int8 path: export, quantize for this CPU, ``SentenceTransformer.encode``."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.backend import export_dynamic_quantized_onnx_model
 
@@ -234,7 +234,7 @@ def _sentence_transformers(model: Path, folder: Path, threads: int, graph: Path)
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporters warn about their own internals, which tell the reader nothing."""
+    """Suppress the exporters' warnings: they are about internals, of no use to the reader."""
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()

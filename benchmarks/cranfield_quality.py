@@ -102,7 +102,7 @@ def _evaluate(search: Search, queries: list[Query], qrels: Qrels) -> dict[str, f
 
 @contextmanager
 def _indexed(client: OpenSearch, corpus: Path, encoder: OnnxEncoder) -> Iterator[tuple[str, int]]:
-    """An index filled with ``corpus``, and its number of documents; deleted afterwards."""
+    """Index ``corpus``; yield the index and its number of documents, and delete the index afterwards."""
     index = f"benchmark-{corpus.parent.name}"
     sources = {
         document.doc_id: {"title": document.title, "text": document.text}
@@ -134,7 +134,7 @@ def _indexed(client: OpenSearch, corpus: Path, encoder: OnnxEncoder) -> Iterator
 
 
 def _qrels(path: Path) -> Qrels:
-    """The judgements of every query that has a relevant document."""
+    """Read the judgments of every query that has a relevant document."""
     qrels: Qrels = {}
     for qrel in read_qrels(path):
         qrels.setdefault(qrel.query_id, {})[qrel.doc_id] = qrel.relevance

@@ -136,7 +136,7 @@ def measure_backlog(client: OpenSearch, options: argparse.Namespace) -> list[dic
 
 
 def measure_idle(client: OpenSearch, options: argparse.Namespace) -> list[dict[str, float]]:
-    """Requests a minute, and seconds of CPU a minute, of a standing job that has nothing to do."""
+    """Measure requests and CPU seconds per minute of a standing job without work."""
     rows = []
     for shards in options.shards:
         _fill(client, 500, knn=True, number_of_shards=shards)

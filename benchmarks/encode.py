@@ -138,7 +138,7 @@ def latency(encoder: OnnxEncoder, data: Path, count: int) -> dict[str, float]:
 
 
 def plot(rows: Mapping[str, Mapping[str, Any]], path: Path) -> None:
-    """A bar for each encoder's ratio to the baseline, with its spread; the file's suffix says the format."""
+    """Plot a bar for each encoder's ratio to the baseline, with its spread; the suffix sets the format."""
     import matplotlib
 
     matplotlib.use("Agg")

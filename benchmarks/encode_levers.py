@@ -140,7 +140,7 @@ def _runner(
     path: Path, ids: Ids, *, batches: Batches | None = None, disabled: Sequence[str] = (SKIP_FUSION,),
     settings: dict[str, str] | None = None, threads: int = 1, pool: bool = False,
 ) -> Callable[[], float]:  # fmt: skip
-    """A measurement of the graph at ``path``; what is not given is as `OnnxEncoder` has it."""
+    """Return a measurement of the graph at ``path``; defaults are those of `OnnxEncoder`."""
     session = onnxruntime.InferenceSession(
         str(path), _session_options(threads, settings or {}), providers=["CPUExecutionProvider"],
         disabled_optimizers=list(disabled),

@@ -44,7 +44,7 @@ class Point(NamedTuple):
 
 
 def points(speed: dict[str, Any], quality: Sequence[Path]) -> list[Point]:
-    """The models of the quality files, fastest last."""
+    """Return the models of the quality files, fastest last."""
     encoders = speed["encoders"]
     found = []
     for path in quality:
@@ -62,7 +62,7 @@ def points(speed: dict[str, Any], quality: Sequence[Path]) -> list[Point]:
 
 
 def table(found: Sequence[Point]) -> str:
-    """A Markdown table."""
+    """Return the models as a Markdown table."""
     names = list(found[0].kept)
     lines = [
         f"| model | times the 12-layer PyTorch model | MB | {' | '.join(names)} |",
@@ -84,7 +84,7 @@ def draw(found: Sequence[Point], out: Path) -> None:
 
 
 def _draw_points(axes: Axes, found: Sequence[Point]) -> None:
-    """A post for each model, with a mark for each collection; the name of each stands over its post."""
+    """Draw a named vertical line for each model, with a mark for each collection."""
     axes.axhline(100 * GOAL_KEPT, color="#777777", linestyle="--", linewidth=1)
     axes.axvline(LEAST_RATIO, color="#777777", linestyle="--", linewidth=1)
     axes.text(

@@ -48,7 +48,7 @@ class Difference(NamedTuple):
 
     @classmethod
     def of(cls, left: Embeddings, right: Embeddings) -> Difference:
-        """The difference between equal shapes ``(B, D)``."""
+        """Compute the difference between equal shapes ``(B, D)``."""
         return cls(float(np.abs(left - right).max()), float(cosine(left, right).min()))
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ def batch_effect(artifact: Artifact, ids: Ids) -> dict[str, Difference]:
 
 
 def compare_cpus(artifact: Artifact, texts: Sequence[str], cpu: str) -> dict[str, Any] | None:
-    """What `observe` sees here and on the emulated CPU, judged; ``None`` without QEMU."""
+    """Run `observe` here and on the emulated CPU, and judge the results; ``None`` without QEMU."""
     if shutil.which(QEMU) is None:
         print(f"  another CPU: skipped, {QEMU} is not installed; {ADVICE}")
         return None
@@ -131,7 +131,7 @@ def compare_cpus(artifact: Artifact, texts: Sequence[str], cpu: str) -> dict[str
 
 
 def _judge(seen: Arrays, exact: Arrays) -> dict[str, Any]:
-    """What one CPU is, its toys, and how many of its sums are not numpy's."""
+    """Return the features of one CPU, its toys, and how many of its sums differ from numpy's."""
 
     def wrong(prefix: str) -> int:
         names = [name for name in exact if name.startswith(prefix)]
@@ -157,7 +157,7 @@ def _print_table(rows: dict[str, dict[str, Any]], cpu: str) -> None:
 
 
 def _failures(cpus: dict[str, Any] | None) -> list[str]:
-    """The bounds that do not hold, in words; also if the counter-example does not fail where it must."""
+    """Return the bounds that do not hold, in words, and a counterexample that does not fail."""
     if cpus is None:
         return []
     found = [

@@ -55,7 +55,7 @@ def prepare(artifact: Artifact, texts: Sequence[str], folder: Path) -> Arrays:
 
 
 def activations(model: onnx.ModelProto, ids: Ids) -> Arrays:
-    """The quantized activations of texts that the products read: ``a0, a1, …``, ``(M, K)`` uint8."""
+    """Collect the quantized activations that the products read: ``a0, a1, …``, ``(M, K)`` uint8."""
     tensors = [product.activation for product in products(model)]
     session = _session(with_outputs(model, tensors, onnx.TensorProto.UINT8).SerializeToString())
     found: list[list[NDArray[np.uint8]]] = [[] for _ in tensors]
@@ -69,7 +69,7 @@ def activations(model: onnx.ModelProto, ids: Ids) -> Arrays:
 
 
 def expected(wanted: Sequence[Product], fed: Arrays, name: str) -> Arrays:
-    """The exact sums under every name that `integers` gives them."""
+    """Compute the exact sums, under every name that `integers` gives them."""
     exact: Arrays = {}
     for index, product in enumerate(wanted):
         sums = exact_integers(product, fed[f"a{index}"])
@@ -80,7 +80,7 @@ def expected(wanted: Sequence[Product], fed: Arrays, name: str) -> Arrays:
 
 
 def integers(graph: Path | bytes, fed: Arrays, name: str) -> Arrays:
-    """The sums that ONNX Runtime computes, all rows at once and one row, which may have its own kernel."""
+    """Compute ONNX Runtime's sums: all rows at once, and one row, which may have its own kernel."""
     session = _session(graph)
     names = [output.name for output in session.get_outputs()]
     together = session.run(None, fed)
@@ -90,7 +90,7 @@ def integers(graph: Path | bytes, fed: Arrays, name: str) -> Arrays:
 
 
 def toy(weight: int) -> NDArray[np.int32]:
-    """The least product that can overflow: activations 255, weights ``±weight``; ``(2, 2)`` sums.
+    """Compute the least product that can overflow: activations 255, weights ``±weight``; ``(2, 2)`` sums.
 
     By hand ``[[510 w, 0], [255 w, -255 w]]``: 510 w is 32,640 for 64 and 64,770 for 127, and a signed 16-bit
     sum ends at 32,767.
@@ -132,7 +132,7 @@ def _vectors(model: Path, ids: Ids) -> Embeddings:
 
 
 def _cpuid_features() -> set[str]:
-    """What the CPUID instruction answers in this process, as numpy has asked it; ``/proc`` is not read.
+    """Return the CPUID features that numpy has found in this process; ``/proc`` is not read.
 
     Under QEMU's user mode ``/proc/cpuinfo`` is the real machine's, and only this is the emulated one's.
     """

@@ -126,7 +126,7 @@ def _ask(searcher: HybridSearcher, judged: Judged, **options: Any) -> dict[str, 
 
 
 def _runs(found: dict[str, SearchResult], weight: float) -> dict[str, list[ScoredDoc]]:
-    """The rankings with another share of MaxSim; every hit tells its first score and its MaxSim."""
+    """Rank again with another share of MaxSim, from each hit's first score and its MaxSim."""
     runs = {}
     for name, result in found.items():
         hits = sorted(result, key=lambda hit: -hit.score)
@@ -137,7 +137,7 @@ def _runs(found: dict[str, SearchResult], weight: float) -> dict[str, list[Score
 
 
 def _difference(client: OpenSearch, index: str, encoder: OnnxEncoder, judged: Judged) -> dict[str, float]:
-    """The largest difference between a MaxSim of the cluster and the same of the other two ways."""
+    """Compute the largest difference between the cluster's MaxSim and that of the other two ways."""
     logits: dict[str, dict[tuple[str, str], float]] = {}
     few = judged.only(set(list(judged.queries)[:BATCH]))
     for scoring in SCORINGS:
@@ -191,7 +191,7 @@ def _encoded(folder: Path, encoder: OnnxEncoder) -> _Encoded:
 def _indexed(
     client: OpenSearch, name: str, encoder: OnnxEncoder, encoded: _Encoded, *, token_dim: int | None
 ) -> Iterator[str]:
-    """An index of a collection, with token vectors if they have a ``token_dim``; deleted afterwards."""
+    """Index a collection, with token vectors if there is a ``token_dim``; delete the index afterwards."""
     index = f"benchmark-late-{name}"
     field = VectorField(encoder.dim, token_dim=token_dim)
     metadata = IndexMetadata(

@@ -37,7 +37,7 @@ def machine() -> dict[str, Any]:
 
 
 def cpu_flags() -> set[str]:
-    """The CPU's feature flags as the kernel spells them; empty where there is no ``/proc/cpuinfo``."""
+    """Return the CPU's feature flags as the kernel spells them; empty without ``/proc/cpuinfo``."""
     flags = set(_cpuinfo().get("flags", "").split())
     if AVX2_ONLY in os.environ:
         return {flag for flag in flags if not flag.startswith(_NEWER)}
@@ -45,7 +45,7 @@ def cpu_flags() -> set[str]:
 
 
 def instruction_set() -> str:
-    """The name that Optimum and sentence-transformers give this CPU's int8 settings."""
+    """Return the name that Optimum and sentence-transformers give this CPU's int8 settings."""
     flags = cpu_flags()
     if platform.machine() in ("aarch64", "arm64"):
         return "arm64"

@@ -50,13 +50,13 @@ def products(model: ModelProto) -> list[Product]:
 
 
 def exact_integers(product: Product, activations: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """What the product of ``(M, K)`` activations must be, ``(M, N)``, in numpy's 32-bit arithmetic."""
+    """Compute the product of ``(M, K)`` activations, ``(M, N)``, in numpy's 32-bit arithmetic."""
     centred = activations.astype(np.int32) - product.activation_zero.astype(np.int32)
     return np.asarray(centred @ (product.weight.astype(np.int32) - product.weight_zero.astype(np.int32)))
 
 
 def integer_graph(wanted: Sequence[Product]) -> ModelProto:
-    """A graph of the bare products: inputs ``a0, a1, …`` ``(M, K)`` uint8.
+    """Build a graph of the products alone: inputs ``a0, a1, …`` ``(M, K)`` uint8.
 
     Outputs ``int0, …`` ``(M, N)`` int32, by ``MatMulInteger``, and ``fused0, …`` float32, by the fused kernel
     of the exported graph with all scales 1, which float32 holds exactly below 2²⁴.
@@ -82,7 +82,7 @@ def integer_graph(wanted: Sequence[Product]) -> ModelProto:
 
 
 def with_outputs(model: ModelProto, names: Iterable[str], kind: int) -> ModelProto:
-    """The graph with the tensors ``names`` of ONNX type ``kind`` as further outputs."""
+    """Add the tensors ``names`` of ONNX type ``kind`` to a copy of the graph as outputs."""
     copy = _copy(model)
     known = {output.name for output in copy.graph.output}
     for name in names:
@@ -93,7 +93,7 @@ def with_outputs(model: ModelProto, names: Iterable[str], kind: int) -> ModelPro
 
 
 def full_range(model: ModelProto) -> ModelProto:
-    """The same function with weights up to ±127 instead of ±64: the file that one must not ship.
+    """Return the same function with weights up to ±127 instead of ±64: a file that is unsafe to ship.
 
     Numbers are doubled (64 becomes 127) and scales halved, so that AVX2's 16-bit sums overflow.
     """
@@ -107,7 +107,7 @@ def full_range(model: ModelProto) -> ModelProto:
 
 
 def to_float(model: ModelProto) -> ModelProto:
-    """The graph in float32 arithmetic: integer products and tables turned back, activations not rounded."""
+    """Convert the graph to float32 arithmetic: products and tables too; activations are not rounded."""
     copy = _copy(model)
     constants = _constants(copy)
     maker = {name: node for node in copy.graph.node for name in node.output}
@@ -131,7 +131,7 @@ def to_float(model: ModelProto) -> ModelProto:
 
 
 def with_dynamic_scales(model: ModelProto) -> ModelProto:
-    """The graph with one activation scale a batch, measured in every run, instead of constants."""
+    """Replace constant activation scales by one scale per batch, measured in every run."""
     copy = _copy(model)
     users: dict[str, list[NodeProto]] = {}
     for node in _product_nodes(copy):
@@ -157,7 +157,7 @@ def pooled_states(model: ModelProto) -> list[str]:
 
 
 def with_token_states(model: ModelProto) -> ModelProto:
-    """The graph cut before its pooling: it returns the states of every token, as exporters do by default."""
+    """Cut the graph before its pooling: it returns the states of every token, as exporters do by default."""
     copy = with_outputs(model, pooled_states(model), TensorProto.FLOAT)
     del copy.graph.output[0]
     return _pruned(copy)
@@ -171,7 +171,7 @@ def weight_products(model: ModelProto) -> list[str]:
 
 
 def _linear(model: ModelProto, node: NodeProto, states: str, weight: NDArray[Any]) -> list[NodeProto]:
-    """The nodes ``states @ weight [+ bias]`` that make ``node``'s output."""
+    """Return the nodes ``states @ weight [+ bias]`` that compute ``node``'s output; add the weight."""
     name = node.output[0]
     model.graph.initializer.append(numpy_helper.from_array(weight.astype(np.float32), f"{name}_weight"))
     if len(node.input) < 7:
@@ -194,7 +194,7 @@ def _rewrite(model: ModelProto, replaced: dict[str, list[NodeProto]]) -> None:
 
 
 def _pruned(model: ModelProto) -> ModelProto:
-    """The model without nodes and constants that no output needs."""
+    """Remove from the model the nodes and constants that no output needs; return it."""
     wanted = {output.name for output in model.graph.output}
     kept = []
     for node in reversed(model.graph.node):

@@ -108,7 +108,7 @@ def _encoding(encoder: OnnxEncoder, questions: Sequence[str]) -> dict[str, float
 
 
 def _added(client: Recorder, encoder: OnnxEncoder, questions: Sequence[str]) -> dict[str, Any]:
-    """The searcher against the same body by hand: the differences question by question."""
+    """Compare the searcher with the same body sent by hand, question by question."""
     found = {}
     for mode in MODES:
         searcher = HybridSearcher(client, INDEX, encoder, mode=mode, cached_queries=len(questions))
@@ -130,7 +130,7 @@ def _added(client: Recorder, encoder: OnnxEncoder, questions: Sequence[str]) -> 
 
 
 def _differences(ours: Sequence[Times], by_hand: Sequence[Times]) -> dict[str, float]:
-    """What the searcher adds: on the clock, and in the caller's CPU time, which noise troubles less."""
+    """Compute what the searcher adds, in wall time and in CPU time, which noise affects less."""
     wall, cpu = (
         [(left[clock], right[clock]) for left, right in zip(ours, by_hand, strict=True)] for clock in (0, 1)
     )
@@ -155,7 +155,7 @@ def _in_turn(ways: Mapping[str, Ask], questions: Sequence[str]) -> dict[str, lis
 
 
 def _ways(client: OpenSearch, encoder: OnnxEncoder, reranker: OnnxReranker | None) -> dict[str, Ask]:
-    """What this package can do, without keeping query vectors."""
+    """Return the searches that this package offers, without a cache of query vectors."""
     plain = HybridSearcher(client, INDEX, encoder, cached_queries=0)
     plain.warm_up()
     ways: dict[str, Ask] = {
@@ -221,7 +221,7 @@ def _print(name: str, times_ms: Sequence[float]) -> dict[str, float]:
 
 
 def _vectors(encoder: OnnxEncoder, documents: Sequence[Document], file: Path | None) -> Embeddings:
-    """The documents' vectors, from ``file`` if it has enough of them, and written there if not."""
+    """Read the documents' vectors from ``file`` if it has enough of them; else compute and write them."""
     if file is not None and file.exists():
         known: Embeddings = np.load(file)
         if len(known) >= len(documents):
@@ -236,7 +236,7 @@ def _vectors(encoder: OnnxEncoder, documents: Sequence[Document], file: Path | N
 def _indexed(
     client: OpenSearch, encoder: OnnxEncoder, documents: Sequence[Document], vectors: Embeddings, peers: bool
 ) -> Iterator[None]:
-    """The index, and the one that Haystack's fixed names need; both deleted afterwards."""
+    """Create the index, and the one that Haystack's fixed names need; delete both afterwards."""
     rows = list(zip(documents, vectors.tolist(), strict=True))
     fields = {name: {"type": "text"} for name in FIELDS}
     ours = (

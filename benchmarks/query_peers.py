@@ -32,7 +32,7 @@ class CountingEncoder:
         self.encoded = 0
 
     def encode(self, text: str) -> list[float]:
-        """The vector of one text."""
+        """Encode one text, and count it."""
         self.encoded += 1
         vector: list[float] = self._model.encode(
             text, normalize_embeddings=True, show_progress_bar=False

@@ -77,7 +77,7 @@ def _rows(found: Evaluation) -> list[dict[str, str | float]]:
 
 
 def _limited(collection: Collection, limit: int | None) -> Collection:
-    """The relevant documents and the first others, ``limit`` in all; ``None``: the whole collection."""
+    """Keep the relevant documents and the first others, ``limit`` in all; ``None``: all documents."""
     if limit is None:
         return collection
     relevant = {doc for judged in collection.qrels.values() for doc, value in judged.items() if value > 0}

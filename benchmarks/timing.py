@@ -22,12 +22,12 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of ``values``, at least one."""
+        """Compute the spread of ``values``, at least one."""
         return cls(statistics.median(values), min(values), max(values))
 
 
 def interleaved(arms: Mapping[str, Callable[[], Measured]], rounds: int) -> dict[str, list[Measured]]:
-    """What each arm returns, ``rounds`` times in turn: a noisy machine troubles all of them alike.
+    """Run all arms in turn, ``rounds`` times: noise of the machine affects all of them alike.
 
     One round more runs first and is dropped: it builds kernels, fills caches and grows memory pools.
     """

@@ -94,7 +94,7 @@ class Searches:
                 self.vectors[name] |= dict(zip(ids, rows, strict=True))
 
     def all(self, collection: Collection, translated: Mapping[str, Mapping[str, str]]) -> dict[str, Runs]:
-        """The rankings of each system for one collection, the reference first."""
+        """Compute the rankings of each system for one collection, the reference first."""
         asked = dict(zip(collection.query_ids, collection.queries, strict=True))
         found = {
             REFERENCE: self._dense(REFERENCE, self.english, collection),
@@ -121,7 +121,7 @@ class Searches:
         return exact_search(collection, documents, encoder.encode_queries(collection.queries), DEPTH)
 
     def _reranked(self, reranker: CrossEncoder, collection: Collection, runs: Runs) -> Runs:
-        """The teacher reads the English originals, as it does in the training."""
+        """Rerank with the teacher, which reads the English originals, as in the training."""
         texts = dict(zip(collection.query_ids, collection.queries, strict=True))
         found: dict[str, list[ScoredDoc]] = {}
         for query_id, run in runs.items():

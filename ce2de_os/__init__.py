@@ -7,7 +7,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Artifact", "AsyncHybridSearcher", "DistillRequest", "EvaluateRequest", "HybridSearcher", "JobRequest",
     "LateInteraction", "LowerBound", "OnnxEncoder", "OnnxReranker", "Question", "TextSpec", "__version__",

@@ -30,12 +30,12 @@ def l2_normalize(vectors: NDArray[np.float32]) -> Embeddings:
 
 
 def cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Row-wise cosine of two ``(B, D)`` arrays, shape ``(B,)``."""
+    """Compute the row-wise cosine of two ``(B, D)`` arrays, shape ``(B,)``."""
     return np.asarray(np.sum(l2_normalize(left) * l2_normalize(right), axis=1), dtype=np.float32)
 
 
 def read_array(path: Path) -> NDArray[Any] | None:
-    """The array in a ``.npy`` file; ``None`` if there is none, or a damaged one, as a full disk leaves it."""
+    """Read the array in a ``.npy`` file; ``None``: it is absent, or damaged, as a full disk leaves it."""
     try:
         array: NDArray[Any] = np.load(path)
     except (OSError, ValueError, EOFError):

@@ -28,6 +28,10 @@ is the default message. Whether to retry is decided by type.
 
 from __future__ import annotations
 
+import json
+from importlib.metadata import PackageNotFoundError, distribution
+from urllib.parse import unquote, urlsplit
+
 
 class Ce2deError(Exception):
     """Something went wrong in ce2de-os."""
@@ -49,8 +53,8 @@ class MissingExtraError(Ce2deError):
 
     @classmethod
     def for_extra(cls, extra: str, module: str | None) -> MissingExtraError:
-        """The error for ``module`` (``None``: unknown) with the command that installs its extra."""
-        return cls(f"{module or 'a library'} is not installed; run: pip install 'ce2de-os[{extra}]'")
+        """Create the error for ``module`` (``None``: unknown) with the command that installs its extra."""
+        return cls(f"{module or 'a library'} is not installed; run: {install_command(extra)}")
 
 
 class LocalServerError(Ce2deError):
@@ -111,3 +115,18 @@ class BulkWriteError(BackendError):
 
 class GuardGoneError(BulkWriteError):
     """The job may not write to its target any more."""
+
+
+def install_command(extra: str) -> str:
+    """Return the command that adds ``extra`` to this installation, made from a wheel or a checkout."""
+    try:
+        text = distribution("ce2de-os").read_text("direct_url.json")
+    except PackageNotFoundError:
+        text = None
+    origin = json.loads(text) if text else {}
+    url = origin.get("url", "")
+    if origin.get("dir_info", {}).get("editable"):
+        return f"pip install --editable '{unquote(urlsplit(url).path)}[{extra}]'"
+    if "vcs_info" in origin:
+        url = f"{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
+    return f"pip install 'ce2de-os[{extra}] @ {url}'" if url else f"pip install 'ce2de-os[{extra}]'"

@@ -58,7 +58,7 @@ def min_max(scores: Scores, bound: LowerBound | None = None) -> Scores:
 
 
 def _lowest(scores: Scores, bound: LowerBound | None) -> Scores:
-    """The score that counts as the lowest, for each of ``scores``."""
+    """Return, for each of ``scores``, the score that counts as the lowest."""
     lowest = np.full_like(scores, scores.min())
     if bound is None:
         return lowest
@@ -79,7 +79,7 @@ def l2(scores: Scores) -> Scores:
 
 
 def z_score(scores: Scores) -> Scores:
-    """``(s - mean) / standard deviation`` of raw scores ``(N,)``, and 0.001 where that is not above 0.
+    """Compute ``(s - mean) / standard deviation`` of raw scores ``(N,)``; 0.001 where that is not above 0.
 
     A score that is the mean itself becomes the highest raw score, as in OpenSearch.
     """
@@ -98,7 +98,7 @@ def z_score(scores: Scores) -> Scores:
 def fuse_min_max(
     runs: Sequence[Run], weights: Sequence[float], bounds: Sequence[LowerBound | None] | None = None
 ) -> list[ScoredDoc]:
-    """Weighted mean of the runs' min-max normalised scores; a document absent from a run gets 0 there.
+    """Compute the weighted mean of min-max normalized scores; a document absent from a run gets 0.
 
     ``weights`` holds one non-negative number per run, not all 0; ``bounds`` one lower bound per run, if any.
     Equal scores are ordered by ``doc_id``.
@@ -109,19 +109,19 @@ def fuse_min_max(
 
 
 def fuse_l2(runs: Sequence[Run], weights: Sequence[float]) -> list[ScoredDoc]:
-    """Weighted mean of the runs' l2 normalised scores; otherwise like `fuse_min_max`."""
+    """Compute the weighted mean of the runs' l2-normalized scores; otherwise like `fuse_min_max`."""
     return _weighted_mean(runs, [l2(_raw(run)) for run in runs], weights)
 
 
 def fuse_z_score(runs: Sequence[Run], weights: Sequence[float]) -> list[ScoredDoc]:
-    """Weighted mean of the runs' z scores; otherwise like `fuse_min_max`."""
+    """Compute the weighted mean of the runs' z scores; otherwise like `fuse_min_max`."""
     return _weighted_mean(runs, [z_score(_raw(run)) for run in runs], weights)
 
 
 def fuse_rrf(
     runs: Sequence[Run], rrf_k: int = RRF_K, weights: Sequence[float] | None = None
 ) -> list[ScoredDoc]:
-    """Reciprocal rank fusion: the sum over runs of ``1 / (rrf_k + rank)``, ranks counted from 1.
+    """Compute reciprocal rank fusion: the sum over runs of ``1 / (rrf_k + rank)``, ranks from 1.
 
     ``weights``: a factor for each run, ``None``: 1. Equal scores are ordered by ``doc_id``. Source: Cormack,
     Clarke, Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods",

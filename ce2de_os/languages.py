@@ -55,15 +55,15 @@ _KNOWN = (
 
 
 def normalized(value: str) -> str | None:
-    """The code of a language written as ``it``, ``it-IT``, ``it_IT`` or ``ita``, in any case.
+    """Return the code of a language written as ``it``, ``it-IT``, ``it_IT`` or ``ita``, in any case.
 
-    ``None``: it is no language that is known here.
+    ``None``: the language is not known here.
     """
     return _KNOWN.get(value.strip().lower().replace("_", "-").partition("-")[0])
 
 
 def analyzer(code: str) -> str:
-    """OpenSearch's built-in analyzer of a language; ``standard`` where it has none, as for Polish."""
+    """Return OpenSearch's built-in analyzer of a language; ``standard`` if there is none (Polish)."""
     return ANALYZERS.get(code, STANDARD)
 
 

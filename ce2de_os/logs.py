@@ -25,7 +25,7 @@ class KeyValueFormatter(logging.Formatter):
         super().__init__(line)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The sentence followed by the extra keys in alphabetical order."""
+        """Format the record as its sentence, then the extra keys in alphabetical order."""
         extra = _extra(record)
         pairs = " ".join(f"{key}={_one_line(extra[key])}" for key in sorted(extra))
         line = super().format(record)
@@ -39,7 +39,7 @@ class JsonFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The object; what JSON does not know is written as its text."""
+        """Format the record as a JSON object; values that JSON does not know are written as text."""
         entry: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -53,7 +53,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def formatter(log_format: str, line: str = _TEXT) -> logging.Formatter:
-    """The formatter for ``text`` or ``json``; ``line`` is the text's pattern."""
+    """Return the formatter for ``text`` or ``json``; ``line`` is the text's pattern."""
     return JsonFormatter() if log_format == "json" else KeyValueFormatter(line)
 
 
@@ -67,14 +67,14 @@ def configure(level: int = logging.WARNING, log_format: str = "text") -> None:
 
 
 def _one_line(value: object) -> str:
-    """A value that cannot begin a line of its own, and so forge a record."""
+    """Escape a value so that it cannot start a new line, which could forge a record."""
     return "".join(
         part if part.isprintable() else part.encode("unicode_escape").decode() for part in str(value)
     )
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    """The extra keys of this package's records; what other libraries attach may hold anything."""
+    """Return the extra keys of this package's records; those of other libraries may hold anything."""
     if record.name.partition(".")[0] != PACKAGE:
         return {}
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}

@@ -67,7 +67,7 @@ class StudentModel(torch.nn.Module):
         return self.head.weight.dtype
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """The mean-pooled depths that the head reads, concatenated: ``(B, depths * H)`` float32."""
+        """Compute the mean-pooled depths that the head reads, concatenated: ``(B, depths * H)`` float32."""
         states = self._states(input_ids, attention_mask)
         pooled = [mean_pool(state.float(), attention_mask) for state in states]
         for layer in self._layers()[1]:
@@ -77,10 +77,10 @@ class StudentModel(torch.nn.Module):
     def token_vectors(
         self, input_ids: Tensor, attention_mask: Tensor, head: torch.nn.Linear | None = None
     ) -> Tensor:
-        """A head on every token instead of their mean: ``(B, L, D)``, not normalised.
+        """Apply a head to every token instead of their mean: ``(B, L, D)``, not normalized.
 
         ``head`` ``None`` means the student's own. It is linear, so the mean of a text's token vectors is its
-        embedding before normalisation.
+        embedding before normalization.
 
         Raises:
             ConfigError: the last layers are pooled, so that they have no states of single tokens.
@@ -96,7 +96,7 @@ class StudentModel(torch.nn.Module):
         return vectors.float()
 
     def _states(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
-        """The depths that have states of single tokens, ``(B, L, H)`` each."""
+        """Compute the depths that have states of single tokens, ``(B, L, H)`` each."""
         states = [self.body.embeddings(input_ids=input_ids)]
         masked = attention_mask[:, None, None, :] == 0
         hidden = masked.to(self.dtype) * torch.finfo(self.dtype).min
@@ -106,13 +106,13 @@ class StudentModel(torch.nn.Module):
         return states
 
     def _layers(self) -> tuple[list[Any], list[Any]]:
-        """The layers that run on tokens, and those that run once a text."""
+        """Split the layers into those that run on tokens and those that run once per text."""
         layers = list(self.body.encoder.layer)
         on_tokens = len(layers) - self.pooled
         return layers[:on_tokens], layers[on_tokens:]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """``(B, L)`` int64 ids and mask (1 token, 0 padding) to ``(B, D)`` embeddings of length 1."""
+        """Embed ``(B, L)`` int64 ids and mask (1 token, 0 padding) to ``(B, D)``, rows of length 1."""
         embeddings = self.head(self.features(input_ids, attention_mask))
         return torch.nn.functional.normalize(embeddings.float(), dim=1)
 
@@ -152,7 +152,7 @@ class StudentModel(torch.nn.Module):
 
 
 def mean_pool(states: Tensor, attention_mask: Tensor) -> Tensor:
-    """The mean of ``(B, L, H)`` over the tokens whose mask is 1, ``(B, H)``."""
+    """Average ``(B, L, H)`` over the tokens whose mask is 1, to ``(B, H)``."""
     weights = attention_mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
 
@@ -163,7 +163,7 @@ def pooled_layer(
     query: Tensor,
     attention_mask: Tensor,
 ) -> Tensor:
-    """A BERT layer with one query a text: ``(B, L, H)`` states and ``(B, H)`` queries to ``(B, H)``.
+    """Run a BERT layer with one query per text: ``(B, L, H)`` states and ``(B, H)`` queries to ``(B, H)``.
 
     The query is the residual too. The bias of the keys adds the same to all scores of a text and cancels in
     the softmax; that of the values is added once, because the attention sums to 1.
@@ -183,7 +183,7 @@ def pooled_layer(
 
 
 def padded_length(tokens: int) -> int:
-    """``tokens`` rounded up to a multiple of `LENGTH_STEP`."""
+    """Round ``tokens`` up to a multiple of `LENGTH_STEP`."""
     return -(-tokens // LENGTH_STEP) * LENGTH_STEP
 
 
@@ -196,7 +196,7 @@ def pad(ids: Ids) -> tuple[Tensor, Tensor]:
 def embed_sorted(
     embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, batch_tokens: int, device: torch.device | None = None
 ) -> NDArray[np.float32]:
-    """What ``embed`` makes of the texts, ``(len(ids), D)`` in the order given, in length-sorted batches.
+    """Apply ``embed`` to the texts in length-sorted batches; return ``(len(ids), D)`` in the given order.
 
     ``device`` ``None`` means the CPU.
     """
@@ -206,7 +206,7 @@ def embed_sorted(
 def rows_sorted(
     embed: Callable[[Tensor, Tensor], Tensor], ids: Ids, batch_tokens: int, device: torch.device | None = None
 ) -> list[NDArray[np.float32]]:
-    """Like `embed_sorted`, for rows of several shapes; one for each token has rows for padding too."""
+    """Run like `embed_sorted`, for rows of several shapes; rows per token include padding."""
     rows: dict[int, NDArray[np.float32]] = {}
     with torch.inference_mode():
         for batch in token_batches([padded_length(len(row)) for row in ids], batch_tokens):

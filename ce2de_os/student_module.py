@@ -37,7 +37,7 @@ class StudentModule(InputModule):  # type: ignore[misc]
         prompt: str | None = None,
         **_: Any,  # noqa: ANN401
     ) -> dict[str, Tensor]:
-        """Token ids and mask, ``(B, L)`` int64, cut to ``max_seq_length``."""
+        """Tokenize texts to ids and mask, ``(B, L)`` int64, cut to ``max_seq_length``."""
         texts = [(prompt or "") + text for text in inputs]
         encoded = self.tokenizer(
             texts, padding=True, truncation=True, max_length=self.max_seq_length, return_tensors="pt"
@@ -50,11 +50,11 @@ class StudentModule(InputModule):  # type: ignore[misc]
         return features
 
     def get_sentence_embedding_dimension(self) -> int:
-        """Length of one embedding."""
+        """Return the length of one embedding."""
         return self.student.dim
 
     def get_embedding_dimension(self) -> int:
-        """Length of one embedding."""
+        """Return the length of one embedding."""
         return self.student.dim
 
     def save(self, output_path: str, *_: Any, **__: Any) -> None:  # noqa: ANN401

@@ -14,7 +14,7 @@ from ce2de_os.errors import DataError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
-    """A UTF-8 text file that is written beside ``path`` and takes its name at the end; gzip if named ``.gz``.
+    """Write a UTF-8 text file next to ``path``, which it replaces at the end; gzip if named ``.gz``.
 
     An error or Ctrl-C leaves ``path`` as it was. Equal texts give equal bytes: gzip's header has no time.
 

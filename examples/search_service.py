@@ -44,7 +44,7 @@ class Service(ThreadingHTTPServer):
         super().__init__((host, port), Handler)
 
     def search(self, asked: dict[str, str]) -> dict[str, Any]:
-        """The answer to ``/search``: ``q`` is the question, ``k`` documents are wanted."""
+        """Answer ``/search``: ``q`` is the question, ``k`` the number of documents."""
         unknown = sorted(set(asked) - {"q", "k", "mode"})
         if unknown:
             raise ConfigError(f"{unknown[0]}: no such parameter; there are q, k and mode")
@@ -55,7 +55,7 @@ class Service(ThreadingHTTPServer):
         return self.searcher.search(asked.get("q", ""), top_k=int(number), mode=mode).to_json()
 
     def health(self, asked: dict[str, str]) -> dict[str, Any]:
-        """The answer to ``/health``: whether OpenSearch answers this service."""
+        """Answer ``/health``: whether OpenSearch answers this service."""
         with backend_errors("ask for its name"):
             return {"status": "ok", "cluster": self.client.info()["cluster_name"]}
 
@@ -92,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, text: str, *values: object) -> None:
-        """Requests are told to the log, not to the terminal."""
+        """Write requests to the log, not to the terminal."""
         logger.debug(text, *values)
 
 

@@ -238,7 +238,7 @@ def unpack(package: str, folder: Path) -> Path:
 
 
 def package_texts(folder: Path, pattern: str, extract: Extract) -> Iterator[str]:
-    """The blocks of every matching file of an unpacked package."""
+    """Yield the blocks of every matching file of an unpacked package."""
     for path in sorted(folder.glob(pattern)):
         # Doxygen writes the source code itself into pages of this name.
         if path.is_file() and not path.is_symlink() and not path.name.endswith("_source.html"):
@@ -246,7 +246,7 @@ def package_texts(folder: Path, pattern: str, extract: Extract) -> Iterator[str]
 
 
 def read_text(path: Path) -> str:
-    """A file's text, unpacked if it is gzip (dictzip is gzip too)."""
+    """Read a file's text, unpacked if it is gzip (dictzip is gzip too)."""
     data = path.read_bytes()
     if data[:2] == b"\x1f\x8b":
         data = gzip.decompress(data)
@@ -276,7 +276,7 @@ def module_docstrings(path: Path) -> Iterator[str]:
 
 
 def description_texts() -> Iterator[str]:
-    """The long descriptions of Debian's packages from apt's lists; the one-line titles are left out.
+    """Yield the long descriptions of Debian's packages from apt's lists, without the one-line titles.
 
     Titles make good evaluation queries, so no model of this project learns from them.
     """

@@ -40,7 +40,7 @@ class Description(NamedTuple):
 
 
 def descriptions(text: str, language: str) -> Iterator[Description]:
-    """The entries of a Translation list, as apt keeps it."""
+    """Yield the entries of a Translation list, as apt keeps it."""
     for stanza in text.split("\n\n"):
         package = re.search(r"^Package: (\S+)", stanza, re.MULTILINE)
         key = re.search(r"^Description-md5: (\S+)", stanza, re.MULTILINE)
@@ -54,7 +54,7 @@ def descriptions(text: str, language: str) -> Iterator[Description]:
 
 
 def lists(language: str) -> Iterator[str]:
-    """The texts of apt's Translation lists of a language."""
+    """Yield the texts of apt's Translation lists of a language."""
     found = subprocess.run(
         [APT_GET, "-o", f"Acquire::Languages={language}", "indextargets", "--format", "$(FILENAME)",
          "Identifier: Translations"],
@@ -67,7 +67,7 @@ def lists(language: str) -> Iterator[str]:
 
 
 def corpus(language: str) -> dict[str, Description]:
-    """The descriptions of a language by key, the first package by name for each."""
+    """Collect the descriptions of a language by key; of several packages, the first by name counts."""
     found: dict[str, Description] = {}
     for text in lists(language):
         for one in descriptions(text, language):
@@ -78,7 +78,7 @@ def corpus(language: str) -> dict[str, Description]:
 
 
 def distinct(found: dict[str, Description]) -> dict[str, Description]:
-    """The first package by name for each long description: many packages of one source share theirs."""
+    """Keep the first package by name for each long description: packages of one source share theirs."""
     first: dict[str, Description] = {}
     for one in sorted(found.values()):
         first.setdefault(one.text, one)
@@ -86,7 +86,7 @@ def distinct(found: dict[str, Description]) -> dict[str, Description]:
 
 
 def held_out(path: Path | None) -> set[str]:
-    """The document ids of a list or of a ``qrels.tsv``."""
+    """Read the document ids of a list or of a ``qrels.tsv``."""
     if path is None:
         return set()
     rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

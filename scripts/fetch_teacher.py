@@ -53,7 +53,7 @@ SOURCES = {
 
 
 def fetch(source: Source) -> Path:
-    """The artifact's file, downloaded once."""
+    """Download the artifact's file, unless it is in the cache, and return its path."""
     from jgo.maven import MavenContext
 
     group, artifact = source.coordinates

@@ -190,18 +190,18 @@ def run(args: argparse.Namespace) -> None:
 
 
 def is_pack(folder: Path) -> bool:
-    """Whether a folder is one that `pack` wrote."""
+    """Return whether a folder is one that `pack` wrote."""
     there = [(folder / name).is_file() for name in (TEACHER_FILE, TEXTS_FILE)]
     return any(there) or (folder.name == "collections" and any(folder.glob("*.xz")))
 
 
 def teacher_is_there(keep: Path) -> bool:
-    """Whether the teacher pack is whole."""
+    """Return whether the teacher pack is whole."""
     return (keep / "teacher" / TEACHER_FILE).is_file()
 
 
 def read(teacher: Teacher, texts: Texts, facts: dict[str, Any], args: argparse.Namespace, log: Log) -> Any:  # noqa: ANN401
-    """The teacher's embeddings of all texts, float16; those that are kept are not computed again."""
+    """Compute the teacher's embeddings of all texts, float16, chunk by chunk; kept chunks are reused."""
     rows = whole_ids(texts.ids, texts.is_query, facts, MAX_LENGTH, asked=True)
     found = []
     for start in range(0, len(rows), CHUNK):
@@ -268,7 +268,7 @@ def earlier_seconds(checkpoint: Path) -> float:
 
 
 def settings(args: argparse.Namespace, facts: dict[str, Any], minutes: float = 1.0) -> DistillConfig:
-    """The settings of the training."""
+    """Return the settings of the training."""
     return DistillConfig(
         teacher=facts["name"], teacher_query_prefix=facts["query_prefix"], layers=tuple(args.layers),
         pooled=args.pooled, readout=args.readout, losses=parse_losses(args.losses), minutes=minutes,

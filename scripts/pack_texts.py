@@ -56,7 +56,7 @@ class Filter:
             self._whole.add(" ".join(words))
 
     def passes(self, text: str) -> bool:
-        """Whether the text is new and shares nothing with what is held out."""
+        """Return whether the text is new and shares nothing with what is held out."""
         words = _WORD.findall(text.lower())
         key = hashlib.blake2b("".join(words).encode(), digest_size=12).digest()
         if not words or key in self._seen:
@@ -70,7 +70,7 @@ class Filter:
 
 
 def shingles(words: Sequence[str]) -> Iterator[int]:
-    """The hash of every sequence of `SHINGLE` words."""
+    """Yield the hash of every sequence of `SHINGLE` words."""
     for start in range(len(words) - SHINGLE + 1):
         yield hash(tuple(words[start : start + SHINGLE]))
 
@@ -136,7 +136,7 @@ def mixed(pools: Sequence[Sequence[Row]], rng: random.Random) -> list[Row]:
 
 
 def pack(args: argparse.Namespace) -> list[Row]:
-    """The rows of the file."""
+    """Choose and mix the rows of the file."""
     rng = random.Random(args.seed)  # noqa: S311 - sampling, not secrets
     sieve = Filter(args.held_out)
     sizes = {path: sum(line.count(" ") + 1 for line in read_lines(path)) for path in args.texts}

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from opensearchpy import OpenSearch
 
 from ce2de_os.config import OpenSearchSettings, Settings, mask_url
-from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError
+from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError, install_command
 from ce2de_os.index.client import address, backend_errors, connect
 from ce2de_os.local import java
 from ce2de_os.local.servers import LocalServers
@@ -32,7 +32,6 @@ WHO = "/_plugins/_security/authinfo"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 KNN, NEURAL = "opensearch-knn", "opensearch-neural-search"
 INSTALL_PLUGIN = "install it on every node: bin/opensearch-plugin install {}"
-WORKER_EXTRA = "pip install 'ce2de-os[worker]'"
 
 
 @dataclass(frozen=True)
@@ -46,19 +45,21 @@ class Check:
 
 
 def run(settings: Settings) -> Iterator[Check]:
-    """Every check; what only an answering cluster can tell is left out when there is none."""
+    """Yield the result of every check; without a cluster, checks that need it are left out."""
     yield from _cluster(replace(settings.opensearch, timeout_s=min(settings.opensearch.timeout_s, CONNECT_S)))
     if find_spec("celery"):
         yield from _broker_and_workers(settings)
     else:
-        yield Check("workers", WARNING, "Celery is not installed; only reindexing needs it", WORKER_EXTRA)
+        yield Check(
+            "workers", WARNING, "Celery is not installed; only reindexing needs it", install_command("worker")
+        )
     yield _checked("model", lambda: _model(settings))
     yield java_runtime(settings)
     yield _local_servers()
 
 
 def _checked(name: str, look: Callable[[], Check]) -> Check:
-    """What ``look`` finds; one of our errors becomes a check that is not ok, with the error's own cure."""
+    """Run ``look``; turn a `Ce2deError` into a check that is not ok, with the error's own advice."""
     try:
         return look()
     except Ce2deError as error:
@@ -91,7 +92,7 @@ def _connection(client: OpenSearch, settings: OpenSearchSettings) -> Check:
 
 
 def _access(client: OpenSearch, settings: OpenSearchSettings) -> Check:
-    """Who we are to the cluster, and whether others can listen."""
+    """Check the user's identity in the cluster, and whether others can read the connection."""
     with backend_errors("ask who we are"):
         # A cluster without the security plugin does not know this address.
         answer = client.transport.perform_request("GET", WHO, params={"ignore": [400, 404]})
@@ -130,7 +131,7 @@ def _plugins(client: OpenSearch) -> Check:
 
 
 def missing_plugins(nodes: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """For each plugin that is not everywhere, the names of the data nodes without it."""
+    """Return, for each plugin that some nodes lack, the names of the data nodes without it."""
     data_nodes = [node for node in nodes if "data" in node.get("roles", ["data"])]
     missing = {}
     for plugin in (KNN, NEURAL):
@@ -168,7 +169,7 @@ def _broker_and_workers(settings: Settings) -> Iterator[Check]:
 
 
 def workers(found: Mapping[str, str], settings: Settings) -> Check:
-    """Whether workers answer, and embed with the settings' model; ``found`` maps names to fingerprints."""
+    """Check whether workers answer and embed with the settings' model; ``found``: fingerprints by name."""
     if not found:
         return Check("workers", NOT_OK, "none answers", "start one: celery -A ce2de_os.worker.app worker")
     fingerprint = Artifact.load(settings.artifact).fingerprint
@@ -187,7 +188,7 @@ def _model(settings: Settings) -> Check:
 
 
 def java_runtime(settings: Settings) -> Check:
-    """Whether a Java is here that runs OpenSearch; without one a remote cluster can still be used."""
+    """Check whether there is a Java that runs OpenSearch; a remote cluster can be used without."""
     try:
         found, lock = java.choose(java.find(settings.local.java_home))
     except LocalServerError as error:

@@ -10,7 +10,7 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def duration_s(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    """An option's callback: ``4h`` becomes 14400.0 seconds; anything that is no time is a usage error."""
+    """Convert an option's value: ``4h`` becomes 14400.0 seconds; anything else is a usage error."""
     if value is None:
         return None
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd])\s*", value)

@@ -182,7 +182,7 @@ def env(home: Path | None) -> None:
 
 @contextmanager
 def start_progress() -> Iterator[Progress]:
-    """A ``progress`` for `LocalServers.up`: a bar on a terminal, else one line for each step, on stderr."""
+    """Show the progress of `LocalServers.up` on stderr: a bar on a terminal, else one line per step."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars

@@ -19,7 +19,7 @@ COLORS = ("green", "cyan", "magenta", "yellow", "blue", "red")
 
 
 def results_table(hits: Sequence[Hit], explain: bool = False) -> Table:
-    """One row per hit: rank, title and snippet, score, and each leg's rank; the logit where one was scored.
+    """Build a table with one row per hit: rank, title and snippet, score, ranks of legs, and any logit.
 
     ``explain`` adds the legs' raw scores. A leg that did not return the document shows a dash.
     """
@@ -41,7 +41,7 @@ def results_table(hits: Sequence[Hit], explain: bool = False) -> Table:
 
 
 def compare_table(question: str, answers: Mapping[str, Sequence[Hit]]) -> Table:
-    """The same question answered by several modes, side by side, in the mapping's order.
+    """Build a table of several modes' answers to one question, in the mapping's order.
 
     A document that more than one mode found bears the same letter and color in each of its columns.
     """
@@ -65,7 +65,7 @@ def compare_table(question: str, answers: Mapping[str, Sequence[Hit]]) -> Table:
 
 
 def title_of(hit: Hit) -> str:
-    """The document's title: a field of that kind, else its first text, else its id; on one line."""
+    """Return the document's title on one line: a title field, else its first text, else its id."""
     texts = {name: _plain(value) for name, value in hit.source.items() if isinstance(value, str)}
     named = [texts[name] for name in TITLE_FIELDS if texts.get(name)]
     title = next((text for text in (*named, *texts.values()) if text), hit.doc_id)
@@ -73,7 +73,7 @@ def title_of(hit: Hit) -> str:
 
 
 def _letters(answers: Mapping[str, Sequence[Hit]]) -> dict[str, str]:
-    """A letter for each document that several modes found, in the order in which a reader meets them."""
+    """Assign a letter to each document that several modes found, in the order of reading."""
     by_rank = sorted((hit for hits in answers.values() for hit in hits), key=lambda hit: hit.rank)
     found = Counter(hit.doc_id for hit in by_rank)
     shared = [doc_id for doc_id, modes in found.items() if modes > 1]
@@ -81,7 +81,7 @@ def _letters(answers: Mapping[str, Sequence[Hit]]) -> dict[str, str]:
 
 
 def _cell(mode: str, hits: Sequence[Hit], letters: Mapping[str, str]) -> Text:
-    """The cell of one hit, or of none where a mode found fewer documents than another."""
+    """Build the cell of one hit, or an empty cell if a mode found fewer documents than another."""
     cell = Text()
     for hit in hits:
         letter = letters.get(hit.doc_id)
@@ -117,7 +117,7 @@ def _rank(leg: Leg | None) -> str:
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - a field of any document
-    """``value`` on one line and without control characters, which could move a terminal's cursor."""
+    """Put ``value`` on one line, without control characters, which could move a terminal's cursor."""
     printable = "".join(char if char.isprintable() else " " for char in str(value))
     return " ".join(printable.split())
 

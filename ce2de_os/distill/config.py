@@ -21,7 +21,7 @@ SHAPE = ("init", "layers", "pooled", "readout")
 
 
 def parse_losses(text: str) -> dict[str, float]:
-    """``"l2,kl=0.5"`` to ``{"l2": 1.0, "kl": 0.5}``.
+    """Parse ``"l2,kl=0.5"`` to ``{"l2": 1.0, "kl": 0.5}``.
 
     Raises:
         ConfigError: a name is unknown or twice there, or a weight is no number above 0.
@@ -186,9 +186,9 @@ class DistillConfig:
             )
 
     def plain(self) -> dict[str, Any]:
-        """The settings as lists, dicts and numbers, as JSON and checkpoints hold them.
+        """Return the settings as lists, dicts and numbers, as JSON and checkpoints hold them.
 
-        Where the student goes on from another one, those are left out that the other one decides.
+        If the student continues from another one, the settings that the other one decides are left out.
         """
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         del values["query_prefix"], values["document_prefix"]
@@ -211,25 +211,25 @@ class DistillConfig:
 
     @property
     def reads_texts(self) -> bool:
-        """Whether a loss compares embeddings of texts with the teacher's."""
+        """Return whether a loss compares embeddings of texts with the teacher's."""
         return any(name in self.losses for name in TEXT_LOSSES)
 
     @property
     def reads_parallel(self) -> bool:
-        """Whether translations are read beside their originals: to embed them, or to learn their pieces."""
+        """Return whether translations are read with their originals: to embed, or to learn pieces."""
         return self.reads_texts or self.extend_vocabulary is not None
 
     @property
     def shares_space(self) -> bool:
-        """Whether the student's embeddings are drawn to the teacher's own and can be compared with them."""
+        """Return whether the student's embeddings approach the teacher's, and can be compared with them."""
         return "l2" in self.losses or "cosine" in self.losses
 
     @property
     def needs_positive(self) -> bool:
-        """Whether a loss compares a query's positive with others, rather than all with each other."""
+        """Return whether a loss compares a query's positive with others, rather than all with each other."""
         return "contrastive" in self.losses or "margin-mse" in self.losses
 
     @property
     def ranks(self) -> bool:
-        """Whether a loss compares rankings of candidates."""
+        """Return whether a loss compares rankings of candidates."""
         return any(name in self.losses for name in RANKING_LOSSES)

@@ -102,7 +102,7 @@ def write_texts(
 
 
 def read_texts(folders: Sequence[Path]) -> Texts:
-    """The texts of several packs, one after the other.
+    """Read the texts of several packs, one after the other.
 
     Raises:
         DataError: a pack is damaged.
@@ -130,9 +130,9 @@ def read_texts(folders: Sequence[Path]) -> Texts:
 def whole_ids(
     ids: Ids, is_query: NDArray[np.bool_], facts: dict[str, Any], max_length: int, *, asked: bool
 ) -> Ids:
-    """The ids with special tokens, of queries with the teacher's prefix if ``asked``.
+    """Add special tokens to the ids, and if ``asked`` the teacher's prefix to those of queries.
 
-    They are cut to ``max_length``.
+    The result is cut to ``max_length``.
     """
     start, end = (np.array(facts[name], dtype=np.uint16) for name in ("start", "end"))
     before = np.concatenate([start, np.array(facts["query_ids"], dtype=np.uint16)]) if asked else start
@@ -154,7 +154,7 @@ def write_student(student: StudentModel, facts: dict[str, Any], folder: Path, mo
 
 
 def read_student(folder: Path) -> tuple[StudentModel, dict[str, Any]]:
-    """The student that `write_student` wrote, and the facts with it.
+    """Load the student that `write_student` wrote, and the facts with it.
 
     Raises:
         DataError: the folder does not hold all of it.
@@ -176,7 +176,7 @@ def read_student(folder: Path) -> tuple[StudentModel, dict[str, Any]]:
 
 
 def _pieces(weights: dict[str, torch.Tensor], most_bytes: int) -> Iterator[dict[str, torch.Tensor]]:
-    """Groups of tensors; a large one is cut into blocks of rows, named ``name@00``, ``name@01``, ..."""
+    """Group tensors; a large one is cut into blocks of rows, named ``name@00``, ``name@01``, ..."""
     group: dict[str, torch.Tensor] = {}
     size = 0
     for name, tensor in weights.items():
@@ -192,7 +192,7 @@ def _pieces(weights: dict[str, torch.Tensor], most_bytes: int) -> Iterator[dict[
 
 
 def _special_tokens(teacher: Teacher) -> tuple[list[int], list[int]]:
-    """The special tokens before and after a text."""
+    """Return the special tokens before and after a text."""
     ids, bare = teacher.tokenizer.encode("a").ids, _bare_ids(teacher, "a")
     first = ids.index(bare[0])
     return ids[:first], ids[first + len(bare) :]
@@ -204,7 +204,7 @@ def _bare_ids(teacher: Teacher, text: str) -> list[int]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read the object in a JSON file.
 
     Raises:
         DataError: there is none.

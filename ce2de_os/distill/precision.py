@@ -6,7 +6,7 @@ import torch
 
 
 def resolve(precision: str, device: str = "cpu") -> str:
-    """``"auto"`` to ``"bf16"`` or ``"fp32"``: without native support bfloat16 is slower than float32.
+    """Resolve ``"auto"`` to ``"bf16"`` if the device computes it natively, else to ``"fp32"``.
 
     ``device`` is PyTorch's device type, ``"cpu"`` or ``"cuda"``.
     """
@@ -19,5 +19,5 @@ def resolve(precision: str, device: str = "cpu") -> str:
 
 
 def autocast(precision: str, device: str = "cpu") -> torch.autocast:
-    """A context in which matrix products run in ``precision`` (``"bf16"`` or ``"fp32"``)."""
+    """Return a context in which matrix products run in ``precision`` (``"bf16"`` or ``"fp32"``)."""
     return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16")

@@ -12,13 +12,13 @@ from accelerate.state import AcceleratorState
 
 
 def is_main() -> bool:
-    """Whether this process writes the files and talks to people."""
+    """Return whether this process writes the files and shows messages."""
     return bool(_state().is_main_process)
 
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """The main process does the block first; the others then find its files."""
+    """Run the block in the main process first; the others run it afterwards and find its files."""
     with _state().main_process_first():
         yield
 

@@ -155,7 +155,7 @@ def read_teacher(
 
 
 def is_finished(out: Path, config: DistillConfig, texts: Sequence[Path] = ()) -> bool:
-    """Whether ``out`` holds a finished student made with these settings; budget and cores may differ.
+    """Return whether ``out`` holds a finished student made with these settings; budget and cores may differ.
 
     Raises:
         DataError: it holds one made with others, or from text files of other names than ``texts``, if any.
@@ -237,7 +237,7 @@ def _dev_metric(
 
 
 def _shape(config: DistillConfig) -> dict[str, Any]:
-    """How the student was cut that this one goes on from, and which it is if that is known by a fingerprint.
+    """Return the shape of the student that this one continues from, and its fingerprint if known.
 
     Empty if the student is cut in this run.
     """

@@ -85,9 +85,9 @@ def extended(
     parallel: Sequence[Passage],
     new_languages: Sequence[Path],
 ) -> tuple[Source, dict[str, Any]]:
-    """The source with more pieces, learned from translations and new languages, and what was done.
+    """Add pieces to the source, learned from translations and new languages; also return the facts.
 
-    It comes before passages are chosen: how long a translation is depends on its pieces.
+    Call it before passages are chosen: the length of a translation depends on the pieces.
     """
     if config.extend_vocabulary is None:
         return source, {}
@@ -108,7 +108,7 @@ def extended(
 def trimmed(
     source: Source, config: DistillConfig, passages: Sequence[Passage], examples: Examples | None
 ) -> tuple[Source, dict[str, Any]]:
-    """The source without the pieces that the texts of the training do not use, and what was done."""
+    """Remove the pieces that the training's texts do not use from the source; also return the facts."""
     if config.trim_vocabulary is None:
         return source, {}
     texts = [passage.text for passage in passages]
@@ -125,6 +125,6 @@ def _changed(source: Source, texts: Sequence[str], **how: Any) -> tuple[Source, 
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
-    """The recipe of a finished student."""
+    """Read the recipe of a finished student."""
     recipe: dict[str, Any] = json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8"))
     return recipe

@@ -39,7 +39,7 @@ class Judged:
         return {doc for judged in self.qrels.values() for doc, grade in judged.items() if grade > 0}
 
     def only(self, query_ids: Set[str]) -> Judged:
-        """The same with these queries alone."""
+        """Return the queries and judgments with these ids only."""
         return Judged(
             {query_id: text for query_id, text in self.queries.items() if query_id in query_ids},
             {query_id: judged for query_id, judged in self.qrels.items() if query_id in query_ids},
@@ -47,9 +47,9 @@ class Judged:
 
 
 def judged_files(folder: Path) -> tuple[Path, Path]:
-    """The queries and the judgements of a folder in the BEIR layout.
+    """Find the files with the queries and the judgments of a folder in the BEIR layout.
 
-    ``queries.jsonl`` with ``qrels.tsv`` or BEIR's own ``qrels/test.tsv``; where they are absent,
+    They are ``queries.jsonl`` with ``qrels.tsv`` or BEIR's own ``qrels/test.tsv``; if those are absent,
     ``queries.dev.jsonl`` with ``qrels.dev.tsv``.
 
     Raises:

@@ -58,12 +58,12 @@ class Figure:
 
 
 def is_better(figure: Figure) -> bool:
-    """Whether it is significantly better than the baseline's."""
+    """Return whether it is significantly better than the baseline's."""
     return figure.better is not None and figure.better.corrected < SIGNIFICANT
 
 
 def is_equivalent(figure: Figure) -> bool:
-    """Whether it is significantly within the margin of the baseline's."""
+    """Return whether it is significantly within the margin of the baseline's."""
     return figure.equivalent is not None and figure.equivalent.corrected < SIGNIFICANT
 
 
@@ -134,7 +134,7 @@ class RunComparison:
         return len(self.figures) - 1 if self.baseline is not None else 0
 
     def to_json(self) -> dict[str, Any]:
-        """The outcome as ``--json`` prints it."""
+        """Return the outcome as ``--json`` prints it."""
         return asdict(self)
 
 
@@ -202,7 +202,7 @@ def _figures(
 def _tests(
     scores: Mapping[str, Scores], baseline: str | None, margin: float
 ) -> tuple[dict[str, PValue], dict[str, PValue]]:
-    """The tests of "better" and of "equivalent" of all systems but the baseline."""
+    """Test every system except the baseline for "better" and for "equivalent"."""
     if baseline is None:
         return {}, {}
     others = {name: one for name, one in scores.items() if name != baseline}

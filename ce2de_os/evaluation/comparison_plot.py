@@ -45,7 +45,7 @@ def _canvas(found: RunComparison) -> Canvas:
 
 
 def _rows(found: RunComparison) -> Iterator[tuple[str, Figures]]:
-    """What each row of panels shows."""
+    """Yield the label and the figures of each row of panels."""
     yield ("all languages" if found.languages else "") + f"\n{found.queries:,} queries", found.figures
     for one in found.languages:
         if one.figures:

@@ -38,14 +38,14 @@ def exact_search(
 
 
 def best_first(scores: NDArray[np.float32], top_k: int) -> NDArray[np.intp]:
-    """The places of the ``top_k`` highest of ``(N,)`` scores, best first, equal ones in their order.
+    """Return the positions of the ``top_k`` highest of ``(N,)`` scores, best first; ties keep their order.
 
-    The same as the beginning of a stable sort, which takes many times longer where ``top_k`` is small.
+    This equals the beginning of a stable sort, which takes many times longer if ``top_k`` is small.
     """
     falling = -scores
     if top_k >= len(falling):
         return np.argsort(falling, kind="stable")
     last = np.partition(falling, top_k - 1)[top_k - 1]
-    # All that equal the last one: which of them belong to the best is decided by their order.
+    # Include all that equal the last score: their order decides which of them belong to the best.
     places = np.flatnonzero(~(falling > last))
     return places[np.argsort(falling[places], kind="stable")[:top_k]]

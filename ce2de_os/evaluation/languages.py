@@ -21,12 +21,12 @@ LanguageOf = Callable[[str], str]
 
 
 def mixed_id(language: str, doc_id: str) -> str:
-    """The id of a document's translation in a mixed collection."""
+    """Return the id of a document's translation in a mixed collection."""
     return f"{language}:{doc_id}"
 
 
 def mixed_language(languages: Set[str]) -> LanguageOf:
-    """What tells the language of a mixed collection's document: the part of its id before the first colon."""
+    """Return a function that reads a document's language from its id, before the first colon."""
 
     def language_of(doc_id: str) -> str:
         language, colon, _ = doc_id.partition(":")
@@ -39,7 +39,7 @@ def mixed_language(languages: Set[str]) -> LanguageOf:
 
 
 def listed_language(listed: Mapping[str, str]) -> LanguageOf:
-    """What tells the language of a document by a list."""
+    """Return a function that looks up the language of a document in a list."""
 
     def language_of(doc_id: str) -> str:
         try:
@@ -53,11 +53,11 @@ def listed_language(listed: Mapping[str, str]) -> LanguageOf:
 
 
 def mixed_collection(corpora: Mapping[str, Iterable[Document]], judged: Judged) -> Collection:
-    """All languages' documents as one collection, with the judgements of `mixed_qrels`.
+    """Combine all languages' documents to one collection, with the judgments of `mixed_qrels`.
 
     Args:
         corpora: each language's documents, such as ``{"it": read_documents(path), …}``.
-        judged: queries, and judgements by the ids that the translations share.
+        judged: queries, and judgments by the ids that the translations share.
 
     Raises:
         DataError: no language has a relevant document.
@@ -77,13 +77,13 @@ def mixed_collection(corpora: Mapping[str, Iterable[Document]], judged: Judged) 
 
 
 def mixed_qrels(held: Mapping[str, Set[str]], qrels: Qrels) -> dict[str, dict[str, int]]:
-    """Judgements of a mixed collection: each goes to every translation that there is.
+    """Return the judgments of a mixed collection: each applies to every translation present.
 
     Documents that no language holds are left out, and then queries without a relevant document.
 
     Args:
         held: the ids that each language has a document of.
-        qrels: judgements by these ids.
+        qrels: judgments by these ids.
 
     Raises:
         DataError: no relevant document is left.
@@ -106,7 +106,7 @@ def mixed_qrels(held: Mapping[str, Set[str]], qrels: Qrels) -> dict[str, dict[st
 
 
 def qrels_by_language(qrels: Qrels, language_of: LanguageOf) -> dict[str, dict[str, dict[str, int]]]:
-    """Each language's judgements of the queries with a relevant document in it, languages sorted."""
+    """Return each language's judgments of the queries with a relevant document in it, sorted."""
     found: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
     for query_id, judged in qrels.items():
         for doc_id, grade in judged.items():
@@ -116,7 +116,7 @@ def qrels_by_language(qrels: Qrels, language_of: LanguageOf) -> dict[str, dict[s
 
 
 def runs_by_language(runs: Runs, language_of: LanguageOf) -> dict[str, dict[str, list[ScoredDoc]]]:
-    """Each language's part of the rankings, in the same order."""
+    """Return each language's part of the rankings, in the same order."""
     found: dict[str, dict[str, list[ScoredDoc]]] = defaultdict(lambda: defaultdict(list))
     for query_id, run in runs.items():
         for document in run:
@@ -125,15 +125,15 @@ def runs_by_language(runs: Runs, language_of: LanguageOf) -> dict[str, dict[str,
 
 
 def ranked_shares(runs: Runs, language_of: LanguageOf, top_k: int) -> dict[str, float]:
-    """The share of each language in the first ``top_k`` documents of a query, the mean over the queries.
+    """Compute each language's share of the first ``top_k`` documents of a query, averaged over queries.
 
-    Queries for which nothing was found do not count; empty if that is all of them.
+    Queries without results do not count; empty if no query has results.
     """
     return _shares([[language_of(document.doc_id) for document in run[:top_k]] for run in runs.values()])
 
 
 def relevant_shares(qrels: Qrels, language_of: LanguageOf) -> dict[str, float]:
-    """The share of each language in the relevant documents of a query, the mean over the queries."""
+    """Compute each language's share of the relevant documents of a query, averaged over the queries."""
     return _shares(
         [[language_of(doc_id) for doc_id, grade in judged.items() if grade > 0] for judged in qrels.values()]
     )

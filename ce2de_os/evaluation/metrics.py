@@ -33,9 +33,9 @@ METRICS = ("MRR@10", *_TREC)
 
 
 def measure(qrels: Qrels, runs: Runs, metric: str = "nDCG@10") -> Scores:
-    """One metric for every judged query; a query without results counts 0.
+    """Compute one metric for every judged query; a query without results counts 0.
 
-    trec_eval's definitions: nDCG takes the judgement itself as gain; Hits@10 is 1 if a relevant document is
+    trec_eval's definitions: nDCG takes the judgment itself as gain; Hits@10 is 1 if a relevant document is
     among the first ten; MRR@10 is 1 / rank of the first relevant one among the first ten.
 
     Raises:

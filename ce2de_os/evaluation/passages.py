@@ -14,7 +14,7 @@ DocumentOf = Mapping[str, str] | Callable[[str], str]
 
 
 def max_p(runs: Runs, document_of: DocumentOf) -> dict[str, list[ScoredDoc]]:
-    """Rankings of documents from rankings of passages: a document's score is that of its best passage.
+    """Convert rankings of passages to rankings of documents: a document gets its best passage's score.
 
     The best is the one that ranks first, so documents keep the order in which they first appear, equal scores
     too. A ranking of ``top_k`` passages gives fewer documents: rank more passages than documents are

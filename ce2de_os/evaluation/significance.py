@@ -19,12 +19,12 @@ _EQUAL = 1e-12  # differences below this are rounding errors
 
 
 def mean(scores: Scores) -> float:
-    """The mean over queries."""
+    """Compute the mean over queries."""
     return float(np.mean(list(scores.values())))
 
 
 def confidence_interval(scores: Scores, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over queries (2,000 resamples)."""
+    """Compute the percentile bootstrap interval of the mean over queries (2,000 resamples)."""
     values = np.array(list(scores.values()))
     if len(values) < 2 or np.ptp(values) == 0:
         return float(values.mean()), float(values.mean())
@@ -36,7 +36,7 @@ def confidence_interval(scores: Scores, confidence: float = 0.95, seed: int = 0)
 
 
 def paired_t_test(left: Scores, right: Scores) -> float:
-    """Two-sided p-value of Student's paired t-test over the common queries.
+    """Compute the two-sided p-value of Student's paired t-test over the common queries.
 
     1.0 where nothing differs or there is one query only; 0.0 where all queries differ by the same amount.
 
@@ -48,7 +48,7 @@ def paired_t_test(left: Scores, right: Scores) -> float:
 
 
 def better_than(left: Scores, right: Scores) -> float:
-    """One-sided p-value of Student's paired t-test: how unlikely it is that ``left`` is not better.
+    """Compute a one-sided paired t-test's p-value: how unlikely it is that ``left`` is not better.
 
     1.0 where nothing differs or there is one query only; where all queries differ by the same amount, 0.0 if
     ``left`` is better, else 1.0.
@@ -60,7 +60,7 @@ def better_than(left: Scores, right: Scores) -> float:
 
 
 def tost(left: Scores, right: Scores, margin: float = 0.05) -> float:
-    """P-value of two one-sided paired t-tests (TOST): small if the means differ by less than ``margin``.
+    """Compute the p-value of two one-sided paired t-tests (TOST) for a difference below ``margin``.
 
     One tests that ``left`` is above ``right - margin``, one that it is below ``right + margin``; the larger
     p-value counts. 1.0 with one query only; where all queries differ by the same amount, 0.0 if that is less
@@ -86,7 +86,7 @@ def tost(left: Scores, right: Scores, margin: float = 0.05) -> float:
 def ratio_interval(
     left: Scores, right: Scores, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of ``mean(left) / mean(right)``: both keep the same resampled queries.
+    """Compute the percentile bootstrap interval of ``mean(left) / mean(right)``, both resampled alike.
 
     NaN where ``right`` has a mean of 0 in more resamples than the interval leaves out.
 
@@ -103,7 +103,7 @@ def ratio_interval(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of several tests' p-values, in the order given.
+    """Apply Holm's step-down correction to several tests' p-values, in the given order.
 
     The smallest of ``m`` is multiplied by ``m``, the next by ``m - 1``, and so on; none falls below one
     before it, none exceeds 1. Source: Holm, "A simple sequentially rejective multiple test procedure",
@@ -118,7 +118,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def bonferroni(p_values: Sequence[float]) -> list[float]:
-    """Bonferroni's correction of several tests' p-values: each times their number, at most 1."""
+    """Apply Bonferroni's correction to several tests' p-values: each times their number, at most 1."""
     return [min(1.0, len(p_values) * p_value) for p_value in p_values]
 
 
@@ -135,7 +135,7 @@ def _differences(left: Scores, right: Scores) -> NDArray[np.float64]:
 
 
 def _p_above_zero(differences: NDArray[np.float64]) -> float:
-    """One-sided p-value of Student's t-test that the mean is above 0."""
+    """Compute the one-sided p-value of Student's t-test that the mean is above 0."""
     if len(differences) < 2 or np.allclose(differences, 0, rtol=0, atol=_EQUAL):
         return 1.0
     # Without variance the statistic is infinite, or made of rounding errors.

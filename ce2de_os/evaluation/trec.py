@@ -72,7 +72,7 @@ def write_qrels(path: Path, qrels: Qrels) -> None:
 
 
 def _falling(path: Path, run: Sequence[ScoredDoc]) -> list[np.float32]:
-    """The scores of a query, strictly falling."""
+    """Return the scores of a query, lowered where needed so that they strictly fall."""
     found: list[np.float32] = []
     before = np.float32(np.inf)
     for document in run:

@@ -30,7 +30,7 @@ _STEPS = 255  # of an unsigned 8-bit integer
 
 
 def fix_activation_scales(path: Path, ids: Sequence[Sequence[int]]) -> None:
-    """`fix_scales` for a graph that takes token ids and their mask; ``ids`` are those of texts."""
+    """Run `fix_scales` on a graph that takes token ids and their mask; ``ids`` are those of texts."""
     rows = [np.array([row], dtype=np.int64) for row in ids]
     fix_scales(path, [{"input_ids": row, "attention_mask": np.ones_like(row)} for row in rows])
 
@@ -58,7 +58,7 @@ def fix_scales(path: Path, texts: Sequence[Feeds]) -> None:
 
 
 def _measure(model: ModelProto, texts: Sequence[Feeds]) -> dict[str, tuple[float, float]]:
-    """The range of every quantized activation, by the name of its tensor."""
+    """Measure the range of every quantized activation, by the name of its tensor."""
     watched = ModelProto()
     watched.CopyFrom(model)
     names = [node.input[0] for node in _dynamic(model)]
@@ -75,7 +75,7 @@ def _measure(model: ModelProto, texts: Sequence[Feeds]) -> dict[str, tuple[float
 
 
 def quantized_range(lowest: NDArray[np.float32], highest: NDArray[np.float32]) -> tuple[float, float]:
-    """The range to quantize, from each text's least and greatest value, both ``(B,)``; 0 is always inside."""
+    """Compute the range to quantize from each text's least and greatest value, ``(B,)``; it includes 0."""
     low = min(0.0, float(np.quantile(lowest, 1 - QUANTILE)))
     high = max(0.0, float(np.quantile(highest, QUANTILE)))
     return low, high
@@ -97,7 +97,7 @@ def _constants(model: ModelProto, ranges: dict[str, tuple[float, float]]) -> lis
 
 
 def _fuse(model: ModelProto) -> list[NodeProto]:
-    """The graph's nodes with fixed quantization and fused integer products, in their order."""
+    """Return the graph's nodes with fixed quantization and fused integer products, in their order."""
     graph = _Graph(model)
     dropped: set[str] = set()
     replaced: dict[str, NodeProto] = {}
@@ -127,7 +127,7 @@ class _Graph:
                 self.users[name].append(node)
 
     def fused_product(self, product: NodeProto) -> tuple[NodeProto, set[str]]:
-        """One node for ``product → Cast → Mul(scales) [→ Add(bias)]``, and the names of those it replaces."""
+        """Fuse ``product → Cast → Mul(scales) [→ Add(bias)]``; return the node and the replaced names."""
         (cast,) = self.users[product.output[0]]
         (scaling,) = self.users[cast.output[0]]
         scales = self.maker[_other(scaling, cast.output[0])]
@@ -146,6 +146,6 @@ class _Graph:
 
 
 def _other(node: NodeProto, name: str) -> str:
-    """The input of a two-input ``node`` that is not ``name``."""
+    """Return the input of a two-input ``node`` that is not ``name``."""
     first, second = node.input
     return str(second if first == name else first)

@@ -113,7 +113,7 @@ BY_LANGUAGE: Mapping[str, tuple[str, str]] = {
 
 
 def texts_for(languages: Sequence[str]) -> tuple[str, ...]:
-    """The canary texts of a student for these languages: `TEXTS`, then those of each language."""
+    """Return the canary texts for these languages: `TEXTS`, then those of each language."""
     return TEXTS + tuple(text for code in languages for text in BY_LANGUAGE.get(code, ()))
 
 

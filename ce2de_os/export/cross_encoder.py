@@ -68,10 +68,10 @@ class LoadedCrossEncoder(Protocol):
         """Names the weights."""
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, list[int]]]:
-        """Token ids of each pair."""
+        """Tokenize each pair."""
 
     def logits(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        """The float32 model's logits, ``(B,)``."""
+        """Compute the float32 model's logits, ``(B,)``."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class LogitParity:
 
     @property
     def passed(self) -> bool:
-        """Whether the artifact may be used; NaN fails."""
+        """Return whether the artifact may be used; NaN fails."""
         return self.spearman >= MIN_SPEARMAN
 
 
@@ -154,7 +154,7 @@ def compare_logits(
 
 
 def _kendall(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
-    """Kendall's tau-a of two ``(B,)`` arrays: concordant less discordant pairs, over all pairs."""
+    """Compute Kendall's tau-a of two ``(B,)`` arrays: concordant minus discordant pairs, over all pairs."""
     upper = np.triu_indices(len(first), k=1)
     signs = [np.sign(values[:, None] - values[None, :])[upper] for values in (first, second)]
     return float(np.mean(signs[0] * signs[1]))

@@ -97,7 +97,7 @@ def export(
 
 
 def _languages(run: Path, recipe: Mapping[str, Any]) -> tuple[str, ...]:
-    """The codes; a name that is no known language stays as it is, and has no canaries."""
+    """Return the language codes; an unknown name stays as it is, and has no canaries."""
     found = recipe.get("languages", [ENGLISH])
     names = re.split("[-,]", str(found.get("student"))) if isinstance(found, dict) else found
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
@@ -132,7 +132,7 @@ def _write_files(
 def _write_canaries(
     student: StudentModel, head: Linear | None, languages: Sequence[str], before: str, folder: Path
 ) -> None:
-    """The canaries' embeddings as documents: ``before`` is put before each, as the encoder does."""
+    """Write the canaries' embeddings as documents; ``before`` is put in front of each text."""
     canaries = canary.texts_for(languages)
     ids = _token_ids(folder / TOKENIZER_FILE, canaries, before)
     means = token_means(student_tokens(student, ids, head)) if head else None
@@ -148,7 +148,7 @@ def _measure(artifact: Artifact, student: StudentModel, sample: Sequence[str], t
 def _measure_tokens(
     artifact: Artifact, student: StudentModel, head: Linear, sample: Sequence[str], threads: int
 ) -> Parity:
-    """Parity of single token vectors; its ``texts`` are tokens."""
+    """Measure the parity of single token vectors; its ``texts`` are tokens."""
     ids = _token_ids(artifact.tokenizer_path, sample, artifact.document_prefix)
     reference = student_tokens(student, ids, head)
     quantized = OnnxEncoder(artifact, threads=threads).encode_document_tokens(sample)

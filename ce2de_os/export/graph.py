@@ -45,7 +45,7 @@ class StudentGraph(torch.nn.Module):
         self.token_head = None if token_head is None else _TokenHead(token_head, self.config.hidden_size)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Embeddings of length 1; with a token head, them and the token vectors."""
+        """Compute embeddings of length 1; with a token head, also the token vectors."""
         states = [self.norm(self.words(input_ids) + self.positions[: input_ids.shape[1]])]
         mask = attention_mask.to(states[0].dtype)
         hidden = (1.0 - mask)[:, None, None, :] * MASKED

@@ -83,7 +83,7 @@ def quantize(float_path: Path, folder: Path, model_config: PretrainedConfig) -> 
 
 
 def _weight_nodes(graph: onnx.GraphProto) -> Iterator[str]:
-    """Names of the nodes that multiply by, or look up in, a constant matrix."""
+    """Yield the names of the nodes that multiply by, or look up in, a constant matrix."""
     matrices = {tensor.name for tensor in graph.initializer if len(tensor.dims) == 2}
     for node in graph.node:
         if node.op_type in ("MatMul", "Gather") and matrices & set(node.input):
@@ -92,7 +92,7 @@ def _weight_nodes(graph: onnx.GraphProto) -> Iterator[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Exporter and quantizer warn about their own internals, which tell the user nothing."""
+    """Suppress the warnings of exporter and quantizer: they are about internals, of no use to the user."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -21,12 +21,12 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether the artifact may be used: mean at least 0.98, worst at least 0.95; NaN fails."""
+        """Return whether the artifact may be used: mean at least 0.98, worst at least 0.95; NaN fails."""
         return self.mean_cosine >= MIN_MEAN_COSINE and self.worst_cosine >= MIN_WORST_COSINE
 
 
 def student_embeddings(student: StudentModel, ids: Ids) -> Embeddings:
-    """The float32 student's embeddings ``(B, D)`` of tokenized texts, in the order given."""
+    """Compute the float32 student's embeddings ``(B, D)`` of tokenized texts, in the given order."""
     return embed_sorted(student, ids, _BATCH_TOKENS)
 
 

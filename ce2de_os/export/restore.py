@@ -40,7 +40,7 @@ _SAME = {
 
 
 def restore_student(artifact: Artifact) -> StudentModel:
-    """The student whose graph the artifact holds; its int8 weights come back rounded.
+    """Rebuild the student whose graph the artifact holds; its int8 weights come back rounded.
 
     Raises:
         ArtifactError: the manifest does not say how the student is built (it was written before that was
@@ -67,7 +67,7 @@ def restore_student(artifact: Artifact) -> StudentModel:
 
 
 def restore_tokenizer(artifact: Artifact) -> PreTrainedTokenizerFast:
-    """The artifact's tokenizer in transformers' form; of its special tokens it knows the one that pads."""
+    """Convert the artifact's tokenizer to transformers' form; of its special tokens only padding is known."""
     bare = Tokenizer.from_file(str(artifact.tokenizer_path))
     padding = bare.id_to_token(artifact.source["student"]["body"]["pad_token_id"])
     return PreTrainedTokenizerFast(
@@ -77,13 +77,13 @@ def restore_tokenizer(artifact: Artifact) -> PreTrainedTokenizerFast:
 
 
 def describe(student: StudentModel) -> dict[str, Any]:
-    """How the student is built: what `restore_student` needs beside the graph, for the manifest."""
+    """Describe for the manifest how the student is built: what `restore_student` needs."""
     body = {name: getattr(student.body.config, name) for name in _BODY}
     return {"body": body, "readout": student.readout, "pooled": student.pooled}
 
 
 def _config(body: Mapping[str, Any], positions: int) -> BertConfig:
-    """``positions`` is the number that the graph kept."""
+    """Build the configuration; ``positions`` is the number that the graph kept."""
     config = BertConfig(
         **{name: body[name] for name in _BODY},
         max_position_embeddings=positions,
@@ -95,7 +95,7 @@ def _config(body: Mapping[str, Any], positions: int) -> BertConfig:
 
 
 def _read(model: onnx.ModelProto) -> Weights:
-    """The graph's constants under the names of `StudentGraph`, matrices as PyTorch has them."""
+    """Read the graph's constants under the names of `StudentGraph`, matrices as PyTorch has them."""
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "MatMulIntegerToFloat" and len(node.input) > 6:  # the seventh input is the bias
@@ -108,7 +108,7 @@ def _read(model: onnx.ModelProto) -> Weights:
 
 
 def _dequantized(weights: Weights, name: str) -> NDArray[np.float32]:
-    """Inverse of QuantizeLinear; the scale is one number, or one for each column."""
+    """Invert QuantizeLinear; the scale is one number, or one for each column."""
     values, zero, scale = (
         weights[f"{name}_{part}"].astype(np.float32) for part in ("quantized", "zero_point", "scale")
     )
@@ -116,7 +116,7 @@ def _dequantized(weights: Weights, name: str) -> NDArray[np.float32]:
 
 
 def _body(weights: Weights, config: BertConfig, on_tokens: int) -> dict[str, torch.Tensor]:
-    """Names and values of a BERT; what is folded into another part is 0 here, such as token types."""
+    """Return names and values of a BERT; parts folded into others are 0, such as token types."""
     types = np.zeros((config.type_vocab_size, config.hidden_size))
     tables = {"word": weights["words.weight"], "position": weights["positions"], "token_type": types}
     found = {f"embeddings.{name}_embeddings.weight": _tensor(table) for name, table in tables.items()}

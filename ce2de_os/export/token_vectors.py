@@ -16,7 +16,7 @@ _BATCH_TOKENS = 4096
 
 
 def token_head(student: StudentModel, ids: Ids, dim: int) -> torch.nn.Linear:
-    """The student's head, rotated onto the first ``dim`` principal axes of sample texts' token vectors.
+    """Rotate the student's head onto the first ``dim`` principal axes of sample texts' token vectors.
 
     It keeps the inner products of token vectors best, as `truncate` does for those of texts.
 
@@ -37,7 +37,7 @@ def token_head(student: StudentModel, ids: Ids, dim: int) -> torch.nn.Linear:
 
 
 def student_tokens(student: StudentModel, ids: Ids, head: torch.nn.Linear) -> list[TokenVectors]:
-    """The float32 student's token vectors of each tokenized text, through ``head``.
+    """Compute the float32 student's token vectors of each tokenized text, through ``head``.
 
     Raises:
         ConfigError: the student has no token vectors.
@@ -49,5 +49,5 @@ def student_tokens(student: StudentModel, ids: Ids, head: torch.nn.Linear) -> li
 
 
 def token_means(vectors: Sequence[TokenVectors]) -> TokenVectors:
-    """The mean token vector of each text, ``(B, T)``; every text has a token."""
+    """Average the token vectors of each text, to ``(B, T)``; every text has a token."""
     return np.stack([one.mean(axis=0) for one in vectors])

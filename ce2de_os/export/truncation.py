@@ -34,8 +34,8 @@ def truncate(student: StudentModel, embeddings: Embeddings, dim: int) -> None:
 
 
 def rotated(head: torch.nn.Linear, vectors: NDArray[np.float32], dim: int) -> torch.nn.Linear:
-    """``head`` followed by the first ``dim`` principal axes of its own ``vectors`` ``(N, D)``."""
-    # Not centred: what must survive is the inner product, not the variance.
+    """Rotate ``head`` onto the first ``dim`` principal axes of its own ``vectors`` ``(N, D)``."""
+    # Not centered: the inner product must survive, not the variance.
     axes = torch.from_numpy(np.linalg.svd(vectors, full_matrices=False)[2][:dim])
     short = torch.nn.Linear(head.in_features, dim)
     with torch.no_grad():

@@ -63,7 +63,7 @@ def _info(name: str, body: Mapping[str, Any]) -> IndexInfo:
 
 
 def version(client: OpenSearch) -> tuple[int, int]:
-    """The cluster's version, ``(3, 6)``; that of the node that answers."""
+    """Read the version of the node that answers, such as ``(3, 6)``."""
     with backend_errors("read the cluster's version"):
         number = client.info()["version"]["number"]
     major, minor = number.split(".")[:2]
@@ -71,14 +71,14 @@ def version(client: OpenSearch) -> tuple[int, int]:
 
 
 def cluster_time(client: OpenSearch) -> float:
-    """The cluster's clock: seconds since the epoch, in whole seconds."""
+    """Read the cluster's clock: seconds since the epoch, in whole seconds."""
     with backend_errors("read the cluster's clock"):
         answer = client.cat.health(params={"format": "json", "h": "epoch"})
     return float(answer[0]["epoch"])
 
 
 def exists(client: OpenSearch, name: str) -> bool:
-    """Whether an index or alias of this name exists."""
+    """Return whether an index or alias of this name exists."""
     with backend_errors(f"look up index '{name}'"):
         return bool(client.indices.exists(index=name))
 
@@ -123,7 +123,7 @@ def refresh(client: OpenSearch, name: str) -> None:
 
 
 def count(client: OpenSearch, name: str, query: Mapping[str, Any] | None = None) -> int:
-    """Number of visible documents, of those that match ``query`` if one is given."""
+    """Count the visible documents, or those of them that match ``query``."""
     action = f"count documents of '{name}'"
     with backend_errors(action):
         body = {"query": query} if query else None
@@ -134,7 +134,7 @@ def count(client: OpenSearch, name: str, query: Mapping[str, Any] | None = None)
 
 
 def checkpoints(client: OpenSearch, name: str) -> dict[int, int]:
-    """Each shard's global checkpoint: every operation up to this ``_seq_no`` is complete (-1: none yet).
+    """Read each shard's global checkpoint: all operations up to it are complete (-1: none yet).
 
     Raises:
         BackendUnavailableError: a primary shard is not assigned.
@@ -156,12 +156,12 @@ def checkpoints(client: OpenSearch, name: str) -> dict[int, int]:
 
 
 def alias_targets(client: OpenSearch, alias: str) -> list[str]:
-    """The indexes an alias points to; empty if there is no such alias."""
+    """Return the indices that an alias points to; empty if there is no such alias."""
     return sorted(aliases.definitions(client, alias))
 
 
 def aliases_of(client: OpenSearch, name: str) -> list[str]:
-    """The aliases that point to an index, without a job's guard."""
+    """Return the aliases that point to an index, without a job's guard."""
     with backend_errors(f"look up the aliases of '{name}'"):
         answer = client.indices.get(index=name)
     found = (alias for body in answer.values() for alias in body.get("aliases", {}))
@@ -175,14 +175,14 @@ def put_meta(client: OpenSearch, name: str, meta: Mapping[str, Any], properties:
 
 
 def deletions(client: OpenSearch, name: str) -> int:
-    """Documents deleted from an index since its primaries started; a restart begins anew."""
+    """Return how many documents were deleted from an index since its primaries started."""
     with backend_errors(f"read statistics of '{name}'"):
         stats = client.indices.stats(index=name, metric="indexing")
     return int(stats["_all"]["primaries"]["indexing"]["delete_total"])
 
 
 def field_paths(mappings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every ``(dotted path, type)`` of a mapping's leaf fields, without multi-fields."""
+    """Yield every ``(dotted path, type)`` of a mapping's leaf fields, without multi-fields."""
     for name, field in mappings.get("properties", {}).items():
         if "properties" in field:
             yield from field_paths(field, f"{prefix}{name}.")

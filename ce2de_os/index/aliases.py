@@ -37,7 +37,7 @@ def moved(
 
 
 def as_action(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """A definition as OpenSearch returns it, in the form that it takes."""
+    """Convert a definition from the form that OpenSearch returns to the form that it accepts."""
     return {key: definition[key] for key in _KNOWN if key in definition}
 
 
@@ -53,7 +53,7 @@ def update(client: OpenSearch, actions: list[dict[str, Any]], what: str) -> None
 
 
 def definitions(client: OpenSearch, alias: str) -> dict[str, dict[str, Any]]:
-    """How each index is in an alias; empty if there is no such alias."""
+    """Read how each index is in an alias; empty if there is no such alias."""
     with backend_errors(f"look up alias '{alias}'"):
         # GET _alias/NAME would need the right to see every index of the cluster.
         answer = client.indices.get(
@@ -67,5 +67,5 @@ def definitions(client: OpenSearch, alias: str) -> dict[str, dict[str, Any]]:
 
 
 def exists(client: OpenSearch, alias: str) -> bool:
-    """Whether there is an alias of this name."""
+    """Return whether there is an alias of this name."""
     return bool(definitions(client, alias))

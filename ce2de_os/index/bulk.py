@@ -277,7 +277,7 @@ def _serialize(action: Action) -> _Entry:
 
 
 def _parts(action: Action) -> tuple[str, dict[str, Any], str | None]:
-    """The action's name in the bulk API, the beginning of its header, and its body in JSON."""
+    """Return the action's name in the bulk API, the beginning of its header, and its body in JSON."""
     if isinstance(action, WriteAction):
         versioned = {"version": action.version, "version_type": "external_gte"}
         return "index", versioned, _document(action.source)
@@ -338,6 +338,6 @@ def _enter(index: str, answer: _Answer, report: BulkReport, guarded: bool = Fals
 
 
 def _kind(item: dict[str, Any]) -> str:
-    """OpenSearch's error type; ``""`` where there is no error."""
+    """Return OpenSearch's error type; ``""`` if there is no error."""
     error = item.get("error")
     return str(error.get("type", "")) if isinstance(error, dict) else str(error or "")

@@ -94,15 +94,15 @@ HELD_BACK = (
 
 
 def carried_over(source: Mapping[str, Any], added_fields: int = 0) -> dict[str, Any]:
-    """The settings that a copy is created with, by full name.
+    """Return the settings that a copy is created with, by full name.
 
     Args:
         source: ``index`` settings of the source, flat, without ``index.``.
-        added_fields: how many fields the copy has more, so that it has room for as many more as its source.
+        added_fields: how many fields the copy adds; its limit grows by this number.
     """
     carried = {key: value for key, value in source.items() if value is not None and _is_carried(key)}
     if _number(source.get("max_result_window"), DEFAULT_WINDOW) > DEFAULT_WINDOW:
-        carried["max_result_window"] = source["max_result_window"]  # a smaller one would refuse our own pages
+        carried["max_result_window"] = source["max_result_window"]  # a smaller one would reject our own pages
     limit = _number(source.get("mapping.total_fields.limit"), DEFAULT_FIELDS_LIMIT)
     if added_fields:
         carried["mapping.total_fields.limit"] = str(limit + added_fields)
@@ -111,18 +111,18 @@ def carried_over(source: Mapping[str, Any], added_fields: int = 0) -> dict[str, 
 
 
 def held_back_settings(source: Mapping[str, Any]) -> dict[str, Any]:
-    """What the target gets back after the load; ``None`` resets a setting to OpenSearch's default."""
+    """Return the settings to apply to the target after the load; ``None`` means OpenSearch's default."""
     return {f"index.{key}": source.get(key) for key in HELD_BACK}
 
 
 def restorable(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of ``settings``, by full name, that a record of a job may put on an index."""
+    """Return the ``settings``, by full name, that a job's record may put on an index."""
     allowed = {f"index.{key}" for key in HELD_BACK}
     return {key: value for key, value in settings.items() if key in allowed}
 
 
 def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of an index's ``settings``, by full name, that another index like it is to have."""
+    """Return an index's ``settings``, by full name, that another index like it gets."""
     kept = {key: value for key, value in settings.items() if value is not None}
     return {
         key: value
@@ -132,12 +132,12 @@ def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def left_behind(source: Mapping[str, Any]) -> list[str]:
-    """The settings of a source that its copy does not get, and that a person has made."""
+    """Return the names of the settings that a user made on the source and that its copy does not get."""
     return sorted(key for key in source if not _is_carried(key) and key not in HELD_BACK and not _is_own(key))
 
 
 def count_fields(properties: Mapping[str, Any]) -> int:
-    """How many fields OpenSearch counts in a mapping's properties: objects and multi-fields count too."""
+    """Count the fields in a mapping's properties as OpenSearch does, with objects and multi-fields."""
     return sum(1 for _ in _fields(properties))
 
 
@@ -155,7 +155,7 @@ def _is_carried(key: str) -> bool:
 
 
 def _is_own(key: str) -> bool:
-    """Whether every index has such a setting for itself."""
+    """Return whether every index has its own value of such a setting."""
     return key.startswith(_OWN)
 
 

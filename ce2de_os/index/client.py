@@ -51,14 +51,14 @@ _TLS_CURES = {
 }
 _ACCESS_CURES: dict[int | str, str] = {
     401: "check CE2DE_OPENSEARCH_USERNAME and CE2DE_OPENSEARCH_PASSWORD, or the client certificate",
-    403: "give this user the role in the README's 'Rights', with your own index names",
+    403: "give this user the role in docs/how-to/operator/security.md, with your own index names",
 }
 
 _SIGNATURE = "check the AWS credentials, CE2DE_OPENSEARCH_AWS_REGION, …_AWS_SERVICE and this machine's clock"
 
 
 def connect(settings: OpenSearchSettings) -> OpenSearch:
-    """A client for ``settings``; no request is sent yet.
+    """Create a client for ``settings``; no request is sent yet.
 
     Raises:
         ConfigError: a certificate's file is not there, or no AWS credentials are.
@@ -75,7 +75,7 @@ def connect(settings: OpenSearchSettings) -> OpenSearch:
 
 
 def _aws_signer(region: str, service: str) -> Urllib3AWSV4SignerAuth:
-    """Signs every request with the credentials that AWS's own tools would find, and renews them in time."""
+    """Create a signer of requests with the credentials that AWS's own tools find; it renews them."""
     try:
         from botocore.session import Session
     except ModuleNotFoundError as error:
@@ -90,7 +90,7 @@ def _aws_signer(region: str, service: str) -> Urllib3AWSV4SignerAuth:
 
 
 def address(settings: OpenSearchSettings) -> str:
-    """The cluster's address without credentials, for messages."""
+    """Return the cluster's address without credentials, for messages."""
     return mask_url(settings.url)
 
 
@@ -157,7 +157,7 @@ def _root_types(body: Any) -> set[str]:  # noqa: ANN401 - whatever OpenSearch an
 
 
 def reason(body: Any) -> str:  # noqa: ANN401 - whatever OpenSearch answered
-    """The most telling reason in an OpenSearch error body, shortened; ``""`` if there is none."""
+    """Return the most specific reason in an OpenSearch error body, shortened; ``""`` if there is none."""
     if not isinstance(body, dict):
         return ""
     error = body.get("error", body)
@@ -175,13 +175,13 @@ def reason(body: Any) -> str:  # noqa: ANN401 - whatever OpenSearch answered
 
 
 def _phrase(status: int) -> str:
-    """What a status without a body means; a HEAD request has none."""
+    """Return what a status without a body means; an answer to a HEAD request has no body."""
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return "OpenSearch is too busy, or short of memory (circuit breaker); see GET _nodes/stats/breaker"
     return HTTPStatus(status).phrase if status in list(HTTPStatus) else "refused"
 
 
 def _first_line(error: object) -> str:
-    """The first line of an error, its type if it has no message; ``""`` of an empty text."""
+    """Return the first line of an error, or its type if it has no message; ``""`` for an empty text."""
     lines = str(error).strip().splitlines() or ["" if isinstance(error, str) else type(error).__name__]
     return lines[0][:_REASON_CHARS]

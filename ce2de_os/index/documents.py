@@ -17,7 +17,7 @@ _KEEP_ALIVE = "10m"  # how long a reader may be busy with one page
 
 
 def document_text(source: Mapping[str, Any], text_fields: Sequence[str]) -> str:
-    """The text that is embedded: the values of ``text_fields``, one to a line; ``""`` if there is none.
+    """Return the text to embed: the values of ``text_fields``, one per line; ``""`` if there is none.
 
     Numbers count as their digits, lists as their elements; null and missing values, and objects, as nothing.
     """
@@ -26,7 +26,7 @@ def document_text(source: Mapping[str, Any], text_fields: Sequence[str]) -> str:
 
 
 def _values_at(node: Any, path: str) -> list[Any]:  # noqa: ANN401 - any JSON value
-    """All values at a dotted path, whether the document nests objects or spells the dots out."""
+    """Return all values at a dotted path, whether objects are nested or the field name has dots."""
     if isinstance(node, list):
         return [value for element in node for value in _values_at(element, path)]
     if not isinstance(node, Mapping):
@@ -51,13 +51,13 @@ def _text_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
 def documents(
     client: OpenSearch, index: str, doc_ids: Sequence[str], text_fields: Sequence[str]
 ) -> dict[str, str]:
-    """The texts of documents by id; those that are deleted, or have no text in these fields, are absent.
+    """Read the texts of documents by id; those deleted or without text in these fields are absent.
 
-    A search, not ``_mget``: that one finds neither documents with a routing of their own nor any behind an
-    alias over several indices. So a document counts from the next refresh on.
+    It searches, because ``_mget`` finds neither documents with a routing of their own nor any behind an
+    alias over several indices. So a document is found only after the next refresh.
 
     Raises:
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects the request.
     """
     found: dict[str, str] = {}
     wanted = list(dict.fromkeys(doc_ids))
@@ -70,7 +70,7 @@ def documents(
 
 
 def random_order(query: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """``query`` with scores that order its documents at random, the same way for the same ``seed``."""
+    """Wrap ``query`` with scores that order its documents at random; equal ``seed``, equal order."""
     chance = {"random_score": {"seed": seed, "field": "_seq_no"}, "boost_mode": "replace"}
     return {"function_score": {"query": query, **chance}}
 
@@ -87,7 +87,7 @@ def stream_sources(
 
     Raises:
         IndexSchemaError: there is no such index.
-        BackendError: OpenSearch does not answer or refuses; begin again.
+        BackendError: OpenSearch does not answer, or rejects the request; begin again.
     """
     everything: dict[str, Any] = {"match_all": {}}
     query = everything if seed is None else random_order(everything, seed)

@@ -13,21 +13,21 @@ _PREFIX = "ce2de-guard-"
 
 
 def guard_name(target: str) -> str:
-    """The guard of a target."""
+    """Return the name of a target's guard alias."""
     return _PREFIX + hashlib.sha256(target.encode()).hexdigest()[:16]
 
 
 def turn_name(target: str, number: int) -> str:
-    """The alias of a target that a request takes away to move another alias; see `reindex.cutover.turn`."""
+    """Return the name of the alias that a request removes from a target to move another alias."""
     return f"{guard_name(target)}-{number}"
 
 
 def turn_number(target: str, alias: str) -> int | None:
-    """The number of a target's turn; ``None``: the alias is none."""
+    """Return the number in the name of a target's turn; ``None``: the alias is no turn of this target."""
     number = alias.removeprefix(f"{guard_name(target)}-")
     return int(number) if number != alias and number.isdecimal() else None
 
 
 def is_guard(alias: str) -> bool:
-    """Whether an alias is a guard or a turn, which no application uses."""
+    """Return whether an alias is a guard or a turn, which no application uses."""
     return alias.startswith(_PREFIX)

@@ -26,9 +26,9 @@ class JsonText(str):
 
 
 def dumps(source: Mapping[str, Any]) -> str:
-    """``source`` as compact JSON; a `JsonText` counts at its top level only.
+    """Convert ``source`` to compact JSON; a `JsonText` is only recognized at its top level.
 
-    Letters stand as they are, not as escapes; `encoded` makes bytes of it.
+    Letters are written as they are, not as escapes; `encoded` converts the text to bytes.
     """
     ready = {key: value for key, value in source.items() if isinstance(value, JsonText)}
     rest = {key: value for key, value in source.items() if key not in ready} if ready else source
@@ -38,17 +38,17 @@ def dumps(source: Mapping[str, Any]) -> str:
 
 
 def encoded(text: str) -> bytes:
-    """JSON as UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes the escape that it came as."""
+    """Encode JSON as UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes an escape again."""
     return text.encode("utf-8", "backslashreplace")
 
 
 def fits(embeddings: Embeddings) -> bool:
-    """Whether `six_decimals` can write all of ``(B, D)``: finite numbers between -9 and 9."""
+    """Return whether `six_decimals` can write all of ``(B, D)``: finite numbers between -9 and 9."""
     return not embeddings.size or bool(np.abs(embeddings).max() < _BELOW)  # NaN is not below it either
 
 
 def six_decimals(embeddings: Embeddings) -> list[JsonText]:
-    """Each row of ``(B, D)`` as a JSON array of numbers rounded to six decimals; see `fits`."""
+    """Format each row of ``(B, D)`` as a JSON array of numbers with six decimals; see `fits`."""
     scaled = np.rint(embeddings.astype(np.float64) * 10**_DECIMALS).astype(np.int32)
     left = np.abs(scaled)
     digits = np.empty((*embeddings.shape, _WIDTH), dtype=np.uint8)

@@ -26,17 +26,17 @@ UNDETECTED = frozenset({"ckb"})
 
 
 def text_field(vector_field: str) -> str:
-    """The object field with a text field for each language."""
+    """Return the name of the object field with a text field for each language."""
     return f"{vector_field}_text"
 
 
 def language_field(vector_field: str) -> str:
-    """The keyword field with each document's language."""
+    """Return the name of the keyword field with each document's language."""
     return f"{vector_field}_language"
 
 
 def text_path(vector_field: str, language: str) -> str:
-    """The text field of a language, or of ``"other"``."""
+    """Return the path of the text field of a language, or of ``"other"``."""
     return f"{text_field(vector_field)}.{language}"
 
 
@@ -59,11 +59,11 @@ class LanguageSpec:
         return cls(tuple(source["codes"]), source.get("field"))
 
     def to_source(self) -> dict[str, Any]:
-        """The ledger document."""
+        """Return the languages as part of a ledger document."""
         return asdict(self)
 
     def properties(self, vector_field: str) -> dict[str, Any]:
-        """The mappings of the fields by name."""
+        """Return the mappings of the fields by name."""
         analyzers = {code: languages.analyzer(code) for code in self.codes} | {OTHER: languages.STANDARD}
         texts = {name: render("language_text", {"analyzer": found}) for name, found in analyzers.items()}
         holes = {
@@ -74,20 +74,20 @@ class LanguageSpec:
         return render("language_properties", holes)
 
     def values(self, vector_field: str, language: str | None, text: str) -> dict[str, Any]:
-        """The fields of a new document; ``language`` ``None``: it has no text, and none of the fields."""
+        """Return the fields of a new document; ``language`` ``None``: no text, so no fields."""
         if language is None:
             return {}
         return {text_field(vector_field): {language: text}, language_field(vector_field): language}
 
     def update(self, vector_field: str, language: str | None, text: str) -> dict[str, Any]:
-        """The fields for a partial update, which merges objects: what does not hold any more is null."""
+        """Return the fields for a partial update, which merges objects; obsolete values become null."""
         if language is None:
             return {text_field(vector_field): None, language_field(vector_field): None}
         texts = {name: text if name == language else None for name in (*self.codes, OTHER)}
         return {text_field(vector_field): texts, language_field(vector_field): language}
 
     def holds(self, source: Mapping[str, Any], vector_field: str, language: str | None, text: str) -> bool:
-        """Whether a document has these values, and no others, already."""
+        """Return whether a document has these values, and no others, already."""
         texts = source.get(text_field(vector_field)) or {}
         there = {name: value for name, value in texts.items() if value is not None}
         expected = {} if language is None else {language: text}
@@ -117,5 +117,5 @@ def language_spec(codes: str | None, field: str | None = None) -> LanguageSpec |
 
 
 def language_paths(vector_field: str, codes: Iterable[str]) -> tuple[str, ...]:
-    """Every text field, that of ``"other"`` last."""
+    """Return the path of every text field, that of ``"other"`` last."""
     return tuple(text_path(vector_field, name) for name in (*codes, OTHER))

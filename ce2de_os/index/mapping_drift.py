@@ -42,7 +42,7 @@ def carry_over(
 
 
 def missing_fields(wanted: Properties, there: Properties) -> dict[str, Any]:
-    """The fields that are absent or defined otherwise, as ``wanted``; of objects only what differs."""
+    """Return the ``wanted`` fields that are absent or defined differently; of objects only what differs."""
     return dict(_missing(wanted, there))
 
 

@@ -60,7 +60,7 @@ class IndexMetadata:
     ready: bool = True
 
     def holds(self, space: str) -> bool:
-        """Whether vectors of the space can be compared with the index's; an own space is the fingerprint."""
+        """Return whether vectors of ``space`` can be compared with the index's vectors."""
         return (self.space or self.fingerprint) == space
 
     @property
@@ -74,7 +74,7 @@ class IndexMetadata:
         return TextSpec(self.text_fields, self.template)
 
     def to_meta(self, others: Iterable[IndexMetadata] = ()) -> dict[str, Any]:
-        """The entry for a mapping's ``_meta``, with the ``others`` that the index carries already."""
+        """Return the entry for a mapping's ``_meta``, with the ``others`` that the index has already."""
         entries = {entry.vector_field: entry for entry in (*others, self)}
         described = {
             name: {key: list(value) if isinstance(value, tuple) else value for key, value in pairs.items()}
@@ -90,7 +90,7 @@ _TUPLES = ("text_fields", "languages")  # lists in JSON
 
 
 def fields_from(mapping: Mapping[str, Any]) -> tuple[IndexMetadata, ...]:
-    """The vector fields that one index's mapping tells of, in the order of their making.
+    """Return the vector fields that one index's mapping describes, in the order of their creation.
 
     Raises:
         IndexSchemaError: an entry is there, but a key of it is missing.
@@ -112,7 +112,7 @@ def _from_entry(entry: Mapping[str, Any]) -> IndexMetadata:
 
 
 def common_fields(index: str, mappings: Mappings) -> tuple[IndexMetadata, ...]:
-    """The vector fields that every index behind ``index`` has in common, ready to be searched.
+    """Return the vector fields, ready for search, that all indices behind ``index`` have in common.
 
     Empty: none of them carries a vector that may be searched.
 
@@ -134,7 +134,7 @@ def common_fields(index: str, mappings: Mappings) -> tuple[IndexMetadata, ...]:
 
 
 def _shared(entry: IndexMetadata, others: Iterable[tuple[str, list[IndexMetadata]]]) -> IndexMetadata:
-    """The entry, without token vectors where another index lacks them."""
+    """Return the entry, without token vectors if another index lacks them."""
     theirs = [there for _, entries in others for there in entries if _identity(there) == _identity(entry)]
     everywhere = all(there.token_dim == entry.token_dim for there in theirs)
     return entry if everywhere else replace(entry, token_dim=None)

@@ -43,7 +43,7 @@ class BulkPace:
         self._most_bytes = MOST_BYTES
 
     def accepted(self, took_s: float) -> None:
-        """A round went through; ``took_s`` is the longest time that OpenSearch worked on one request."""
+        """Adapt to a round without rejections; ``took_s``: OpenSearch's longest time for one request."""
         self._rejected_rounds, self.pause_s = 0, 0.0
         if took_s > TARGET_S:
             self._resize(int(self.request_bytes * max(0.5, TARGET_S / took_s)))
@@ -52,7 +52,7 @@ class BulkPace:
             self.in_flight = min(MOST_IN_FLIGHT, self.in_flight + 1)
 
     def rejected(self) -> None:
-        """The cluster was too busy for some or all documents of a round."""
+        """Slow down after a round in which the cluster was too busy for some or all documents."""
         self._resize(self.request_bytes // 2)
         self.in_flight = max(1, self.in_flight // 2)
         longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._rejected_rounds)
@@ -60,7 +60,7 @@ class BulkPace:
         self._rejected_rounds += 1
 
     def too_large(self, request_bytes: int) -> None:
-        """A request of this size is more than the cluster, or a proxy before it, takes at all."""
+        """Lower the limit: the cluster, or a proxy, rejected a request of this size as too large."""
         self._most_bytes = max(LEAST_BYTES, min(self._most_bytes, request_bytes // 2))
         self._resize(self.request_bytes)
 

@@ -26,7 +26,7 @@ Hit = dict[str, Any]
 def search(
     client: OpenSearch, index: str, body: Mapping[str, Any], params: Mapping[str, str]
 ) -> list[tuple[Hit, JsonText]]:
-    """The hits of a search, each with its ``_source`` to the letter, ``""`` if it has none."""
+    """Search, and return the hits, each with its ``_source`` as unchanged text; ``""`` if it has none."""
     text = _as_text(client, "POST", _make_path(index, "_search"), body, params)
     return hits(text)
 
@@ -34,23 +34,23 @@ def search(
 def mget(
     client: OpenSearch, index: str, docs: list[dict[str, Any]], params: Mapping[str, str]
 ) -> list[tuple[Hit, JsonText]]:
-    """What an index holds of documents, each with its ``_source`` to the letter, ``""`` if it is absent."""
+    """Get documents by id, each with its ``_source`` as unchanged text; ``""`` if it is absent."""
     text = _as_text(client, "POST", _make_path(index, "_mget"), {"docs": docs}, params)
     answer, sources = _read(text)
     return [_hit(entry, sources) for entry in answer["docs"]]
 
 
 def hits(text: str) -> list[tuple[Hit, JsonText]]:
-    """The hits in the text of a search's answer."""
+    """Return the hits in the text of a search's answer."""
     answer, sources = _read(text)
     return [_hit(hit, sources) for hit in answer["hits"]["hits"]]
 
 
 def _read(text: str) -> tuple[Any, list[tuple[Any, JsonText]]]:
-    """An answer in which each ``_source`` is a number, and what these stand for."""
+    """Parse an answer; each ``_source`` becomes a number, an index into the list of sources."""
     sources: list[tuple[Any, JsonText]] = []
     pieces, done = [], 0
-    # Within a string its quotes would be escaped, and a key of a document is passed over with it.
+    # In a string its quotes would be escaped; a key inside a document is skipped with the document.
     while (found := text.find(_KEY, done)) >= 0:
         begin = _after_space(text, found + len(_KEY))
         value, end = _decode(text, begin)
@@ -61,25 +61,25 @@ def _read(text: str) -> tuple[Any, list[tuple[Any, JsonText]]]:
 
 
 def on_one_line(text: str) -> JsonText:
-    """JSON without line ends, of which a document may have some between its values."""
+    """Remove the line ends from JSON, of which a document may have some between its values."""
     return JsonText(text.replace("\n", " ").replace("\r", " ") if "\n" in text or "\r" in text else text)
 
 
 def without(raw: str, names: Iterable[str]) -> JsonText:
-    """A JSON object without these fields at its top; all others stay to the letter."""
+    """Return a JSON object without these top-level fields; the text of all others is unchanged."""
     left_out = set(names)
     kept = [piece for name, piece in _fields(raw) if name not in left_out]
     return JsonText(f"{{{','.join(kept)}}}")
 
 
 def with_fields(raw: str, fields: str) -> JsonText:
-    """A JSON object with the fields of another one after its own."""
+    """Return a JSON object with the fields of another one after its own."""
     inner, more = raw.strip()[1:-1], fields[1:-1]
     return JsonText(f"{{{inner},{more}}}" if inner.strip() and more else f"{{{inner}{more}}}")
 
 
 def _fields(raw: str) -> Iterator[tuple[str, str]]:
-    """Each field of a JSON object: its name, and name and value as they stand."""
+    """Yield each field of a JSON object: its name, and the unchanged text of name and value."""
     at = _after_space(raw, raw.index("{") + 1)
     while raw[at] != "}":
         name, end = _decode(raw, at)
@@ -107,7 +107,7 @@ class _Text:
     """Leaves an answer as it is."""
 
     def loads(self, text: str, _mimetype: str | None = None) -> str:
-        """The text itself."""
+        """Return the text itself."""
         return text
 
 

@@ -53,7 +53,7 @@ def primaries(client: OpenSearch, name: str) -> Primaries:
 
 
 def primaries_of(client: OpenSearch, names: Sequence[str]) -> dict[str, Primaries]:
-    """The same of several indices, by name, in one request for some 3,000 characters of names.
+    """Read the primaries of several indices, by name; one request for some 3,000 characters of names.
 
     Raises:
         IndexSchemaError: one of them is not there, or closed.

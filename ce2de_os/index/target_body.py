@@ -20,7 +20,7 @@ def target_body(
     hash_field: str,
     languages: LanguageSpec | None = None,
 ) -> dict[str, Any]:
-    """The body that creates a target: the source's settings, analyzers and mappings plus the new fields.
+    """Build the body that creates a target: the source's settings and mappings plus the new fields.
 
     It has no pipelines, whatever an index template of the user says.
 
@@ -30,7 +30,7 @@ def target_body(
         metadata: what the target's ``_meta`` will say.
         vector_field: the field for the vectors.
         hash_field: the field for the hash of what was embedded.
-        languages: the languages that get a text field each; ``None``: none do.
+        languages: the languages that get a text field each; ``None``: no text fields.
 
     """
     properties = vector_properties(vector_field, hash_field, languages) | origin_property(vector_field)
@@ -45,7 +45,7 @@ def target_body(
 def vector_properties(
     vector_field: VectorField, hash_field: str, languages: LanguageSpec | None = None
 ) -> dict[str, Any]:
-    """The mappings of the new fields by name; hash and token vectors are only ever read from ``_source``."""
+    """Return the new fields' mappings by name; hash and token vectors are read only from ``_source``."""
     holes = {"vector_field": vector_field.name, "vector": vector_field.mapping(), "hash_field": hash_field}
     properties = render("vector_properties", holes)
     if vector_field.token_field is not None:
@@ -54,5 +54,5 @@ def vector_properties(
 
 
 def origin_property(vector_field: VectorField) -> dict[str, Any]:
-    """The mapping of the field that says what each document of a copy was copied from."""
+    """Return the mapping of the field that says what each document of a copy was copied from."""
     return render("origin_property", {"origin_field": vector_field.origin_field})

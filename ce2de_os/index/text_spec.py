@@ -37,11 +37,11 @@ class TextSpec:
         return cls(tuple(source["fields"]), source.get("template"), tuple(passages) if passages else None)
 
     def to_source(self) -> dict[str, Any]:
-        """The ledger document."""
+        """Return the text settings as part of a ledger document."""
         return asdict(self)
 
     def text_of(self, document: Mapping[str, Any]) -> str:
-        """The text of a document's ``_source``; ``""`` if none of its fields holds any."""
+        """Return the text of a document's ``_source``; ``""`` if none of its fields holds any."""
         if self.template is None:
             return document_text(document, self.fields)
         values = {field: document_text(document, [field]) for field in self.fields}
@@ -50,7 +50,7 @@ class TextSpec:
         return _HOLE.sub(lambda hole: values[hole.group(1)], self.template)
 
     def hash_of(self, text: str, fingerprint: str) -> str:
-        """Names a text's vectors: equal only for the same text, cut alike, and the same model."""
+        """Return a hash that names a text's vectors: equal only for equal text, splitting and model."""
         identity = f"{fingerprint}\n{self.passages}\n".encode() + text.encode("utf-8", "surrogatepass")
         return hashlib.sha256(identity).hexdigest()[:_HASH_DIGITS]
 

@@ -19,11 +19,11 @@ _SCALE = 127
 
 
 def to_json(vectors: TokenVectors) -> str:
-    """The field's value for the ``(L, T)`` token vectors of one document."""
+    """Encode the ``(L, T)`` token vectors of one document as the field's value."""
     return base64.b64encode(np.rint(vectors * _SCALE).astype(np.int8).tobytes()).decode()
 
 
 def from_json(value: str, token_dim: int) -> TokenVectors:
-    """The ``(L, token_dim)`` token vectors, each of length 1 again, of a field's value."""
+    """Decode a field's value to ``(L, token_dim)`` token vectors, scaled to length 1 again."""
     numbers = np.frombuffer(base64.b64decode(value), dtype=np.int8)
     return l2_normalize(numbers.reshape(-1, token_dim).astype(np.float32))

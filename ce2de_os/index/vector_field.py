@@ -103,7 +103,7 @@ class VectorField:
 
     @property
     def needs_native_library(self) -> bool:
-        """Whether a node without k-NN's native library dies of this field, at the first document or search.
+        """Return whether a node without k-NN's native library crashes at this field's first use.
 
         That is any ``faiss`` field, and with ``lucene`` the 32-fold compression, which is what ``on_disk``
         means there from 3.6 on.
@@ -112,10 +112,10 @@ class VectorField:
         return self.engine == "faiss" or level == "32x"
 
     def mapping(self) -> dict[str, Any]:
-        """The field's mapping.
+        """Return the field's mapping.
 
-        ``fp16`` is written as compression level 2x, which is the same encoder: to spell the encoder out takes
-        a parameter that 3.6 demands and 2.19 refuses.
+        ``fp16`` is written as compression level 2x, which is the same encoder: naming the encoder takes
+        a parameter that 3.6 requires and 2.19 rejects.
         """
         vector = render("vector_field", asdict(self))
         level = _FP16_LEVEL if self.encoder == "fp16" else self.compression_level
@@ -154,13 +154,13 @@ class VectorField:
         return rounded
 
     def encode_json(self, embeddings: Embeddings) -> list[JsonText]:
-        """The numbers of `encode` written as JSON, for documents by the million: 30 times as fast."""
+        """Encode embeddings as `encode` does, but as JSON text: 30 times as fast."""
         if self.data_type == "float" and fits(embeddings):
             return six_decimals(embeddings)
         return [JsonText(json.dumps(row)) for row in self.encode(embeddings)]
 
     def to_source(self) -> dict[str, Any]:
-        """The field as plain JSON values."""
+        """Return the field as plain JSON values."""
         return asdict(self)
 
     @classmethod

@@ -113,7 +113,7 @@ class Ce2deRetriever:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """This component for a saved pipeline.
+        """Convert this component to a dict for a saved pipeline.
 
         Raises:
             ValueError: a credential is a plain token; take it from the environment.
@@ -134,7 +134,7 @@ class Ce2deRetriever:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
-        """The component that `to_dict` saved."""
+        """Create the component that `to_dict` saved."""
         saved = dict(data["init_parameters"])
         for name in ("username", "password"):
             if isinstance(saved.get(name), dict):

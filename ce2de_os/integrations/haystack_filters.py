@@ -13,7 +13,7 @@ _OPERATORS = ("==", "!=", *_RANGES, "in", "not in", *_GROUPS)
 
 
 def opensearch_filter(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """The OpenSearch query for ``filters``; one that is an OpenSearch query already stays as it is.
+    """Convert ``filters`` to an OpenSearch query; an OpenSearch query is returned as it is.
 
     ``meta.lang`` and ``lang`` both mean the field ``lang``. ``NOT`` of several conditions means: not all of
     them hold. ``==`` and ``in`` compare whole values, so they want keyword, number, date or boolean fields.

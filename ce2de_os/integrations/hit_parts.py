@@ -39,7 +39,7 @@ class HitParts:
 
     @classmethod
     def of(cls, content: Sequence[str] | None, metadata: Sequence[str] | None) -> HitParts:
-        """The same from lists.
+        """Create the division from lists of field names, and check the lists.
 
         Raises:
             DataError: a string in place of a list, or no field for the text.
@@ -50,7 +50,7 @@ class HitParts:
         return cls(None if content is None else tuple(content), None if metadata is None else tuple(metadata))
 
     def read(self, result: SearchResult) -> Iterator[Parts]:
-        """The hits of ``result``, best first."""
+        """Yield the parts of each hit of ``result``, best first."""
         text = result.text if self.content is None else TextSpec(self.content)
         for hit in result:
             yield Parts(hit.doc_id, text.text_of(hit.source), hit.score, self._metadata(hit, text))

@@ -52,7 +52,7 @@ class Cluster:
         )
         for number in numbers:
             home = self._configure(known, number, account)
-            extra = _SMALL_JAVA if several else ()
+            extra = (*(_SMALL_JAVA if several else ()), *self.settings.java_options)
             args = opensearch_server.command(runtime, lock, folder, home, known.heap, extra)
             started = process.start(args, self._output(number), home, account)
             known = save(known.with_node(number, replace(known.nodes[number - 1], process=started)))
@@ -105,7 +105,7 @@ class Cluster:
 
 
 def default_heap(nodes: int) -> str:
-    """The heap of each node when nobody names one."""
+    """Return the default heap of each node."""
     return _HEAP if nodes == 1 else _SMALL_HEAP
 
 
@@ -144,7 +144,7 @@ def refuse_change(known: State, version: str | None, heap: str | None) -> None:
 
 
 def resized(known: State, nodes: int | None, home: Path) -> State:
-    """The state with as many nodes as wanted (``None``: as it is), if the instance holds no data yet.
+    """Return the state with as many nodes as wanted (``None``: unchanged), if it holds no data yet.
 
     Raises:
         LocalServerError: it was started with another number of nodes before.
@@ -188,7 +188,7 @@ def stop(known: State, numbers: Iterable[int]) -> State:
 
 
 def health(known: State) -> str | None:
-    """What the first node that answers says of the cluster; ``None`` if none does."""
+    """Ask nodes for the cluster's health until one answers; ``None`` if none does."""
     for node in known.running.values():
         answer = opensearch_server.get(node.http_port, "/_cluster/health", 5)
         if answer is not None:
@@ -197,7 +197,7 @@ def health(known: State) -> str | None:
 
 
 def account_for(home: Path) -> Account | None:
-    """The account that runs servers below ``home``.
+    """Find the account that runs servers below ``home``, and check that it can enter ``home``.
 
     Raises:
         LocalServerError: there is none, or it cannot enter ``home``.

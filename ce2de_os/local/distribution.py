@@ -21,12 +21,12 @@ _POLICY = "grant {\n  permission java.security.AllPermission;\n};\n"
 
 
 def provide(lock: Lock, cache: Path, progress: Progress) -> Path:
-    """The folder with ``lock``'s OpenSearch, made from verified downloads if it is not there yet.
+    """Return the folder with ``lock``'s OpenSearch; download, verify and assemble it if it is missing.
 
     All instances of a user share it and never write to it.
 
     Raises:
-        LocalServerError: a file cannot be had, or its checksum is wrong.
+        LocalServerError: a file cannot be downloaded, or its checksum is wrong.
         MissingExtraError: jgo is not installed.
     """
     target = cache / "opensearch" / f"{lock.version}-{lock.fingerprint}"
@@ -100,7 +100,7 @@ def _describe(module: Module, lock: Lock, folder: Path) -> None:
 
 
 def _open_to_readers(folder: Path) -> None:
-    """Root's umask must not hide the files from the account that runs OpenSearch."""
+    """Let the account that runs OpenSearch read the files, whatever root's umask is."""
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -44,7 +44,7 @@ def download(files: Sequence[LockedFile], folder: Path, progress: Progress) -> N
 
 
 def is_intact(path: Path, file: LockedFile) -> bool:
-    """Whether ``path`` holds exactly ``file``."""
+    """Return whether ``path`` holds exactly ``file``."""
     if not path.is_file() or path.stat().st_size != file.size_bytes:
         return False
     with path.open("rb") as stream:

@@ -38,16 +38,16 @@ class Java:
 
 
 def find(java_home: Path | None) -> list[Java]:
-    """Every working Java, newest first: ``java_home``, ``PATH``, the usual folders of Debian and macOS."""
+    """Find every working Java, newest first: ``java_home``, ``PATH``, usual folders of Debian and macOS."""
     executables = dict.fromkeys(path.resolve() for path in _candidates(java_home) if path.is_file())
     found = (Java(path, major) for path in executables if (major := _major(path)) is not None)
     return sorted(found, key=lambda java: java.major, reverse=True)
 
 
 def choose(javas: Iterable[Java], version: str | None = None) -> tuple[Java, Lock]:
-    """The OpenSearch to run and the newest Java that it accepts.
+    """Choose the OpenSearch to run and the newest Java that it accepts.
 
-    ``version`` ``None`` means the best version for which there is a Java.
+    ``version`` ``None``: the best version that an installed Java can run.
 
     Raises:
         LocalServerError: no Java, or none for this version.
@@ -78,7 +78,7 @@ def _candidates(java_home: Path | None) -> Iterable[Path]:
 
 
 def _major(executable: Path) -> int | None:
-    """What ``java -version`` says; ``None`` if it cannot be run or says nothing known."""
+    """Run ``java -version``, and return its major version; ``None`` if it fails or is not understood."""
     try:
         answer = subprocess.run(
             [executable, "-version"], capture_output=True, text=True, timeout=_ANSWER_S, check=False

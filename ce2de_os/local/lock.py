@@ -67,14 +67,14 @@ class Resolution:
         self._in_lib: set[tuple[str, str]] = set()
 
     def add_core(self, core: list[str], log4j: str) -> None:
-        """The core's runtime closure goes to ``lib``."""
+        """Add the core's runtime closure to ``lib``."""
         wanted = [self._jar("org.opensearch", name, self.version) for name in core]
         found = self._closure([*wanted, self._jar("org.apache.logging.log4j", "log4j-core", log4j)])
         self._in_lib = {(d.groupId, d.artifactId) for d in found}
         self._add(found, "lib")
 
     def add_module(self, name: str, artifact: str, extends: list[str]) -> None:
-        """A module's closure without what ``lib`` has: the same class twice stops OpenSearch's start."""
+        """Add a module's closure without what ``lib`` has: a class in two places stops OpenSearch's start."""
         jar = self._jar("org.opensearch.plugin", artifact, self.version)
         closure = self._closure([jar])
         # Jars with a classifier hold native code for HTTP/3 on other systems, which nothing here uses.
@@ -85,11 +85,11 @@ class Resolution:
         )
 
     def add_plugin(self, name: str) -> None:
-        """A plugin's zip, which is complete in itself."""
+        """Add a plugin's zip, which includes its dependencies."""
         self.files.append(self.plugin(name))
 
     def plugin(self, name: str) -> dict[str, Any]:
-        """The description of a plugin's zip."""
+        """Return the description of a plugin's zip."""
         project = self.context.project("org.opensearch.plugin", name)
         zipped = project.at_version(f"{self.version}.0").artifact(packaging="zip")
         return _describe(Dependency(zipped), f"plugins/{name}")
@@ -119,7 +119,7 @@ def _describe(dependency: Dependency, folder: str) -> dict[str, Any]:
 
 
 def _plugin_class(jar: Path) -> str:
-    """The module's entry: the only class in the jar whose name ends in ``Plugin``."""
+    """Find the module's entry: the only class in the jar whose name ends in ``Plugin``."""
     with zipfile.ZipFile(jar) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith("Plugin.class")]
     return name.removesuffix(".class").replace("/", ".")

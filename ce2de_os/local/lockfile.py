@@ -57,7 +57,7 @@ class Lock:
     security: LockedFile | None = None
 
     def with_security(self) -> Lock:
-        """The same OpenSearch with the security plugin, which needs certificates and users to start.
+        """Return the same OpenSearch with the security plugin, which needs certificates and users to start.
 
         Raises:
             LocalServerError: there is none for this version.
@@ -67,7 +67,7 @@ class Lock:
         return replace(self, files=(*self.files, self.security))
 
     def accepts(self, java_major: int) -> bool:
-        """Whether this version runs on that Java."""
+        """Return whether this version runs on that Java."""
         lowest, highest = self.java
         return java_major >= lowest and (highest is None or java_major <= highest)
 
@@ -85,7 +85,7 @@ class Lock:
 
 
 def path(version: str) -> Path:
-    """Where ``version``'s lock file is."""
+    """Return the path of ``version``'s lock file."""
     return FOLDER / f"opensearch-{version}.lock.json"
 
 
@@ -101,7 +101,7 @@ def read(version: str) -> Lock:
 
 
 def parse(body: dict[str, Any]) -> Lock:
-    """The lock in ``body``, the parsed JSON."""
+    """Convert ``body``, parsed JSON, to a lock."""
     lowest, highest = body["java"]
     modules = (Module(m["name"], m["classname"], tuple(m["extends"])) for m in body["modules"])
     files = (LockedFile(**file) for file in body["files"])

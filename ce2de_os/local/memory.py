@@ -9,7 +9,7 @@ _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def shortage(nodes: int, heap: str, meminfo: Path = Path("/proc/meminfo")) -> str | None:
-    """One line if ``nodes`` more processes hardly fit; ``None`` if they do, or if that cannot be known."""
+    """Return a warning if ``nodes`` more processes hardly fit; ``None`` if they fit or it is unknown."""
     needed = nodes * (heap_bytes(heap) + _BESIDE_HEAP_BYTES)
     available = _available_bytes(meminfo)
     if available is None or needed <= available:
@@ -21,12 +21,12 @@ def shortage(nodes: int, heap: str, meminfo: Path = Path("/proc/meminfo")) -> st
 
 
 def heap_bytes(heap: str) -> int:
-    """The bytes of a size as Java writes it: ``512m``."""
+    """Convert a size as Java writes it, such as ``512m``, to bytes."""
     return int(heap[:-1]) * _UNITS[heap[-1].lower()]
 
 
 def _available_bytes(meminfo: Path) -> int | None:
-    """What programs can still take without swapping, as Linux says it."""
+    """Read from Linux how many bytes programs can still take without swapping; ``None``: not known."""
     if not meminfo.is_file():
         return None
     for line in meminfo.read_text(encoding="ascii").splitlines():

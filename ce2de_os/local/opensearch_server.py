@@ -33,7 +33,7 @@ rootLogger.appenderRef.file.ref = file
 def settings(
     home: Path, http_port: int, transport_port: int, node_settings: Mapping[str, Any] | None = None
 ) -> str:
-    """The text of ``opensearch.yml``. Values are JSON, which YAML includes, so no path needs escaping.
+    """Return the text of ``opensearch.yml``. Values are JSON, which YAML includes: no path needs escaping.
 
     ``node_settings`` are added to ours: ``{"thread_pool.write.queue_size": 1}``.
     """
@@ -54,9 +54,9 @@ def settings(
 
 
 def cluster_settings(number: int, transport_ports: Sequence[int]) -> dict[str, Any]:
-    """What node ``number`` (the first is 1) of a cluster has in ``opensearch.yml`` beside `settings`.
+    """Return the settings that node ``number`` (the first is 1) has in addition to `settings`.
 
-    ``transport_ports`` are those of all nodes; each node is on the loopback device.
+    ``transport_ports`` are those of all nodes; each node uses the loopback device. Empty for a single node.
     """
     if len(transport_ports) == 1:
         return {}
@@ -70,19 +70,19 @@ def cluster_settings(number: int, transport_ports: Sequence[int]) -> dict[str, A
 
 
 def node_name(number: int) -> str:
-    """The name of a node in a cluster of several."""
+    """Return the name of a node in a cluster of several."""
     return f"node-{number}"
 
 
 def log_settings() -> str:
-    """The text of ``log4j2.properties``: at most three files of 20 MB."""
+    """Return the text of ``log4j2.properties``: at most three files of 20 MB."""
     return _LOG4J
 
 
 def command(
     java: Java, lock: Lock, distribution: Path, home: Path, heap: str, extra: Sequence[str] = ()
 ) -> list[str | Path]:
-    """The command line of the server; ``extra`` are more options for Java."""
+    """Return the command line of the server; ``extra`` are more options for Java."""
     options = [
         *extra,
         f"-Xms{heap}",
@@ -111,7 +111,7 @@ def _version_options(java: Java, lock: Lock) -> list[str]:
 
 
 def get(port: int, path: str, timeout_s: float) -> dict[str, Any] | None:
-    """OpenSearch's JSON answer; ``None`` while it does not answer or answers with an error."""
+    """Request OpenSearch's JSON answer; ``None`` if it does not answer or answers with an error."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
         connection.request("GET", path)
@@ -126,19 +126,19 @@ def get(port: int, path: str, timeout_s: float) -> dict[str, Any] | None:
 
 
 def is_ready(port: int, nodes: int = 1) -> bool:
-    """Whether the cluster has all ``nodes`` and serves every primary shard on its disks."""
+    """Return whether the cluster has all ``nodes`` and serves every primary shard on its disks."""
     path = f"/_cluster/health?wait_for_status=yellow&wait_for_nodes=ge({nodes})&timeout=1s"
     return get(port, path, timeout_s=5) is not None
 
 
 def has_joined(port: int, nodes: int) -> bool:
-    """Whether this node is in a cluster of at least ``nodes``, whatever its shards do."""
+    """Return whether this node is in a cluster of at least ``nodes``, whatever its shards do."""
     path = f"/_cluster/health?wait_for_nodes=ge({nodes})&timeout=1s"
     return get(port, path, timeout_s=5) is not None
 
 
 def listens(port: int) -> bool:
-    """Whether something takes connections, even if it has no cluster."""
+    """Return whether something accepts connections, even if it has no cluster."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2):
             return True

@@ -31,7 +31,7 @@ class Process:
 
     @property
     def is_alive(self) -> bool:
-        """Whether this very process runs; a zombie does not."""
+        """Return whether this very process runs; a zombie does not."""
         return birth(self.pid) == self.birth
 
     def stop(self, timeout_s: float) -> None:
@@ -74,7 +74,7 @@ class Account:
 
 
 def service_account() -> Account | None:
-    """The account for the servers; ``None`` means the caller's own, because the caller is not root."""
+    """Return the account for the servers; ``None``: the caller's own, because the caller is not root."""
     if os.geteuid() != 0:
         return None
     try:
@@ -165,14 +165,14 @@ def _stays(pid: int) -> LocalServerError:
 
 
 def _last_words(log: Path) -> str:
-    """The deepest cause, which Java prints last, or else the last lines."""
+    """Read the deepest cause from a log, which Java prints last; without one, the last lines."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     causes = [line for line in lines if line.startswith("Caused by:")][-1:]
     return " / ".join(line.strip() for line in causes or lines[-_LOG_LINES:])
 
 
 def birth(pid: int) -> str | None:
-    """When ``pid`` was started, in the system's own words; ``None`` if it does not run."""
+    """Return when ``pid`` was started, as the system prints it; ``None`` if it does not run."""
     if Path("/proc/self/stat").exists():
         return _birth_on_linux(pid)
     answer = subprocess.run(

@@ -14,7 +14,7 @@ _FORBIDDEN = ("CONFIG", "DEBUG", "MODULE", "REPLICAOF", "SLAVEOF")
 
 
 def settings(home: Path, port: int) -> str:
-    """The text of ``redis.conf``: loopback only, every write on disk within a second."""
+    """Return the text of ``redis.conf``: loopback only, every write on disk within a second."""
     lines = [
         "bind 127.0.0.1",
         f"port {port}",
@@ -43,7 +43,7 @@ def install(target: Path) -> None:
 
 
 def is_ready(port: int) -> bool:
-    """Whether Redis answers a ping (it does not while it loads its data)."""
+    """Return whether Redis answers a ping (it does not while it loads its data)."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             connection.sendall(b"PING\r\n")

@@ -74,7 +74,7 @@ class Status:
 
     @property
     def is_running(self) -> bool:
-        """Whether Redis and every node run, and OpenSearch answers."""
+        """Return whether Redis and every node run, and OpenSearch answers."""
         all_nodes = all(node.pid is not None for node in self.nodes)
         return self.health is not None and self.redis_pid is not None and all_nodes
 
@@ -133,7 +133,7 @@ class LocalServers:
             return _endpoints(known, self.home)
 
     def endpoints(self) -> Endpoints | None:
-        """Where the servers answer; ``None`` unless Redis and at least one node run."""
+        """Return the servers' addresses; ``None`` unless Redis and at least one node run."""
         known = self._load()
         return _endpoints(known, self.home) if known and known.running and known.redis_runs else None
 
@@ -212,7 +212,7 @@ class LocalServers:
             self._start_nodes(self._with(number), [number])
 
     def status(self) -> Status:
-        """What runs, what it says of itself, and the disk space that the instance takes."""
+        """Return what runs, the cluster's health, and the disk space that the instance takes."""
         known = self._load()
         if known is None:
             return Status(self.home, None, None, None, None, None, None, _disk_bytes(self.home))
@@ -334,7 +334,7 @@ def _broker_url(known: State) -> str:
 
 
 def _disk_bytes(folder: Path) -> int:
-    """The space that the files below ``folder`` take; one that vanishes meanwhile counts nothing."""
+    """Sum the disk space of the files below ``folder``; a file that disappears during this counts as 0."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

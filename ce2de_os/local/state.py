@@ -31,7 +31,7 @@ class Node:
 
     @property
     def runs(self) -> bool:
-        """Whether its process is alive."""
+        """Return whether its process is alive."""
         return self.process is not None and self.process.is_alive
 
     @property
@@ -52,12 +52,12 @@ class State:
 
     @property
     def redis_runs(self) -> bool:
-        """Whether Redis's process is alive."""
+        """Return whether Redis's process is alive."""
         return self.redis is not None and self.redis.is_alive
 
     @property
     def is_up(self) -> bool:
-        """Whether everything runs."""
+        """Return whether everything runs."""
         return self.redis_runs and all(node.runs for node in self.nodes)
 
     @property
@@ -66,7 +66,7 @@ class State:
         return {number: node for number, node in enumerate(self.nodes, 1) if node.runs}
 
     def with_node(self, number: int, node: Node) -> State:
-        """The state with another node ``number``."""
+        """Return the state with another node ``number``."""
         nodes = (*self.nodes[: number - 1], node, *self.nodes[number:])
         return replace(self, nodes=nodes)
 
@@ -78,7 +78,7 @@ class State:
 
 
 def load(path: Path) -> State | None:
-    """The state in ``path``; ``None`` if this instance was never started.
+    """Read the state in ``path``; ``None`` if this instance was never started.
 
     Raises:
         LocalServerError: the file belongs to someone else, or is damaged.
@@ -110,7 +110,7 @@ def _process(body: dict[str, Any] | None) -> Process | None:
 
 
 def default_home(cache: Path, folder: Path) -> Path:
-    """The instance that belongs to ``folder``: one for each checkout, and one for everywhere else."""
+    """Return the instance's folder for ``folder``: one per checkout, and one for all other places."""
     for root in (folder, *folder.parents):
         if (root / "pyproject.toml").is_file() or (root / ".git").exists():
             digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
@@ -119,7 +119,7 @@ def default_home(cache: Path, folder: Path) -> Path:
 
 
 def usable_ports(wanted: list[int], taken: Iterable[int] = ()) -> list[int]:
-    """``wanted`` with every port that is in use replaced by a free one (0 is always replaced).
+    """Replace every port in ``wanted`` that is in use by a free one (0 is always replaced).
 
     Those that replace are none of ``taken``.
     """
@@ -130,7 +130,7 @@ def usable_ports(wanted: list[int], taken: Iterable[int] = ()) -> list[int]:
 
 
 def _becomes_free(port: int) -> bool:
-    """Whether nothing has the port; the system takes a moment to close those of a killed process."""
+    """Return whether no process has the port; the system frees those of a killed process after a moment."""
     deadline = time.monotonic() + _CLOSING_S
     while not (free := _is_free(port)) and time.monotonic() < deadline:
         time.sleep(0.05)

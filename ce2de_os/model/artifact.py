@@ -187,7 +187,7 @@ class Artifact:
         return self.folder / TOKENIZER_FILE
 
     def canaries(self) -> tuple[list[str], Embeddings]:
-        """The canary texts and their unquantized ``(B, D)`` embeddings.
+        """Read the canary texts and their unquantized ``(B, D)`` embeddings.
 
         Raises:
             ArtifactError: a line is not a canary of this model's dimension.
@@ -195,7 +195,7 @@ class Artifact:
         return self._canaries("embedding", self.dim)
 
     def token_canaries(self) -> tuple[list[str], Embeddings]:
-        """The canary texts and the ``(B, T)`` means of their unquantized token vectors.
+        """Read the canary texts and the ``(B, T)`` means of their unquantized token vectors.
 
         Raises:
             ArtifactError: a line is not a canary of this model's ``token_dim``, or there is none.
@@ -215,7 +215,7 @@ class Artifact:
         return texts, vectors
 
     def pair_canaries(self) -> tuple[list[tuple[str, str]], NDArray[np.float32]]:
-        """A reranker's canary pairs ``(query, document)`` and the exported graph's logits for them, ``(B,)``.
+        """Read a reranker's canary pairs ``(query, document)`` and the exported graph's logits, ``(B,)``.
 
         Raises:
             ArtifactError: a line is not such a canary.
@@ -281,7 +281,7 @@ def _sha256(path: Path) -> str:
 
 
 def _fingerprint(manifest: Mapping[str, Any]) -> str:
-    """sha256 over everything that decides an embedding; names, languages, recipes and canaries do not."""
+    """Compute the sha256 over everything that affects embeddings; not names, languages or recipes."""
     decisive = {
         "model": manifest["files"].get(MODEL_FILE),
         "tokenizer": manifest["files"].get(TOKENIZER_FILE),

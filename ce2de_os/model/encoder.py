@@ -111,11 +111,11 @@ class OnnxEncoder:
         return self._encode_tokens(texts, self.artifact.document_prefix)[1]
 
     def encode_documents_and_tokens(self, texts: Sequence[str]) -> tuple[Embeddings, list[TokenVectors]]:
-        """What `encode_documents` and `encode_document_tokens` give, reading each text once."""
+        """Encode documents as `encode_documents` and `encode_document_tokens` do; each text is read once."""
         return self._encode_tokens(texts, self.artifact.document_prefix)
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """The token ids of each text, special tokens included, cut to ``max_length``."""
+        """Return the token ids of each text, special tokens included, cut to ``max_length``."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
     def encode_ids(self, ids: Sequence[Sequence[int]]) -> Embeddings:
@@ -182,7 +182,7 @@ class OnnxEncoder:
     def _batches(
         self, ids: Sequence[Sequence[int]], outputs: list[str]
     ) -> Iterator[tuple[list[int], list[Any]]]:
-        """Positions in ``ids`` and the graph's ``outputs`` for them, batch by batch."""
+        """Yield positions in ``ids`` and the graph's ``outputs`` for them, batch by batch."""
         for batch in token_batches([len(row) for row in ids], self._batch_tokens):
             input_ids, attention_mask = pad_ids([ids[position] for position in batch])
             feeds = {"input_ids": input_ids, "attention_mask": attention_mask}

@@ -67,14 +67,14 @@ class OnnxReranker:
         return self.artifact.fingerprint
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
-        """The logit of each document for ``query``, ``(B,)`` float32, in the order given; higher is better.
+        """Return each document's logit for ``query``, ``(B,)`` float32, in the given order; higher is better.
 
         A pair longer than ``max_length`` tokens is cut, the longer of its texts first.
         """
         return self.score_pairs([(query, document) for document in documents])
 
     def score_pairs(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-        """The logit of each ``(query, document)``, ``(B,)`` float32, in the order given."""
+        """Return the logit of each ``(query, document)``, ``(B,)`` float32, in the given order."""
         cut = [(self._cut(query), self._cut(document)) for query, document in pairs]
         encoded = self._tokenizer.encode_batch(cut)
         logits = np.empty(len(pairs), dtype=np.float32)

@@ -15,12 +15,12 @@ CHARS_PER_TOKEN = 32
 
 
 def readable(text: str) -> str:
-    """``text`` with lone surrogates replaced by question marks: the tokenizer takes only valid Unicode."""
+    """Replace lone surrogates by question marks: the tokenizer takes only valid Unicode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
-    """The tokenizer in a ``tokenizer.json``, cutting texts (of a pair the longer) to ``max_length`` tokens.
+    """Load a ``tokenizer.json``; the tokenizer cuts texts (of a pair the longer) to ``max_length`` tokens.
 
     Raises:
         ArtifactError: the file is no tokenizer.
@@ -37,7 +37,7 @@ def load_tokenizer(path: Path, max_length: int) -> Tokenizer:
 
 
 def load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """A session for the graph at ``path`` that uses ``threads`` cores.
+    """Load the graph at ``path`` into a session that uses ``threads`` cores.
 
     Raises:
         ArtifactError: ONNX Runtime cannot load the graph.

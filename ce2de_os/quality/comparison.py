@@ -74,7 +74,7 @@ class Latency:
 
     @classmethod
     def of(cls, times_ms: Sequence[float]) -> Latency:
-        """The percentiles of ``times_ms``, at least one; between two values they are interpolated."""
+        """Compute the percentiles of ``times_ms``, at least one value; percentiles are interpolated."""
         p50, p90, p99 = (float(value) for value in np.percentile(times_ms, [50, 90, 99]))
         return cls(p50, p90, p99, len(times_ms))
 
@@ -140,5 +140,5 @@ class Comparison:
     settings: Settings
 
     def to_json(self) -> dict[str, Any]:
-        """The outcome as ``--json`` prints it."""
+        """Return the outcome as ``--json`` prints it."""
         return asdict(self)

@@ -80,7 +80,7 @@ def _place(one: SystemResult) -> tuple[float, float]:
 
 
 def _base(one: SystemResult) -> str:
-    """The system without its cross-encoder, which is then its reference; else the system itself."""
+    """Return the name of a system's reference, if it only adds a cross-encoder to it; else its own name."""
     return one.reference if one.options.get("rerank_depth") and one.reference else one.name
 
 

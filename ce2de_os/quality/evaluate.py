@@ -73,7 +73,7 @@ def evaluate(
         DataError: no relevant document is in the index, or there are too few queries to split.
         IndexSchemaError: no such index, or no vectors in it.
         ArtifactMismatchError: its vectors are another model's.
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects the request.
     """
     settings = settings or Settings()
     if settings.top_k < 100:
@@ -113,7 +113,7 @@ def evaluate(
 def figures_of(
     qrels: Mapping[str, Mapping[str, int]], runs: Mapping[str, Runs], compared: Sequence[System]
 ) -> dict[str, dict[str, Figure]]:
-    """Every system's figures by metric; Holm's correction is over the comparisons of one metric."""
+    """Compute every system's figures by metric; Holm's correction covers one metric's comparisons."""
     figures: dict[str, dict[str, Figure]] = {system.name: {} for system in compared}
     references = {system.name: system.reference for system in compared if system.reference is not None}
     for metric in METRICS:
@@ -127,7 +127,7 @@ def figures_of(
 
 
 def split(query_ids: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
-    """Two halves, dev and test, in the order given; an odd query goes to test.
+    """Split queries into dev and test, in the given order; an odd query goes to test.
 
     Raises:
         DataError: there are fewer than 4 queries.
@@ -141,10 +141,10 @@ def split(query_ids: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
 
 
 def existing(client: OpenSearch, index: str, doc_ids: Collection[str]) -> set[str]:
-    """Those of ``doc_ids`` that ``index``, which may be an alias of several, has.
+    """Return the ``doc_ids`` that ``index``, which may be an alias of several indices, has.
 
     Raises:
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects the request.
     """
     found: set[str] = set()
     ordered = sorted(doc_ids)
@@ -161,7 +161,7 @@ def existing(client: OpenSearch, index: str, doc_ids: Collection[str]) -> set[st
 def time_systems(
     searcher: HybridSearcher, compared: Sequence[System], texts: Sequence[str], phase: Phase
 ) -> dict[str, Latency]:
-    """Each system's latency; the systems take turns query by query, so that noise troubles all alike."""
+    """Measure each system's latency, in turn for each query, so that noise affects all alike."""
     if not texts:
         return {}
     searcher.warm_up()
@@ -178,7 +178,7 @@ def time_systems(
 
 
 def first_of_each(hits: Iterable[Hit]) -> list[ScoredDoc]:
-    """The hits as a run; an id that several indices behind an alias hold counts where it comes first."""
+    """Convert hits to a run; an id that several indices hold counts only where it comes first."""
     found: dict[str, ScoredDoc] = {}
     for hit in hits:
         found.setdefault(hit.doc_id, ScoredDoc(hit.doc_id, hit.score))
@@ -193,7 +193,7 @@ class KeptLogits:
         self._known: dict[tuple[str, str], float] = {}
 
     def score(self, query: str, documents: Sequence[str], /) -> NDArray[np.float32]:
-        """The logits, ``(B,)`` float32; those that are not known yet are scored together."""
+        """Return the logits, ``(B,)`` float32; those not known yet are computed together, and kept."""
         new = [text for text in dict.fromkeys(documents) if (query, text) not in self._known]
         if new:
             logits = self._reranker.score(query, new)
@@ -243,7 +243,7 @@ class _Asker:
         self._searcher.search(next(iter(self._judged.queries.values())), mode="dense", rerank_depth=0)
 
     def ask(self, name: str, query_ids: Sequence[str], options: Options) -> _Answers:
-        """Every query's ranking."""
+        """Search for every query; return rankings, strategy, and the number of incomplete answers."""
         runs: dict[str, list[ScoredDoc]] = {}
         strategies, partial = set(), 0
         self._phase(name, 0, len(query_ids))
@@ -258,7 +258,7 @@ class _Asker:
         return _Answers(runs, strategies.pop() if strategies else None, partial)
 
     def tune(self, query_ids: Sequence[str], fusions: Sequence[Fusion]) -> Tuning:
-        """The weighting with the best nDCG@10 on these queries; of equal ones the first of the grid."""
+        """Search with every weighting; return the one with the best nDCG@10 on these queries."""
         qrels = self._judged.only(set(query_ids)).qrels
         tried = grid(fusions)
         found: list[tuple[float, Weighting]] = []
@@ -276,7 +276,7 @@ def _searcher(
     client: OpenSearch, index: str, encoder: QueryEncoder, reranker: Reranker | None, settings: Settings,
     cached: int,
 ) -> HybridSearcher:  # fmt: skip
-    """With ``cached`` vectors for quality, where contents do not matter; with none for latency."""
+    """Create a searcher: for quality with ``cached`` vectors, without contents; for latency the reverse."""
     options: Options = {
         "candidates": settings.candidates, "fields": settings.fields, "vector_field": settings.vector_field,
     }  # fmt: skip

@@ -52,7 +52,7 @@ class Weighting:
 def systems(
     fusions: Sequence[Fusion], tuned: Weighting | None, reranker: str | None, reranking: Options
 ) -> list[System]:
-    """Everything that is compared, in the order of the table.
+    """Return all systems that are compared, in the order of the table.
 
     Args:
         fusions: the hybrids, with their default weights.
@@ -71,7 +71,7 @@ def systems(
 
 
 def grid(fusions: Sequence[Fusion]) -> list[Weighting]:
-    """What tuning tries: every fusion with its default weight and with those of `GRID`.
+    """Return the weightings to try: every fusion with its default weight and with those of `GRID`.
 
     Of equally good ones the first is taken: the default, then what is nearest to equal weights.
     """

@@ -208,7 +208,7 @@ class Sources:
         return documents(self.client, str(self.index), doc_ids, self.fields)
 
     def _in_language(self, language: str) -> Mapping[str, str]:
-        """Texts by id: of the corpus, or of a translation those that have an original."""
+        """Return texts by id: of the corpus, or of a translation those that have an original."""
         if language == self.translated.languages.original:
             return self.documents
         found = {

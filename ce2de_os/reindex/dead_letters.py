@@ -99,7 +99,7 @@ def add(client: OpenSearch, letters: Iterable[DeadLetter]) -> None:
 
 
 def count(client: OpenSearch, job_id: str) -> int:
-    """How many documents of a job are set aside."""
+    """Count the dead letters of a job."""
     if not admin.exists(client, DLQ_INDEX):
         return 0
     admin.refresh(client, DLQ_INDEX)
@@ -107,7 +107,7 @@ def count(client: OpenSearch, job_id: str) -> int:
 
 
 def by_kind(client: OpenSearch, job_id: str) -> dict[str, int]:
-    """How many documents of a job are set aside for each kind of error."""
+    """Count the dead letters of a job for each kind of error."""
     if not admin.exists(client, DLQ_INDEX):
         return {}
     admin.refresh(client, DLQ_INDEX)

@@ -12,7 +12,7 @@ from ce2de_os.reindex.job import Job, Part
 
 
 def own_fields(vector: VectorField) -> frozenset[str]:
-    """The fields that a job adds to a document."""
+    """Return the fields that a job adds to a document."""
     beside = (text_field(vector.name), language_field(vector.name))
     return frozenset({*vector.value_fields, vector.hash_field, vector.origin_field, *beside})
 

@@ -11,24 +11,24 @@ _PANIC = "pyo3_runtime"  # where tokenizers' PanicException, which is no Excepti
 
 
 def is_failure(error: BaseException) -> bool:
-    """Whether a worker goes on after this error; not after ``KeyboardInterrupt``, ``SystemExit``."""
+    """Return whether a worker continues after this error; not after ``KeyboardInterrupt``, ``SystemExit``."""
     return isinstance(error, Exception) or type(error).__module__ == _PANIC
 
 
 def told(error: BaseException) -> str:
-    """An error in one line for the ledger: its type and the first line of its message."""
+    """Return an error as one line for the ledger: its type and the first line of its message."""
     lines = str(error).strip().splitlines()
     name = type(error).__name__
     return redacted(f"{name}: {lines[0][:_CHARS]}") if lines else name
 
 
 def redacted(text: str) -> str:
-    """What OpenSearch says of a document, without the values that it quotes from it."""
+    """Return OpenSearch's message about a document without the values that it quotes from it."""
     return _QUOTED.sub(r"\1 …", text)
 
 
 def where(error: BaseException) -> str:
-    """The file and line in which an error was raised; its message may quote a document, these do not."""
+    """Return the file and line that raised an error: unlike its message, they quote no document."""
     frames = traceback.extract_tb(error.__traceback__)
     if not frames:
         return ""

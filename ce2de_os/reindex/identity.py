@@ -27,9 +27,9 @@ Cursors = Mapping[int, int]
 
 
 def source_checkpoints(client: OpenSearch, part: Part, cursors: Cursors | None = None) -> dict[int, int]:
-    """Each shard's global checkpoint of a part's source, which is still the index that the job began with.
+    """Read each shard's global checkpoint of a part's source, after checking that it is the same index.
 
-    ``cursors``: what was read already, of which the source must know still; ``None``: nothing was.
+    ``cursors``: the last operations read, which the source must still know; ``None``: nothing was read.
 
     Raises:
         IdentityError: it is gone, closed or another one, or its history is another one.
@@ -41,7 +41,7 @@ def source_checkpoints(client: OpenSearch, part: Part, cursors: Cursors | None =
 
 
 def target_checkpoints(client: OpenSearch, part: Part) -> dict[int, int]:
-    """The same of a part's target.
+    """Return each shard's global checkpoint of a part's target, after checking that it is the same index.
 
     Raises:
         IdentityError: it is gone, closed or another one, or its history is another one.
@@ -55,7 +55,7 @@ def target_checkpoints(client: OpenSearch, part: Part) -> dict[int, int]:
 def checkpoints_of(
     client: OpenSearch, parts: Sequence[Part], cursors: Sequence[Cursors] = ()
 ) -> list[dict[int, int]]:
-    """The sources' checkpoints of many parts with few requests; the checks are those of `source_checkpoints`.
+    """Return the checkpoints of many sources with few requests; checks are those of `source_checkpoints`.
 
     ``cursors``: those of each part; empty: nothing was read.
     """
@@ -109,7 +109,7 @@ def _lacks(client: OpenSearch, name: str, wanted: Mapping[int, Shard]) -> bool:
 
 
 def checked(part: Part, found: Primaries) -> dict[int, int]:
-    """The checkpoints of those primaries of a part's source that answer.
+    """Check a part's source, and return the checkpoints of those of its primaries that answer.
 
     Raises:
         IdentityError: it is another index, or its history is another one.
@@ -119,7 +119,7 @@ def checked(part: Part, found: Primaries) -> dict[int, int]:
 
 
 def cursors_of(parts: int, records: Iterable[Slice]) -> list[Cursors]:
-    """How far each shard was read, for each of a job's ``parts``."""
+    """Return how far each shard was read, for each of a job's ``parts``."""
     found: list[dict[int, int]] = [{} for _ in range(parts)]
     for record in records:
         if record.range.upto is None:
@@ -128,7 +128,7 @@ def cursors_of(parts: int, records: Iterable[Slice]) -> list[Cursors]:
 
 
 def history_of(client: OpenSearch, name: str, shards: int) -> tuple[str, ...]:
-    """The history uuid of each of an index's ``shards`` shards.
+    """Return the history uuid of each of an index's ``shards`` shards.
 
     Raises:
         BackendUnavailableError: a primary shard is not assigned.
@@ -139,9 +139,9 @@ def history_of(client: OpenSearch, name: str, shards: int) -> tuple[str, ...]:
 
 
 def problems(client: OpenSearch, job: Job) -> list[str]:
-    """What is wrong with a job's sources and targets, a line each; empty if they are what they were.
+    """Return what is wrong with a job's sources and targets, one line each; empty if they are unchanged.
 
-    After a handover nothing needs the sources any more, so they may be gone.
+    After a handover nothing needs the sources anymore, so they may be gone.
     """
     found = []
     for part in job.parts:
@@ -151,7 +151,7 @@ def problems(client: OpenSearch, job: Job) -> list[str]:
             except IdentityError as error:
                 found.append(str(error))
             except BackendUnavailableError:
-                continue  # a shard that is away tells nothing of its history
+                continue  # an unassigned shard shows nothing about its history
     return found
 
 
@@ -167,9 +167,9 @@ def check_job(client: OpenSearch, job: Job) -> None:
 
 
 def foreign_targets(client: OpenSearch, job: Job) -> list[str]:
-    """The targets that do not say of themselves what the job's record says of them, a line each.
+    """Return the targets whose own metadata does not match the job's record, one line each.
 
-    A record alone is not believed: who may write it could name any index.
+    The record alone is not trusted: anyone who may write it could name any index.
     """
     if job.mode != "copy" or job.truth == TARGET:
         return []
@@ -230,7 +230,7 @@ def _check_source(part: Part, found: Primaries, cursors: Cursors | None) -> None
 
 
 def _source_shards(part: Part) -> int:
-    """The number of the source's shards; 0: not known."""
+    """Return the number of the source's shards; 0: not known."""
     return len(part.source_history) or len(part.snapshot)
 
 
@@ -258,7 +258,7 @@ def _read(client: OpenSearch, name: str, advice: str) -> Primaries:
 
 
 def _why_not(client: OpenSearch, name: str, advice: str) -> str:
-    """Why an index cannot be read, and what to do."""
+    """Return why an index cannot be read, and what to do."""
     with backend_errors(f"look up index '{name}'"):
         answer = client.indices.get(
             index=name, params={"ignore": [404], "flat_settings": "true", "expand_wildcards": "all"}
@@ -270,7 +270,7 @@ def _why_not(client: OpenSearch, name: str, advice: str) -> str:
 
 
 def _checkpoints(name: str, found: Primaries, shards: int) -> dict[int, int]:
-    """The checkpoints of all primaries; ``shards`` is 0 where their number is not known."""
+    """Return the checkpoints of all primaries; ``shards`` is 0 where their number is not known."""
     wanted = shards or (max(found.shards, default=-1) + 1)
     if len(found.shards) < max(1, wanted):
         raise BackendUnavailableError(

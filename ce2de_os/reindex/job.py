@@ -226,7 +226,7 @@ class Job:
         return cls(**values)
 
     def to_source(self) -> dict[str, Any]:
-        """The ledger document."""
+        """Return the job as its ledger document."""
         ranges = [[bounds.part, bounds.shard, bounds.after, bounds.upto] for bounds in self.ranges]
         vector, text = self.vector.to_source(), self.text.to_source()
         return {"kind": "job", **asdict(self), "ranges": ranges, "vector": vector, "text": text}
@@ -319,12 +319,12 @@ class Slice:
         return cls(**values)
 
     def to_source(self) -> dict[str, Any]:
-        """The ledger document."""
+        """Return the slice as its ledger document."""
         return {"kind": "slice", **asdict(self)}
 
 
 def _known(kind: type, source: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys that this version knows; a newer one may have written more."""
+    """Return the keys that this version knows; a newer version may have written more."""
     return {key: value for key, value in source.items() if key in kind.__dataclass_fields__}  # type: ignore[attr-defined]
 
 

@@ -88,14 +88,14 @@ class Ledger:
         self._offset_s, self._asked_at_s = 0.0, -_CLOCK_S
 
     def now(self) -> float:
-        """Seconds since the epoch by the cluster's clock, to a second or so."""
+        """Return the seconds since the epoch by the cluster's clock, to a second or so."""
         if time.monotonic() - self._asked_at_s >= _CLOCK_S:
             self._offset_s = admin.cluster_time(self._client) - time.monotonic()
             self._asked_at_s = time.monotonic()
         return time.monotonic() + self._offset_s
 
     def lease_end(self) -> float:
-        """When a lease that is taken or renewed now runs out."""
+        """Return when a lease that is taken or renewed now expires."""
         return self.now() + LEASE_S
 
     def create(self) -> None:
@@ -156,11 +156,11 @@ class Ledger:
         return StoredJob(answer["_seq_no"], answer["_primary_term"], read_job(source), source)
 
     def jobs(self) -> list[Job]:
-        """All jobs whose records can be read, newest first."""
+        """Return all jobs whose records can be read, newest first."""
         return [found for _, found in self.entries() if isinstance(found, Job)]
 
     def entries(self) -> Iterator[tuple[str, Job | JobError]]:
-        """The id of each job, newest first, with its record, or with what keeps that from being read."""
+        """Yield each job's id, newest first, with its record, or with the error that makes it unreadable."""
         if not admin.exists(self._client, LEDGER_INDEX):
             return
         admin.refresh(self._client, LEDGER_INDEX)
@@ -176,12 +176,12 @@ class Ledger:
             body["search_after"] = hits[-1]["sort"]
 
     def ended_before(self, seconds: float) -> list[Job]:
-        """The jobs that ended more than ``seconds`` ago; standing jobs and running ones are none of them."""
+        """Return the jobs that ended more than ``seconds`` ago; no standing or running jobs."""
         limit = self.now() - seconds
         return [job for job in self.jobs() if job.state in _ENDED and _ended_at(job) < limit]
 
     def active_jobs(self) -> list[Job]:
-        """The jobs in whose state workers have something to do; records that cannot be read are left out."""
+        """Return the jobs that have work for workers; records that cannot be read are left out."""
         body = {"size": _BATCH, "query": {"bool": {"filter": [_JOBS, {"terms": {"state": list(ACTIVE)}}]}}}
         with backend_errors("look for active jobs"):
             answer = self._client.search(index=LEDGER_INDEX, body=body, params={"ignore_unavailable": "true"})
@@ -199,11 +199,11 @@ class Ledger:
         return _stored_slice(answer)
 
     def slices(self, job: Job) -> list[Slice]:
-        """All slices of a job, by number, as they are at this moment."""
+        """Read all slices of a job, by number, as they are at this moment."""
         return [stored.slice for stored in self.stored_slices(job)]
 
     def stored_slices(self, job: Job) -> list[StoredSlice]:
-        """The same, to change them."""
+        """Return all slices of a job as stored, so that they can be changed."""
         keys = [_slice_key(job.job_id, number) for number in range(len(job.ranges))]
         found: list[StoredSlice] = []
         for start in range(0, len(keys), _BATCH):
@@ -227,14 +227,14 @@ class Ledger:
         return StoredSlice(written.seq_no, written.primary_term, record, source) if written else None
 
     def claimable(self, record: Slice, is_gone: IsGone | None = None) -> bool:
-        """Whether a slice has work left and nobody holds its lease."""
+        """Return whether a slice has work left and no worker holds its lease."""
         if record.state != RUNNING:
             return record.state == WAITING
         gone = record.owner is None or (is_gone is not None and is_gone(record.owner))
         return gone or record.lease_until_s < self.now()
 
     def held(self, records: Iterable[Slice]) -> list[Slice]:
-        """The slices that somebody works on now."""
+        """Return the slices whose lease a worker holds now."""
         return [record for record in records if record.state == RUNNING and not self.claimable(record)]
 
     def claim(self, stored: StoredSlice, owner: str, is_gone: IsGone | None = None) -> StoredSlice | None:
@@ -285,17 +285,17 @@ class Ledger:
 
 
 def after_death(record: Slice) -> dict[str, Any]:
-    """What changes in a slice whose worker died: one death more, and smaller pages for a while."""
+    """Return the changes for a slice whose worker died: one more death, and smaller pages for a while."""
     return {"deaths": record.deaths + 1, **_smaller_pages(record)}
 
 
 def after_failure(record: Slice) -> dict[str, Any]:
-    """What changes in a slice of which a page failed: one failure more, and smaller pages."""
+    """Return the changes for a slice with a failed page: one more failure, and smaller pages."""
     return {"failures": record.failures + 1, **_smaller_pages(record)}
 
 
 def is_poisoned(record: Slice) -> bool:
-    """Whether the document after the cursor has had as many tries as it may have."""
+    """Return whether the document after the cursor has used all its tries."""
     return record.page_limit == 1 and record.deaths + record.failures >= POISON_DEATHS
 
 
@@ -312,7 +312,7 @@ def _ended_at(job: Job) -> float:
 
 
 def _readable(hits: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Job | JobError]]:
-    """The id of each job with its record, or with what keeps it from being read."""
+    """Yield each job's id with its record, or with the error that makes it unreadable."""
     for hit in hits:
         job_id = str(hit["_id"]).removeprefix(_job_key(""))
         try:

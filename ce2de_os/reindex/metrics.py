@@ -63,7 +63,7 @@ class LedgerCollector(Collector):
         self._client = client
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics, or ``ce2de_up`` alone; a job that cannot be read hides no other."""
+        """Yield all metrics, or ``ce2de_up`` alone; a job that cannot be read hides no other."""
         try:
             seen = list(statuses(self._client))
         except BackendError as error:
@@ -80,7 +80,7 @@ class LedgerCollector(Collector):
 
 
 def statuses(client: OpenSearch) -> Iterator[tuple[str, JobStatus | None]]:
-    """Where each job stands, ``None`` if that cannot be read; not those that ended more than a week ago.
+    """Yield each job's status, ``None`` if it cannot be read; not of jobs that ended over a week ago.
 
     Raises:
         BackendError: the ledger itself cannot be read.
@@ -99,12 +99,12 @@ def statuses(client: OpenSearch) -> Iterator[tuple[str, JobStatus | None]]:
 
 
 def is_shown(job: Job, now_s: float) -> bool:
-    """Whether a job has not ended, or has done so less than a week ago."""
+    """Return whether a job has not ended, or has done so less than a week ago."""
     return job.state not in _ENDED or now_s - (job.finished_at_s or job.created_at_s) < WEEK_S
 
 
 def families(found: Sequence[JobStatus]) -> Iterator[Metric]:
-    """The metrics of jobs; each sample has the label ``job_id``."""
+    """Yield the metrics of jobs; each sample has the label ``job_id``."""
     yield from _counters(found)
     yield _gauge("source_documents", "Documents in the source when the job was created.", found, _documents)
     yield _gauge("backlog_documents", "Documents that are still to be read.", found, _backlog)

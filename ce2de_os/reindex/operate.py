@@ -212,7 +212,7 @@ def _doomed(client: OpenSearch, ledger: Ledger, job: Job, targets: bool, sources
 
 
 def _may_delete(client: OpenSearch, name: str, uuid: str | None) -> bool:
-    """Whether an index is there.
+    """Return whether an index is there.
 
     Raises:
         JobError: it is another one by now, or an alias points there.

@@ -51,10 +51,10 @@ class TaskQueue(Protocol):
         """Ask for following, ahead of all messages about slices."""
 
     def waiting(self) -> int:
-        """Messages about slices and ends of jobs that no worker has taken yet, of all jobs."""
+        """Count the messages about slices and ends of jobs that no worker has taken yet, of all jobs."""
 
     def following(self) -> int:
-        """Messages about standing jobs that no worker has taken yet; these go from hand to hand for good."""
+        """Count the untaken messages about standing jobs; workers pass these messages on without end."""
 
 
 def send_waiting(ledger: Ledger, job: Job, queue: TaskQueue) -> None:
@@ -106,7 +106,7 @@ def after_follow(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
 
 
 def standing_jobs(active: Iterable[Job], fingerprint: str | None) -> list[Job]:
-    """The standing jobs among those of a model; ``None``: of any."""
+    """Return the standing jobs of a model among those given; ``None``: of any model."""
     return [job for job in active if job.standing and fingerprint in (None, job.fingerprint)]
 
 

@@ -30,7 +30,7 @@ def read_slice(source: Mapping[str, Any]) -> Slice:
 
 
 def merged(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """What to write: the new record, with the keys of the old one that only a newer version knows."""
+    """Return the new record with those keys of the old record that only a newer version knows."""
     counts = {"counts": {**before.get("counts", {}), **after["counts"]}} if "counts" in after else {}
     return {**before, **after, **counts, "schema": max(SCHEMA, before.get("schema", 1))}
 

@@ -86,7 +86,7 @@ class JobRequest:
 
 
 def token_dim_of(model: Model) -> int:
-    """Length of the model's token vectors.
+    """Return the length of the model's token vectors.
 
     Raises:
         ArtifactError: it gives none.
@@ -111,5 +111,5 @@ class JobModel:
 
 
 def model_of(job: Job) -> JobModel:
-    """What the record of a job says of its model."""
+    """Return what a job's record contains about its model."""
     return JobModel(job.fingerprint, job.space, job.vector.dim, job.vector.token_dim, job.model)

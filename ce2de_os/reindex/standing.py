@@ -29,13 +29,13 @@ from ce2de_os.reindex.ledger import Ledger
 
 
 def standing_id(name: str) -> str:
-    """The name of the standing job of an alias or index; there is one at most."""
+    """Return the id of the standing job of an alias or index; each has at most one."""
     slug = re.sub(r"[^a-z0-9_.-]+", "", name.lower()).strip(".-")[:80] or "index"
     return f"follow-{slug}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def followed_name(job: Job) -> str:
-    """What a standing job of this job follows: its alias, or in place without one, its source."""
+    """Return what this job's standing job follows: its alias, or its source if in place without one."""
     return job.alias or job.source
 
 
@@ -113,7 +113,7 @@ def _record(client: OpenSearch, ledger: Ledger, job: Job) -> Job:
 
 
 def in_place(job: Job) -> Job:
-    """The job after a handover: its targets are read and updated themselves."""
+    """Return the job as it is after a handover: it reads and updates the targets themselves."""
     if job.mode == "in_place":
         return job
     return replace(job, mode="in_place", parts=tuple(map(_itself, job.parts)))
@@ -133,7 +133,7 @@ def _itself(part: Part) -> Part:
 
 
 def _ranges(ledger: Ledger, job: Job) -> Iterable[Range]:
-    """Each shard from where the job has seen it; after a handover from the targets' fences."""
+    """Yield each shard's range from where the job has read it; after a handover, from the fences."""
     if job.mode == "copy" and job.truth == TARGET:
         for number, part in enumerate(job.parts):
             for shard, fence in enumerate(job.fences.get(part.target, ())):
@@ -145,7 +145,7 @@ def _ranges(ledger: Ledger, job: Job) -> Iterable[Range]:
 
 
 def _same_work(one: Job, other: Job) -> bool:
-    """Whether two standing jobs read the same indices, write the same and embed the same text."""
+    """Return whether two standing jobs read the same indices, write the same and embed the same text."""
 
     def work(job: Job) -> tuple[object, ...]:
         parts = {(part.source, part.source_uuid, part.target, part.target_uuid) for part in job.parts}

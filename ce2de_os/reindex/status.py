@@ -59,7 +59,7 @@ class JobStatus:
         return max(0, self.job.documents - self.counts.documents)
 
     def to_json(self) -> dict[str, Any]:
-        """The status as ``--json`` prints it."""
+        """Return the status as ``--json`` prints it."""
         job = self.job.to_source()
         for internal in ("kind", "ranges", "owner", "lease_until_s"):
             del job[internal]
@@ -139,7 +139,7 @@ def _lag(client: OpenSearch, job: Job, records: Sequence[Slice]) -> int | None:
 
 
 def live_writes(job: Job, records: Sequence[Slice], checkpoints: Sequence[Mapping[int, int]]) -> int:
-    """Operations since the job was created that the targets have not seen."""
+    """Count the operations since the job was created that the targets have not seen."""
     return sum(
         max(0, checkpoints[record.range.part][record.range.shard] - max(record.cursor, _end(job, record)))
         for record in records
@@ -154,7 +154,7 @@ def _freshness_s(job: Job, lag: int | None, now_s: float) -> float | None:
 
 
 def _rate(alive: Sequence[Slice]) -> float:
-    """Of all workers; one that has two slices in hand has entered its rate in both."""
+    """Sum the rates of all workers; one that holds two slices has recorded its rate in both."""
     by_owner: dict[str | None, float] = {}
     for record in alive:
         by_owner[record.owner] = max(by_owner.get(record.owner, 0.0), record.docs_per_s)
@@ -173,7 +173,7 @@ def _slowest(job: Job, unfinished: Sequence[Slice]) -> tuple[int, int]:
 
 
 def _end(job: Job, record: Slice) -> int:
-    """The last operation of a slice that was there when the job was created; not known of an old target."""
+    """Return a slice's last operation at the job's creation; if that is not known, where the slice begins."""
     bounds, snapshot = record.range, job.parts[record.range.part].snapshot
     if bounds.upto is not None:
         return bounds.upto

@@ -65,12 +65,12 @@ def _nudged(ledger: Ledger, queue: TaskQueue, job: Job) -> bool:
 
 
 def _is_awaited(ledger: Ledger, records: list[Slice]) -> bool:
-    """Whether a worker that gave a slice back, because OpenSearch did not answer, comes back to it."""
+    """Return whether a worker will retry a slice that it gave back because OpenSearch did not answer."""
     return any(record.retry_at_s > ledger.now() for record in records)
 
 
 def _choice(ledger: Ledger, records: list[Slice]) -> int:
-    """A slice to name: one that can be taken, else one that failed, whose message ends the job."""
+    """Choose a slice for a message: one that can be leased, else one that failed and so ends the job."""
     takeable = [record.number for record in records if ledger.claimable(record)]
     failed = [record.number for record in records if record.state == FAILED]
     return (takeable or failed or [0])[0]

@@ -41,7 +41,7 @@ def beat() -> None:
 
 
 def _file() -> IO[str]:
-    """Where the stacks go: Celery puts a logger, which has no file, in the place of stderr."""
+    """Return the file for the stacks: Celery replaces stderr by a logger, which has no file."""
     global _output
     if _output is None:
         try:

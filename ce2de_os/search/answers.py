@@ -38,12 +38,12 @@ class Found(NamedTuple):
 
 
 def documents_in(answer: Answer) -> list[Found]:
-    """The documents of one answer, in its order."""
+    """Return the documents of one answer, in its order."""
     return [_found(hit) for hit in answer["hits"]["hits"]]
 
 
 def found_in(answers: Iterable[Answer]) -> list[Found]:
-    """The documents of several answers, best first; equal scores stay in the order of the answers."""
+    """Return the documents of several answers, best first; equal scores keep the order of the answers."""
     documents = [document for answer in answers for document in documents_in(answer)]
     return sorted(documents, key=lambda document: -document.score)
 
@@ -63,23 +63,23 @@ def _found(hit: Answer) -> Found:
 
 
 def scored(documents: Sequence[Found]) -> list[ScoredDoc]:
-    """The documents as a run for fusion, under their keys."""
+    """Convert documents to a run for fusion, under their keys."""
     return [ScoredDoc(document.key, document.score) for document in documents]
 
 
 def legs(documents: Sequence[Found]) -> dict[str, Leg]:
-    """Raw score and rank of each document of one leg, under its key."""
+    """Return the raw score and rank of each document of one leg, under its key."""
     return {document.key: Leg(document.score, rank) for rank, document in enumerate(documents, start=1)}
 
 
 def total_in(answer: Answer) -> int | None:
-    """How many documents match, if OpenSearch counted them all."""
+    """Return how many documents match; ``None`` if OpenSearch did not count them all."""
     total = answer["hits"].get("total")
     return total["value"] if total and total["relation"] == "eq" else None
 
 
 def failures_in(answers: Iterable[Answer]) -> tuple[str, ...]:
-    """Each shard that did not answer, with its reason."""
+    """Return each shard that did not answer, with its reason."""
     told: dict[str, None] = {}
     for answer in answers:
         shards = answer.get("_shards", {})

@@ -60,7 +60,7 @@ class SearchCore:
         self._version: tuple[Version | None] | None = None  # None: not asked yet
 
     def question(self, asked: str | Question, options: Mapping[str, Any]) -> Question:
-        """The question with the searcher's defaults and this call's options, checked."""
+        """Combine the question, the searcher's defaults and this call's options, and check the result."""
         question = asked if isinstance(asked, Question) else replace(self._defaults, text=asked)
         question = question.changed(options)
         question.check()
@@ -74,7 +74,7 @@ class SearchCore:
         return question
 
     def questions(self, asked: Sequence[str | Question], options: Mapping[str, Any]) -> list[Question]:
-        """Several of them; raises like `question`, and `DataError` for a single string."""
+        """Check and complete several questions; raise like `question`, and `DataError` for a string."""
         if isinstance(asked, str):
             raise DataError(f"asked: got the string {asked!r:.80}, expected a list of questions")
         return [self.question(one, options) for one in asked]
@@ -96,7 +96,7 @@ class SearchCore:
         return (yield from self._ask(known, questions))
 
     def warm_up(self) -> Steps[None]:
-        """Everything that the first search would wait for."""
+        """Do everything that the first search would wait for."""
         known = yield from self._read_target()
         yield from self._neural_search()
         if self._vectors is not None:
@@ -178,7 +178,7 @@ class SearchCore:
         return [one.fetched(new) if one.wanted else one for one, new in zip(rankings, fetched, strict=True)]
 
     def _msearch(self, plans: Sequence[Plan], asked: Sequence[list[Request]]) -> Steps[list[list[Answer]]]:
-        """The answers to several plans' requests, by plan."""
+        """Send the requests of several plans as one multi-search; return the answers by plan."""
         action = f"search {self._index}"
         lines = [
             line for requests in asked for request in requests for line in (request.header, request.body)

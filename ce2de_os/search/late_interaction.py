@@ -33,21 +33,21 @@ class TokenEncoder(Protocol):
         """Names the model: only its own token vectors can be compared."""
 
     def encode_query_tokens(self, texts: Sequence[str], /) -> list[TokenVectors]:
-        """The token vectors of queries, ``(L, T)`` each."""
+        """Encode queries to token vectors, ``(L, T)`` each."""
 
     def encode_document_tokens(self, texts: Sequence[str], /) -> list[TokenVectors]:
-        """The token vectors of documents, ``(L, T)`` each."""
+        """Encode documents to token vectors, ``(L, T)`` each."""
 
 
 def max_sim(query: TokenVectors, document: TokenVectors) -> float:
-    """The mean over a query's tokens of each one's highest cosine with a token of the document.
+    """Compute the mean over a query's tokens of each one's highest cosine with a token of the document.
 
-    ColBERT's sum, divided by the number of the query's tokens, so that it lies between -1 and 1 for short and
+    This is ColBERT's sum divided by the number of the query's tokens, so it is between -1 and 1 for short and
     for long questions.
 
     Args:
         query: ``(L, T)``, rows of length 1.
-        document: likewise, with as many columns.
+        document: ``(M, T)``, rows of length 1.
 
     Returns:
         0.0 where one of them has no tokens.
@@ -86,11 +86,11 @@ class LateInteraction:
         self._tokens_of = lru_cache(_KEPT_QUESTIONS)(self._encode_query)
 
     def query_tokens(self, query: str) -> TokenVectors:
-        """The question's token vectors, kept for a while; safe from threads."""
+        """Return the question's token vectors from the cache, or encode them; safe for threads."""
         return self._tokens_of(query)
 
     def score(self, query: str, documents: Sequence[str], /) -> NDArray[np.float32]:
-        """`max_sim` of each document's text, ``(B,)`` float32."""
+        """Compute `max_sim` of each document's text, ``(B,)`` float32."""
         asked = self.query_tokens(query)
         found = self.encoder.encode_document_tokens(documents)
         return np.array([max_sim(asked, vectors) for vectors in found], dtype=np.float32)

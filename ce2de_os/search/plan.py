@@ -69,12 +69,12 @@ class Plan:
 
     @property
     def passages(self) -> bool:
-        """Whether hits are to tell their best passage."""
+        """Return whether hits show their best passage."""
         return self.metadata is not None and self.metadata.passages
 
     @property
     def fetches(self) -> bool:
-        """Whether the first answer holds ids only, and the documents are fetched in a second request.
+        """Return whether the first answer holds ids only, and the documents are fetched in a second request.
 
         The pages after the first do so, because OpenSearch fails where such a page would be empty.
         """
@@ -111,7 +111,7 @@ class Plan:
         return {"index": self.target.name, "preference": f"ce2de-{digest}"}
 
     def requests(self) -> list[Request]:
-        """Everything to ask at first."""
+        """Build the requests of the first round."""
         if self.strategy is None:
             return [Request(MAIN, self.header, self._single_body())]
         joined = [] if self.strategy == "client" else [Request(MAIN, self.header, self._joined_body())]
@@ -119,10 +119,10 @@ class Plan:
         return [*joined, *beside, *self._count_requests()]
 
     def fetch_requests(self, found: Mapping[str, Sequence[str]]) -> list[Request]:
-        """The documents with these ids, by index: a search, because it highlights and finds passages too.
+        """Build one search per index for the documents with these ids; searches highlight and find passages.
 
-        After collapsing here each has a value of its own, so that collapsing there changes nothing; but it
-        refuses a field that cannot be collapsed by, as in the other modes.
+        After collapsing on the client each document has a value of its own, so collapsing again changes
+        nothing; but OpenSearch then rejects a field that it cannot collapse by, as in the other modes.
         """
         extra = {**self._contents(), **self._timeout(), **self._collapse()}
         return [
@@ -154,16 +154,16 @@ class Plan:
         return {**body, **contents, **self._timeout(), "size": self.last, "track_total_hits": False}
 
     def _leg_requests(self) -> list[Request]:
-        """Both legs, shard by shard.
+        """Build the requests of both legs, shard by shard.
 
-        A pipeline normalises over the best ``depth`` documents of every shard. One search over all shards
+        A pipeline normalizes over the best ``depth`` documents of every shard. One search over all shards
         would return the best of all together, a different lowest score, and with it different fused scores.
         """
         # Behind an alias, `_shards:0` means shard 0 of each index.
         size = self.question.depth * len(self.target.indices)
         headers = [self.header]
         if self.target.shards > 1:
-            # No preference of one's own may stand beside a shard's number; primaries are the same each time.
+            # OpenSearch allows no other preference with a shard's number; primaries are the same each time.
             shards = (f"_shards:{number}|_primary_first" for number in range(self.target.shards))
             headers = [{"index": self.target.name, "preference": preference} for preference in shards]
         extra: Body = {"size": size, "_source": False, "track_total_hits": False, **self._timeout()}
@@ -190,7 +190,7 @@ class Plan:
         return counts
 
     def _contents(self) -> Body:
-        """What a hit is to hold."""
+        """Return the part of the request that says what a hit contains."""
         contents: Body = {"_source": self._source()}
         if self.question.highlight is not None:
             contents["highlight"] = self._highlight(self.question.highlight)
@@ -216,7 +216,7 @@ class Plan:
         return {**asked, "excludes": [*_listed(asked.get("excludes", [])), *hidden]}
 
     def _hidden(self, named: Sequence[str]) -> list[str]:
-        """What is left out when these fields are asked for by name."""
+        """Return the fields that ``_source`` leaves out when these fields are requested by name."""
         asked = {name.partition(".")[0] for name in named}
         return [*self.target.hidden, *(aside for aside in self.target.asides if aside not in asked)]
 

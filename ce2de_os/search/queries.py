@@ -43,7 +43,7 @@ def clip(text: str, fields: int) -> str:
 
 
 def as_filters(filters: Filters) -> list[Body]:
-    """``filters`` as a list of queries that must all hold.
+    """Convert ``filters`` to a list of queries that must all match.
 
     Raises:
         DataError: something in it is not a query object such as ``{"term": {"lang": "en"}}``.
@@ -57,17 +57,17 @@ def as_filters(filters: Filters) -> list[Body]:
 
 
 def default_lexical(text: str, fields: Sequence[str]) -> Body:
-    """The words of ``text`` in any of ``fields`` (``"title^3"``: with a boost), whose scores are added up.
+    """Build a query for ``text`` in any of ``fields`` (``"title^3"``: with a boost); their scores add up.
 
-    ``lenient``: a field that cannot hold words, such as a number, matches nothing instead of failing.
+    ``lenient``: a field that cannot hold words, such as a number, does not match instead of failing.
     """
     return {"multi_match": {"query": text, "fields": list(fields), "type": "most_fields", "lenient": True}}
 
 
 def by_language(text: str, fields: Sequence[str]) -> Body:
-    """The words of ``text`` in the field of any language, each time as that language's analyzer reads them.
+    """Build a query for ``text`` in the fields of all languages; each field's analyzer reads the words.
 
-    A document's text stands in one of the fields. So its score is that of its own field, and documents of all
+    A document has its text in one of the fields. So its score is that of its own field, and documents of all
     languages compete: the best field counts (``best_fields``, a ``dis_max``), nothing is added up. What is
     rare differs from field to field: an English word in an Italian text weighs more than in an English one.
     """
@@ -75,7 +75,7 @@ def by_language(text: str, fields: Sequence[str]) -> Body:
 
 
 def filtered(query: Mapping[str, Any], filters: Sequence[Body]) -> Body:
-    """``query`` among the documents that pass the filters, which score nothing."""
+    """Add filters to ``query``; they do not change its scores."""
     return {"bool": {"must": [dict(query)], "filter": list(filters)}} if filters else dict(query)
 
 
@@ -86,9 +86,9 @@ def dense_query(
     filters: Sequence[Body],
     passages: bool = False,
 ) -> Body:
-    """The dense leg: the ``candidates`` nearest documents of each shard among those that pass the filters.
+    """Build the dense leg: the ``candidates`` nearest documents of each shard that pass the filters.
 
-    The filter stands inside ``knn``, so that it is applied while searching; outside, it would leave fewer
+    The filter is inside ``knn``, so it is applied during the search; outside, it would leave fewer
     than ``candidates`` documents. ``passages``: ``field`` is nested, and its best passage counts.
     """
     knn: Body = {"vector": list(vector), "k": candidates}
@@ -101,22 +101,22 @@ def dense_query(
 
 
 def best_passage(vector: Sequence[float], field: str, doc_ids: Sequence[str]) -> Body:
-    """The passage of each of these documents that is nearest, as the query's only inner hit."""
+    """Build a query that returns each document's nearest passage as its only inner hit."""
     query = dense_query(vector, field, len(doc_ids), [by_ids(doc_ids)], passages=True)
     query["nested"]["inner_hits"] = {"size": 1, "_source": [f"{field}.start", f"{field}.end"]}
     return query
 
 
 def by_ids(doc_ids: Sequence[str]) -> Body:
-    """The documents with these ids."""
+    """Build a query for the documents with these ids."""
     return {"ids": {"values": list(doc_ids)}}
 
 
 def either(legs: Sequence[Body]) -> Body:
-    """The documents that match one leg or both: for counting, aggregating and sorting."""
+    """Build a query for documents that match any of the legs: for counting, aggregating and sorting."""
     return {"bool": {"should": list(legs), "minimum_should_match": 1}}
 
 
 def hybrid_query(legs: Sequence[Body], candidates: int) -> Body:
-    """Both legs in one query; each shard hands ``candidates`` documents per leg to the pipeline."""
+    """Build one query of both legs; each shard gives the pipeline ``candidates`` documents per leg."""
     return {"hybrid": {"queries": list(legs), "pagination_depth": candidates}}

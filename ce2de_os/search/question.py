@@ -133,11 +133,11 @@ class Question:
 
     @property
     def sorts(self) -> bool:
-        """Whether hits come in an order of the user's own instead of by score."""
+        """Return whether hits come in an order of the user's own instead of by score."""
         return bool(self.sort)
 
     def changed(self, options: Mapping[str, Any]) -> Question:
-        """This question with other values for some fields.
+        """Return this question with other values for some fields.
 
         Raises:
             ConfigError: there is no such field.

@@ -56,12 +56,12 @@ class Ranking:
         return self.documents[: self.plan.rerank_depth]
 
     def text(self, document: Found) -> str:
-        """The text that was embedded."""
+        """Return the text of the document that was embedded."""
         whole = self.plan.question.source is True
         return self.plan.embedded_text.text_of(document.source if whole else document.values)
 
     def passage(self, document: Found) -> Passage | None:
-        """The passage that fits best; ``None`` where the document has no passages, or none was looked for."""
+        """Return the best passage; ``None``: the document has no passages, or none was searched for."""
         if document.inner is None:
             return None
         place = _values(document.inner["_source"])
@@ -69,7 +69,7 @@ class Ranking:
         return Passage(self.text(document)[start:end], start, end, document.inner["_score"])
 
     def fetched(self, fetched: Sequence[Answer]) -> Ranking:
-        """With the documents' contents; one deleted since it was found is left out."""
+        """Add the documents' contents; a document deleted since it was found is left out."""
         known = {one.key: one for answer in fetched for one in answers.documents_in(answer)}
         documents = tuple(
             known[one.key]._replace(score=one.score, sort=one.sort)
@@ -79,7 +79,7 @@ class Ranking:
         return replace(self, documents=documents, answers=(*self.answers, *fetched))
 
     def result(self, timings: Timings) -> SearchResult:
-        """The page that was asked for."""
+        """Build the result for the requested page."""
         plan, question = self.plan, self.plan.question
         scores = [document.score for document in self.documents[: len(self.logits)]]
         pairs = reordered(self.documents, self.logits, blended(self.logits, scores, self.weight))
@@ -115,7 +115,7 @@ class Ranking:
 
 
 def read(plan: Plan, requests: Sequence[Request], received: Sequence[Answer]) -> Ranking:
-    """The ranking in the answers to ``plan.requests()``."""
+    """Build the ranking from the answers to ``plan.requests()``."""
     by_role: dict[str, list[Answer]] = {}
     for request, answer in zip(requests, received, strict=True):
         by_role.setdefault(request.role, []).append(answer)
@@ -135,7 +135,7 @@ def read(plan: Plan, requests: Sequence[Request], received: Sequence[Answer]) ->
 
 
 def _own_leg(plan: Plan, documents: Sequence[Found]) -> dict[str, dict[str, Leg]]:
-    """A search by one leg tells that leg's scores and ranks by itself."""
+    """Return the scores and ranks of a search with one leg, from its own answer; else empty."""
     if plan.question.mode == "hybrid" or plan.question.sorts:
         return {}
     ranked = enumerate(documents, plan.first + 1)
@@ -150,7 +150,7 @@ def _fused_here(plan: Plan, bm25: Sequence[Found], dense: Sequence[Found]) -> li
 
 
 def _collapsed(documents: Sequence[Found], field: str) -> list[Found]:
-    """The best document of each value; those without a value count as having the same."""
+    """Return the best document of each value; those without a value count as one value."""
     best: dict[Any, Found] = {}
     for document in documents:
         best.setdefault(tuple(document.values.get(field, ())), document)
@@ -162,6 +162,6 @@ def _above(documents: list[Found], min_score: float | None) -> list[Found]:
 
 
 def _values(source: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A passage's fields; older versions answer them under the passages' own name."""
+    """Return a passage's fields; older versions return them under the passages' own name."""
     (inner,) = source.values() if len(source) == 1 else (source,)
     return inner if isinstance(inner, Mapping) else source

@@ -24,16 +24,16 @@ class Reranker(Protocol):
     """
 
     def score(self, query: str, documents: Sequence[str], /) -> NDArray[np.float32]:
-        """The logit of each document, ``(B,)`` float32; higher is better."""
+        """Return the logit of each document, ``(B,)`` float32; higher is better."""
 
 
 def score_in_time(
     reranker: Reranker, query: str, texts: Sequence[str], deadline_ms: float | None
 ) -> list[float]:
-    """The logits of the first texts: of all of them, or of as many as are scored within ``deadline_ms``.
+    """Score texts in order; return the logits of all, or of as many as ``deadline_ms`` allows.
 
-    Without a deadline all are batched together, sorted by length. With one they are scored in chunks, the
-    best of the first stage first, and a chunk is not begun where one like the slowest so far would end too
+    Without a deadline all are batched, sorted by length. With a deadline they are scored in chunks, the
+    best of the first stage first; a chunk does not start if one as slow as the slowest so far would end too
     late. The very first chunk is scored unless the deadline is 0.
     """
     logits: list[float] = []
@@ -43,7 +43,7 @@ def score_in_time(
 
 
 def in_time(count: int, chunk: int, deadline_ms: float | None) -> Iterator[slice]:
-    """Which of ``count`` things to do next, until all are done or the next would end too late.
+    """Yield the next of ``count`` things to do, until all are done or the next would end too late.
 
     Between two slices the caller does the work, which is timed. Without a deadline there is one slice.
     """
@@ -59,7 +59,7 @@ def in_time(count: int, chunk: int, deadline_ms: float | None) -> Iterator[slice
 
 
 def blended(logits: Sequence[float], scores: Sequence[float], weight: float) -> list[float]:
-    """What to order by: ``weight`` parts of the logits and the rest of the first stage's scores.
+    """Compute the sort keys: ``weight`` parts of the logits, and the rest of the first stage's scores.
 
     Both ``(N,)`` are mapped to 0..1 by `min_max` over the documents that were scored, as the fusion of two
     legs does. Weight 1 leaves the logits as they are.
@@ -74,7 +74,7 @@ def blended(logits: Sequence[float], scores: Sequence[float], weight: float) -> 
 def reordered(
     documents: Sequence[T], logits: Sequence[float], keys: Sequence[float]
 ) -> list[tuple[T, float | None]]:
-    """The documents with their logits: the scored ones by their keys, then the rest in the order given.
+    """Return documents with their logits: scored ones sorted by their keys, then the rest in given order.
 
     ``logits`` and ``keys`` are those of the first documents; equal keys keep the order given.
     """

@@ -61,11 +61,11 @@ class SearchResult(Sequence[Hit]):
 
     @property
     def is_partial(self) -> bool:
-        """Whether better documents may be missing, because of a shard that failed or of the timeout."""
+        """Return whether better documents may be missing, because of a failed shard or the timeout."""
         return self.timed_out or bool(self.failures)
 
     def to_json(self) -> dict[str, Any]:
-        """The result as ``--json`` prints it."""
+        """Return the result as ``--json`` prints it."""
         return {
             "hits": [hit.to_json() for hit in self.hits],
             "total": self.total,

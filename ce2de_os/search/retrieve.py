@@ -31,7 +31,7 @@ class Bm25Retriever:
 
     Raises:
         IndexSchemaError: there is no such index, or it has no text field.
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects the request.
     """
 
     def __init__(self, client: OpenSearch, index: str, fields: Sequence[str] | None = None) -> None:
@@ -42,11 +42,11 @@ class Bm25Retriever:
         self.fields = tuple(fields or self._target.lexical_fields())
 
     def __call__(self, asked: Sequence[Query], top_k: int) -> dict[str, list[ScoredDoc]]:
-        """The best ``top_k`` documents of each query, best first; an empty list where nothing matches.
+        """Return the best ``top_k`` documents of each query, best first; an empty list if nothing matches.
 
         Raises:
             ConfigError: ``top_k`` is not between 1 and 10,000.
-            BackendError: OpenSearch refuses one of the searches, or does not answer for two minutes.
+            BackendError: OpenSearch rejects one of the searches, or does not answer for two minutes.
         """
         bodies = [self._target.lexical(query.text, self._given) for query in asked]
         return _retrieve(self._client, self._index, asked, bodies, top_k)
@@ -63,7 +63,7 @@ class DenseRetriever:
     Raises:
         IndexSchemaError: there is no such index, or it has no vectors.
         ArtifactMismatchError: its vectors are another model's.
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects the request.
     """
 
     def __init__(self, client: OpenSearch, index: str, encoder: QueryEncoder) -> None:
@@ -75,7 +75,7 @@ class DenseRetriever:
         self.vector_field = self._metadata.vector_field
 
     def __call__(self, asked: Sequence[Query], top_k: int) -> dict[str, list[ScoredDoc]]:
-        """The nearest ``top_k`` documents of each query, nearest first; raises like `Bm25Retriever`."""
+        """Return each query's nearest ``top_k`` documents, nearest first; raises like `Bm25Retriever`."""
         vectors = self._encoder.encode_queries([query.text for query in asked])
         bodies = [
             queries.dense_query(
@@ -117,7 +117,7 @@ def _msearch(client: OpenSearch, index: str, bodies: Sequence[Body], top_k: int)
 
 
 def _ranking(answer: answers.Answer) -> list[ScoredDoc]:
-    """The documents, best first, equal ones by id; behind an alias an id of two indices counts once."""
+    """Return the documents, best first, equal ones by id; an id in several indices counts once."""
     best: dict[str, float] = {}
     for found in answers.found_in([answer]):
         best.setdefault(found.doc_id, found.score)

@@ -79,7 +79,7 @@ class HybridSearcher:
             ArtifactMismatchError: the index carries no vectors of the encoder's space. (Those of another
                 model of that space may be searched; the result's ``vector_model`` says whose they are.)
             IndexSchemaError: no such index, no vectors in it, or OpenSearch does not understand the request.
-            BackendError: OpenSearch does not answer or refuses.
+            BackendError: OpenSearch does not answer, or rejects the request.
         """
         (result,) = drive(self._client, self._core.search([self._core.question(query, options)]))
         return result

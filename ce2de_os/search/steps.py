@@ -64,7 +64,7 @@ def drive(client: OpenSearch, steps: Steps[T]) -> T:
 
 
 async def drive_async(client: AsyncOpenSearch, steps: Steps[T]) -> T:
-    """Like `drive`, without keeping the event loop waiting."""
+    """Run like `drive`, without blocking the event loop."""
     resume = partial(next, steps)
     while True:
         try:

@@ -16,7 +16,7 @@ Strategy = Literal["pipeline", "client"]
 
 
 def choose(asked: Strategy | None, version: Version | None, question: Question) -> Strategy:
-    """How to answer a hybrid question; ``asked``: the user's wish, ``None``: whatever is best.
+    """Choose how to answer a hybrid question; ``asked``: the user's wish; ``None``: the best way.
 
     ``version`` is neural-search's, ``None`` where it is missing or unknown.
 
@@ -37,10 +37,10 @@ def choose(asked: Strategy | None, version: Version | None, question: Question) 
 
 
 def needs(question: Question) -> Version:
-    """The neural-search version from which a pipeline does what is asked; 2.19.1 and 3.6.0 were tried.
+    """Return the neural-search version that a question needs for a pipeline; tested: 2.19.1 and 3.6.0.
 
-    2.19 brought ``pagination_depth``. 2.19.1 counts RRF's ranks per shard, knows no z_score, and leaves lower
-    bounds out without a word.
+    2.19 added ``pagination_depth``. 2.19.1 counts RRF's ranks per shard, knows no z_score, and ignores lower
+    bounds without an error.
     """
     if question.fusion in ("rrf", "z_score") or question.lower_bounds is not None:
         return (3, 6)
@@ -48,13 +48,13 @@ def needs(question: Question) -> Version:
 
 
 def pipeline(question: Question) -> Body:
-    """An inline search pipeline: it travels in the request, so nothing is stored in the cluster."""
+    """Build an inline search pipeline: it is part of the request, so nothing is stored in the cluster."""
     name = "score-ranker-processor" if question.fusion == "rrf" else "normalization-processor"
     return {"phase_results_processors": [{name: _technique(question)}]}
 
 
 def pipeline_body(question: Question, legs: Sequence[Body]) -> Body:
-    """The request that lets a search pipeline join ``legs``."""
+    """Build the request that lets a search pipeline join ``legs``."""
     return {"query": hybrid_query(legs, question.depth), "search_pipeline": pipeline(question)}
 
 

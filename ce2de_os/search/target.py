@@ -60,7 +60,7 @@ class Target:
         return self.embedded[-1].languages if self.embedded else ()
 
     def lexical(self, text: str, fields: Sequence[str] | None, language: str | None = None) -> Body:
-        """The default lexical leg without filters; ``fields`` ``None``: as the index has its text.
+        """Build the default lexical leg without filters; ``fields`` ``None``: the index's own text fields.
 
         ``language`` is one of the index's, or ``"other"``; ``None``: all of them.
         """
@@ -69,14 +69,14 @@ class Target:
         return build(queries.clip(text, len(searched)), searched)
 
     def lexical_fields(self, language: str | None = None) -> tuple[str, ...]:
-        """The fields of the default lexical leg; ``language`` as in `lexical`."""
+        """Return the fields of the default lexical leg; ``language`` as in `lexical`."""
         if not self.languages:
             return self.text_fields
         name = self.embedded[-1].vector_field
         return (text_path(name, language),) if language else language_paths(name, self.languages)
 
     def language_filter(self, language: str) -> Body:
-        """The documents in one language.
+        """Build a filter for the documents in one language.
 
         Raises:
             IndexSchemaError: the index does not have that language.
@@ -95,13 +95,13 @@ def read_target(client: OpenSearch, name: str) -> Target:
 
     Raises:
         IndexSchemaError: there is no such index, it has no text, or its indices carry different vectors.
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects the request.
     """
     return drive(client, target_steps(name))
 
 
 def target_steps(name: str) -> Steps[Target]:
-    """The steps of `read_target`."""
+    """Return the steps of `read_target`."""
     mappings = yield from _mapping_steps(name)
     embedded = common_fields(name, mappings)
     asides = _asides(mappings)
@@ -126,7 +126,7 @@ def _mapping_steps(name: str) -> Steps[dict[str, Mapping[str, Any]]]:
 
 
 def _hidden(mappings: Mappings) -> tuple[str, ...]:
-    """Vectors, and all that belongs to a field that is filled with them, ready or not."""
+    """Return the vector fields, ready or not, and all fields that belong to them."""
     described = [entry for mapping in mappings.values() for entry in fields_from(mapping)]
     hidden = [entry.vector_field for entry in described]
     hidden += [f"{entry.vector_field}{suffix}" for entry in described for suffix in SUFFIXES]
@@ -140,16 +140,16 @@ def _asides(mappings: Mappings) -> tuple[str, ...]:
 
 
 def _own_texts(mappings: Mappings, asides: Sequence[str]) -> tuple[str, ...]:
-    """Every text field that is not made of others."""
+    """Return every text field that is not filled from others."""
     return tuple(path for path in _fields(mappings, "text") if path.partition(".")[0] not in asides)
 
 
 def embedded_in(
     target: Target, space: str, vector_field: str | None = None, fingerprint: str | None = None
 ) -> IndexMetadata:
-    """The newest of a target's vector fields whose vectors lie in this space, or the one that is named.
+    """Return the newest vector field with vectors in this space, or the one that is named.
 
-    Those of the model with this ``fingerprint`` come first; ``None`` means any. They may be another model's:
+    Fields of the model with this ``fingerprint`` come first; ``None``: any. They may be another model's:
     a student answers queries over documents that its teacher embedded.
 
     Raises:
@@ -177,7 +177,7 @@ def embedded_in(
 
 
 def query_vector(target: Target, metadata: IndexMetadata, vector: NDArray[np.float32]) -> list[float]:
-    """The vector of a query, ``(D,)``, as JSON numbers of the kind that the field holds."""
+    """Convert the vector of a query, ``(D,)``, to JSON numbers of the type that the field holds."""
     data_type = "byte" if metadata.vector_field in target.bytes_in else "float"
     (numbers,) = VectorField(len(vector), data_type=data_type).encode(vector[None])
     return numbers
@@ -194,10 +194,10 @@ def _named(target: Target, vector_field: str | None) -> Sequence[IndexMetadata]:
 
 
 def neural_search_version(client: OpenSearch) -> Version | None:
-    """The lowest version of the neural-search plugin among the nodes, as ``(major, minor)``.
+    """Read the lowest neural-search version among the nodes, as ``(major, minor)``.
 
-    ``None``: some node lacks it, or this user may not list plugins. Then fusing on the client is the way,
-    which needs no right but to search.
+    ``None``: some node lacks it, or this user may not list plugins. Then the client fuses the results,
+    which needs no permission except to search.
 
     Raises:
         BackendUnavailableError: OpenSearch does not answer.
@@ -206,7 +206,7 @@ def neural_search_version(client: OpenSearch) -> Version | None:
 
 
 def version_steps() -> Steps[Version | None]:
-    """The steps of `neural_search_version`."""
+    """Return the steps of `neural_search_version`."""
     arguments = {"metric": "plugins", "params": {"filter_path": "nodes.*.plugins"}}
     try:
         answer = yield Call("list the plugins", "nodes.info", arguments)
@@ -235,6 +235,6 @@ def _holds_bytes(mappings: Mappings, metadata: IndexMetadata) -> bool:
 
 
 def _fields(mappings: Mappings, kind: str) -> tuple[str, ...]:
-    """The fields of one type in any of the indices, in the mappings' order."""
+    """Return the fields of one type in any of the indices, in the mappings' order."""
     paths = (entry for mapping in mappings.values() for entry in admin.field_paths(mapping))
     return tuple(dict.fromkeys(path for path, found in paths if found == kind))

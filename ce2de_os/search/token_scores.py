@@ -60,10 +60,10 @@ class StoredTokens:
         self._in_cluster = late.scoring != "stored"
 
     def field_in(self, target: Target) -> str | None:
-        """The field of the model's token vectors; ``None``: the hits' texts are to be scored.
+        """Choose the field of the model's token vectors; ``None``: score the hits' texts instead.
 
         Raises:
-            ConfigError: there is no such field, and the user wants none but stored vectors.
+            ConfigError: there is no such field, and the user wants only stored vectors.
         """
         if self._late.scoring == "text":
             return None
@@ -81,7 +81,7 @@ class StoredTokens:
         return fields[-1] if fields else None
 
     def logits(self, plan: Plan, field: str, documents: Sequence[Found]) -> Steps[list[float]]:
-        """MaxSim of the first documents: of all, or of as many as are scored by the question's deadline."""
+        """Compute MaxSim of the first documents: of all, or of as many as the deadline allows."""
         query = yield Compute(partial(self._late.query_tokens, plan.text))
         logits: list[float] = []
         for part in in_time(len(documents), STORED_CHUNK, plan.question.rerank_deadline_ms):
@@ -107,18 +107,18 @@ class StoredTokens:
 
 
 def script_body(query: TokenVectors, field: str) -> Body:
-    """What makes a search for documents score them by MaxSim; `scripted` reads its answer."""
+    """Build the part of a search that scores documents by MaxSim; `scripted` reads its answer."""
     script = {"source": _SCRIPT, "params": {"query": query.tolist(), "field": field}}
     return {"script": script, "_source": False}
 
 
 def scripted(answers: Iterable[Answer]) -> Scores:
-    """MaxSim in the answers to `script_body`."""
+    """Read MaxSim from the answers to `script_body`."""
     return {one.key: 2 * one.score - 1 for answer in answers for one in documents_in(answer)}
 
 
 def fetched(query: TokenVectors, field: str, answers: Iterable[Answer]) -> Scores:
-    """MaxSim of the token vectors in answers that have them."""
+    """Compute MaxSim from the token vectors in answers that have them."""
     documents = (one for answer in answers for one in documents_in(answer))
     return {
         one.key: max_sim(query, token_field.from_json(one.source.get(field) or "", query.shape[1]))
@@ -127,7 +127,7 @@ def fetched(query: TokenVectors, field: str, answers: Iterable[Answer]) -> Score
 
 
 def is_not_understood(answer: Answer) -> bool:
-    """Whether an answer of ``_msearch`` says that the cluster does not know the script's function."""
+    """Return whether an answer of ``_msearch`` says that the cluster does not know the script's function."""
     causes = answer["error"].get("root_cause", []) if "error" in answer else []
     return any(cause.get("reason") == "compile error" for cause in causes)
 

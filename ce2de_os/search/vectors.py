@@ -32,7 +32,7 @@ class QueryEncoder(Protocol):
 
 
 def model_of(encoder: QueryEncoder) -> str | None:
-    """The encoder's fingerprint, ``None`` if it has none: then only its space says which vectors fit."""
+    """Return the encoder's fingerprint; ``None`` if it has none: then only its space is compared."""
     found: str | None = getattr(encoder, "fingerprint", None)
     return found
 
@@ -67,18 +67,18 @@ class QueryVectors:
         return model_of(self._encoder)
 
     def __len__(self) -> int:
-        """How many vectors are kept."""
+        """Return how many vectors are in the cache."""
         return len(self._known)
 
     def known(self, text: str) -> Vector | None:
-        """The kept vector of ``text``, if there is one."""
+        """Return the cached vector of ``text``, and mark it as recently used; ``None`` if there is none."""
         with self._lock:
             if text in self._known:
                 self._known.move_to_end(text)
             return self._known.get(text)
 
     def encode(self, texts: Sequence[str]) -> list[Vector]:
-        """The vector of each text; those that are not kept are encoded together."""
+        """Return the vector of each text; texts not in the cache are encoded together, and cached."""
         vectors = {text: self.known(text) for text in texts}
         missing = [text for text, vector in vectors.items() if vector is None]
         if missing:

@@ -50,11 +50,11 @@ class ApertiumTranslator:
         return f"apertium {self.pair}"
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """0 for each: there is no longest text."""
+        """Return 0 for each text: there is no longest text."""
         return [0] * len(texts)
 
     def translate(self, pieces: Sequence[str]) -> list[Translation]:
-        """The translation of each piece, in the order given; words that it does not know stay.
+        """Translate each piece, in the given order; words that Apertium does not know stay.
 
         Raises:
             DataError: the program fails, or gives back another number of texts.
@@ -77,7 +77,7 @@ class ApertiumTranslator:
 
 
 def find_apertium(source: str, target: str) -> ApertiumTranslator:
-    """The installed pair that translates from ``source`` to ``target``.
+    """Find the installed pair that translates from ``source`` to ``target``.
 
     Raises:
         ConfigError: Apertium is not installed, or has no such pair.
@@ -102,7 +102,7 @@ def find_apertium(source: str, target: str) -> ApertiumTranslator:
 
 
 def _means(own: str, wanted: str) -> bool:
-    """Whether Apertium's name of a language (``spa``, ``eng_US``) is the wanted one."""
+    """Return whether Apertium's name of a language (``spa``, ``eng_US``) is the wanted one."""
     return own == wanted or ("_" not in own and own in names_of(wanted))
 
 
@@ -128,7 +128,7 @@ def _output(program: str, flag: str) -> str:
 
 
 def _packed(text: str) -> str:
-    """Apertium's stream format: its own signs escaped, blanks other than one space in brackets."""
+    """Escape Apertium's own signs; put blanks other than one space in brackets."""
     marked = _MARKED.sub(r"\\\1", text.replace("\0", " "))
     return _BLANK.sub(lambda blank: f"[{blank.group()}]", marked)
 

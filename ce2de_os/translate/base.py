@@ -44,14 +44,14 @@ class Translator(Protocol):
         """Characters to translate between two savings: some 15 seconds' work."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each text, to hold against ``max_tokens``."""
+        """Count the tokens of each text, to compare with ``max_tokens``."""
 
     def translate(self, pieces: Sequence[str]) -> list[Translation]:
-        """The translation of each piece, in the order given."""
+        """Translate each piece, in the given order."""
 
 
 def reckoned_part(weights: int, beams: int, device: str) -> int:
-    """Characters that a model of so many weights translates in `PART_S`, roughly.
+    """Estimate how many characters a model with ``weights`` parameters translates in `PART_S`.
 
     It is reckoned and not measured: batches then hold the same pieces every time, so that a run can be
     repeated to the last letter.
@@ -61,9 +61,9 @@ def reckoned_part(weights: int, beams: int, device: str) -> int:
 
 
 def most_tokens_out(tokens_in: int, rows: int) -> int:
-    """Tokens after which the translation of ``tokens_in`` tokens is stopped.
+    """Return the number of tokens after which a translation of ``tokens_in`` tokens is stopped.
 
     ``rows`` is what the model can write. It depends on the piece alone, so that a piece's translation does
-    not depend on its neighbours.
+    not depend on its neighbors.
     """
     return min(3 * tokens_in + 32, rows - 1)

@@ -46,7 +46,7 @@ class TranslationCache:
         self._rows.close()
 
     def find(self, pieces: Sequence[str]) -> dict[str, Translation]:
-        """The known ones among ``pieces``."""
+        """Look up ``pieces``; return the known translations by piece."""
         keys = {self._key(piece): piece for piece in pieces}
         wanted, found = list(keys), {}
         with self._errors():

@@ -28,7 +28,7 @@ class CTranslate2Translator(ModelTranslator):
         return str(self.model.device)
 
     def write(self, ids: Sequence[list[int]], most: int) -> list[list[int]]:
-        """What the model writes for each row of token ids, in token ids: up to ``most`` and its end."""
+        """Generate token ids for each row of token ids: up to ``most``, and the end token."""
         tokenizer, first = self.words.tokenizer, self.words.first_token
         results = self.model.translate_batch(
             [tokenizer.convert_ids_to_tokens(row) for row in ids], beam_size=self.beams,

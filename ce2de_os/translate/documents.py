@@ -54,7 +54,7 @@ class Originals:
     sources: Mapping[str, str] = field(default_factory=dict)
 
     def row(self, document: Document) -> dict[str, str]:
-        """A line of the file: ``_id``, ``title`` (of documents) and ``text``."""
+        """Build a line of the file: ``_id``, ``title`` (of documents) and ``text``."""
         row = {"_id": document.doc_id}
         if self.titled:
             row["title"] = document.title
@@ -94,12 +94,12 @@ class TranslateReport:
 
 
 def corpus_originals(path: Path, name: str | None = None) -> Originals:
-    """The documents of a ``corpus.jsonl`` (``_id``, ``title``, ``text``); ``name``: where they come from."""
+    """Return the documents of a ``corpus.jsonl`` (``_id``, ``title``, ``text``); ``name``: their source."""
     return Originals(name or str(path.resolve()), lambda: map(_plain, read_documents(path)))
 
 
 def query_originals(path: Path) -> Originals:
-    """The queries of a ``.txt``, ``.tsv`` or ``.jsonl`` file, as `queries_from_file` reads them."""
+    """Read the queries of a ``.txt``, ``.tsv`` or ``.jsonl`` file as `queries_from_file` does."""
     found = queries_from_file(path)
     documents = [Document(query.query_id, "", query.text) for query in found.queries]
     return Originals(str(path.resolve()), lambda: documents, titled=False, sources=found.sources)
@@ -194,7 +194,7 @@ class _Work:
         self._size = self._held = 0  # characters in it, and of documents read since it was begun
 
     def run(self, documents: Iterable[Document]) -> Iterator[tuple[Document, Document]]:
-        """Each document with its translation."""
+        """Yield each document with its translation."""
         for document in documents:
             self._waiting.append((document, self._cut(document.title), self._cut(document.text)))
             yield from self._ready()
@@ -202,7 +202,7 @@ class _Work:
         yield from self._ready()
 
     def _cut(self, text: str) -> list[str]:
-        """The text as `joined` takes it; its unknown pieces are put into the part."""
+        """Split the text for `joined`, and queue its unknown pieces; a full queue is translated at once."""
         parts = sentences(text)
         if unknown := self._unknown(parts):
             parts = self._fitted(parts, unknown)
@@ -215,13 +215,13 @@ class _Work:
         return parts
 
     def _unknown(self, parts: list[str]) -> list[str]:
-        """The pieces, each once, that have no translation and are not about to get one."""
+        """Return the pieces, each once, that have no translation and are not queued for one."""
         wanted = dict.fromkeys(_to_translate(parts))
         known = self._cache.find(list(wanted)).keys() | self._part.keys()
         return [piece for piece in wanted if piece not in known]
 
     def _fitted(self, parts: list[str], unknown: list[str]) -> list[str]:
-        """The parts with the sentences cut that are too long for the translator; a known one is not."""
+        """Cut the sentences that are too long for the translator; those already translated stay whole."""
         count, most = self._translator.count_tokens, self._translator.max_tokens
         tokens = dict(zip(unknown, count(unknown), strict=True))
         return [
@@ -270,7 +270,7 @@ def _to_translate(parts: list[str]) -> list[str]:
 
 
 def _plain(document: Document) -> Document:
-    """Lone surrogates in the texts, which no translator takes, become question marks; the id stays."""
+    """Replace lone surrogates in the texts by question marks; the id stays."""
     title, text = (part.encode("utf-8", "replace").decode("utf-8") for part in document[1:])
     return Document(document.doc_id, title, text)
 

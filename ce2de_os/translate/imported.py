@@ -178,7 +178,7 @@ def _translations(originals: Originals, given: _Given, progress: Progress | None
 
 
 def _is_missing(original: Document, given: Document | None) -> bool:
-    """A document without any text needs no translation."""
+    """Return whether a needed translation is missing; a document without any text needs none."""
     if given is None:
         return bool(original.text.strip() or original.title.strip())
     return bool(original.text.strip()) and not given.text.strip()

@@ -37,9 +37,9 @@ _ALSO = {
 
 
 def code_of(wanted: str, codes: Iterable[str], whose: str) -> str:
-    """The one of a translator's language ``codes`` that means ``wanted``.
+    """Find the one of a translator's language ``codes`` that means ``wanted``.
 
-    A name with script or region (``zho_Hant``) stands for that only; without (``zh``) for the usual one.
+    A name with script or region (``zho_Hant``) means that only; without (``zh``) it means the usual one.
 
     Raises:
         ConfigError: there is none; the message names ``whose`` codes they are, and near ones.
@@ -61,13 +61,13 @@ def code_of(wanted: str, codes: Iterable[str], whose: str) -> str:
 
 
 def is_same(left: str, right: str) -> bool | None:
-    """Whether two codes mean one language; ``None`` where one of them is in no list."""
+    """Return whether two codes mean one language; ``None`` where one of them is in no list."""
     names = names_of(left), names_of(right)
     return None if not all(names) else bool(set(names[0]) & set(names[1]))
 
 
 def names_of(code: str) -> list[str]:
-    """All the lists' codes for a language, small letters, the usual ones first; none for an unknown one."""
+    """Return all the lists' codes for a language, in small letters, usual ones first; else empty."""
     base = code.replace("-", "_").lower().split("_")[0]
     meant = {flores for two, flores in _FLORES.items() if base in (two, flores.split("_")[0], _ALSO.get(two))}
     found: list[str] = []

@@ -45,11 +45,11 @@ class ModelTranslator(ABC):
         """``"cpu"`` or ``"cuda"``."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each text, special ones included."""
+        """Count the tokens of each text, special ones included."""
         return [len(row) for row in self.words.encode(texts)]
 
     def translate(self, pieces: Sequence[str]) -> list[Translation]:
-        """The translation of each piece, in the order given."""
+        """Translate each piece, in the given order."""
         ids = self.words.encode(pieces)
         found: dict[int, Translation] = {}
         most = max(_BATCH_TOKENS[self.device] // self.beams, 1)
@@ -62,7 +62,7 @@ class ModelTranslator(ABC):
 
     @abstractmethod
     def write(self, ids: Sequence[list[int]], most: int) -> list[list[int]]:
-        """What the model writes for each row of token ids, in token ids: up to ``most`` and its end."""
+        """Generate token ids for each row of token ids: up to ``most``, and the end token."""
 
     def _translation(self, tokens: Sequence[int]) -> Translation:
         text = self.words.decode(tokens)

@@ -35,11 +35,11 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 
 
 def sentences(text: str) -> list[str]:
-    """The text as ``[gap, sentence, gap, sentence, …, gap]``; joined, it is the text again.
+    """Split the text into ``[gap, sentence, gap, sentence, …, gap]``; joined, it is the text again.
 
-    A sentence ends after a full stop and before white space, unless an abbreviation, an initial or a small
-    letter in a text that has capitals too speaks against it; and at the end of a line, unless the next one
-    goes on with a small letter.
+    A sentence ends after a full stop and before white space, unless an abbreviation, an initial, or a small
+    letter in a text that also has capitals shows otherwise; and at the end of a line, unless the next line
+    continues with a small letter.
     """
     body = text.strip()
     if not body:
@@ -55,7 +55,7 @@ def sentences(text: str) -> list[str]:
 
 
 def fitting(sentence: str, count_tokens: CountTokens, most: int) -> list[str]:
-    """A sentence as ``[piece, gap, …, piece]`` of at most ``most`` tokens each; joined, it is the same.
+    """Split a sentence into ``[piece, gap, …, piece]`` of at most ``most`` tokens each, without losses.
 
     It is halved, at the end of a clause if there is one near the middle, else between words, else anywhere,
     until every piece fits. A single character is not cut.
@@ -69,9 +69,9 @@ def fitting(sentence: str, count_tokens: CountTokens, most: int) -> list[str]:
 
 
 def joined(parts: Sequence[str], translations: Mapping[str, str]) -> str:
-    """``[gap, piece, …, gap]`` with each piece in its translation; one without stays as it is.
+    """Join ``[gap, piece, …, gap]``, each piece translated; one without a translation stays.
 
-    Where two pieces stood side by side without a space, as in Chinese, they get one if the translation is in
+    Where two pieces followed each other without a space, as in Chinese, they get one if the translation is in
     a script with spaces.
     """
     found = [parts[0]]
@@ -85,7 +85,7 @@ def joined(parts: Sequence[str], translations: Mapping[str, str]) -> str:
 
 
 def is_language(piece: str) -> bool:
-    """Whether there is a letter in it; translators make something up for numbers and rulers."""
+    """Return whether there is a letter in it; translators make something up for numbers and rulers."""
     return any(character.isalpha() for character in piece)
 
 
@@ -126,5 +126,5 @@ def _middle(text: str) -> tuple[int, int]:
 
 
 def _joins(text: str, position: int) -> bool:
-    """Whether the character belongs to the one before: an accent, or a part of an emoji."""
+    """Return whether the character belongs to the one before: an accent, or a part of an emoji."""
     return bool(unicodedata.combining(text[position])) or "\u200d" in text[position - 1 : position + 1]

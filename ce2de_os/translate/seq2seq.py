@@ -34,7 +34,7 @@ class Seq2SeqTranslator(ModelTranslator):
         return str(self.model.device.type)
 
     def write(self, ids: Sequence[list[int]], most: int) -> list[list[int]]:
-        """What the model writes for each row of token ids, in token ids: up to ``most`` and its end."""
+        """Generate token ids for each row of token ids: up to ``most``, and the end token."""
         tokenizer, first = self.words.tokenizer, self.words.first_token
         inputs = tokenizer.pad({"input_ids": list(ids)}, return_tensors="pt").to(self.model.device)
         with torch.inference_mode(), autocast(self.precision, self.device):

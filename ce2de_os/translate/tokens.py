@@ -44,7 +44,7 @@ class PairTokenizer:
         return min(MAX_PIECE_TOKENS, self.rows // 2)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, special tokens included, nothing cut off."""
+        """Tokenize each text; token ids include special tokens, and nothing is cut."""
         if not texts:
             return []
         encoded = self.tokenizer([self.prefix + self._plain(text) for text in texts], verbose=False)
@@ -52,12 +52,12 @@ class PairTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of what the model wrote, without special tokens and outer spaces."""
+        """Decode what the model wrote, without special tokens and outer spaces."""
         words = [token for token in ids if token not in self.language_ids]
         return str(self.tokenizer.decode(words, skip_special_tokens=True)).strip()
 
     def _plain(self, text: str) -> str:
-        """The text with a space in what would be read as a special token, such as ``</s>``."""
+        """Put a space into whatever would be read as a special token, such as ``</s>``."""
         for token in self.tokenizer.all_special_tokens:
             if token in text:
                 text = text.replace(token, f"{token[0]} {token[1:]}")
@@ -117,7 +117,7 @@ def _set_languages(
 
 
 def _codes(tokenizer: Any) -> dict[str, str]:  # noqa: ANN401 - transformers has no types
-    """Language codes and their tokens; none for a tokenizer without any, or of a Marian model."""
+    """Return language codes and their tokens; empty if the tokenizer has none or is Marian's."""
     if hasattr(tokenizer, "lang_code_to_token"):  # M2M100
         return dict(tokenizer.lang_code_to_token)
     return {token: token for token in tokenizer.additional_special_tokens if _FLORES.fullmatch(token)}

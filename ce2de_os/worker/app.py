@@ -24,12 +24,12 @@ VISIBILITY_TIMEOUT_S = 300
 
 
 def queue_name(fingerprint: str) -> str:
-    """The queue of a model: workers of another one never hold its messages."""
+    """Return the name of a model's queue; workers of other models never receive its messages."""
     return f"{QUEUE}.{fingerprint[:8]}"
 
 
 def follow_queue_name(fingerprint: str) -> str:
-    """The queue of a model's standing jobs: workers read both in turn, so that neither kind starves."""
+    """Return the queue of a model's standing jobs: workers read both in turn, so neither kind starves."""
     return f"{queue_name(fingerprint)}.follow"
 
 

@@ -12,6 +12,6 @@ from ce2de_os.model.artifact import Artifact
 
 @inspect_command()
 def ce2de_model(_state: Any) -> dict[str, str]:  # noqa: ANN401 - Celery's state of the worker
-    """The model that this worker embeds with."""
+    """Load the artifact, and return the name and fingerprint of this worker's model."""
     artifact = Artifact.load(Settings.from_env().artifact)
     return {"name": artifact.name, "fingerprint": artifact.fingerprint}

@@ -39,7 +39,7 @@ class CeleryQueue:
             connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
 
     def fingerprints(self, timeout_s: float) -> dict[str, str]:
-        """The model's fingerprint of every worker that answers within ``timeout_s``, by the worker's name."""
+        """Ask all workers for their model's fingerprint; by name, those that answer within ``timeout_s``."""
         self.check()
         # An application of its own: the shared one would publish to the broker of the environment.
         with Celery("ce2de-inspection", broker=self._url, set_as_current=False) as asking:
@@ -63,11 +63,11 @@ class CeleryQueue:
         self._send_to(name, job, _THEN, "ce2de.follow_job")
 
     def waiting(self) -> int:
-        """Messages about slices and ends that no worker has taken yet, of all jobs of the model."""
+        """Count the messages about slices and ends that no worker has taken yet, of all jobs of the model."""
         return self._count(self._queues)
 
     def following(self) -> int:
-        """Messages about standing jobs that no worker has taken yet."""
+        """Count the messages about standing jobs that no worker has taken yet."""
         return self._count(self._follow_queues)
 
     def _count(self, names: Iterable[str]) -> int:

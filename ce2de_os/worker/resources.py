@@ -20,29 +20,29 @@ _UNKNOWN = "unknown"
 
 @cache
 def client() -> OpenSearch:
-    """This process's connection to OpenSearch."""
+    """Return this process's client for OpenSearch, created by the first call."""
     return connect(Settings.from_env().opensearch)
 
 
 @cache
 def encoder() -> OnnxEncoder:
-    """This process's encoder; loading it checks the model on this CPU."""
+    """Return this process's encoder; the first call loads it and checks the model on this CPU."""
     settings = Settings.from_env()
     return OnnxEncoder(settings.artifact, threads=settings.threads)
 
 
 def encoder_fingerprint() -> str:
-    """The fingerprint of this process's encoder, after it was checked."""
+    """Return the fingerprint of this process's encoder; the first call loads and checks the encoder."""
     return encoder().fingerprint
 
 
 def owner() -> str:
-    """Who holds a lease: this process."""
+    """Return the name under which this process holds leases."""
     return f"{_host()}:{_birth(os.getpid())}:{os.getpid()}"
 
 
 def is_gone(owner: str) -> bool:
-    """Whether the process that holds a lease is known to be dead; of other hosts nothing is known."""
+    """Return whether the process that holds a lease is known to be dead; of other hosts nothing is known."""
     if not owner.startswith(f"{_host()}:") or _host().endswith(f":{_UNKNOWN}"):
         return False
     birth, pid = owner.rsplit(":", 2)[1:]
@@ -59,19 +59,19 @@ def is_gone(owner: str) -> bool:
 
 @cache
 def _birth(_pid: int) -> str:
-    """Tells this process from an earlier one: a container that starts again gives out the same numbers."""
+    """Return a random mark of this process: a restarted container reuses process numbers."""
     return secrets.token_hex(4)
 
 
 @cache
 def _host() -> str:
-    """This machine or container, and its numbering of processes: containers may share all but the last."""
+    """Identify this machine or container and its PID namespace; containers may share all but the last."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return f"{socket.gethostname()}:{boot.read_text().strip()[:8] if boot.exists() else ''}:{_namespace()}"
 
 
 def _namespace() -> str:
-    """Names the numbering of processes that this one lives in; a number of another one says nothing."""
+    """Return the name of this process's PID namespace: equal numbers in another one mean nothing."""
     try:
         return str(Path("/proc/self/ns/pid").stat().st_ino)
     except OSError:

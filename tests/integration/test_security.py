@@ -30,7 +30,7 @@ from tests.integration.certificates import Authority
 from tests.integration.indexes import articles, assert_same_documents, create_index
 from tests.integration.secured import SecuredServers
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "operator" / "security.md"
 SOURCE, DOCUMENTS = "articles", 120
 START = ("reindex", "start", SOURCE, "--text-fields", "title,body")
 LISTED, BARELY, MACHINE = "embedder", "newcomer", "machine"
@@ -39,8 +39,8 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def listed_role() -> str:
-    """The role that the README lists, as it stands there."""
-    (block,) = re.findall(r"^```yaml\n(ce2de:\n.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
+    """The role that the documentation lists, letter by letter."""
+    (block,) = re.findall(r"^```yaml\n(ce2de:\n.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     return str(block)
 
 
@@ -279,7 +279,9 @@ def test_every_failed_access_is_one_line_that_names_the_cure(
         assert_one_line_error(shell.ce2de("reindex", "list", **changed), failure, cure)
     lesser = {f"{prefix}USERNAME": BARELY, f"{prefix}PASSWORD": passwords[BARELY]}
     refused = shell.ce2de(*START, "--alias", f"{SOURCE}-search", **lesser)
-    assert_one_line_error(refused, "no permissions for [indices:admin/create]", "README")
+    assert_one_line_error(
+        refused, "no permissions for [indices:admin/create]", "docs/how-to/operator/security.md"
+    )
 
 
 def assert_one_line_error(done: subprocess.CompletedProcess[str], failure: str, cure: str) -> None:

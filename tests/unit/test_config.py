@@ -63,7 +63,8 @@ def test_an_empty_variable_counts_as_unset() -> None:
 
 
 def test_child_processes_get_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CE2DE_CACHE", raising=False)
+    for name in ("CE2DE_CACHE", "CE2DE_JAVA_OPTIONS"):  # child processes inherit them
+        monkeypatch.delenv(name, raising=False)
     settings = Settings.from_env(
         {"CE2DE_OPENSEARCH_PASSWORD": "hidden", "CE2DE_THREADS": "3", "CE2DE_LOG_FORMAT": "json"}
     )

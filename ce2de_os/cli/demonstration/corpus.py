@@ -44,7 +44,7 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def python_documents() -> Iterator[Document]:
-    """Every document of the demo, each text once; ``doc_id`` is the qualified name."""
+    """Yield every document of the demo, each text once; ``doc_id`` is the qualified name."""
     seen: set[str] = set()
     for doc_id, text in _all_texts():
         text = clean(text)
@@ -55,13 +55,13 @@ def python_documents() -> Iterator[Document]:
 
 
 def clean(docstring: str) -> str:
-    """``docstring`` without leading signatures, interactive examples, indentation and surplus blank lines."""
+    """Remove leading signatures, interactive examples, indentation and surplus blank lines."""
     prose = _DOCTEST.sub("", _SIGNATURES.sub("", inspect.cleandoc(docstring)))
     return _BLANK_LINES.sub("\n\n", prose).strip()
 
 
 def module_docstrings(source: str, module: str) -> Iterator[tuple[str, str]]:
-    """Pairs of qualified name and docstring in a module's ``source``; private names are left out."""
+    """Yield pairs of qualified name and docstring in a module's ``source``; private names are left out."""
     try:
         tree = ast.parse(source)
     except SyntaxError:  # the library carries deliberately broken files for its own tests
@@ -132,7 +132,7 @@ def _public(items: Iterable[tuple[str, object]]) -> list[tuple[str, object]]:
 
 
 def _own_docstring(value: object) -> str:
-    """``value``'s docstring, ``""`` for constants, which would repeat that of their type."""
+    """Return ``value``'s docstring; ``""`` for constants, which would repeat that of their type."""
     is_documented = isinstance(value, type) or inspect.isroutine(value)
     return (inspect.getdoc(value) or "") if is_documented else ""
 

@@ -46,7 +46,7 @@ class Steps:
         self.seconds[title] = time.monotonic() - begin
 
     def say(self, result: str) -> None:
-        """What came of the running step."""
+        """Print the result of the running step on stderr."""
         click.echo(f"      {result}", err=True)
 
 
@@ -199,7 +199,7 @@ def _how_to_go_on(plan: Plan, home: Path | None) -> Iterator[str]:
 
 
 def _program() -> str:
-    """How the user can call this command again."""
+    """Return how the user can call this command again."""
     if shutil.which("ce2de"):
         return "ce2de"
     is_module = Path(sys.argv[0]).name == "__main__.py"

@@ -86,7 +86,7 @@ def plan(corpus: Path | None, questions: Sequence[str]) -> Plan:
 
 
 def sample_titles(documents: Iterable[Document], number: int = 5) -> tuple[str, ...]:
-    """The titles of ``number`` documents, always the same ones; first words stand for a missing title."""
+    """Return the titles of ``number`` documents, always the same; first words replace a missing title."""
     titles = {document.title.strip() or " ".join(document.text.split()[:8]) for document in documents}
     return tuple(heapq.nsmallest(number, titles - {""}, key=_digest))
 

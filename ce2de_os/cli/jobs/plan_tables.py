@@ -31,7 +31,7 @@ def show(plan: Plan) -> None:
 
 
 def verdict_lines(plan: Plan) -> Iterator[str]:
-    """Whether it fits, the reasons with their cures, and what else to know."""
+    """Yield the verdict, the reasons with their remedies, and what else to know."""
     yield "It fits." if plan.fits else "It does NOT fit:"
     yield from _finding_lines(plan.refusals)
     if plan.warnings:
@@ -40,7 +40,7 @@ def verdict_lines(plan: Plan) -> Iterator[str]:
 
 
 def fact_rows(plan: Plan) -> Iterator[tuple[str, str]]:
-    """A name and a sentence for each thing that the plan answers."""
+    """Yield the name and the text of each fact of the plan."""
     yield "source", _source(plan)
     yield "model", f"{plan.model.name} ({plan.model.fingerprint[:12]}), {plan.model.dim} dimensions"
     yield "tokens", _tokens(plan)

@@ -48,7 +48,7 @@ def follow(client: OpenSearch, queue: TaskQueue, job_id: str) -> JobStatus:
 
 
 def status_lines(found: JobStatus) -> Iterator[str]:
-    """A job's status in a few lines for people."""
+    """Yield a job's status as a few lines of text."""
     job, counts = found.job, found.counts
     yield f"{job.job_id}: {job.state}; {counts.documents:,} of {job.documents:,} documents{_speed(found)}"
     way = "in place" if job.mode == "in_place" else f"→ {', '.join(job.targets)}"
@@ -97,7 +97,7 @@ def _speed(found: JobStatus) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``"2h 5m"``, ``"3m 20s"``, ``"40s"``."""
+    """Format seconds as ``"2h 5m"``, ``"3m 20s"`` or ``"40s"``."""
     hours, rest = divmod(round(seconds), 3600)
     minutes, left = divmod(rest, 60)
     if hours:

@@ -23,7 +23,7 @@ _METRICS = ("nDCG@20", "MAP", "Recall@1000", "MRR@10")
 
 
 def _named(_: click.Context, option: click.Option, values: tuple[str, ...]) -> dict[str, Path]:
-    """``NAME=FILE`` options by name."""
+    """Split ``NAME=FILE`` options; return the files by name."""
     found: dict[str, Path] = {}
     for value in values:
         name, equals, file = value.partition("=")
@@ -121,7 +121,7 @@ def command(
 
 
 def _mixed(documents: dict[str, Path], judged: Qrels) -> Qrels:
-    """The judgements of every translation that there is; tells how many queries have none."""
+    """Return the judgments of all translations present; print how many queries have none."""
     from ce2de_os.evaluation import mixed_qrels
     from ce2de_os.records import read_documents
 
@@ -141,7 +141,7 @@ def _mixed(documents: dict[str, Path], judged: Qrels) -> Qrels:
 
 
 def _read(file: Path, judged: Qrels, passages: Path | None) -> Runs:
-    """The judged queries' rankings of documents."""
+    """Read the judged queries' rankings of documents; of passages, the best one counts."""
     from ce2de_os.evaluation import max_p, read_run
     from ce2de_os.evaluation.passages import read_mapping
 
@@ -172,7 +172,7 @@ def _documents(run: Runs) -> set[str]:
 
 
 def _drawing(file: Path) -> Callable[[RunComparison], list[Path]]:
-    """What draws the plot; fails now, and not after the work, if that will not do."""
+    """Return the function that draws the plot; if it cannot, fail now and not after the work."""
     if not file.parent.is_dir():
         raise ConfigError(f"--plot: there is no folder '{file.parent}'; make it first")
     try:

@@ -31,7 +31,7 @@ def print_tables(found: RunComparison) -> None:
 
 
 def systems_table(found: RunComparison) -> Table:
-    """Each system's metrics with their intervals, and its tests against the baseline."""
+    """Build a table of each system's metrics with intervals, and its tests against the baseline."""
     table = _table(f"quality over {found.queries:,} queries")
     table.add_column("system")
     for metric in found.metrics:
@@ -45,7 +45,7 @@ def systems_table(found: RunComparison) -> Table:
 
 
 def languages_table(found: RunComparison) -> Table:
-    """Each language alone, and how often it is ranked high."""
+    """Build a table of each language alone, and how often it is ranked high."""
     table = _table("each language alone")
     table.add_column("system")
     for heading in (*found.metrics, f"top {TOP_K}"):
@@ -64,7 +64,7 @@ def languages_table(found: RunComparison) -> Table:
 
 
 def notes(found: RunComparison) -> Iterator[str]:
-    """What makes the figures doubtful."""
+    """Yield the reasons to doubt the figures."""
     for name, one in found.answers.items():
         if not one.relevant:
             yield (
@@ -107,7 +107,7 @@ def _p(test: PValue) -> str:
 
 
 def _depth(metric: str) -> int:
-    """The ranks that a metric looks at; MAP looks at all there are."""
+    """Return the number of ranks that a metric reads; 0: all of them, as for MAP."""
     found = re.fullmatch(r".*@(\d+)", metric)
     return int(found[1]) if found else 0
 

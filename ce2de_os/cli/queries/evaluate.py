@@ -140,7 +140,7 @@ def command(
 
 
 def _files(data: Path | None, queries: Path | None, qrels: Path | None) -> tuple[Path, Path | None]:
-    """The files of the queries and of the judgements, or their folder, or a usage error."""
+    """Choose the files of queries and judgments, or their folder; unclear options are a usage error."""
     if data is not None and queries is None and qrels is None:
         return data, None
     if data is not None or queries is None or qrels is None:
@@ -162,7 +162,7 @@ def _save(folder: Path, qrels: Qrels, name: str, runs: Runs) -> None:
 
 
 def _drawing(file: Path, latency_queries: int) -> Callable[[Comparison], list[Path]]:
-    """What draws the plot; fails now, and not after the work, if that will not do."""
+    """Return the function that draws the plot; if it cannot, fail now and not after the work."""
     if not latency_queries:
         raise click.UsageError("--plot shows latency; leave out --latency-queries 0")
     if not file.parent.is_dir():
@@ -176,7 +176,7 @@ def _drawing(file: Path, latency_queries: int) -> Callable[[Comparison], list[Pa
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each step, on a terminal only."""
+    """Show a progress bar for each step, on a terminal only."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 

@@ -26,7 +26,7 @@ def print_tables(found: Comparison) -> None:
 
 
 def quality_table(found: Comparison) -> Table:
-    """Each system's metrics with their intervals, and whether it differs from its reference."""
+    """Build a table of each system's metrics with intervals, and its difference from its reference."""
     half = ", the test half" if found.tuning else ""
     table = _table(f"{found.index}: quality over {found.queries:,} queries{half}")
     table.add_column("system")
@@ -47,7 +47,7 @@ def quality_table(found: Comparison) -> Table:
 
 
 def latency_table(found: Comparison) -> Table:
-    """Each system's percentiles."""
+    """Build a table of each system's percentiles."""
     searches = max(one.latency_ms.searches for one in found.systems if one.latency_ms)
     table = _table(f"latency of {searches:,} single searches, ms")
     table.add_column("system")
@@ -63,7 +63,7 @@ def latency_table(found: Comparison) -> Table:
 
 
 def tuning_lines(found: Comparison) -> Iterator[str]:
-    """What was chosen, on what, and what came close."""
+    """Yield lines about the tuning: the choice, its queries, and the next best weightings."""
     if found.tuning is None:
         return
     tuning = found.tuning
@@ -80,7 +80,7 @@ def tuning_lines(found: Comparison) -> Iterator[str]:
 
 
 def warnings(found: Comparison) -> Iterator[str]:
-    """What makes the figures doubtful."""
+    """Yield the reasons to doubt the figures."""
     if found.missing:
         yield (
             f"{found.missing:,} of {found.relevant:,} relevant documents are not in {found.index}; "

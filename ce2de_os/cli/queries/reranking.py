@@ -17,7 +17,7 @@ BOTH_RERANKERS = "--reranker and --late-interaction exclude each other; leave on
 
 
 def second_model(settings: Settings, folder: Path | None, late: OnnxEncoder | None) -> Reranker | None:
-    """The cross-encoder in ``folder``, late interaction with the encoder ``late``, or neither.
+    """Load the cross-encoder in ``folder``, or wrap the encoder ``late``; ``None`` without either.
 
     Both are a usage error. An encoder without token vectors is an `ArtifactError`.
     """

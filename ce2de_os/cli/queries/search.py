@@ -185,7 +185,7 @@ def _searcher(
     late_interaction: bool,
     embeds: bool,
 ) -> tuple[HybridSearcher, str | None]:
-    """The searcher, and the fingerprint of the model that it embeds questions with."""
+    """Create the searcher; return it with the fingerprint of the model that embeds questions."""
     from ce2de_os.index.client import connect
     from ce2de_os.model.encoder import OnnxEncoder
     from ce2de_os.search.searcher import HybridSearcher
@@ -212,7 +212,7 @@ def _show(text: str, answers: Mapping[Mode, SearchResult], explain: bool) -> Non
 
 
 def _tell(answers: Mapping[Mode, SearchResult], model: str | None, explain: bool) -> None:
-    """On stderr: what is missing, and with ``explain`` how the results came."""
+    """Print on stderr what is missing, and with ``explain`` how the results were found."""
     used = {result.vector_model for result in answers.values() if result.vector_model}
     for other in sorted(used - {model}):
         click.echo(
@@ -234,7 +234,7 @@ def _tell(answers: Mapping[Mode, SearchResult], model: str | None, explain: bool
 
 
 def _as_json(text: str, answers: Mapping[Mode, SearchResult]) -> dict[str, Any]:
-    """One mode: ``{"query", "mode", "hits", ...}``; several: ``{"query", "modes": {mode: {...}}}``."""
+    """Convert to JSON; one mode: ``{"query", "mode", "hits", ...}``; several: ``{"query", "modes"}``."""
     rows = {mode: result.to_json() for mode, result in answers.items()}
     if len(rows) > 1:
         return {"query": text, "modes": rows}

@@ -106,7 +106,7 @@ def command(
 
 
 def _is_cross_encoder(run: Path) -> bool:
-    """Whether ``run`` is a plain Hugging Face model: a folder without a student's recipe, or a hub id."""
+    """Return whether ``run`` is a plain Hugging Face model: a folder without a recipe, or a hub id."""
     if (run / "recipe.json").exists():
         return False
     return (run / "config.json").exists() or not run.exists()

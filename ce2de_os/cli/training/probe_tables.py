@@ -20,7 +20,7 @@ def print_tables(found: Probe) -> None:
 
 
 def readings_table(found: Probe) -> Table:
-    """Each model read every way, at its best layer; the values are means over the collections."""
+    """Build a table of each model's readings, at the best layer; values are means over collections."""
     table = _table(Text("Ways to read the models, each at its best layer"))
     for heading in ("model", "input", "pooling", "centred"):
         table.add_column(heading)
@@ -39,7 +39,7 @@ def readings_table(found: Probe) -> Table:
 
 
 def layers_table(found: Probe, collection: str) -> Table:
-    """A collection's metrics layer by layer, each model in its best reading, and whether the two differ."""
+    """Build a table of a collection's metrics by layer, each model in its best reading, with p-values."""
     facts = next(c for c in found.collections if c.name == collection)
     title = Text(f"{collection}: {len(facts.documents):,} documents, {len(facts.queries):,} queries")
     title.append(f"\nat most {found.max_tokens} tokens of a text", style="not bold")

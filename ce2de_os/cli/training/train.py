@@ -127,7 +127,7 @@ def teacher(
 def _check_source(
     pairs_file: Path | None, index: str | None, query_field: str | None, passage_field: str | None
 ) -> tuple[str, str, str]:
-    """Index, query field and passage field; all ``""`` where the pairs come from a file."""
+    """Check and return index, query field and passage field; all ``""`` if the pairs are in a file."""
     if (pairs_file is None) == (index is None):
         raise click.UsageError("give either --pairs FILE or --index NAME")
     if index is not None and (query_field is None or passage_field is None):
@@ -140,7 +140,7 @@ def _check_source(
 def _index_pairs(
     settings: Settings, place: tuple[str, str, str], config: TeacherConfig, work: Path
 ) -> tuple[list[TrainingPair], PairCounts]:
-    """The pairs of ``(index, query field, passage field)``, kept in a file for a run to go on with."""
+    """Read the pairs of ``(index, query field, passage field)``; keep them in a file for a later run."""
     from ce2de_os.distill.data.pairs import PairCounts, TrainingPair, read_pairs, select_pairs, write_pairs
     from ce2de_os.index.client import address, connect
     from ce2de_os.index.documents import document_text, stream_sources

@@ -111,9 +111,9 @@ def interleave(rankings: Sequence[Sequence[str]], depth: int) -> list[str]:
 def imported(
     path: Path, queries: Sequence[Query], doc_ids: Container[str], drop_unknown: bool = False
 ) -> Retrieve:
-    """A search that was done elsewhere: a score file (``.jsonl``), else a TREC run, ``.gz`` or not.
+    """Read the results of another search: a score file (``.jsonl``), else a TREC run, ``.gz`` or not.
 
-    Other queries than ``queries`` may be in it.
+    The file may hold queries that are not in ``queries``. The returned function looks up its results.
 
     Raises:
         DataError: the file cannot be used, holds none of the queries, or names documents that are not in

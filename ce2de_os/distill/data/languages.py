@@ -46,7 +46,7 @@ class Languages:
     student: Reads = _ENGLISH
 
     def plain(self) -> dict[str, str]:
-        """As JSON holds them."""
+        """Return the languages as JSON holds them."""
         return {name: str(getattr(self, name)) for name in self.__dataclass_fields__}
 
 
@@ -58,14 +58,14 @@ def read_languages(
     teacher: str | None = None,
     student: str | None = None,
 ) -> Languages:
-    """The languages that the options name.
+    """Read the options that name languages.
 
     Args:
         original: language of the given queries and documents.
-        translations: languages in which there are documents besides.
+        translations: other languages in which there are documents.
         selector: ``query-document``, such as ``en-de``; ``None`` means the originals.
-        teacher: the same.
-        student: the same, with documents in one or several languages (``en-it,de``); ``None`` means queries
+        teacher: as ``selector``.
+        student: likewise, with documents in one or several languages (``en-it,de``); ``None`` means queries
             in the original language and the translated documents, or the originals if there are none.
 
     Raises:

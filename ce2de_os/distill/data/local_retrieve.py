@@ -17,7 +17,7 @@ _BATCH = 256  # queries whose scores of all documents are held at a time
 
 
 def bm25_retriever(doc_ids: Sequence[str], texts: Sequence[str], language: str = "en") -> Retrieve:
-    """BM25 with the stop words of ``language`` and without stemming.
+    """Create a BM25 search with the stop words of ``language`` and without stemming.
 
     Only documents that share a word are found. A language that is not known has no stop words.
     """
@@ -44,7 +44,7 @@ def bm25_retriever(doc_ids: Sequence[str], texts: Sequence[str], language: str =
 def dense_retriever(
     doc_ids: Sequence[str], embeddings: Embeddings, embed: Callable[[Sequence[str]], Embeddings]
 ) -> Retrieve:
-    """Exact search by inner product; equal scores are ordered as in ``doc_ids``.
+    """Create an exact search by inner product; equal scores are ordered as in ``doc_ids``.
 
     Args:
         doc_ids: the documents.

@@ -143,7 +143,7 @@ def mine_negatives(pairs: Sequence[TrainingPair], pool: int = POOL) -> list[Trai
 def draw_negatives(
     pair: TrainingPair, others: Sequence[TrainingPair], count: int, rng: random.Random
 ) -> list[str]:
-    """``count`` negatives for one step: three in four hard ones, the rest other queries' passages.
+    """Draw ``count`` negatives for one step: three in four hard ones, the rest other queries' passages.
 
     Where there are too few hard ones, passages of other queries take their places; a passage may come twice
     only if ``others`` holds no more.
@@ -163,7 +163,7 @@ def draw_negatives(
 
 
 def split(pairs: Sequence[TrainingPair], held_out: int, seed: int) -> tuple[list[TrainingPair], ...]:
-    """``(trained, held out)``: whole queries are held out, so that none is both trained and measured on."""
+    """Split pairs into ``(trained, held out)`` by whole queries, so that no query is in both."""
     queries = sorted({pair.query for pair in pairs})
     random.Random(seed).shuffle(queries)  # noqa: S311
     kept_back = set(queries[:held_out])

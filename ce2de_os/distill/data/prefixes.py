@@ -23,23 +23,23 @@ class Prefixes(NamedTuple):
 
     @classmethod
     def of(cls, recipe: Mapping[str, Any]) -> Prefixes:
-        """Those that a recipe names."""
+        """Return the prefixes that a recipe names."""
         return cls(recipe.get("query_prefix", ""), recipe.get("document_prefix", ""))
 
     def plain(self) -> dict[str, str]:
-        """As a recipe names them; those that are empty are absent, as in recipes that knew of none."""
+        """Return the prefixes as a recipe names them; empty ones are absent, as in older recipes."""
         return {f"{kind}_prefix": text for kind, text in self._asdict().items() if text}
 
     def queries(self, texts: Iterable[str]) -> list[str]:
-        """The texts as queries."""
+        """Put the query prefix in front of each text."""
         return [self.query + text for text in texts]
 
     def documents(self, texts: Iterable[str]) -> list[str]:
-        """The texts as documents."""
+        """Put the document prefix in front of each text."""
         return [self.document + text for text in texts]
 
     def passages(self, passages: Sequence[Passage], teacher: Prefixes | None = None) -> list[Passage]:
-        """Training texts: every second one of those as short as queries is one, the rest are documents.
+        """Prefix training texts: of those as short as queries every second one is a query.
 
         A passage that says which of the two it is keeps to that. ``teacher`` are the prefixes that the
         teacher reads in place of these; ``None`` means the same.
@@ -63,7 +63,7 @@ NO_PREFIXES = Prefixes()
 
 
 def teacher_prefixes(recipe: Mapping[str, Any]) -> Prefixes:
-    """Those that the teacher read in the making of a student with this recipe."""
+    """Return the prefixes that the teacher read when a student was made with this recipe."""
     student = Prefixes.of(recipe)
     return student._replace(query=recipe.get("teacher_query_prefix", student.query))
 

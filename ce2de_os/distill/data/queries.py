@@ -101,7 +101,7 @@ def queries_from_file(path: Path, limit: int | None = None, seed: int = 13) -> Q
 
 
 def query_texts(path: Path) -> dict[str, str]:
-    """The text of each query of a file as `queries_from_file` reads it, repeats included and blanks not.
+    """Read the text of each query of a file as `queries_from_file` does, repeats included, blanks not.
 
     Raises:
         DataError: the file cannot be read, holds no query, or gives two texts the same id.
@@ -174,7 +174,7 @@ _EXPECTED = f"expected one query a line, of at least {MIN_CHARS} characters"
 
 
 def _clean(text: str) -> str:
-    """One line of at most 64 words; lone surrogates, which no tokenizer takes, become question marks."""
+    """Return one line of at most 64 words; lone surrogates become question marks."""
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split()[:MAX_WORDS])
 
 

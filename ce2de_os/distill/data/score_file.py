@@ -69,9 +69,9 @@ def only_known(
     doc_ids: Container[str],
     drop_unknown: bool = False,
 ) -> list[Ranking]:
-    """The rankings of ``where`` (a file, for messages), if queries and documents are known.
+    """Return the rankings of ``where`` (a file, for messages), if queries and documents are known.
 
-    With ``drop_unknown`` unknown ones, and queries that are left without documents, are left out.
+    With ``drop_unknown``, unknown ones are left out, and so are queries with no documents left.
 
     Raises:
         DataError: a query or document is unknown; or nothing is left.
@@ -143,7 +143,7 @@ def write_in_parts(
 
 
 def is_finished(out: Path, work: str) -> bool:
-    """Whether ``out`` is there as the result of ``work``.
+    """Return whether ``out`` is there as the result of ``work``.
 
     Raises:
         DataError: it is there and comes from something else.
@@ -172,7 +172,7 @@ def _finish(partial: Path, out: Path, work: str) -> None:
 
 
 def work_note(out: Path) -> Path:
-    """Where it is told which work ``out`` is the result of."""
+    """Return the path of the note that says which work ``out`` is the result of."""
     return out.with_name(f"{out.name}.work")
 
 
@@ -202,7 +202,7 @@ def _append(file: BinaryIO, path: Path, rankings: Iterable[Ranking]) -> None:
 
 
 def _usable(file: BinaryIO, path: Path, work: str, query_ids: Sequence[str]) -> list[int]:
-    """Where the first line ends, which names the work and is written if need be, and each good line after it.
+    """Return where the first line, which is written if missing, and each good line end.
 
     What follows the last good line was torn when a run was killed.
     """

@@ -60,7 +60,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def is_prose(line: str) -> bool:
-    """Whether a line is made of words rather than of code, numbers or rulers."""
+    """Return whether a line is made of words rather than of code, numbers or rulers."""
     others = sum(map(len, _NOT_LETTERS.findall(line)))
     return len(line) >= MIN_CHARS and others <= (1 - MIN_LETTERS) * len(line)
 
@@ -89,7 +89,7 @@ def cut_passages(lines: Iterator[str], rng: random.Random) -> Iterator[str]:
 def sample_passages(
     paths: Sequence[Path], max_words: int, seed: int, translations: Mapping[Passage, int] | None = None
 ) -> list[Passage]:
-    """Passages of about ``max_words`` words in all, in random order.
+    """Choose passages of about ``max_words`` words in all, in random order.
 
     A source's share grows with its size to the power 0.7, so that large ones do not drown small special
     ones; one that is too small for its share leaves the rest to the others.
@@ -98,7 +98,7 @@ def sample_passages(
         paths: files to cut passages from.
         max_words: the words to take.
         seed: of the cuts and of what is taken.
-        translations: passages to take from besides, as they are, with the number of words that each counts
+        translations: passages to take from too, unchanged, with the number of words that each counts
             as; ``None`` means none.
 
     Raises:
@@ -122,11 +122,11 @@ def sample_passages(
 
 
 def packed_passages(path: Path, max_words: int) -> list[Passage]:
-    """The first passages of a packed file, about ``max_words`` words in all, in the order of the file.
+    """Read the first passages of a packed file, about ``max_words`` words in all, in the file's order.
 
     Such a file is named ``….passages.jsonl.gz`` (or without ``.gz``) and holds passages that are cut, chosen
-    and mixed already: rows ``{"text", "source", "query"}``, the last one a boolean. Whoever takes more of it
-    takes the same passages first, so that what a teacher has read of it is of use to longer runs too.
+    and mixed already: rows ``{"text", "source", "query"}``, the last one a boolean. A longer run
+    takes the same passages first, so it can reuse the embeddings that a teacher has computed of them.
 
     Raises:
         DataError: the file cannot be read, a row is not like that, or there is none.
@@ -148,7 +148,7 @@ def packed_passages(path: Path, max_words: int) -> list[Passage]:
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file's name is that of a packed one."""
+    """Return whether a file's name is that of a packed one."""
     return path.name.removesuffix(".gz").endswith(PACKED)
 
 
@@ -166,19 +166,19 @@ def power_shares(sizes: dict[str, int], total: int) -> dict[str, int]:
 
 
 def source_name(path: Path) -> str:
-    """The name under which a file's passages are counted: its own without the last ending."""
+    """Return the name under which a file's passages are counted: its own without the last suffix."""
     return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
 
 
 def _source_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """A name of its own for each file; those of equal names in several folders are told by their paths."""
+    """Return a unique name for each file; files of equal names in several folders get their paths."""
     counts = Counter(source_name(path) for path in set(paths))
     names = {path: source_name(path) for path in paths}
     return {path: name if counts[name] == 1 else str(path) for path, name in names.items()}
 
 
 def file_names(paths: Sequence[Path]) -> list[str]:
-    """What the files are called as sources of passages, sorted."""
+    """Return the names of the files as sources of passages, sorted."""
     return sorted(_source_names(paths).values())
 
 

@@ -37,7 +37,7 @@ class Coverage:
 
 
 def read_translation(path: Path) -> dict[str, Document]:
-    """The documents of a translated ``corpus.jsonl`` by id, without those that are blank.
+    """Read the documents of a translated ``corpus.jsonl`` by id, without those that are blank.
 
     Raises:
         DataError: the file cannot be read, holds no text, or an id comes twice.
@@ -82,9 +82,9 @@ def check_coverage(
 def translated_collection(
     collection: Collection, translations: Mapping[str, Document], language: str
 ) -> Collection:
-    """The collection with translated documents; those without a translation are left out.
+    """Replace the collection's documents by translations; those without a translation are left out.
 
-    Queries that are left without a relevant document are left out too; the others keep their language.
+    Queries with no relevant document left are left out too; the others keep their language.
 
     Raises:
         DataError: no query has a relevant document that is translated.
@@ -112,7 +112,7 @@ def translated_collection(
 def parallel_documents(
     originals: Mapping[str, Document], translations: Mapping[str, Document], source: str
 ) -> list[Passage]:
-    """Titles, texts and whole documents with their translations, each pair once."""
+    """Return titles, texts and whole documents with their translations, each pair once."""
     pairs = (
         pair
         for doc_id, translation in translations.items() if doc_id in originals
@@ -122,7 +122,7 @@ def parallel_documents(
 
 
 def read_parallel(path: Path, source: str) -> list[Passage]:
-    """The pairs of a file with lines ``original<TAB>translation``, ``.gz`` or not, each once.
+    """Read the pairs of a file with lines ``original<TAB>translation``, ``.gz`` or not, each once.
 
     Raises:
         DataError: the file cannot be read, a line has not two columns, or there is no pair.
@@ -134,7 +134,7 @@ def read_parallel(path: Path, source: str) -> list[Passage]:
 
 
 def parallel_source(path: Path, language: str) -> str:
-    """The name under which a file's pairs are counted among the sources of texts."""
+    """Return the name under which a file's pairs are counted among the sources of texts."""
     return f"{source_name(path)} ({language})"
 
 

@@ -32,7 +32,7 @@ Weights = dict[str, torch.Tensor]
 
 
 def as_bert(model: Any, name: str) -> BertModel:  # noqa: ANN401 - transformers has no types
-    """A `BertModel` that gives the same states for a single text as ``model``, without pooler or dropout.
+    """Convert ``model`` to a `BertModel` with equal states for a single text, without pooler or dropout.
 
     Its attention is the eager one, whose backward pass is 1.7 times as fast as SDPA's on CPUs.
 

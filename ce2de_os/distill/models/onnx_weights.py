@@ -30,7 +30,7 @@ _QUANTIZED = ("Quantize", "MatMulInteger", "QLinear", "MatMulNBits")
 
 
 def bert_candidates(model: onnx.ModelProto, heads: int | None = None) -> Iterator[BertModel]:
-    """BERTs with the weights of the graph, without pooler or dropout, for each number of attention heads.
+    """Yield BERTs with the graph's weights, without pooler or dropout, for each number of heads.
 
     A graph does not name that number: whoever calls compares the states. ``heads`` is what a ``config.json``
     says, and the only one tried; ``None`` means that there is none.
@@ -54,7 +54,7 @@ def bert_candidates(model: onnx.ModelProto, heads: int | None = None) -> Iterato
 
 
 def unreadable(graph: onnx.GraphProto) -> str | None:
-    """Why no weights can be taken out of a graph; ``None`` if nothing is known that speaks against it."""
+    """Return why the graph's weights cannot be read; ``None`` if no reason is known."""
     kinds = {node.op_type for node in graph.node}
     if any(kind.startswith(_QUANTIZED) or "QuantizeLinear" in kind for kind in kinds):
         return "it is quantized; take the float32 file of the same model"
@@ -70,7 +70,7 @@ def unreadable(graph: onnx.GraphProto) -> str | None:
 
 
 def _constants(graph: onnx.GraphProto) -> Constants:
-    """Constants by name; equal ones that the exporter merged are found under each of their names."""
+    """Return constants by name; equal ones that the exporter merged are found under each of their names."""
     from onnx import numpy_helper
 
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -101,7 +101,7 @@ def _bert_weights(graph: onnx.GraphProto, constants: Constants) -> dict[str, NDA
 
 
 def _matrices(graph: onnx.GraphProto, constants: Constants) -> Constants:
-    """The matrices under the names of the biases that are added to their products, as PyTorch has them."""
+    """Return the matrices, in PyTorch's form, under the names of the biases added to their products."""
     products: dict[str, NDArray[Any]] = {}
     found: Constants = {}
     for node in graph.node:
@@ -145,7 +145,7 @@ def _config(
 
 
 def _epsilon(graph: onnx.GraphProto, constants: Constants) -> float:
-    """What the first norm adds to a variance."""
+    """Return what the first norm adds to a variance; 1e-12 if it is not found."""
     makers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
         if node.op_type == "LayerNormalization":

@@ -24,7 +24,7 @@ Learned = dict[str, tuple[str, ...]]
 def learn_pieces(
     words: Words, known: Words, pieces: int, vocabulary: Collection[str], prefix: str
 ) -> Learned:
-    """At most ``pieces`` pieces that are not in ``vocabulary``, by how often ``words`` then use them.
+    """Learn at most ``pieces`` pieces that are not in ``vocabulary``, by how often ``words`` use them.
 
     No word that ``known`` has twice uses one of them. ``prefix`` marks a piece that continues a word. The
     result depends on the counts alone, not on their order.
@@ -42,7 +42,7 @@ def learn_pieces(
 
 
 def cut_anew(words: Words, vocabulary: Collection[str], learned: Learned, prefix: str) -> int:
-    """How many of the words, repeats counted, use a learned piece."""
+    """Count the words, with repeats, that use a learned piece."""
     both = learned.keys() | vocabulary
     return sum(
         count
@@ -52,7 +52,7 @@ def cut_anew(words: Words, vocabulary: Collection[str], learned: Learned, prefix
 
 
 def _uses(words: Words, vocabulary: Set[str], prefix: str) -> Counter[str]:
-    """How often each piece is used in words that the old vocabulary cuts; it keeps the others whole."""
+    """Count each piece's uses in the words that the old vocabulary cuts; it keeps the others whole."""
     uses: Counter[str] = Counter()
     for word, count in words.items():
         if len(word) > 1:
@@ -66,7 +66,7 @@ def _spelled(word: tuple[str, ...], prefix: str) -> str:
 
 
 def _cut(word: str, vocabulary: Set[str], prefix: str) -> Iterator[str]:
-    """The pieces of a word as WordPiece finds them: the longest that fits, again and again."""
+    """Cut a word into pieces as WordPiece does: the longest piece that fits, again and again."""
     start, mark = 0, ""
     while start < len(word):
         end = next(end for end in range(len(word), start, -1) if mark + word[start:end] in vocabulary)
@@ -75,7 +75,7 @@ def _cut(word: str, vocabulary: Set[str], prefix: str) -> Iterator[str]:
 
 
 def _merge(words: Words, count: int, prefix: str) -> Learned:
-    """The first ``count`` merges of byte-pair encoding that begins with the pieces of the words."""
+    """Learn the first ``count`` merges of byte-pair encoding, starting from the pieces of the words."""
     pairs = _Pairs(words)
     learned: Learned = {}
     while len(learned) < count and (pair := pairs.most_frequent()) is not None:
@@ -100,10 +100,10 @@ class _Pairs:
         heapq.heapify(self.heap)
 
     def most_frequent(self) -> tuple[str, str] | None:
-        """The pair that occurs most, of several the first in the alphabet; ``None`` if none occurs twice."""
+        """Pop the pair that occurs most, of equals the alphabetical first; ``None`` if none occurs twice."""
         while self.heap:
             count, pair = heapq.heappop(self.heap)
-            if -count == self.pairs[pair]:  # else it has changed since, and stands elsewhere in the heap
+            if -count == self.pairs[pair]:  # else its count has changed, and a newer entry is in the heap
                 return pair if -count > 1 else None
         return None
 

@@ -88,7 +88,7 @@ class SequenceTeacher:
         return int(encoder - embeddings + crossing)
 
     def encode_pairs(self, pairs: Sequence[Pair]) -> list[dict[str, list[int]]]:
-        """Token ids of each pair's prompt, not padded."""
+        """Tokenize each pair's prompt, not padded."""
         if not pairs:
             return []
         asked, found, relevant = self._ids(_PROMPT)
@@ -103,7 +103,7 @@ class SequenceTeacher:
         return rows
 
     def logits(self, pairs: Sequence[Pair], batch_tokens: int | None = None) -> NDArray[np.float32]:
-        """The score of each pair, ``(B,)`` float32 in the order given, at most 0, higher is better.
+        """Score each pair, ``(B,)`` float32 in the given order, at most 0, higher is better.
 
         ``batch_tokens`` is the size of a forward pass; ``None`` means what suits the device.
 
@@ -121,14 +121,14 @@ class SequenceTeacher:
             return read_in_batches(self, self.encode_pairs(pairs), most, score)
 
     def answer_share(self, pair: Pair) -> float:
-        """The probability of the two answers together, among all that the model could say of ``pair``."""
+        """Compute the probability of the two answers together, among all possible answers for ``pair``."""
         with torch.inference_mode():
             (row,) = self.encode_pairs([pair])
             inputs = self.tokenizer.pad([row], return_tensors="pt").to(self.device)
             return float(torch.softmax(self._first_step(inputs), dim=1)[0, self.answers].sum())
 
     def _first_step(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The logits of the decoder's first token, ``(B, vocabulary)`` float32."""
+        """Compute the logits of the decoder's first token, ``(B, vocabulary)`` float32."""
         begin = self.model.config.decoder_start_token_id
         start = torch.full((len(inputs["input_ids"]), 1), begin, device=self.device)
         logits: torch.Tensor = self.model(**inputs, decoder_input_ids=start, use_cache=False).logits[:, 0]

@@ -58,7 +58,7 @@ class Teacher:
     digest: str
 
     def space_of(self, prefixes: Prefixes) -> str:
-        """64 hexadecimal digits that name the vector space of its embeddings of texts with these prefixes."""
+        """Return 64 hexadecimal digits that name the vector space of embeddings with these prefixes."""
         read = f" {tuple(prefixes)}" if any(prefixes) else ""
         return hashlib.sha256(f"{self.digest} {self.pooling} l2{read}".encode()).hexdigest()
 
@@ -74,7 +74,7 @@ class Teacher:
         return int(self.model.config.hidden_size)
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """``(B, L)`` int64 ids and mask to ``(B, D)`` float32 embeddings of length 1."""
+        """Embed ``(B, L)`` int64 ids and mask to ``(B, D)`` float32 embeddings of length 1."""
         states = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
         pooled = states[:, 0] if self.pooling == "cls" else mean_pool(states, attention_mask)
         return torch.nn.functional.normalize(pooled, dim=1)
@@ -107,9 +107,9 @@ def load_teacher(name: str) -> Teacher:
 
 
 def with_said_prefixes(config: DistillConfig) -> DistillConfig:
-    """The settings with the prefixes that the teacher's own files name, where the settings name none.
+    """Add the prefixes from the teacher's own files to the settings, if the settings name none.
 
-    Its query prefix is read by the teacher alone; only a folder is looked into.
+    Only the teacher uses its query prefix; only a folder is searched for prefixes.
     """
     given = any(config.prefixes) or config.teacher_query_prefix is not None
     if given or not Path(config.teacher).is_dir():
@@ -138,7 +138,7 @@ def embed_ids(
     batch_tokens: int | None = None,
     device: torch.device | None = None,
 ) -> NDArray[np.float32]:
-    """Embeddings ``(len(ids), D)`` in the order given, computed in length-sorted batches.
+    """Compute embeddings ``(len(ids), D)`` in length-sorted batches; return them in the given order.
 
     ``device`` is where the model lies; ``None`` means the CPU. ``batch_tokens`` is the size of a forward
     pass; ``None`` means what suits the device.
@@ -166,7 +166,7 @@ def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> I
 
 
 def _shards(ids: Ids) -> Iterator[Ids]:
-    """Consecutive texts, cut where they have `SHARD_TOKENS` together."""
+    """Yield consecutive texts in groups of about `SHARD_TOKENS` tokens."""
     start = tokens = 0
     for end, row in enumerate(ids, start=1):
         tokens += len(row)
@@ -176,7 +176,7 @@ def _shards(ids: Ids) -> Iterator[Ids]:
 
 
 def _pooling(place: str) -> str | None:
-    """``"cls"`` or ``"mean"``, as sentence-transformers' pooling file says in its old or new words.
+    """Return ``"cls"`` or ``"mean"``, from sentence-transformers' pooling file in its old or new form.
 
     ``None`` if there is no such file.
     """
@@ -188,7 +188,7 @@ def _pooling(place: str) -> str | None:
 
 
 def _read_json(place: str, name: str) -> dict[str, Any]:
-    """A JSON file of a hub id or a folder; empty if the model has none of that name."""
+    """Read a JSON file of a hub id or a folder; empty if the model has none of that name."""
     found = cached_file(place, name, _raise_exceptions_for_missing_entries=False)
     return {} if found is None else dict(json.loads(Path(found).read_text(encoding="utf-8")))
 

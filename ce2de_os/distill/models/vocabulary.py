@@ -163,7 +163,7 @@ def change_vocabulary(
 
 
 def _encoded(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
-    """Ids of each text without special tokens."""
+    """Yield the ids of each text without special tokens."""
     left = iter(texts)
     while batch := list(islice(left, BATCH_TEXTS)):
         for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
@@ -171,7 +171,7 @@ def _encoded(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[list[int]]:
 
 
 def _words(tokenizer: Tokenizer, spec: Spec, texts: Iterable[str]) -> Counter[tuple[str, ...]]:
-    """How often each word occurs, as the tuple of its pieces; words that are not known are left out."""
+    """Count each word, as the tuple of its pieces; unknown words are left out."""
     prefix, unknown = _prefix(spec["model"]), spec["model"]["unk_token"]
     pieces = {number: piece for piece, number in tokenizer.get_vocab(with_added_tokens=True).items()}
     words: Counter[tuple[str, ...]] = Counter()
@@ -184,12 +184,12 @@ def _words(tokenizer: Tokenizer, spec: Spec, texts: Iterable[str]) -> Counter[tu
 
 
 def _prefix(model: Spec) -> str:
-    """What marks a piece that continues a word, such as ``##``."""
+    """Return the mark of a piece that continues a word, such as ``##``."""
     return model.get("continuing_subword_prefix") or ""
 
 
 def _special(spec: Spec) -> set[str]:
-    """Added tokens and the token of what is unknown."""
+    """Return the added tokens and the token for unknown text."""
     model = spec["model"]
     special = {token["content"] for token in spec["added_tokens"]}
     if model.get("unk_token") is not None:
@@ -200,7 +200,7 @@ def _special(spec: Spec) -> set[str]:
 
 
 def _fallback(model: Spec, pieces: Iterable[str], seen: Iterable[str]) -> set[str]:
-    """Pieces of one character or byte, as far as the texts or byte-level tokenizers have them."""
+    """Return the pieces of one character or byte that the texts or byte-level tokenizers have."""
     prefix, characters = _prefix(model), {*ByteLevel.alphabet(), *"".join(seen)}
     single = {piece for piece in pieces if piece.removeprefix(prefix) in characters}
     bytes_too = model.get("byte_fallback", False)
@@ -208,14 +208,14 @@ def _fallback(model: Spec, pieces: Iterable[str], seen: Iterable[str]) -> set[st
 
 
 def _merged(model: Spec) -> Iterator[tuple[str, str, str]]:
-    """The merges of a BPE model: both parts and the result."""
+    """Yield the merges of a BPE model: both parts and the result."""
     prefix = _prefix(model)
     for left, right in model["merges"]:
         yield left, right, left + right.removeprefix(prefix)
 
 
 def _with_parts(model: Spec, kept: set[str]) -> set[str]:
-    """``kept`` with all pieces that its pieces are merged from, however they are merged."""
+    """Add to ``kept`` all pieces that its pieces are merged from, in any way."""
     merges, whole = list(_merged(model)), set(kept)
     while True:
         parts = {part for left, right, result in merges if result in whole for part in (left, right)}
@@ -225,7 +225,7 @@ def _with_parts(model: Spec, kept: set[str]) -> set[str]:
 
 
 def _rewritten(spec: Spec, order: Sequence[str]) -> Tokenizer:
-    """The tokenizer with the pieces in ``order`` alone, whose places there are their ids."""
+    """Rebuild the tokenizer with the pieces in ``order`` only; their positions there are their ids."""
     model, ids = spec["model"], {piece: number for number, piece in enumerate(order)}
     if model["type"] == "Unigram":
         unknown = model["unk_id"]
@@ -244,7 +244,7 @@ def _rewritten(spec: Spec, order: Sequence[str]) -> Tokenizer:
 
 
 def _with_ids(processor: Any, ids: Mapping[str, int]) -> Any:  # noqa: ANN401 - any part of the JSON
-    """The post-processor's JSON with the ids of its special tokens replaced."""
+    """Replace the ids of special tokens in the post-processor's JSON."""
     match processor:
         case {"ids": [*_], "tokens": [*tokens]}:  # a special token of a template
             return {**processor, "ids": [ids[token] for token in tokens]}

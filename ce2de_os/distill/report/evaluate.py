@@ -127,7 +127,7 @@ class Evaluation:
     settings: dict[str, Any] = field(default_factory=dict)
 
     def figure(self, collection: str, system: str, metric: str = MAIN_METRIC) -> Figure | None:
-        """One figure, ``None`` if it was not measured."""
+        """Return one figure; ``None`` if it was not measured."""
         for result in self.collections:
             for one in result.systems:
                 if (result.collection, one.system) == (collection, system):
@@ -135,7 +135,7 @@ class Evaluation:
         return None
 
     def kept(self, system: str = STUDENT, metric: str = MAIN_METRIC) -> float | None:
-        """The mean over collections of the share that ``system`` keeps; ``None`` if one has no share."""
+        """Average over collections the share that ``system`` keeps; ``None`` if one has no share."""
         figures = [self.figure(result.collection, system, metric) for result in self.collections]
         shares = [figure.kept for figure in figures if figure is not None and figure.kept is not None]
         return float(np.mean(shares)) if shares and len(shares) == len(figures) else None
@@ -194,7 +194,7 @@ def evaluate(
 
 
 def references(systems: Sequence[str]) -> dict[str, str]:
-    """The system that each is compared with: dense ones with the DE, hybrids with the hybrid of the DE."""
+    """Choose each system's reference: the DE for dense ones, the hybrid of the DE for hybrids."""
     dense = (STUDENT, STUDENT_FP32, ASYMMETRIC, STATIC)
     pairs = {name: TEACHER for name in dense} | {
         HYBRID.format(name): HYBRID.format(TEACHER) for name in dense
@@ -205,7 +205,7 @@ def references(systems: Sequence[str]) -> dict[str, str]:
 def compare(
     qrels: dict[str, dict[str, int]], runs: dict[str, Runs], compared: dict[str, str]
 ) -> list[SystemResult]:
-    """The figures of every run, in the order given; ``compared`` names the reference of those that have one.
+    """Compute the figures of every run, in the given order; ``compared`` names the runs' references.
 
     Raises:
         DataError: there is no judged query.
@@ -236,7 +236,7 @@ def _figure(scores: Scores, reference: Scores | None, p: float | None, p_holm: f
 def _runs(
     collection: Collection, systems: Systems, cache: Path | None, rerank_depth: int, phase: Phase
 ) -> dict[str, Runs]:
-    """Every system's rankings, in the order of the table."""
+    """Compute every system's rankings, in the order of the table."""
     phase(f"{collection.name}: {BM25}", 0, 1)
     runs: dict[str, Runs] = {BM25: bm25_runs(collection, DEPTH)}
     phase(f"{collection.name}: {BM25}", 1, 1)
@@ -262,7 +262,7 @@ def _runs(
 def _vectors(
     collection: Collection, systems: Systems, cache: Path | None, phase: Phase
 ) -> dict[str, tuple[Embeddings, Embeddings]]:
-    """Each dense system's embeddings of documents and of queries."""
+    """Compute each dense system's embeddings of documents and of queries."""
     peers = {TEACHER: systems.teacher, STUDENT: systems.student, STUDENT_FP32: systems.student_fp32}
     found: dict[str, tuple[Embeddings, Embeddings]] = {}
     for name, peer in peers.items():

@@ -81,7 +81,7 @@ class Section:
 
 
 def to_html(title: str, subtitle: str, sections: Sequence[Section]) -> str:
-    """The whole page."""
+    """Render the whole page as HTML."""
     body = "\n".join(
         (f"<section>\n<h2>{escape(section.title)}</h2>\n" if section.title else "<section>\n")
         + "\n".join(_html(block) for block in section.blocks)
@@ -93,7 +93,7 @@ def to_html(title: str, subtitle: str, sections: Sequence[Section]) -> str:
 
 
 def to_markdown(title: str, subtitle: str, sections: Sequence[Section]) -> str:
-    """The whole text; plots are expected beside it as ``NAME.png``."""
+    """Render the whole text as Markdown; plots are expected in the same folder as ``NAME.png``."""
     parts = [f"# {_plain(title)}", _plain(subtitle)]
     for section in sections:
         parts += [f"## {_plain(section.title)}"] if section.title else []
@@ -177,12 +177,12 @@ def _markdown_table(table: Table) -> str:
 
 
 def _plain(text: str) -> str:
-    """``text`` on one line, without any meaning to Markdown or HTML."""
+    """Put ``text`` on one line, without any meaning to Markdown or HTML."""
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", escape(" ".join(text.split()), quote=False))
 
 
 def _code(text: str) -> str:
-    """``text`` as inline code, whatever backticks it holds."""
+    """Format ``text`` as inline code, whatever backticks it holds."""
     ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     pad = " " if len(ticks) > 1 else ""
     return f"{ticks}{pad}{text}{pad}{ticks}"

@@ -43,7 +43,7 @@ class Scorer(Protocol):
     """A cross-encoder, such as `ce2de_os.distill.models.cross_encoder.CrossEncoder`."""
 
     def logits(self, pairs: Sequence[tuple[str, str]], /) -> NDArray[np.float32]:
-        """The relevance of each pair of query and document, ``(B,)``, higher is better."""
+        """Compute the relevance of each pair of query and document, ``(B,)``, higher is better."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def teacher_peer(
     max_length: int = MAX_LENGTH,
     precision: str = "auto",
 ) -> Peer:
-    """The DE that the student was made from, in PyTorch, at its full depth, with the prefixes it expects.
+    """Return the DE that the student was made from, in PyTorch, at full depth, with its own prefixes.
 
     It gets the same small batches as the student, in which PyTorch is at least as fast on a CPU as in large
     ones.
@@ -91,7 +91,7 @@ def teacher_peer(
 
 
 def student_peer(encoder: OnnxEncoder) -> Peer:
-    """The exported student, as it is served."""
+    """Return the exported student, as it is served."""
     return Peer(
         f"{encoder.artifact.name}, int8, ONNX Runtime", encoder.fingerprint,
         encoder.encode_queries, encoder.encode_documents,
@@ -99,7 +99,7 @@ def student_peer(encoder: OnnxEncoder) -> Peer:
 
 
 def float_student_peer(run: Path, artifact: Artifact) -> Peer:
-    """The student of a run folder before it was quantized; length and prefixes are the artifact's.
+    """Load the unquantized student of a run folder; length and prefixes are the artifact's.
 
     Raises:
         DataError: ``run`` holds no finished student.
@@ -130,11 +130,11 @@ class StaticTable:
     tokenize: Callable[[Sequence[str]], list[list[int]]]
 
     def fit(self, documents: Sequence[str]) -> Embed:
-        """An embed function with the collection's own token weights and without its common direction.
+        """Return an embed function with the collection's token weights, without its common direction.
 
         A text's vector is the mean over its tokens of ``a / (a + p(t)) * vector(t)``, ``a`` 0.001 and ``p``
         the token's share of the documents' tokens; the direction that the documents' vectors have most in
-        common (their first singular vector) is taken out, and the rest is scaled to length 1. Source: Arora,
+        common (their first singular vector) is removed, and the rest is scaled to length 1. Source: Arora,
         Liang, Ma, "A Simple but Tough-to-Beat Baseline for Sentence Embeddings", ICLR 2017.
         """
         rows = self.tokenize(documents)
@@ -193,9 +193,9 @@ def kept_rows(
     done: Done = lambda count: None,
     chunk: int = CHUNK,
 ) -> NDArray[np.float32]:
-    """One row for each item, computed in chunks that are kept in ``folder`` under the hash of their content.
+    """Compute one row per item, in chunks that are kept in ``folder`` by the hash of their content.
 
-    An interrupted call goes on where it stopped. ``key`` names what computes the rows; ``items`` are texts or
+    A new call resumes an interrupted one. ``key`` names what computes the rows; ``items`` are texts or
     anything that JSON can write. ``folder`` ``None`` means that nothing is kept.
     """
     parts = []
@@ -222,7 +222,7 @@ def _kept(
 
 
 def _tokenize(tokenizer: Tokenizer, max_length: int | None) -> Callable[[Sequence[str]], list[list[int]]]:
-    """Texts to token ids cut to ``max_length``; ``None`` means whole texts without special tokens."""
+    """Return a function that tokenizes and cuts texts; ``None``: whole texts, no special tokens."""
     own = Tokenizer.from_str(tokenizer.to_str())  # the caller's tokenizer keeps its settings
     own.no_padding()
     own.no_truncation() if max_length is None else own.enable_truncation(max_length)
@@ -235,20 +235,20 @@ def _tokenize(tokenizer: Tokenizer, max_length: int | None) -> Callable[[Sequenc
 
 
 def _special_tokens(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """The special tokens that stand before and after a text."""
+    """Return the special tokens that a tokenizer puts before and after a text."""
     encoded = tokenizer.encode("a")
     own = [position for position, special in enumerate(encoded.special_tokens_mask) if not special]
     return encoded.ids[: own[0]], encoded.ids[own[-1] + 1 :]
 
 
 def _means(vectors: Embeddings, rows: Sequence[Sequence[int]]) -> Embeddings:
-    """The mean vector of each row of token ids; zeros for an empty one."""
+    """Average the vectors of each row of token ids; zeros for an empty row."""
     nothing = np.zeros(vectors.shape[1], dtype=np.float32)
     return np.stack([vectors[list(row)].mean(axis=0) if row else nothing for row in rows])
 
 
 def _first_direction(vectors: Embeddings) -> NDArray[np.float32]:
-    """The first right singular vector of ``(B, D)``, of length 1."""
+    """Compute the first right singular vector of ``(B, D)``, of length 1."""
     doubles = vectors.astype(np.float64)
     return np.asarray(np.linalg.eigh(doubles.T @ doubles).eigenvectors[:, -1], dtype=np.float32)
 

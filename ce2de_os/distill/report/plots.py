@@ -69,7 +69,7 @@ Series = Sequence[tuple[float, float]]
 
 
 def training_plot(loss: Series, dev: Series, dev_label: str) -> Plot:
-    """Loss and the held-out measure over training tokens; an empty series is left out."""
+    """Plot loss and the held-out measure over training tokens; an empty series is left out."""
     panels = [(series, label) for series, label in ((loss, "loss"), (dev, dev_label)) if series]
     with matplotlib.rc_context(_STYLE):
         canvas, axes = _canvas([1.7] * len(panels))
@@ -88,7 +88,7 @@ def training_plot(loss: Series, dev: Series, dev_label: str) -> Plot:
 
 
 def quality_plot(collections: Sequence[tuple[str, Sequence[Bar]]], metric: str) -> Plot:
-    """Each system's mean with its interval, a panel a collection; a line marks the DE."""
+    """Plot each system's mean with its interval, one panel per collection; a line marks the DE."""
     with matplotlib.rc_context(_STYLE):
         canvas, axes = _canvas([0.5 + 0.22 * len(bars) for _, bars in collections])
         for ax, (name, bars) in zip(axes, collections, strict=True):
@@ -107,7 +107,7 @@ def quality_plot(collections: Sequence[tuple[str, Sequence[Bar]]], metric: str) 
 
 
 def frontier_plot(points: Sequence[Point], metric: str) -> Plot:
-    """Share of the DE's quality against speed; the DE stands at 1 and 100%."""
+    """Plot the share of the DE's quality against speed; the DE is at 1 and 100%."""
     with matplotlib.rc_context(_STYLE):
         canvas, (ax,) = _canvas([2.6])
         ax.set_xscale("log")
@@ -135,7 +135,7 @@ def frontier_plot(points: Sequence[Point], metric: str) -> Plot:
 
 
 def probe_plot(models: Sequence[tuple[str, list[float]]], metric: str) -> Plot:
-    """The metric of a search with each layer's states, a line a model; the best layer is marked."""
+    """Plot the metric of a search with each layer's states, one line per model; mark the best layer."""
     with matplotlib.rc_context(_STYLE):
         canvas, (ax,) = _canvas([2.2])
         for (name, values), color in zip(models, (STUDENT_COLOR, TEACHER_COLOR), strict=False):
@@ -166,7 +166,7 @@ def _plot(canvas: Canvas, name: str, alt: str) -> Plot:
 
 
 def _inline(svg: str, name: str, alt: str) -> str:
-    """The bare ``<svg>`` element: no prologue, ids of its own, scaled by the page, in the page's ink."""
+    """Return the bare ``<svg>`` element: no prologue, unique ids, scaled and colored by the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # repeated in every plot, and nothing points to them
@@ -182,7 +182,7 @@ def _color(kind: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """``text`` without the control characters that XML does not allow."""
+    """Remove from ``text`` the control characters that XML does not allow."""
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
@@ -191,7 +191,7 @@ def _percent(value: float, _: object = None) -> str:
 
 
 def _short(value: float, _: object = None) -> str:
-    """1,200,000 as 1.2M."""
+    """Format 1,200,000 as 1.2M."""
     for unit, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if value >= unit:
             return f"{value / unit:g}{letter}"

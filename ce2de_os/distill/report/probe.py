@@ -69,13 +69,13 @@ class Curve:
     scores: dict[str, list[dict[str, Scores]]]
 
     def values(self, metric: str, collection: str | None = None) -> list[float]:
-        """The metric of each layer, the mean over queries; ``None``: the mean over collections of that."""
+        """Return each layer's mean over queries; without a ``collection``, the mean over collections."""
         names = [collection] if collection is not None else list(self.scores)
         by_name = [[mean(layer[metric]) for layer in self.scores[name]] for name in names]
         return [float(value) for value in np.mean(by_name, axis=0)]
 
     def best_layer(self, metric: str = CHOSEN_BY, collection: str | None = None) -> int:
-        """The layer of the highest value, the lowest of equal ones."""
+        """Return the layer of the highest value, the lowest of equal ones."""
         return int(np.argmax(self.values(metric, collection)))
 
 
@@ -104,7 +104,7 @@ class Probe:
     models: list[ProbedModel]
 
     def p_value(self, collection: str, layer: int) -> float | None:
-        """Paired t-test over queries between CE and DE at a layer; ``None`` where one has no such layer."""
+        """Compute a paired t-test of CE and DE at a layer; ``None`` if one of them lacks the layer."""
         curves = [model.best.scores[collection] for model in self.models]
         if len(curves) < 2 or layer >= min(map(len, curves)):
             return None
@@ -116,7 +116,7 @@ class Probe:
             file.write(json.dumps(self.to_json(), indent=1) + "\n")
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that was measured, with 95% bootstrap intervals over queries."""
+        """Return everything that was measured, with 95% bootstrap intervals over queries."""
         return {
             "max_tokens": self.max_tokens,
             "chosen_by": CHOSEN_BY,
@@ -185,7 +185,7 @@ def probe(
 
 
 def readings_of(model: LayeredModel, readings: Sequence[Reading]) -> list[Reading]:
-    """The readings that ``model`` can be asked for: a dual encoder reads every text alone."""
+    """Return the readings that ``model`` supports: a dual encoder reads every text alone."""
     if model.role == "CE":
         return list(readings)
     return list(dict.fromkeys(replace(reading, input="alone") for reading in readings))
@@ -194,13 +194,13 @@ def readings_of(model: LayeredModel, readings: Sequence[Reading]) -> list[Readin
 def texts_to_read(
     models: Sequence[LayeredModel], collections: Sequence[Collection], readings: Sequence[Reading]
 ) -> int:
-    """How many texts `probe` will report."""
+    """Count the texts that `probe` will report."""
     texts = sum(len(collection.documents) + len(collection.queries) for collection in collections)
     return texts * sum(len({reading.input for reading in readings_of(model, readings)}) for model in models)
 
 
 def limit_documents(collection: Collection, documents: int, seed: int = 0) -> Collection:
-    """A collection of at most ``documents``: the relevant ones, and a random sample of the others.
+    """Reduce a collection to at most ``documents``: the relevant ones, and a random sample of others.
 
     Raises:
         ConfigError: more documents than that are relevant to a query.
@@ -229,7 +229,7 @@ def _check(collection: Collection) -> None:
 
 
 def _measure(collection: Collection, layer: NDArray[np.float32], centred: bool) -> dict[str, Scores]:
-    """The metrics of one layer's embeddings ``(documents + queries, D)``, documents first."""
+    """Compute the metrics of one layer's embeddings ``(documents + queries, D)``, documents first."""
     count = len(collection.documents)
     if centred:
         layer = _centre(layer, count)

@@ -44,7 +44,7 @@ def quality_section(evaluation: Evaluation | None) -> Section:
 
 
 def verdict(evaluation: Evaluation) -> str:
-    """In a sentence a collection: what the student keeps, and whether the difference is significant."""
+    """Describe, per collection, what the student keeps, and whether the difference is significant."""
     sentences = []
     for result in evaluation.collections:
         figure = evaluation.figure(result.collection, STUDENT)
@@ -59,7 +59,7 @@ def verdict(evaluation: Evaluation) -> str:
 
 
 def how_to_read(evaluation: Evaluation) -> str:
-    """What the columns mean."""
+    """Describe what the columns mean."""
     settings = evaluation.settings
     test = (
         f" p is of a {settings['test']}; correction: {settings['correction']}." if "test" in settings else ""
@@ -72,7 +72,7 @@ def how_to_read(evaluation: Evaluation) -> str:
 
 
 def what_the_systems_are(evaluation: Evaluation) -> str:
-    """What the rows mean, from the evaluation's own settings."""
+    """Describe what the rows mean, from the evaluation's own settings."""
     settings = evaluation.settings
     parts = [
         f"DE: {settings['teacher']}. Student: {settings['student']}." if "teacher" in settings else "",
@@ -87,7 +87,7 @@ def what_the_systems_are(evaluation: Evaluation) -> str:
 
 
 def evaluation_table(evaluation: Evaluation) -> RichTable:
-    """All collections in one table, for a terminal: the main metric with its interval, the others without."""
+    """Build one table of all collections for a terminal: the main metric with its interval."""
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("system")
     for name in (MAIN_METRIC, "kept", "p (Holm)", *METRICS[1:]):

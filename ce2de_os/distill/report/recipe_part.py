@@ -28,7 +28,7 @@ _PLACES = {
 
 
 def training_blocks(recipe: Recipe) -> list[Block]:
-    """The curves of loss and dev metric, with what was trained on."""
+    """Return the curves of loss and dev metric, and the facts of the training."""
     if recipe is None:
         return [Missing("There is no finished training in this folder;", "ce2de distill", "writes one.")]
     loss = [tuple(point) for point in recipe.get("curve") or []]
@@ -50,7 +50,7 @@ def training_blocks(recipe: Recipe) -> list[Block]:
 
 
 def texts_blocks(recipe: Recipe) -> list[Block]:
-    """Which sources the passages came from."""
+    """Return blocks about the sources of the passages."""
     if recipe is None or not recipe.get("texts"):
         return [Missing("No record of the texts;", "ce2de distill", "writes it.")]
     counts: dict[str, int] = dict(recipe["texts"])
@@ -69,7 +69,7 @@ def texts_blocks(recipe: Recipe) -> list[Block]:
 
 
 def settings_blocks(recipe: Recipe) -> list[Block]:
-    """Every setting of the run."""
+    """Return blocks with every setting of the run."""
     if recipe is None:
         return [Missing("No recipe;", "ce2de distill", "writes it.")]
     rows = [
@@ -81,7 +81,7 @@ def settings_blocks(recipe: Recipe) -> list[Block]:
 
 
 def again_blocks(recipe: Recipe) -> list[Block]:
-    """The command that makes the student again, and what it was made with."""
+    """Return the command that makes the student again, and the versions it was made with."""
     if recipe is None:
         return [Missing("No recipe, so no command;", "ce2de distill", "writes it.")]
     lines = [recipe.get("command") or _command(recipe)]
@@ -95,7 +95,7 @@ def again_blocks(recipe: Recipe) -> list[Block]:
 
 
 def _command(recipe: Mapping[str, Any]) -> str:
-    """The command that repeats the run, by its tokens instead of its minutes, so that speed plays no part."""
+    """Return the command that repeats the run, by tokens instead of minutes, so that speed is irrelevant."""
     words = ["ce2de distill --texts TEXTS --out RUN"]
     for key, place in _PLACES.items():
         if recipe.get(key) is not None:

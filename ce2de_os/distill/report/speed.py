@@ -160,7 +160,7 @@ def measure_speed(
 def summarize(
     seconds: Mapping[str, Sequence[float]], lengths: Sequence[int], names: Mapping[str, str], waited: float
 ) -> Speed:
-    """The figures of ``student`` and ``teacher``: ``seconds`` of rounds on texts of ``lengths`` tokens."""
+    """Compute the figures of ``student`` and ``teacher`` from each round's seconds and the texts' lengths."""
     sides = {
         side: Side(
             name,
@@ -188,7 +188,7 @@ def summarize(
 
 
 def histogram(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """How many texts have up to 16 tokens, 17 to 32, and so on up to the bin of the longest text."""
+    """Count the texts with up to 16 tokens, 17 to 32, and so on up to the bin of the longest text."""
     longest = max(lengths)
     inner = [bound for bound in BINS if bound < longest]
     last = next((bound for bound in BINS if bound >= longest), longest)
@@ -197,7 +197,7 @@ def histogram(lengths: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def machine() -> Machine:
-    """The CPU by ``/proc/cpuinfo``, or by its architecture where there is no such file."""
+    """Describe the CPU by ``/proc/cpuinfo``, or by its architecture if there is no such file."""
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
     fields = {

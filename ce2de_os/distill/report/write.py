@@ -264,7 +264,7 @@ def _count(number: float) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, ``None`` if there is no such file."""
+    """Read a JSON object; ``None`` if there is no such file."""
     if not path.is_file():
         return None
     try:

@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
 
 def batches(data: TrainingSet, config: DistillConfig, done: int) -> Iterator[Batch]:
-    """Endless batches after the first ``done``."""
+    """Yield endless batches after the first ``done``."""
     texts = islice(_text_batches(data, config), done, None) if config.reads_texts else None
     ranking = None
     if config.ranks and data.ranking is not None:
@@ -59,7 +59,7 @@ def batches(data: TrainingSet, config: DistillConfig, done: int) -> Iterator[Bat
 
 
 def epoch_batches(lengths: Sequence[int], config: DistillConfig, epoch: int) -> list[list[int]]:
-    """The batches of one pass: texts of similar length together, in an order drawn from seed and epoch."""
+    """Return the batches of one pass: texts of similar length together, in an order by seed and epoch."""
     rng = np.random.default_rng((config.seed, epoch))
     order = rng.permutation(len(lengths))
     found: list[list[int]] = []

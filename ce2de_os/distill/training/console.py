@@ -84,7 +84,7 @@ class ConsoleProgress:
 
 
 def _curve(progress: Progress) -> str:
-    """The dev metric so far as a small drawing, and its last value."""
+    """Draw the dev metric so far in one line, with its last value."""
     values = [value for _, value in progress.dev]
     if not values:
         return "-"

@@ -21,12 +21,12 @@ NEIGHBOURS = 10
 
 
 def held_out_overlap(data: TrainingSet, precision: str) -> Measure:
-    """The share of nearest neighbours that student and teacher have in common among the held-out texts."""
+    """Return a measure of the neighbors that student and teacher share among the held-out texts."""
     targets = l2_normalize(data.targets[data.trained :].astype(np.float32))
 
     def overlap(student: StudentModel) -> float | None:
         if data.held_out <= NEIGHBOURS:
-            return None  # too few texts to have neighbours
+            return None  # too few texts to have neighbors
         embeddings = embed_ids(student, data.ids[data.trained :], precision, device=best_device())
         return neighbour_overlap(embeddings, targets)
 
@@ -34,7 +34,7 @@ def held_out_overlap(data: TrainingSet, precision: str) -> Measure:
 
 
 def collections_ndcg(collections: Sequence[tuple[Collection, Ids, Ids]], precision: str) -> Measure:
-    """nDCG@10, the mean over judged collections, each given with the token ids of documents and queries."""
+    """Return a measure of nDCG@10, averaged over judged collections, given as token ids."""
 
     def ndcg(student: StudentModel) -> float:
         values = []
@@ -48,9 +48,9 @@ def collections_ndcg(collections: Sequence[tuple[Collection, Ids, Ids]], precisi
 
 
 def neighbour_overlap(student: Embeddings, teacher: Embeddings, k: int = NEIGHBOURS) -> float:
-    """Share of each text's ``k`` nearest texts by the teacher that are also its ``k`` nearest by the student.
+    """Compute the share of each text's ``k`` nearest texts that teacher and student have in common.
 
-    A ranking measure that needs no judgements. Both are ``(N, D)``, rows of length 1.
+    A ranking measure that needs no judgments. Both are ``(N, D)``, rows of length 1.
     """
     near_student, near_teacher = _nearest(student, k), _nearest(teacher, k)
     common = [len(set(a) & set(b)) for a, b in zip(near_student, near_teacher, strict=True)]

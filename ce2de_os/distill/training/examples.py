@@ -51,7 +51,7 @@ class Collected:
     skip_missing: bool = False
 
     def asked(self, queries: QuerySet, language: str) -> QuerySet:
-        """The queries in a language, those without a translation left out."""
+        """Return the queries in a language; those without a translation are left out."""
         if language == self.languages.original:
             return queries
         texts = self.translated[language]
@@ -60,7 +60,7 @@ class Collected:
 
 
 def prepare_queries(collected: Collected, run: Path, phase: Phase) -> QuerySet:
-    """The run's queries, made if they are not there yet."""
+    """Read the run's queries; collect and write them first if they are missing."""
     path = run / QUERIES_FILE
     phase("queries", 0, 1)
     if not path.is_file():
@@ -71,7 +71,7 @@ def prepare_queries(collected: Collected, run: Path, phase: Phase) -> QuerySet:
 
 
 def check_queries(collected: Collected, queries: QuerySet) -> list[Coverage]:
-    """How the translations of queries fit these; raises like `check_coverage`.
+    """Compare the translations of queries with these; raise like `check_coverage`.
 
     Translations of other queries do not count: these may be a sample.
     """
@@ -88,7 +88,7 @@ def check_queries(collected: Collected, queries: QuerySet) -> list[Coverage]:
 def prepare_candidates(
     collected: Collected, queries: QuerySet, run: Path, phase: Phase, depth: int = DEPTH
 ) -> Path:
-    """The file with each query's candidates, found if it is not there yet; raises like `find_candidates`."""
+    """Find and write each query's candidates if the file is missing; raise like `find_candidates`."""
     path = run / CANDIDATES_FILE
     asked = collected.asked(queries, collected.languages.selector.queries)
     find_candidates(
@@ -107,9 +107,9 @@ def prepare_scores(
     phase: Phase,
     answers: Answers | None = None,
 ) -> Path:
-    """The file with the cross-encoders' logits of the candidates; those of several are merged.
+    """Score the candidates with the cross-encoders, write the logits, and merge those of several.
 
-    ``answers`` are those of sequence-to-sequence models among them; ``None`` means each one's usual ones.
+    ``answers`` are the answers of sequence-to-sequence models among them; ``None``: each model's usual ones.
 
     Raises like `score_candidates` and `merge_scores`.
     """
@@ -133,7 +133,7 @@ def prepare_scores(
 
 
 def merged(parts: Sequence[Path], run: Path) -> Path:
-    """One score file of one or several; raises like `merge_scores`."""
+    """Merge one or several score files into one; raise like `merge_scores`."""
     if len(parts) == 1:
         return parts[0]
     merge_scores(parts, run / SCORES_FILE)
@@ -141,7 +141,7 @@ def merged(parts: Sequence[Path], run: Path) -> Path:
 
 
 def read_examples(collected: Collected, queries: QuerySet, scores: Path) -> Examples:
-    """Queries, documents and scores in memory, in the student's languages.
+    """Read queries, documents and scores into memory, in the student's languages.
 
     Raises:
         DataError: the scores cannot be read, or name queries or documents that are not there.

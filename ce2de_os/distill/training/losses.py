@@ -16,7 +16,7 @@ SIMILARITY_TEMPERATURE = 0.1
 
 
 def l2(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean Euclidean distance ``|s - t|``, not squared, so that hard texts do not outweigh the rest.
+    """Compute the mean Euclidean distance ``|s - t|``, not squared, so that hard texts weigh less.
 
     The objective of LEAF (arXiv 2509.12539).
     """
@@ -25,12 +25,12 @@ def l2(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def cosine(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean ``1 - s·t``, which is half the squared distance of unit vectors (NanoVDR, arXiv 2603.12824)."""
+    """Compute the mean ``1 - s·t``, half the squared distance of unit vectors (NanoVDR, arXiv 2603.12824)."""
     return (1.0 - (student * teacher).sum(dim=1)).mean()
 
 
 def similarity(student: Tensor, teacher: Tensor, temperature: float = SIMILARITY_TEMPERATURE) -> Tensor:
-    """KL divergence of each text's distribution of similarities to the other texts of the batch.
+    """Compute the KL divergence of each text's distribution of similarities to the batch's other texts.
 
     ``p_ij = softmax_j(t_i·t_j / temperature)`` without ``j = i``, ``q`` the same of the student, and
     ``mean_i sum_j p_ij log(p_ij / q_ij)``, as in EmbedDistill (arXiv 2301.12005); 0 for fewer than
@@ -44,11 +44,11 @@ def similarity(student: Tensor, teacher: Tensor, temperature: float = SIMILARITY
 
 
 def contrastive(queries: Tensor, documents: Tensor, temperature: float, rows: Tensor | None = None) -> Tensor:
-    """Cross-entropy of each query's positive among all candidates of the batch, its own and the others'.
+    """Compute the cross-entropy of each query's positive among all candidates of the batch.
 
     ``queries`` ``(B, D)`` and ``documents`` ``(B, N, D)`` have rows of length 1; a query's positive is its
     first candidate. The hard-label objective of DPR (arXiv 2004.04906) with similarities divided by
-    ``temperature``. ``rows`` ``(B, N)`` tell which document each candidate is: the positive itself, in
+    ``temperature``. ``rows`` ``(B, N)``: which document each candidate is: the positive itself, in
     another set or another language, is no negative. ``None`` means that all are different ones.
     """
     size, candidates = documents.shape[:2]
@@ -62,7 +62,7 @@ def contrastive(queries: Tensor, documents: Tensor, temperature: float, rows: Te
 
 
 def margin_mse(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error of the margins between the first candidate and each other one.
+    """Compute the mean squared error of the margins between the first candidate and each other one.
 
     Both are scores ``(B, N)``: ``mean((s_0 - s_j) - (t_0 - t_j))²``. MarginMSE (arXiv 2010.02666).
     """
@@ -71,7 +71,7 @@ def margin_mse(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL divergence from the teacher's to the student's distribution over each query's candidates.
+    """Compute the KL divergence from the teacher's to the student's distribution over candidates.
 
     Both are scores ``(B, N)``; ``T² mean_i sum_j p_ij log(p_ij / q_ij)`` with ``p = softmax(teacher / T)``
     and ``q = softmax(student / T)``. The objective of Translate-Distill (arXiv 2401.04810), with the
@@ -87,7 +87,7 @@ RANKING_LOSSES = ("contrastive", "margin-mse", "kl")
 
 
 def text_loss(weights: Mapping[str, float], student: Tensor, teacher: Tensor) -> Tensor:
-    """The weighted sum of the text losses in ``weights``; those of the other kind do not count."""
+    """Compute the weighted sum of the text losses in ``weights``; other losses are ignored."""
     terms = [weights[name] * loss(student, teacher) for name, loss in TEXT_LOSSES.items() if name in weights]
     return torch.stack(terms).sum()
 
@@ -100,7 +100,7 @@ def ranking_loss(
     temperature: float,
     rows: Tensor | None = None,
 ) -> Tensor:
-    """The weighted sum of the ranking losses in ``weights``; those of the other kind do not count.
+    """Compute the weighted sum of the ranking losses in ``weights``; other losses are ignored.
 
     ``queries`` ``(B, D)`` and ``documents`` ``(B, N, D)`` have rows of length 1, ``teacher`` ``(B, N)`` holds
     logits. The student's score of a candidate is its cosine divided by ``temperature``, which brings it to
@@ -118,7 +118,7 @@ def ranking_loss(
 
 
 def _similarities(embeddings: Tensor) -> Tensor:
-    """``(B, B - 1)``: the similarity matrix without its diagonal."""
+    """Compute ``(B, B - 1)``: the similarity matrix without its diagonal."""
     size = len(embeddings)
     matrix = embeddings @ embeddings.T
     others = ~torch.eye(size, dtype=torch.bool, device=matrix.device)

@@ -50,11 +50,11 @@ def read_passages(
     config: DistillConfig,
     phase: Phase,
 ) -> list[Passage]:
-    """The passages that the text losses learn from.
+    """Choose the passages that the text losses learn from.
 
     Args:
         texts: files to cut passages from, or one packed file, see `packed_passages`.
-        translations: passages with what the teacher reads in their place (Reimers & Gurevych 2020, arXiv
+        translations: passages with what the teacher reads instead of them (Reimers & Gurevych 2020, arXiv
             2004.09813). One that is longer than ``max_length`` in either language is left out: what is cut
             off of a text and of its translation is not the same.
         tokenizers: the student's and the teacher's.
@@ -82,7 +82,7 @@ def read_passages(
 def _words_of(
     translations: Sequence[Passage], tokenizers: tuple[Tokenizer, Tokenizer], max_length: int
 ) -> dict[Passage, int]:
-    """The words of English that have as many tokens as the student's of each translation that fits."""
+    """Convert the token count of each translation that fits to words of English with as many tokens."""
     found: dict[Passage, int] = {}
     for start in range(0, len(translations), _TOKENIZED):
         part = translations[start : start + _TOKENIZED]
@@ -104,7 +104,7 @@ def _words_of(
 
 
 def token_ids(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[list[int]]:
-    """Token ids of each text, special tokens included, cut to ``max_length``."""
+    """Tokenize each text; token ids include special tokens and are cut to ``max_length``."""
     tokenizer.enable_truncation(max_length)
     ids: list[list[int]] = []
     for start in range(0, len(texts), _TOKENIZED):  # an encoding is many times as large as its ids
@@ -118,7 +118,7 @@ def token_ids(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> li
 def teacher_targets(
     teacher: Teacher, texts: Sequence[str], config: DistillConfig, cache: Path, precision: str, phase: Phase
 ) -> NDArray[np.float16]:
-    """The teacher's embeddings of ``texts``, ``(N, D)`` float16, from ``cache`` where they are known."""
+    """Compute the teacher's embeddings of ``texts``, ``(N, D)`` float16, or read them from ``cache``."""
     ids = token_ids(teacher.tokenizer, texts, config.max_length)
     shards: list[NDArray[np.float16]] = [np.empty((0, teacher.dim), dtype=np.float16)]
     done = 0
@@ -131,7 +131,7 @@ def teacher_targets(
 
 
 def tokenized(examples: Examples, tokenizer: Tokenizer, config: DistillConfig) -> RankingSet:
-    """The examples in the student's tokens; only documents that are somebody's candidate are kept."""
+    """Tokenize the examples for the student; only documents that are a candidate of a query are kept."""
     named = {doc.doc_id for run in examples.scores.values() for doc in run}
     asked = {query: text for query, text in examples.queries.items() if query in examples.scores}
 

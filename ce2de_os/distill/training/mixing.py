@@ -29,9 +29,9 @@ class Entry(NamedTuple):
 
 
 def usable_languages(there: NDArray[np.bool_], ways: int, mixing: Mixing) -> list[int]:
-    """The languages in which a query can be drawn; none if it has too few candidates.
+    """Return the languages in which a query can be drawn; empty if it has too few candidates.
 
-    ``there`` ``(L, N)`` tells in which of the ``L`` languages each of its ``N`` candidates has a text. A set
+    ``there`` ``(L, N)``: whether each of its ``N`` candidates has a text in each of ``L`` languages. A set
     in one language needs ``ways`` candidates in that; one of mixed passages needs as many in any.
     """
     if mixing == "passages":
@@ -57,9 +57,9 @@ class Mixer:
         }
 
     def draw(self, queries: Sequence[int], rng: np.random.Generator) -> list[Entry]:
-        """The entries of a batch of these queries.
+        """Draw the entries of a batch of these queries.
 
-        If none of them can be had in a second language, one gives way to a query that can.
+        If none of them has a second language, one is replaced by a query that has.
         """
         rows, spoken = list(queries), self._languages(queries)
         others = self._beyond[min(spoken)] if len(spoken) == 1 else []

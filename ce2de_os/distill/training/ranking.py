@@ -61,7 +61,7 @@ def ranking_batches(
     mixing: Mixing = "entries",
     keep_positive: bool = True,
 ) -> Iterator[RankingBatch]:
-    """Endless batches of ``queries`` sets of ``candidates`` documents, one set a query.
+    """Yield endless batches of ``queries`` sets of ``candidates`` documents, one set per query.
 
     The documents are drawn at random from all of a query's, other ones at every visit, as Translate-Distill
     draws 6 of 50 (arXiv 2401.04810); ``keep_positive`` always takes the positive, and puts it first. In
@@ -91,7 +91,7 @@ def _ids(documents: Mapping[str, Mapping[str, Sequence[int]]]) -> Iterator[str]:
 
 
 def _large_enough(data: RankingSet, minimum: int, mixing: Mixing) -> RankingSet:
-    """The queries with enough candidates, if there are some in each language."""
+    """Return the queries with enough candidates, if there are some in each language."""
     usable = [usable_languages(data.translated[:, row], minimum, mixing) for row in data.candidates]
     for number, language in enumerate(data.documents):
         if not any(number in languages for languages in usable):

@@ -36,12 +36,12 @@ class RankingSet:
         return np.array([[bool(row) for row in documents] for documents in self.documents.values()])
 
     def counts(self) -> dict[str, int]:
-        """How many candidates of queries have a text, by language."""
+        """Count the candidates of queries that have a text, by language."""
         there = [self.translated[:, candidates].sum(axis=1) for candidates in self.candidates]
         return dict(zip(self.documents, np.sum(there, axis=0).tolist(), strict=True))
 
     def texts(self, batch: RankingBatch) -> Ids:
-        """Token ids of the batch's queries, then of its documents, row by row."""
+        """Return the token ids of the batch's queries, then of its documents, row by row."""
         versions = list(self.documents.values())
         pairs = zip(batch.languages.ravel().tolist(), batch.documents.ravel().tolist(), strict=True)
         return [

@@ -162,7 +162,7 @@ def _letters(text: str) -> int:
 
 
 def pairs_at_once(teacher: PairTeacher) -> int:
-    """Pairs between two writings: about 15 seconds' work.
+    """Return the number of pairs between two writes: about 15 seconds of work.
 
     It is reckoned from the teacher's size and not measured: batches then hold the same pairs every time, so
     that a run can be repeated to the last digit.
@@ -240,7 +240,7 @@ def _shares(count: int, weights: Sequence[float] | None) -> NDArray[np.float64]:
 
 
 def _parts(sizes: Sequence[int], most: int) -> Iterator[range]:
-    """Consecutive queries with at most ``most`` pairs together, but at least one query."""
+    """Yield consecutive queries with at most ``most`` pairs together, but at least one query."""
     start = pairs = 0
     for position, size in enumerate(sizes):
         if position > start and pairs + size > most:
@@ -251,7 +251,7 @@ def _parts(sizes: Sequence[int], most: int) -> Iterator[range]:
 
 
 def _readable(text: str, teacher: PairTeacher) -> str:
-    """What the teacher may read of a text; lone surrogates, which are no text, become '?'."""
+    """Return the part of a text that the teacher may read; lone surrogates, which are no text, become '?'."""
     return text[: teacher.max_length * _CHARS_PER_TOKEN].encode("utf-8", "replace").decode("utf-8")
 
 

@@ -61,7 +61,7 @@ class QueryGroups(Dataset[list[Pair]]):
 
 
 def collate(encoder: CrossEncoder, chunk: int | None, groups: Sequence[Sequence[Pair]]) -> dict[str, Any]:
-    """Token ids of all pairs, sorted by length, in padded chunks of ``chunk`` pairs (``None``: in one).
+    """Pad all pairs' token ids, sorted by length, in chunks of ``chunk`` pairs (``None``: in one).
 
     ``places`` are the rows in the order of ``groups``: ``concatenation[places]`` undoes the sorting.
     """

@@ -46,7 +46,7 @@ class TeacherProgress:
     best_step: int = 0
 
     def done(self, config: TeacherConfig) -> float:
-        """The share of the run that is behind, 0 to 1."""
+        """Return the finished share of the run, 0 to 1."""
         if config.steps is not None:
             return min(1.0, self.steps / config.steps)
         return min(1.0, self.elapsed_s / (60 * config.minutes))
@@ -56,18 +56,18 @@ class TeacherReport(Protocol):
     """Receives the progress after each step."""
 
     def __call__(self, progress: TeacherProgress, done: float) -> None:
-        """``done`` is the share of the run that is behind, 0 to 1."""
+        """Report the progress; ``done`` is the finished share of the run, 0 to 1."""
 
 
 def rate(done: float, warmup: float) -> float:
-    """The learning rate's factor at share ``done`` of the run: linear rise, then linear fall to 0."""
+    """Return the learning rate's factor at share ``done`` of the run: linear rise, then linear fall to 0."""
     if done < warmup:
         return max(0.01, done / warmup)
     return (1.0 - done) / (1.0 - warmup)
 
 
 def last_checkpoint(work: Path) -> str | None:
-    """The newest complete checkpoint in ``work``; ``None`` if there is none."""
+    """Return the newest complete checkpoint in ``work``; ``None`` if there is none."""
     complete = [path.parent for path in work.glob(f"checkpoint-*/{_PROGRESS_FILE}")]
     return str(max(complete, key=lambda path: int(path.name.rpartition("-")[2]))) if complete else None
 
@@ -97,7 +97,7 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
         return self._work / f"best-{self.progress.best_step}"
 
     def rate(self, step: int) -> float:
-        """The learning rate's factor for the step that follows ``step`` steps."""
+        """Return the learning rate's factor for the step that follows ``step`` steps."""
         if self._config.steps is not None:
             return rate(min(1.0, step / self._config.steps), self._config.warmup)
         return rate(self.progress.done(self._config), self._config.warmup)
@@ -166,7 +166,7 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
                 shutil.rmtree(folder)
 
     def _is_due(self, done: float) -> bool:
-        """Whether to measure now."""
+        """Return whether to measure now."""
         if len(self.progress.dev) - 1 >= int(done * DEV_CHECKS):
             return False
         if self._config.steps is not None or done >= 1:
@@ -199,7 +199,7 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
             beside.replace(self.best_folder)
 
     def _check_weights(self, model: torch.nn.Module) -> None:
-        """A step may have ruined the weights; what is kept must give a finite loss."""
+        """Check that the weights to keep give a finite loss: a step may have ruined them."""
         model.eval()
         with torch.no_grad():
             finite = self._again is None or bool(self._again().isfinite())
@@ -215,7 +215,7 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
         )
 
     def _set_rate(self, optimizer: Any, scheduler: Any) -> None:  # noqa: ANN401
-        """A checkpoint brings its own learning rate; the one that is asked for now holds."""
+        """Replace a checkpoint's learning rate by the configured one."""
         scheduler.base_lrs = [self._config.lr] * len(optimizer.param_groups)
         for group in optimizer.param_groups:
             group["initial_lr"] = self._config.lr
@@ -223,7 +223,7 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
 
 
 def _agreed(elapsed_s: float) -> float:
-    """The first process's clock: all must stop and write at the same step."""
+    """Return the first process's clock: all processes must stop and write at the same step."""
     if not torch.distributed.is_initialized():
         return elapsed_s
     device = "cuda" if torch.cuda.is_available() else "cpu"

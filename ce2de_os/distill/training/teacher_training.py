@@ -135,10 +135,10 @@ def train_teacher(
 
 
 def check_out(out: Path) -> Path:
-    """The folder beside ``out`` in which the training works.
+    """Return the folder next to ``out`` in which the training works, after checking ``out``.
 
     Raises:
-        DataError: ``out`` exists.
+        DataError: ``out`` exists and is not an empty folder.
     """
     if (out / TEACHER_FILE).exists():
         raise DataError(f"{out}: holds a finished teacher; choose another --out")
@@ -148,7 +148,7 @@ def check_out(out: Path) -> Path:
 
 
 def load_base(config: TeacherConfig) -> CrossEncoder:
-    """The encoder with a head of one output: its own if it is a cross-encoder already, else a random one.
+    """Load the encoder with a head of one output: its own if it is a cross-encoder, else a random one.
 
     Raises:
         ConfigError: there is no such encoder, it is a sequence-to-sequence model, or it lacks weights below
@@ -183,25 +183,25 @@ def load_base(config: TeacherConfig) -> CrossEncoder:
 
 
 def softmax_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Mean over queries of ``-log softmax(logits)[0]``; ``(B, 1 + N)``, the positive in column 0."""
+    """Compute the mean of ``-log softmax(logits)[0]``; ``(B, 1 + N)``, the positive in column 0."""
     return -torch.log_softmax(logits, dim=1)[:, 0].mean()
 
 
 def bce_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Mean over pairs of the binary cross-entropy; ``(B, 1 + N)``, the positive in column 0."""
+    """Compute the mean binary cross-entropy of pairs; ``(B, 1 + N)``, the positive in column 0."""
     labels = torch.zeros_like(logits)
     labels[:, 0] = 1.0
     return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
 
 
 def reciprocal_rank(logits: np.ndarray[Any, Any]) -> float:
-    """``1 / rank`` of the first of ``(1 + N,)`` logits, 0 beyond rank 10; a tie counts against it."""
+    """Compute ``1 / rank`` of the first of ``(1 + N,)`` logits, 0 beyond rank 10; ties count against it."""
     rank = 1 + int((logits[1:] >= logits[0]).sum())
     return 1 / rank if rank <= 10 else 0.0
 
 
 def dev_mrr(encoder: CrossEncoder, groups: Sequence[Sequence[Pair]]) -> float:
-    """MRR@10 of the first pair of each group among the others of its group."""
+    """Compute MRR@10 of the first pair of each group among the others of its group."""
     logits = encoder.logits([pair for group in groups for pair in group])
     ends = np.cumsum([len(group) for group in groups])[:-1]
     return float(np.mean([reciprocal_rank(part) for part in np.split(logits, ends)]))
@@ -219,7 +219,7 @@ class _TeacherTrainer(Trainer):  # type: ignore[misc]
         self.model_accepts_loss_kwargs = False
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
-        """Called once by the Trainer."""
+        """Create the scheduler, which the Trainer requests once."""
         self.lr_scheduler = LambdaLR(optimizer or self.optimizer, self._keeper.rate)
         return self.lr_scheduler
 
@@ -230,7 +230,7 @@ class _TeacherTrainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: object = None,
     ) -> torch.Tensor:
-        """The loss of one pass; the two last arguments are the Trainer's and not used."""
+        """Compute the loss of one pass; the last two arguments are the Trainer's and not used."""
         loss = self._loss_of(model, inputs)
         self._keeper.add_loss(float(loss.detach()), partial(self._loss_of, model, inputs))
         return loss
@@ -277,7 +277,7 @@ def _trainer(
 def _dev_groups(
     dev: Sequence[TrainingPair], pairs: Sequence[TrainingPair], config: TeacherConfig
 ) -> list[list[Pair]]:
-    """Each held-out pair with its hardest negatives, filled up with other queries' passages."""
+    """Return each held-out pair with its hardest negatives, completed by other queries' passages."""
     rng = random.Random(config.seed)  # noqa: S311
     groups = []
     for pair in dev:

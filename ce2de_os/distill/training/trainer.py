@@ -65,7 +65,7 @@ class Progress:
     dev: list[tuple[int, float]] = field(default_factory=list)
 
     def done(self, config: DistillConfig) -> float:
-        """The share of the run that is behind, 0 to 1."""
+        """Return the finished share of the run, 0 to 1."""
         if config.tokens is not None:
             return min(1.0, self.tokens / config.tokens)
         return min(1.0, self.elapsed_s / (60 * config.minutes))
@@ -75,7 +75,7 @@ class Report(Protocol):
     """Receives the progress after each step."""
 
     def __call__(self, progress: Progress, done: float) -> None:
-        """``done`` is the share of the run that is behind, 0 to 1."""
+        """Report the progress; ``done`` is the finished share of the run, 0 to 1."""
 
 
 def train(
@@ -124,7 +124,7 @@ def train(
 
 
 def schedule(done: float, warmup: float, decay: float) -> float:
-    """The learning rate's factor at share ``done`` of the run: linear rise, flat, linear fall to 0."""
+    """Return the learning rate's factor at share ``done`` of the run: linear rise, flat, fall to 0."""
     rise = done / warmup if warmup else 1.0
     fall = (1.0 - done) / decay if decay else 1.0
     return max(0.0, min(1.0, rise, fall)) if done > 0 else min(1.0, 0.01 if warmup else 1.0)
@@ -149,7 +149,7 @@ class _Run:
         self.model, self.optimizer = self.accelerator.prepare(student, _optimizer(student, config))
 
     def batches(self, steps: int) -> Iterator[list[Batch]]:
-        """This process's batches of each step after the first ``steps``."""
+        """Yield this process's batches of each step after the first ``steps``."""
         world, own = self.accelerator.num_processes, self.accelerator.process_index
         each = self.config.accumulate * world
         stream = batches(self.data, self.config, steps * each)
@@ -157,7 +157,7 @@ class _Run:
             yield list(islice(stream, each))[own::world]
 
     def step(self, group: Sequence[Batch], factor: float, number: int) -> float:
-        """One step of the optimiser on the mean loss of ``group``; returns that loss."""
+        """Make one optimizer step on the mean loss of ``group``; return that loss."""
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = parameters["peak"] * factor
         total = 0.0
@@ -202,7 +202,7 @@ class _Run:
         )
 
     def _embed(self, ids: Ids) -> Tensor:
-        """Embeddings in the order given, in forward passes of similar length."""
+        """Embed texts in forward passes of similar length; return embeddings in the given order."""
         parts, order = [], []
         with autocast(self.precision, self.device.type):
             for rows in token_batches([padded_length(len(row)) for row in ids], self.config.batch_tokens):
@@ -211,7 +211,7 @@ class _Run:
         return torch.cat(parts)[torch.tensor(np.argsort(order), device=self.device)]
 
     def agree(self, tokens: int, own: int, elapsed_s: float) -> tuple[int, float]:
-        """Tokens seen and time spent, the same in all processes, so that all stop at the same step."""
+        """Agree on tokens and time: the same in all processes, so that all stop at the same step."""
         if self.accelerator.num_processes == 1:
             return tokens + own, elapsed_s
         both = torch.tensor([float(own), elapsed_s / self.accelerator.num_processes], device=self.device)
@@ -301,7 +301,7 @@ def _optimizer(student: StudentModel, config: DistillConfig) -> torch.optim.Opti
 
 
 def _run_key(config: DistillConfig, data: TrainingSet) -> dict[str, Any]:
-    """What must be equal for a checkpoint to fit; budget and learning rate may change between sittings."""
+    """Return what must be equal for a checkpoint to fit; budget and learning rate may change."""
     key = {name: value for name, value in config.plain().items() if name not in FREE_SETTINGS}
     queries = len(data.ranking.queries) if data.ranking is not None else 0
     first = [int(token) for token in data.ids[0]] if len(data.ids) else []

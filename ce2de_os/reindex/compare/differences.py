@@ -171,7 +171,7 @@ def differences(
 
 
 def same_totals(client: OpenSearch, part: Part, origin_field: str, upto: Mapping[int, int]) -> bool:
-    """Whether each shard's documents up to ``upto`` have the same count and sum of ``_seq_no`` on both sides.
+    """Return whether count and sum of ``_seq_no`` up to ``upto`` are equal in each shard on both sides.
 
     One request; both sides must have been refreshed. That is cheap enough for once a second. Up to three
     differences in a shard, whatever they are, never escape it; `differences` names them.
@@ -208,9 +208,9 @@ def _differences(
 def _numbers(
     sides: Sides, upto: Mapping[int, int], keep: Callable[[], None] | None
 ) -> Iterator[tuple[int, dict[int, tuple[int, int]]]]:
-    """The numbers that differ, with how often they are in source and target; a page of a shard at a time.
+    """Yield, page by page of a shard, the numbers that differ and their counts in source and target.
 
-    What is found last is looked at first, so that few stretches wait while many differ.
+    The stretch found last is read first: so few stretches are in memory, even while many differ.
     """
     waiting = list(chain.from_iterable(first_looks(shard, last) for shard, last in upto.items()))
     while waiting:

@@ -78,7 +78,7 @@ class Sides:
         self.requests += 2
 
     def sums(self, looks: Sequence[Look]) -> list[tuple[Found, Found]]:
-        """Each look's sums in source and target, all of them in one request."""
+        """Read each look's sums in source and target, all of them in one request."""
         number = f"{self._origin}.seq_no"
         searches = [
             search
@@ -92,13 +92,13 @@ class Sides:
         return list(zip(answers[::2], answers[1::2], strict=True))
 
     def in_source(self, shard: int, numbers: Sequence[int]) -> list[Numbered]:
-        """The source's documents with these ``_seq_no``; as many as the page at most."""
+        """Return the source's documents with these ``_seq_no``; at most one page of them."""
         body = _documents({"terms": {"_seq_no": list(numbers)}}, len(numbers))
         (answer,) = self._ask([self._in_source(shard, body)])
         return [_numbered(hit, hit["_seq_no"]) for hit in answer["hits"]["hits"]]
 
     def in_target(self, shard: int, counts: Mapping[int, int]) -> Iterator[list[Numbered]]:
-        """The target's documents copied from some numbers of a shard; ``counts``: how many of each."""
+        """Yield the target's copies of a shard's numbers; ``counts``: how many documents each number has."""
         field = f"{self._origin}.seq_no"
         query = {"bool": {"filter": [self._of_shard(shard), {"terms": {field: list(counts)}}]}}
         total = sum(counts.values())
@@ -110,7 +110,7 @@ class Sides:
             yield [self._copied(hit) for hit in answer["hits"]["hits"]]
 
     def pages(self, query: Mapping[str, Any]) -> Iterator[list[Numbered]]:
-        """The target's documents that match, page by page, in the order of their own ``_seq_no``."""
+        """Yield the matching documents of the target, page by page, in the order of their own ``_seq_no``."""
         for shard in sorted(patiently(lambda: admin.checkpoints(self._client, self._part.target))):
             after = -1
             while True:
@@ -129,10 +129,10 @@ class Sides:
                 after = hits[-1]["_seq_no"]
 
     def foreign(self, upto: Mapping[int, int], *, bounded: bool) -> dict[str, Any]:
-        """The query for target's documents that were copied from no number that is compared.
+        """Return the query for the documents of the target that were copied from no compared number.
 
         Those have no origin, or one in a shard that the source does not have. Not ``bounded``: an origin
-        beyond the source's last number is foreign too, as the source stands still.
+        beyond the source's last number is foreign too, because the source takes no writes.
         """
         shard, number = f"{self._origin}.shard", f"{self._origin}.seq_no"
         known: list[dict[str, Any]]
@@ -146,17 +146,17 @@ class Sides:
         return {"bool": {"must_not": {"bool": {"filter": known}}}}
 
     def count(self, query: Mapping[str, Any]) -> int:
-        """How many of the target's documents match."""
+        """Count the documents of the target that match."""
         self.requests += 1
         return patiently(lambda: admin.count(self._client, self._part.target, query))
 
     def now_in_source(self, keys: Sequence[Key]) -> list[int | None]:
-        """Each document's ``_seq_no`` in the source now, whether visible or not; ``None``: it is gone."""
+        """Read each document's ``_seq_no`` in the source now, visible or not; ``None``: it is gone."""
         entries = self._now(self._part.source, keys, "false")
         return [entry["_seq_no"] if entry.get("found") else None for entry in entries]
 
     def now_in_target(self, keys: Sequence[Key]) -> list[tuple[int, int] | None]:
-        """Each document's origin in the target now, (-1, -1) if it has none; ``None``: it is absent."""
+        """Read each document's origin in the target now; (-1, -1): it has none; ``None``: it is absent."""
         entries = self._now(self._part.target, keys, self._origin)
         return [
             _origin(entry.get("_source", {}).get(self._origin)) if entry.get("found") else None
@@ -193,7 +193,7 @@ class Sides:
     def _ask(
         self, searches: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], wanted: str | None = None
     ) -> list[dict[str, Any]]:
-        """Several searches, each with its header, in one request."""
+        """Send several searches, each with its header, in one request."""
         lines: list[Mapping[str, Any]] = []
         for header, body in searches:
             # A partial answer would be a wrong sum.

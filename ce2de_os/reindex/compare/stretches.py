@@ -58,7 +58,7 @@ class Look(NamedTuple):
 
 
 def exact_width(largest: int, wanted: int) -> int:
-    """The widest stretch with an exact sum of numbers up to ``largest``: a power of two, about ``wanted``."""
+    """Return the widest stretch whose sum is exact up to ``largest``: a power of two, about ``wanted``."""
     width = 1 << max(0, wanted - 1).bit_length()
     while width > 1 and width * max(1, largest) >= EXACT:
         width //= 2
@@ -103,13 +103,13 @@ def narrower_looks(look: Look, differing: Sequence[int]) -> Iterator[Look]:
 
 
 def _within(ranges: Iterable[tuple[int, int]], look: Look) -> tuple[tuple[int, int], ...]:
-    """No number beyond the last that was asked for: a shard goes on being written."""
+    """Clip ranges to the last number that was requested: writes to the shard continue."""
     end = look.ranges[-1][1]
     return tuple((first, min(last, end)) for first, last in ranges)
 
 
 def differing(look: Look, source: Found, target: Found) -> list[int]:
-    """The first numbers of the stretches in which the sides differ."""
+    """Return the first number of each stretch in which the two sides differ."""
     same = _same_counts if look.width == 1 else _same
     return [
         start

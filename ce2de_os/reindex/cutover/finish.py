@@ -106,7 +106,7 @@ class _Finish:
                 return
 
     def _has_switched(self) -> bool:
-        """Whether another worker has switched already, or this one completes what that one began."""
+        """Return whether another worker has switched already; complete a switch that another one began."""
         if self._job.mode == "copy" and self._job.truth == TARGET:
             return True
         return self._job.truth == SWITCHING and self._switch.resume()
@@ -160,7 +160,7 @@ class _Finish:
             reached("follow_started", self._job.job_id)
 
     def _done(self) -> None:
-        """The standing job first: if this worker dies before the end, the next one starts it again."""
+        """Start the standing job, then end this job: if the worker dies between, a retry repeats both."""
         self._follow()
         self._end(DONE, None, error=None)
 

@@ -49,7 +49,7 @@ def _wanted(client: OpenSearch, target: str, source: str) -> float:
 
 
 def _copies(client: OpenSearch, index: str) -> float:
-    """Active copies of a shard, on average."""
+    """Return the active copies of a shard, on average."""
     health = _health(client, index)
     return int(health["active_shards"]) / max(1, int(health["active_primary_shards"]))
 

@@ -182,10 +182,10 @@ def _copy_back(client: OpenSearch, ledger: Ledger, job: Job) -> list[str]:
 
 
 def _changes(client: OpenSearch, ledger: Ledger, job: Job, number: int) -> Iterator[Action]:
-    """What must be done in the source so that it holds what the target holds.
+    """Yield the writes after which the source holds what the target holds; refresh both indices first.
 
-    The source took no writes from the handover on, so whatever it has beyond the job's cursors was written
-    there since the rollback began, when the target took none any more: it is newer, and stays.
+    The source took no writes after the handover, so everything beyond the job's cursors was written
+    there after the rollback began, when the target took no writes anymore: it is newer, and it is kept.
     """
     part, upto = job.parts[number], cursors(ledger, job, number)
     patiently(lambda: admin.refresh(client, part.target))
@@ -214,7 +214,7 @@ def _changes(client: OpenSearch, ledger: Ledger, job: Job, number: int) -> Itera
 
 
 def _written(client: OpenSearch, job: Job, part: Part) -> Iterator[list[SourceDocument]]:
-    """The target's documents that were written since the handover, vectors that follow them included."""
+    """Yield the target's documents written since the handover, in batches; new vectors are writes too."""
     for shard, checkpoint in patiently(lambda: target_checkpoints(client, part)).items():
         after = job.fences[part.target][shard]
         while after < checkpoint:

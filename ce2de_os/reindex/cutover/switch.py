@@ -207,7 +207,7 @@ class Switch:
         return any(aliases.exists(self._client, guard_name(target)) for target in self._job.targets)
 
     def _moved(self) -> bool:
-        """Whether the request that moves alias and truth was carried out: it removed the guards too."""
+        """Return whether the request that moves alias and truth succeeded: it removed the guards too."""
         job = self._job
         current = patiently(lambda: aliases.definitions(self._client, str(job.alias)))
         return all(target in current for target in job.targets) and not patiently(self._guarded)
@@ -246,7 +246,7 @@ class Switch:
 
 
 def origins_of(client: OpenSearch, members: Definitions, job: Job) -> dict[str, str]:
-    """The alias's members that the job replaces, each with the source it is, or was made of."""
+    """Return the alias's members that the job replaces, each with its source (or itself, if a source)."""
     found = {}
     for name in members:
         if name in job.sources or name in job.targets:
@@ -262,7 +262,7 @@ def origins_of(client: OpenSearch, members: Definitions, job: Job) -> dict[str, 
 def joining_definitions(
     job: Job, current: Definitions, origins: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
-    """How each target will be in the alias: as what it replaces was, and without writes in a mirror."""
+    """Return how each target joins the alias: like what it replaces, and without writes in a mirror."""
     joining = {}
     for part in job.parts:
         replaced = [name for name, origin in origins.items() if origin == part.source]

@@ -39,7 +39,7 @@ def take_turn(client: OpenSearch, target: str) -> str:
 
 
 def handed_over(target: str, turn: str | None) -> list[dict[str, Any]]:
-    """The actions that a request needs in order to move the alias; none for a record of an older version."""
+    """Return the actions that a request needs to move the alias; empty for a record of an older version."""
     return [] if turn is None else _taken(target, turn_number(target, turn))
 
 

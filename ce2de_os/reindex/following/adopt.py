@@ -113,7 +113,7 @@ def _record(
 
 
 def _entry(info: IndexInfo, model: Model) -> IndexMetadata | None:
-    """What an index says of this model's vectors."""
+    """Return what an index records about this model's vectors; ``None`` if nothing."""
     return next((one for one in fields_from(info.mappings) if one.fingerprint == model.fingerprint), None)
 
 

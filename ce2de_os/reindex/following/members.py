@@ -61,7 +61,7 @@ class Members:
         self._looked_s = time.monotonic()
 
     def checkpoints(self) -> Checkpoints:
-        """Each shard's global checkpoint, of the parts whose index is there."""
+        """Read each shard's global checkpoint, of the parts whose index is present."""
         try:
             return self._checkpoints()
         except IndexSchemaError:  # an index went away since the last look
@@ -87,7 +87,7 @@ class Members:
         return checkpoints
 
     def _current(self, job: Job) -> list[tuple[int, Part]]:
-        """The parts whose index is behind the name and still the one that it was."""
+        """Return the parts, with their numbers, whose unchanged index is still behind the name."""
         return [
             (number, part)
             for number, part in enumerate(job.parts)
@@ -141,5 +141,5 @@ class Members:
 
 
 def is_copy(info: IndexInfo) -> bool:
-    """Whether an index is a copy that ce2de made of another one, and that is still its source."""
+    """Return whether an index is a copy that ce2de made of another one, and that is still its source."""
     return any(entry.source not in ("", info.name) for entry in fields_from(info.mappings))

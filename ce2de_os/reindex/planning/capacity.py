@@ -119,12 +119,12 @@ class ShardLoad:
 
 
 def storages(version: tuple[int, int]) -> tuple[Storage, ...]:
-    """The ways that an OpenSearch version has."""
+    """Return the ways to store vectors that an OpenSearch version supports."""
     return tuple(storage for storage in STORAGES if version >= storage.since)
 
 
 def storage_of(field: VectorField, version: tuple[int, int]) -> Storage:
-    """How a field's vectors are kept.
+    """Return how a field's vectors are stored.
 
     Raises:
         ConfigError: the version does not have it.
@@ -146,12 +146,12 @@ def storage_of(field: VectorField, version: tuple[int, int]) -> Storage:
 
 
 def memory_per_vector(dim: int, m: int, storage: Storage) -> float:
-    """Bytes of memory for one vector and its links, by the published formula."""
+    """Return the bytes of memory for one vector and its links, by the published formula."""
     return _OVERHEAD * (storage.element_bytes * dim + 8 * m)
 
 
 def disk_per_vector(dim: int, m: int, storage: Storage, *, derived_source: bool) -> float:
-    """Bytes of disk for one vector in one copy of its shard.
+    """Return the bytes of disk for one vector in one copy of its shard.
 
     A graph file as large as the memory that it takes, the full elements, and unless ``derived_source`` the
     vector once more as text in ``_source``.
@@ -162,7 +162,7 @@ def disk_per_vector(dim: int, m: int, storage: Storage, *, derived_source: bool)
 
 
 def disk_per_tokens(token_dim: int | None, tokens: float) -> float:
-    """Bytes of disk for one document's token vectors in one copy of its shard; ``None``: it has none."""
+    """Return the bytes of disk for one document's token vectors in one copy; ``None``: no such field."""
     return BYTES_PER_TOKEN_NUMBER * (token_dim or 0) * tokens
 
 
@@ -174,7 +174,7 @@ def memory_table(
     *,
     derived_source: bool,
 ) -> tuple[MemoryRow, ...]:
-    """Memory for every engine and compression; ``vectors`` has, for each index, their number and copies."""
+    """Compute the memory of every engine and compression; ``vectors``: number and copies per index."""
     primaries = sum(number for number, _ in vectors)
     total = sum(number * copies for number, copies in vectors)
     rows = []
@@ -195,7 +195,7 @@ def memory_table(
 
 
 def copies(replicas: int, nodes: int | None) -> int:
-    """Copies of a shard that get a node: two never share one; ``nodes`` ``None``: unknown, so all."""
+    """Return the copies of a shard that get a node: two never share one; ``nodes`` ``None``: all of them."""
     return replicas + 1 if nodes is None else max(1, min(replicas + 1, nodes))
 
 
@@ -211,7 +211,7 @@ def shard_load(
     in_place: bool,
     text_bytes: float = 0.0,
 ) -> ShardLoad:
-    """What one index's shards hold at the end and what is new of it.
+    """Compute what one index's shards hold at the end, and how much of it is new.
 
     Args:
         index: name of the source index.
@@ -232,12 +232,12 @@ def shard_load(
 
 
 def merge_headroom(shard_bytes: float) -> float:
-    """Bytes that merging takes for a while on top of a shard of this size."""
+    """Return the bytes that merging temporarily needs on top of a shard of this size."""
     return max(DELETED_SHARE * shard_bytes, min(shard_bytes, LARGEST_MERGE_BYTES))
 
 
 def unplaced(sizes: Iterable[float], rooms: Iterable[float]) -> int:
-    """How many pieces find no room, the largest placed first, each where there is the most room."""
+    """Count the pieces that fit nowhere: the largest is placed first, where there is most room."""
     heap = [-room for room in rooms]
     heapq.heapify(heap)
     left = 0
@@ -250,7 +250,7 @@ def unplaced(sizes: Iterable[float], rooms: Iterable[float]) -> int:
 
 
 def room(total_bytes: float, free_bytes: float, watermark: str | None) -> float:
-    """Bytes that may still be written to a disk until it reaches a watermark; 0 if it is above.
+    """Return the bytes that can be written to a disk until it reaches a watermark; 0 if it is above.
 
     A watermark is the used share (``85%`` or ``0.85``) or the free bytes that must stay (``50gb``); ``None``
     means that the disk may be filled.
@@ -266,7 +266,7 @@ def room(total_bytes: float, free_bytes: float, watermark: str | None) -> float:
 
 
 def breaker_limit(setting: str, memory_bytes: float, heap_bytes: float) -> float:
-    """A node's k-NN breaker limit: a share of the memory outside the heap, ``50%``, or bytes, ``8gb``.
+    """Return a node's k-NN breaker limit in bytes: ``50%`` of the memory outside the heap, or ``8gb``.
 
     Raises:
         ValueError: the setting is neither.
@@ -276,7 +276,7 @@ def breaker_limit(setting: str, memory_bytes: float, heap_bytes: float) -> float
 
 
 def parse_share(text: str) -> float | None:
-    """``85%`` or ``0.85`` as 0.85; ``None`` for anything else."""
+    """Parse ``85%`` or ``0.85`` to 0.85; ``None`` for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
     if found is None:
         return None
@@ -285,7 +285,7 @@ def parse_share(text: str) -> float | None:
 
 
 def parse_bytes(text: str) -> float:
-    """An OpenSearch byte size such as ``50gb``, of 1024-based units, as bytes.
+    """Convert an OpenSearch byte size such as ``50gb``, in 1024-based units, to bytes.
 
     Raises:
         ValueError: it is none.
@@ -297,21 +297,21 @@ def parse_bytes(text: str) -> float:
 
 
 def fewest_shards(primaries_bytes: float, documents: int) -> int:
-    """Primary shards that keep each below 50 GB and below Lucene's limit of documents."""
+    """Return how many primary shards keep each below 50 GB and below Lucene's limit of documents."""
     by_size = math.ceil(primaries_bytes / LARGEST_SHARD_BYTES)
     return max(1, by_size, math.ceil(documents / LUCENE_MAX_DOCUMENTS))
 
 
 def most_shards(primaries_bytes: float) -> int:
-    """Primary shards that keep each at 10 GB or more; one for a small index."""
+    """Return how many primary shards keep each at 10 GB or more; one for a small index."""
     return max(1, math.floor(primaries_bytes / SMALLEST_SHARD_BYTES))
 
 
 def seconds_for(documents: float, docs_per_s: float, workers: int) -> float:
-    """How long so many workers take to encode the documents, each at ``docs_per_s``."""
+    """Estimate the seconds to encode the documents with ``workers``, each at ``docs_per_s``."""
     return documents / (docs_per_s * workers)
 
 
 def workers_for(documents: float, docs_per_s: float, within_s: float) -> int:
-    """How many workers encode the documents within a time."""
+    """Estimate how many workers encode the documents within a time."""
     return max(1, math.ceil(documents / (docs_per_s * within_s)))

@@ -71,7 +71,7 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
 
 
 def _meaning(client: OpenSearch, request: PlanRequest, mode: str, names: Sequence[str]) -> str | None:
-    """What the job would mean for applications; ``None`` while no alias is named."""
+    """Return what the job would mean for applications; ``None`` as long as no alias is given."""
     if mode == IN_PLACE:
         return sentence(None, request.source, "", ", ".join(names))
     if request.alias is None:
@@ -82,14 +82,14 @@ def _meaning(client: OpenSearch, request: PlanRequest, mode: str, names: Sequenc
 
 
 def _readable(client: OpenSearch, source: str, sources: Sequence[IndexInfo]) -> str:
-    """A name for ``sources`` in a request: that of the source, unless it shows copies of them."""
+    """Return a name for ``sources`` in a request: the source's own, unless it also shows their copies."""
     names = [info.name for info in sources]
     behind = [info.name for info in admin.describe_all(client, source)]
     return source if behind == names else ",".join(names)
 
 
 def _served(client: OpenSearch) -> frozenset[str]:
-    """The copies that have taken over, as far as the ledger may be read."""
+    """Return the copies that have taken over; empty if the ledger cannot be read."""
     try:
         return served_targets(Ledger(client).jobs())
     except BackendUnavailableError:
@@ -101,7 +101,7 @@ def _served(client: OpenSearch) -> frozenset[str]:
 def _refused_at_start(
     client: OpenSearch, request: PlanRequest, sources: Sequence[IndexInfo]
 ) -> tuple[Finding, ...]:
-    """What `start` would refuse, before it creates anything."""
+    """Return the findings that would make `start` fail before it creates anything."""
     found = chain(
         checks.of_options(client, request.alias, request.target, request.pipeline),
         checks.of_sources(
@@ -110,7 +110,7 @@ def _refused_at_start(
             sources,
             request.text_fields,
             request.alias or request.source,
-            in_place=False,  # `verdict` tells of blocks
+            in_place=False,  # `verdict` reports blocks
         ),
     )
     return tuple(Finding(one.reason, one.cure) for one in found)
@@ -154,7 +154,7 @@ def compose(
 
 
 def _derived_source(index: SourceIndex, mode: str, cluster: Cluster) -> bool:
-    """Whether vectors will be left out of ``_source``; an older index has no such setting and keeps them."""
+    """Return whether ``_source`` will lack vectors; an older index has no such setting and keeps them."""
     if mode == IN_PLACE:
         return index.derived_source is True
     return cluster.release >= _DERIVED_SINCE and index.derived_source is not False

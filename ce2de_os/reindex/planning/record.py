@@ -152,11 +152,11 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether nothing speaks against starting."""
+        """Return whether nothing prevents starting the job."""
         return not self.refusals
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as ``--json`` prints it; the indices without their fields."""
+        """Return the plan as ``--json`` prints it; the indices without their fields."""
         plan = asdict(self)
         for index in plan["indices"]:
             del index["fields"]

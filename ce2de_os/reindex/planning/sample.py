@@ -106,7 +106,7 @@ def draw(
 
 
 def embedded_share(sources: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> float:
-    """The share of the documents' JSON that their embedded text would take as one more field."""
+    """Return the share of the documents' JSON that their embedded text would take as an extra field."""
     whole = sum(len(json.dumps(source)) for source in sources)
     return sum(len(json.dumps(text)) for text in texts if text) / max(1, whole)
 
@@ -123,7 +123,7 @@ def measure(encoder: OnnxEncoder, drawn: Drawn, seed: int = SEED) -> Sample:
 def summarize(
     documents: int, lengths: Sequence[int], max_length: int, seed: int, rate: float | None
 ) -> Sample:
-    """The statistics of texts with so many tokens each."""
+    """Compute the statistics of texts from the number of tokens of each."""
     ordered = sorted(lengths)
     return Sample(
         documents=documents,
@@ -139,12 +139,12 @@ def summarize(
 
 
 def percentile(ordered: Sequence[int], percent: int) -> int:
-    """The smallest value that ``percent`` of the sorted values do not exceed; 0 of none."""
+    """Return the smallest value that ``percent`` of the sorted values do not exceed; 0 without values."""
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)] if ordered else 0
 
 
 def token_counts(encoder: OnnxEncoder, texts: Sequence[str]) -> list[int]:
-    """Tokens of each text as a document, without cutting it to ``max_length``."""
+    """Count the tokens of each text as a document, without cutting it to ``max_length``."""
     artifact = encoder.artifact
     tokenizer = load_tokenizer(artifact.tokenizer_path, _UNCUT)
     # One by one: a sample may hold documents of megabytes.
@@ -152,7 +152,7 @@ def token_counts(encoder: OnnxEncoder, texts: Sequence[str]) -> list[int]:
 
 
 def docs_per_s(encoder: OnnxEncoder, texts: Sequence[str]) -> float | None:
-    """Texts encoded in a second; ``None`` if there are none."""
+    """Measure the texts encoded per second; ``None`` if there are none."""
     if not texts:
         return None
     encoder.encode_documents(texts[:_WARM_UP])

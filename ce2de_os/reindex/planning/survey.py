@@ -121,7 +121,7 @@ class Cluster:
 
 
 def source_indices(client: OpenSearch, sources: Sequence[IndexInfo]) -> tuple[SourceIndex, ...]:
-    """What there is to know of the physical indices of a source.
+    """Read the facts about a source's physical indices that the plan needs.
 
     Raises:
         ConfigError: one of them is closed.
@@ -137,7 +137,7 @@ def source_indices(client: OpenSearch, sources: Sequence[IndexInfo]) -> tuple[So
 
 
 def check_fields(indices: tuple[SourceIndex, ...], text_fields: tuple[str, ...]) -> tuple[str, ...]:
-    """Fields that some, but not all, of the indices lack, as ``field (index)``.
+    """Return the fields that some, but not all, of the indices lack, as ``field (index)``.
 
     Raises:
         DataError: no index has one of the fields, or no field is named.

@@ -12,13 +12,13 @@ _HEAP_PRESSURE = 0.85  # share of the parent breaker's limit that a heap should 
 
 
 def refusals(plan: Plan) -> tuple[Finding, ...]:
-    """Why the job cannot be done as planned; empty if it fits."""
+    """Return why the job cannot be done as planned; empty if it fits."""
     checks = (_way, _text, _disk, _memory, _plugin, _shard_limits, _blocks, _time)
     return _findings(plan, checks)
 
 
 def warnings(plan: Plan) -> tuple[Finding, ...]:
-    """What an operator should know, though the job can be done."""
+    """Return what an operator should know although the job is possible."""
     checks = (
         _fields,
         _left_out,
@@ -88,7 +88,7 @@ def _memory(plan: Plan) -> Iterator[Finding]:
 
 
 def _smaller(plan: Plan) -> str:
-    """The largest storage of the same engine that would fit instead, as a cure."""
+    """Return advice to use the largest storage of the same engine that fits; ``""`` if none fits."""
     rows = [row for row in plan.memory_table if row.engine == plan.request.field.engine]
     for row in sorted(rows, key=lambda row: row.total_bytes, reverse=True):
         sizes = [
@@ -255,7 +255,7 @@ def _unseen(plan: Plan) -> Iterator[Finding]:
 
 
 def gigabytes(number: float) -> str:
-    """Bytes as decimal gigabytes: three decimals below one, one below a thousand, else none."""
+    """Format bytes as decimal gigabytes: three decimals below one, one below a thousand, else none."""
     value = number / GB
     if 0 < value < 0.001:
         return "<0.001 GB"
@@ -264,7 +264,7 @@ def gigabytes(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the two largest units: ``45 s``, ``12 min``, ``3 h 20 min``, ``8 d 4 h``."""
+    """Format seconds in the two largest units: ``45 s``, ``12 min``, ``3 h 20 min``, ``8 d 4 h``."""
     if seconds < 60:
         return f"{seconds:.0f} s" if seconds >= 1 else "<1 s"
     minutes = round(seconds / 60)
@@ -276,7 +276,7 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """``1 worker``, ``2 workers``."""
+    """Format a count with its noun: ``1 worker``, ``2 workers``."""
     return f"{number} {thing}" + ("" if number == 1 else "s")
 
 

@@ -51,7 +51,7 @@ def of_sources(
     *,
     in_place: bool,
 ) -> Iterator[Finding]:
-    """What stands against reading the indices behind a name, and embedding these fields."""
+    """Yield what prevents reading the indices behind a name, or embedding these fields."""
     yield from _filtered(client, name, alias)
     for source in sources:
         yield from _readable(source, in_place=in_place)
@@ -63,7 +63,7 @@ def of_sources(
 def of_options(
     client: OpenSearch, alias: str | None, target: str | None, pipeline: str | None
 ) -> Iterator[Finding]:
-    """What stands against the names that a job was given."""
+    """Yield what is wrong with the names that a request gives: alias, target and pipeline."""
     for option, name in (("--alias", alias), ("--target", target)):
         if name is not None and (fault := fault_of(name)):
             yield Finding(f"{option} '{name}' {fault}", "choose another name, such as articles-search")
@@ -81,7 +81,7 @@ def of_options(
 
 
 def fault_of(name: str) -> str | None:
-    """Why OpenSearch would not take a name for an index or an alias; ``None``: it would."""
+    """Return why OpenSearch would reject a name for an index or an alias; ``None``: it is valid."""
     if not name or name in (".", ".."):
         return "is not a name"
     if found := _FORBIDDEN.search(name):
@@ -94,7 +94,7 @@ def fault_of(name: str) -> str | None:
 
 
 def usable_fields(mappings: Mapping[str, Any]) -> list[str]:
-    """The fields of a mapping that hold text in ``_source``, by dotted path."""
+    """Return the fields of a mapping that hold text in ``_source``, by dotted path."""
     ours = [entry.vector_field for entry in fields_from(mappings)]
     computed = copied_to(mappings)
     return sorted(
@@ -105,7 +105,7 @@ def usable_fields(mappings: Mapping[str, Any]) -> list[str]:
 
 
 def copied_to(mappings: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The fields that OpenSearch fills itself with ``copy_to``, each with those that it is filled from."""
+    """Return the fields that OpenSearch fills by ``copy_to``, each with the fields that it is filled from."""
     found: dict[str, list[str]] = {}
     for path, field in _leaves(mappings):
         targets = field.get("copy_to", [])
@@ -115,7 +115,7 @@ def copied_to(mappings: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _filtered(client: OpenSearch, name: str, alias: str | None) -> Iterator[Finding]:
-    """Reading goes by the order of writing, past an alias's filter: the copy would show what it hides."""
+    """Yield a finding if an alias limits what it shows: a copy would show what the alias hides."""
     if any(mark in name for mark in "*,"):
         return
     for index, definition in sorted(aliases.definitions(client, name).items()):

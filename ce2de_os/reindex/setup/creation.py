@@ -69,7 +69,7 @@ def _read_back(client: OpenSearch, target: str, asked: Mapping[str, Any], added:
 
 
 def other_vectors(source: IndexInfo) -> tuple[str, ...]:
-    """The fields of vectors, and beside them, that a copy leaves behind."""
+    """Return the fields of vectors, and the fields that go with them, that a copy leaves out."""
     names = [entry.vector_field for entry in fields_from(source.mappings)]
     return tuple(
         field
@@ -126,7 +126,7 @@ def rollover_template(client: OpenSearch, part: Part) -> str | None:
 
 
 def template_name(target: str) -> str:
-    """The index template of what rolls over from a target."""
+    """Return the name of the index template for the indices that roll over from a target."""
     return f"{ROLLOVER}{(rollover_pattern(target) or target).removesuffix('-*')}"
 
 
@@ -142,7 +142,7 @@ def remove_rollover_template(client: OpenSearch, target: str) -> None:
 
 
 def _for_itself(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The ``_meta`` of an index that no other one was copied into: its documents come from applications."""
+    """Return the ``_meta`` of an index without sources: all its documents come from applications."""
     ours = meta.get(META_KEY, {})
     entries = {name: {**entry, "source": ""} for name, entry in ours.get("fields", {}).items()}
     return {**meta, META_KEY: {**ours, "fields": entries}}

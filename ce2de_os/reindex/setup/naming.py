@@ -54,7 +54,7 @@ def target_name(
 
 
 def is_harmless(source: IndexInfo, found: Additions) -> bool:
-    """Whether templates add nothing to a copy that its source lacks, or that cannot be set aside."""
+    """Return whether templates add nothing to a copy that its source lacks, or that cannot be set aside."""
     if any(name.startswith(ROLLOVER) for name in found.templates):
         return True  # our own, for what rolls over from an earlier copy
     fields = source.mappings.get("properties", {})
@@ -62,7 +62,7 @@ def is_harmless(source: IndexInfo, found: Additions) -> bool:
 
 
 def default_names(source: str, fingerprint: str) -> Iterator[str]:
-    """The names for a source's copy, the usual one first; the others begin in another way."""
+    """Yield possible names for a source's copy: the usual one first, then one with another beginning."""
     base, number = base_of(source)
     mark = fingerprint[:8]
     yield _fitting(base, "", f"-ce2de-{mark}{number}")
@@ -70,20 +70,20 @@ def default_names(source: str, fingerprint: str) -> Iterator[str]:
 
 
 def base_of(name: str) -> tuple[str, str]:
-    """A name without what we add to it, and the number at its end, that of a first index if it has none."""
+    """Split a name into its base, without our additions, and its number; the first number if it has none."""
     bare = name.removeprefix(".ds-").lstrip(".")
     found = _OURS.match(bare) if _MARKED.search(bare) else None
     return (found[1], found[2] or _FIRST) if found else (bare, _FIRST)
 
 
 def rollover_pattern(target: str) -> str | None:
-    """The names of indices that roll over from a target; ``None``: its name has no number at its end."""
+    """Return the pattern of the indices that roll over from a target; ``None``: its name has no number."""
     found = re.fullmatch(r"(.+-)\d+", target)
     return f"{found[1]}*" if found else None
 
 
 def _fitting(base: str, before: str, after: str) -> str:
-    """A name of at most 255 bytes; what is cut off stands in it as a hash."""
+    """Return a name of at most 255 bytes; a hash replaces what is cut off."""
     room = MOST_BYTES - len(f"{before}{after}".encode())
     if len(base.encode()) > room:
         digest = "-" + hashlib.sha256(base.encode()).hexdigest()[:10]

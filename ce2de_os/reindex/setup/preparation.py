@@ -51,7 +51,7 @@ def check_targets(indices: Sequence[Planned]) -> None:
 
 
 def vector_of(client: OpenSearch, request: JobRequest, model: Model, name: str) -> VectorField:
-    """The field for the vectors, as the request wants it and this cluster allows it.
+    """Build the field for the vectors as requested, and check that this cluster supports it.
 
     Raises:
         ArtifactError: token vectors are wanted, and the model gives none.
@@ -74,7 +74,7 @@ def planned(
     vector: VectorField,
     kept: Mapping[str, str] = MappingProxyType({}),
 ) -> Planned:
-    """What becomes of a source; ``kept`` are the targets that the job has already, by source."""
+    """Check a source and its target, and return the plan; ``kept``: the job's present targets, by source."""
     metadata = IndexMetadata(
         vector_field=vector.name,
         text_fields=request.text.fields,
@@ -119,7 +119,7 @@ def prepare(
 
 
 def part_of(client: OpenSearch, index: Planned, mode: Mode, checkpoints: Mapping[int, int]) -> Part:
-    """The record of one index of the job; ``checkpoints`` are those of its source's shards."""
+    """Read the record of one index of the job; ``checkpoints`` are those of its source's shards."""
     target = admin.describe(client, index.target)
     return Part(
         source=index.source.name,

@@ -17,9 +17,9 @@ from ce2de_os.reindex.setup.checks import usable_fields
 
 
 def resolve(client: OpenSearch, name: str, served: Collection[str] = ()) -> list[IndexInfo]:
-    """The physical indices behind a name, without those that ce2de made from others of them.
+    """Return the physical indices behind a name, without those that are copies of others of them.
 
-    An alias that shows copies stands for their sources. Only where applications write to a copy, because it
+    An alias that shows copies means their sources. Only where applications write to a copy, because it
     has taken over (``served``), that is the source, and what it was copied from is left out.
     """
     found = {info.name: info for info in admin.describe_all(client, name)}
@@ -37,20 +37,20 @@ def resolve(client: OpenSearch, name: str, served: Collection[str] = ()) -> list
 
 
 def origin_of(info: IndexInfo) -> str | None:
-    """The index that an index is a copy of, whatever the model; ``None``: it is no copy of ours."""
+    """Return the index that this index is a copy of, with any model; ``None``: it is no copy of ours."""
     origins = (entry.source for entry in fields_from(info.mappings))
     return next((origin for origin in origins if origin not in ("", info.name)), None)
 
 
 def served_targets(jobs: Iterable[Job]) -> frozenset[str]:
-    """The copies that have taken over: applications write to them."""
+    """Return the copies that have taken over: applications write to them."""
     return frozenset(
         target for job in jobs if job.mode == "copy" and job.truth == TARGET for target in job.targets
     )
 
 
 def new_members(client: OpenSearch, job: Job) -> list[str]:
-    """The indices behind a job's source that have appeared since and that it does not cover."""
+    """Return the indices that have appeared behind a job's source and that the job does not cover."""
     covered = {*job.sources, *job.targets}
     try:
         found = resolve(client, job.source, job.targets if job.truth == TARGET else ())
@@ -99,7 +99,7 @@ def mode_of(sources: Sequence[IndexInfo], request: JobRequest) -> Mode:
 
 
 def field_name(sources: Sequence[IndexInfo], mode: Mode, model: Model) -> str:
-    """The field for the vectors: in place, one beside another model's gets the model's name too."""
+    """Choose the field for the vectors: in place, if another model has the usual one, a name of its own."""
     if mode == "copy":
         return VECTOR_FIELD
     taken = False

@@ -77,7 +77,7 @@ def _check_sources(client: OpenSearch, request: JobRequest, sources: Sequence[In
 
 
 def _targets_are_there(client: OpenSearch, job: Job) -> bool:
-    """Whether the indices that a job has handed over to still exist; else it begins anew."""
+    """Return whether the indices that a job has handed over to still exist; if not, it starts again."""
     for part in job.parts:
         if not admin.exists(client, part.target):
             return False
@@ -87,13 +87,13 @@ def _targets_are_there(client: OpenSearch, job: Job) -> bool:
 
 
 def find_job(ledger: Ledger, request: JobRequest, model: Model) -> Job | None:
-    """The job that did what is asked for, although its sources are not behind their name any more."""
+    """Find the job of this request although its sources are no longer behind their name; else ``None``."""
     found = ledger.find_job(job_id_for(request.source, *_identity(request, model, "copy")))
     return found.job if found else None
 
 
 def _identity(request: JobRequest, model: Model, mode: Mode) -> tuple[object, ...]:
-    """What makes two requests the same job; options that may change later are not among it."""
+    """Return what makes two requests the same job; options that may change later are not part of it."""
     vector = request.vector(dim=model.dim, passages=request.text.passages is not None)
     more = [one for one in (request.token_vectors, request.languages) if one]
     return mode, request.target, request.alias, request.text, model.fingerprint, vector, *more
@@ -109,7 +109,7 @@ def _enter(
     indices: Sequence[Planned],
     way: Way | None,
 ) -> Job:
-    """The job of this request: the one in the ledger, or a new one."""
+    """Create the targets and the job of this request, unless the ledger has it; add new indices to it."""
     job_id = job_id_for(request.source, *_identity(request, model, mode))
     stored = ledger.find_job(job_id)
     # Targets are made before the job is entered, so a job without its target has lost it: begin anew.
@@ -127,7 +127,7 @@ def _enter(
 def _with_members(
     client: OpenSearch, ledger: Ledger, stored: StoredJob, mode: Mode, indices: Sequence[Planned]
 ) -> Job:
-    """The job with the indices that appeared behind its source since it began."""
+    """Add the indices that appeared behind the job's source since it began; return the job."""
     job = stored.job
     parts = {part.source: part for part in job.parts}
     for index in indices:

@@ -61,7 +61,7 @@ def _pipelines(request: JobRequest) -> tuple[str, ...]:
 
 
 def meaning(job: Job) -> str:
-    """What a job means for the applications, in a sentence or two."""
+    """Describe in a sentence or two what a job means for the applications."""
     if job.truth == TARGET and job.mode == "copy":
         return (
             f"Handed over: applications write through '{job.alias}' to {', '.join(job.targets)}; "
@@ -80,7 +80,7 @@ def sentence(
     block: bool = True,
     max_block_s: float = MAX_BLOCK_S,
 ) -> str:
-    """What a way means for applications; ``names`` are the physical indices of the ``source``."""
+    """Describe what a way means for applications; ``names`` are the physical indices of the ``source``."""
     if way is None:
         return f"In place: applications go on using '{source}'; its documents get a vector field."
     if way == MIRROR:

@@ -74,12 +74,12 @@ class Claims:
 
 
 def may_go_along(record: Slice) -> bool:
-    """Whether a slice may be taken by a worker that has another one in hand."""
+    """Return whether a slice may be taken by a worker that already works on another one."""
     return record.state == WAITING and record.page_limit is None
 
 
 def in_turn(found: Iterable[StoredSlice], chance: random.Random) -> list[StoredSlice]:
-    """Slices in the order in which to try them: sound ones first, those with an open end after the others."""
+    """Sort slices in the order to try them: sound ones first, open-ended ones after the others."""
 
     def key(stored: StoredSlice) -> tuple[bool, bool, float]:
         record = stored.slice
@@ -89,6 +89,6 @@ def in_turn(found: Iterable[StoredSlice], chance: random.Random) -> list[StoredS
 
 
 def patience(lease_left_s: float, waited_s: float) -> float:
-    """How long to wait before looking again at a lease that somebody else holds."""
+    """Return how long to wait before looking again at a lease that another worker holds."""
     left_s = lease_left_s + 1
     return max(0.2, min(left_s, HELD_S if waited_s < HELD_S else left_s))

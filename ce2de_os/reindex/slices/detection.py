@@ -60,7 +60,7 @@ class Found(NamedTuple):
 def languages_of(
     spec: LanguageSpec | None, sources: Sequence[Mapping[str, Any]], texts: Sequence[str]
 ) -> Found:
-    """The language of each document by its ``_source`` and its text; ``None`` for ``spec``: nobody asks.
+    """Find each document's language from its ``_source`` and text; all ``None`` without a ``spec``.
 
     Raises:
         MissingExtraError: a language must be detected, and the detector is not installed.
@@ -77,7 +77,7 @@ def languages_of(
 
 
 def detect(text: str, wanted: Sequence[str]) -> str | None:
-    """Which of the ``wanted`` languages a text is in; ``None``: in none, or it is too short to tell.
+    """Detect which ``wanted`` language a text is in; ``None``: in none, or it is too short.
 
     Raises:
         MissingExtraError: the detector is not installed.
@@ -90,7 +90,7 @@ def detect(text: str, wanted: Sequence[str]) -> str | None:
 
 
 def _named(spec: LanguageSpec, source: Mapping[str, Any]) -> str:
-    """What the language field says, of several values the first; ``""`` without one."""
+    """Return the first value of the language field; ``""`` without a field or a value."""
     words = document_text(source, [spec.field]).split() if spec.field else []
     return words[0] if words else ""
 
@@ -100,7 +100,7 @@ def _among(spec: LanguageSpec, code: str | None) -> str:
 
 
 def _merged(ranked: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """The share of each language, or of its likeliest variety; languages unknown here keep their label."""
+    """Merge varieties of a language: each gets its likeliest variety's share; unknown labels are kept."""
     likely: dict[str, float] = {}
     for label, share in ranked:
         code = normalized(label) or label

@@ -48,10 +48,10 @@ class DocumentEncoder(Protocol):
         """Encode texts to ``(B, D)`` float32."""
 
     def encode_documents_and_tokens(self, texts: list[str], /) -> tuple[Embeddings, list[TokenVectors]]:
-        """The same, and each text's token vectors ``(L, T)``."""
+        """Encode texts to ``(B, D)`` float32, and each text's token vectors to ``(L, T)``."""
 
     def split(self, text: str, length: int, stride: int, /) -> list[tuple[int, int]]:
-        """Passages of a text as character offsets."""
+        """Split a text into passages, as character offsets."""
 
 
 class Embedded(NamedTuple):
@@ -131,27 +131,27 @@ def embed(
 
 
 def _believed(job: Job, part: Part, own: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """The documents' own vectors if their index declares some; else any writer may have invented them."""
+    """Return the documents' own vectors if their index declares some; else nothing: they may be invented."""
     declared = job.mode == "in_place" or job.vector.name in part.dropped
     return own if declared else [{} for _ in own]
 
 
 def _carries(job: Job, source: Mapping[str, Any], wanted: str | None) -> bool:
-    """Whether a document has the vectors of this text, or rightly none."""
+    """Return whether a document has the vectors of this text, or rightly none."""
     if source.get(job.hash_field) != wanted:
         return False
     return all((source.get(name) is None) == (wanted is None) for name in job.vector.value_fields)
 
 
 def _stands(job: Job, source: Mapping[str, Any], language: str | None, text: str) -> bool:
-    """Whether a document has its text in the field of its language, if the job asks for that."""
+    """Return whether a document has its text in the field of its language, if the job has languages."""
     return job.languages is None or job.languages.holds(source, job.vector.name, language, text)
 
 
 def _stored(
     client: OpenSearch, job: Job, part: Part, documents: Sequence[SourceDocument]
 ) -> list[Mapping[str, Any]]:
-    """What the target holds of the documents; nothing for those that cannot be there yet."""
+    """Read what the target holds of the documents; nothing for those that cannot be there yet."""
     nothing: list[Mapping[str, Any]] = [{} for _ in documents]
     if job.mode == "in_place" or not documents:
         return nothing
@@ -194,7 +194,7 @@ def _encode(encoder: DocumentEncoder, job: Job, texts: list[str], progress: Prog
 
 
 def _vectors(encoder: DocumentEncoder, job: Job, pieces: list[str], progress: Progress) -> Iterator[JsonText]:
-    """The vectors of passages, of which a single document may have thousands."""
+    """Encode passages in batches, because a single document may have thousands; report the progress."""
     for start in range(0, len(pieces), PIECES):
         progress(start, len(pieces))
         yield from job.vector.encode_json(encoder.encode_documents(pieces[start : start + PIECES]))

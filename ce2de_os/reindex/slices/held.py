@@ -85,7 +85,7 @@ class Tempo:
 
 @cache
 def tempo_of(job_id: str) -> Tempo:
-    """This process's tempo at a job, which outlives its tasks."""
+    """Return this process's tempo for a job; it outlives the tasks of the job."""
     return Tempo()
 
 
@@ -133,14 +133,14 @@ class HeldSlice:
 
     @property
     def failed(self) -> bool:
-        """Whether a page of it failed in a way that may lie in one of the documents."""
+        """Return whether a page of it failed in a way that one of the documents may have caused."""
         return self._failure is not None
 
     @contextmanager
     def answerable(self) -> Iterator[None]:
-        """What goes wrong inside is this slice's fault, unless OpenSearch only stays away.
+        """Record an error raised inside as this slice's error; an unavailable OpenSearch is kept apart.
 
-        One of our own errors says what is wrong, and the slice fails. Any other may come from one document.
+        A `Ce2deError` names the cause, and the slice fails. Any other error may come from one document.
         """
         try:
             yield
@@ -216,18 +216,18 @@ class HeldSlice:
         return self._error is None
 
     def _outcome(self) -> dict[str, Any]:
-        """What becomes of a slice that is given back before it is done."""
+        """Return the changes to a slice that is given back before it is done."""
         if self._error is not None:
             return {"state": FAILED, "last_error": self._error}
         if self._failure is not None:
             return {"state": WAITING, "last_error": told(self._failure), **after_failure(self._stored.slice)}
-        if self._unavailable is not None:  # its owner lives: nobody is to count a death
+        if self._unavailable is not None:  # its owner lives: this must not count as a death
             retry_at_s = self._ledger.now() + RETRY_S
             return {"state": WAITING, "last_error": self._unavailable, "retry_at_s": retry_at_s}
         return {"state": WAITING}
 
     def _upper_bound(self) -> int:
-        """The last ``_seq_no`` of this run, read before the refresh so that all up to it are visible."""
+        """Return this run's last ``_seq_no``; refresh the source and copy its new fields to the target."""
         bounds = self._stored.slice.range
         if bounds.upto is not None:
             return bounds.upto
@@ -334,13 +334,13 @@ class HeldSlice:
                 self._stored = stored
 
     def _keys(self, action: str) -> dict[str, Any]:
-        """What each log record about a slice says."""
+        """Return the extra keys of every log record about a slice."""
         record = self._stored.slice
         return {"action": action, "job": record.job_id, "slice": record.number, "cursor": record.cursor}
 
 
 def _condemned(doc_id: str, record: Slice) -> Refusal:
-    """The refusal of a document that has had all its tries."""
+    """Return the rejection of a document that has used all its tries."""
     if not record.failures:
         return Refusal(doc_id, 0, dead_letters.KILLER, f"{record.deaths} workers died of it")
     died = f", and {record.deaths} workers died of it" if record.deaths else ""

@@ -27,7 +27,7 @@ class Orders:
         self._since_s = time.monotonic()  # when the page that is paced began
 
     def stop(self) -> bool:
-        """Whether the job is paused or cancelled."""
+        """Return whether the job is paused or cancelled, which is read again from the ledger at times."""
         if time.monotonic() - self._looked_at >= LOOK_S:
             before, self._job = self._job, patiently(lambda: self._ledger.job(self._job.job_id)).job
             if (before.state, before.docs_per_s) != (self._job.state, self._job.docs_per_s):
@@ -36,7 +36,7 @@ class Orders:
         return self._job.state in (PAUSED, CANCELLED)
 
     def docs_per_s(self) -> float | None:
-        """This worker's share of the job's rate; ``None``: no limit."""
+        """Return this worker's share of the job's rate limit, read again at times; ``None``: no limit."""
         if self._job.docs_per_s is None:
             return None
         if time.monotonic() - self._counted_at >= SHARE_S:

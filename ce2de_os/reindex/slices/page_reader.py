@@ -59,7 +59,7 @@ class PageReader:
         return documents, 1
 
     def next_id(self, after: int, upto: int) -> list[SourceDocument]:
-        """The next document, if there is one, without what is in it."""
+        """Read the next document, if there is one, without its content."""
         return patiently(
             lambda: read_page(self._client, self._index, self._shard, after, upto, 1, with_source=False)
         )
@@ -69,7 +69,7 @@ class PageReader:
 
 
 def needed_fields(job: Job) -> tuple[str, ...] | None:
-    """The fields that must be read of each document; ``None``: all, because it is copied."""
+    """Return the fields that must be read of each document; ``None``: all, because it is copied."""
     if job.mode == "copy":
         return None
     spoken = job.languages
@@ -79,7 +79,7 @@ def needed_fields(job: Job) -> tuple[str, ...] | None:
 
 
 def larger(limit: int | None, size: int) -> int | None:
-    """The limit after a page of ``size`` documents could be read: twice as many, until there is none."""
+    """Double the limit after a page of ``size`` documents could be read; ``None``: no limit anymore."""
     if limit is None or size < limit:
         return limit
     return 2 * size if 2 * size < _ANY_SIZE else None

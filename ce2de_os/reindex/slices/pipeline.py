@@ -163,13 +163,13 @@ class _Task:
         return held.begin(self._page_size(held))
 
     def _after(self, page: Page) -> Page | None:
-        """The page to encode after this one, be it another slice's; ``None``: nothing is to be begun."""
+        """Read the next page, if need be of another slice, which is leased; ``None``: start no other page."""
         if not self._in_time():
             return None
         if page.held.open and not page.is_last:
             return page.held.read(page.documents[-1].seq_no, self._page_size(page.held))
         if not self._onward or page.held.page_limit is not None:
-            return None  # a slice that somebody died of is alone in hand
+            return None  # a slice that killed a worker is processed alone
         stored = self._claims.ahead()
         return None if stored is None else self._take_up(stored)
 
@@ -218,7 +218,7 @@ class _Task:
 
 
 def next_page_size(documents: int, chars: int, encode_s: float) -> int:
-    """How many documents to read next, after a page of ``chars`` characters took ``encode_s`` seconds."""
+    """Compute the next page's size, after ``chars`` characters took ``encode_s`` seconds."""
     by_time = documents * PAGE_S / max(encode_s, 1e-3)
     by_size = documents * PAGE_BYTES / max(1, chars)
     return max(1, min(LARGEST_PAGE, int(by_time), int(by_size)))

@@ -88,24 +88,24 @@ def _read(
 
 
 def read_documents_by_id(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> list[SourceDocument]:
-    """The documents of these ids that are there, in any order; an id may be there under several routings."""
+    """Read the documents with these ids, in any order; one id may exist under several routings."""
     body: dict[str, Any] = {
         "size": len(doc_ids),
         "query": {"ids": {"values": list(doc_ids)}},
         "seq_no_primary_term": True,
-        "explain": True,  # what else tells a document's shard
+        "explain": True,  # the only way to learn a document's shard
     }
     params = {"allow_partial_search_results": "false", "preference": "_primary"}
     with backend_errors(f"read '{index}'"):
         found = search(client, index, body, params)
-        if len(found) == len(doc_ids):  # perhaps more, where an id is there under several routings
+        if len(found) == len(doc_ids):  # there may be more, if an id exists under several routings
             body["size"] = _MOST
             found = search(client, index, body, params)
     return [_document(shard_of(hit), hit, raw) for hit, raw in found]
 
 
 def shard_of(hit: Mapping[str, Any]) -> int:
-    """The shard of a hit that was asked to be explained."""
+    """Return the shard of a hit; the search must have asked for ``explain``."""
     return int(str(hit["_shard"]).rpartition("[")[2].rstrip("]"))
 
 

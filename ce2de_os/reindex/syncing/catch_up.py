@@ -21,7 +21,7 @@ _BUDGET_S = 20.0
 
 
 def behind(client: OpenSearch, ledger: Ledger, job: Job) -> dict[int, int]:
-    """The open-ended slices that have not seen all of their shard, with how many operations they lack."""
+    """Return the operations that open-ended slices lack, by slice; wait until all writes are counted."""
     patiently(lambda: settle(client, job.sources))
     records = patiently(lambda: ledger.slices(job))
     cursors = cursors_of(len(job.parts), records)
@@ -29,14 +29,14 @@ def behind(client: OpenSearch, ledger: Ledger, job: Job) -> dict[int, int]:
 
 
 def lag(client: OpenSearch, ledger: Ledger, job: Job) -> int:
-    """Operations of the sources that the targets have not seen."""
+    """Return the number of source operations that the targets have not seen."""
     return sum(behind(client, ledger, job).values())
 
 
 def lacking(
     records: Iterable[Slice], checkpoints: Sequence[Mapping[int, int]] | Mapping[int, Mapping[int, int]]
 ) -> dict[int, int]:
-    """The same from what was read already; ``checkpoints`` are those of each part's shards, by its number."""
+    """Return the operations that slices lack, without requests; ``checkpoints``: by part and shard."""
     unseen = {
         record.number: checkpoints[record.range.part][record.range.shard] - record.cursor
         for record in records

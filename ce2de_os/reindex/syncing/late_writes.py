@@ -138,9 +138,9 @@ def _delete_late(client: OpenSearch, held: HeldJob, part: Part) -> None:
 def current_of(
     client: OpenSearch, index: str, documents: Sequence[SourceDocument], *fields: str
 ) -> list[dict[str, Any]]:
-    """What an index holds now under the ids of documents, in their order, with some ``fields``.
+    """Read what an index holds now under the ids of documents, in their order, with some ``fields``.
 
-    An entry is as ``_mget`` answers it, and has the ``_source`` to the letter under ``raw``.
+    An entry has the form of an ``_mget`` answer, and its ``_source`` unchanged as text under ``raw``.
     """
     if not documents:
         return []
@@ -155,7 +155,7 @@ def current_of(
 
 
 def is_ours(entry: Mapping[str, Any], origin_field: str) -> bool:
-    """Whether a target's document is as the job wrote it, and no application has changed it since."""
+    """Return whether a target's document is as the job wrote it: no application has changed it since."""
     origin = (entry.get("_source") or {}).get(origin_field)
     return isinstance(origin, Mapping) and entry.get("_version") == int(origin["seq_no"]) + 1
 

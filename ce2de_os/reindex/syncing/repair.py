@@ -44,14 +44,14 @@ def repair(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, only: Pa
 
 
 def is_equal(client: OpenSearch, part: Part, job: Job, upto: Mapping[int, int]) -> bool:
-    """Whether source and target hold the same up to an operation of each shard: one look at each side."""
+    """Return whether source and target are equal up to an operation of each shard: one look at each side."""
     for index in (part.source, part.target):
         patiently(lambda: admin.refresh(client, index))  # noqa: B023
     return same_totals(client, part, job.vector.origin_field, upto)
 
 
 def cursors(ledger: Ledger, job: Job, number: int) -> dict[int, int]:
-    """Up to which operation the target of a part has been brought, for each shard."""
+    """Return, for each shard, up to which operation the target of a part is up to date."""
     return {
         record.range.shard: record.cursor
         for record in patiently(lambda: ledger.slices(job))

@@ -114,7 +114,7 @@ def _unless_newer(
     document: SourceDocument,
     actions: Sequence[WriteAction | UpdateAction],
 ) -> list[Action]:
-    """The write as it may be after a handover: what an application wrote to the target since is newer.
+    """Return the write in a form that keeps what an application wrote to the target after a handover.
 
     The target may hold an older version of the document, written before the handover; that is replaced.
     """

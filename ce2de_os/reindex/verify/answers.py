@@ -74,13 +74,13 @@ def _queries(subject: Subject) -> list[str]:
 
 
 def _as_query(text: str) -> str:
-    """The first words of a text; lone surrogates, which no request can carry, become question marks."""
+    """Return the first words of a text as a query; lone surrogates become question marks."""
     words = " ".join(text[:_QUERY_CHARS].split()[:_QUERY_WORDS])
     return words.encode("utf-8", "replace").decode("utf-8")
 
 
 def _ask(subject: Subject, query: str) -> tuple[tuple[float, Best], tuple[float, Best]] | None:
-    """The answers of source and target to a query, or to less of it if it has too many words."""
+    """Ask source and target a query, shortened while it has too many words; ``None``: it cannot be asked."""
     while True:
         try:
             return _best(subject, subject.part.source, query), _best(subject, subject.part.target, query)
@@ -93,7 +93,7 @@ def _ask(subject: Subject, query: str) -> tuple[tuple[float, Best], tuple[float,
 
 
 def agreement(expected: Mapping[K, float], found: Mapping[K, float]) -> float:
-    """Share of the ``expected`` best hits (document to score) that are among the best ``found``.
+    """Compute the share of the ``expected`` best hits (document to score) among the best ``found``.
 
     Which of several equal hits come last is chance, so a hit that ties with the lowest one of either index
     counts too: of an index with many deleted documents all scores may lie a little higher or lower.

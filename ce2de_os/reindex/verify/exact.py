@@ -66,7 +66,7 @@ def check_contents(subject: Subject, report: VerifyReport) -> None:
 
 
 def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any JSON values
-    """Whether two values are the same, numbers as doubles: OpenSearch writes those of k-NN indices anew."""
+    """Return whether two values are equal, numbers as doubles: OpenSearch rewrites those of k-NN indices."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -87,7 +87,7 @@ def check_mapping(subject: Subject, report: VerifyReport) -> None:
 
 
 def _explained(found: Comparison, late: dict[int, int]) -> int:
-    """How many surplus documents may have been deleted later than what is compared."""
+    """Count the surplus documents that may have been deleted after the compared operations."""
     return sum(min(count, late.get(shard, 0)) for shard, count in found.surplus_by_shard.items())
 
 

@@ -37,7 +37,7 @@ class Subject:
     refused: frozenset[Key]
 
     def is_awaited(self, hit: Mapping[str, Any]) -> bool:
-        """Whether a sampled document of the target may still lack what the job adds.
+        """Return whether a sampled document of the target may still lack what the job adds.
 
         A copy is written whole, so it lacks nothing; in place a document is there before the job has seen it.
         """
@@ -46,12 +46,12 @@ class Subject:
         return key_of(hit) in self.refused or hit["_seq_no"] > self.upto.get(shard_of(hit), -1)
 
     def sample(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Some of the target's documents that match, the same ones each time."""
+        """Read some of the target's matching documents, the same ones each time."""
         body = {
             "size": SAMPLE,
             "query": random_order(query, _SEED),
             "seq_no_primary_term": True,
-            "explain": True,  # what else tells a document's shard
+            "explain": True,  # the only way to learn a document's shard
         }
         with backend_errors(f"sample '{self.part.target}'"):
             answer = self.client.search(index=self.part.target, body=body)
@@ -60,7 +60,7 @@ class Subject:
 
 
 def subjects(client: OpenSearch, job: Job) -> list[Subject]:
-    """All parts of a job."""
+    """Return all parts of a job."""
     letters = list(dead_letters.letters(client, job.job_id))
     cursors = _cursors(client, job)
     return [
@@ -73,16 +73,16 @@ def subjects(client: OpenSearch, job: Job) -> list[Subject]:
 
 
 def key_of(hit: Mapping[str, Any]) -> Key:
-    """A document's id and routing."""
+    """Return a document's id and routing."""
     return hit["_id"], hit.get("_routing")
 
 
 def _cursors(client: OpenSearch, job: Job) -> list[Mapping[int, int]]:
-    """Up to where each part's shards have been worked on."""
+    """Return up to which operation each part's shards have been processed."""
     ledger, worked = Ledger(client), job
     if job.way == HANDOVER and job.mode == "in_place" and not job.standing:
         stored = ledger.find_job(standing.standing_id(standing.followed_name(job)))
-        if stored is None:  # nothing works on them any more, so all must be right
+        if stored is None:  # no worker changes them anymore, so all must be right
             return [admin.checkpoints(client, part.source) for part in job.parts]
         worked = stored.job
     found: dict[str, dict[int, int]] = {part.source: {} for part in job.parts}

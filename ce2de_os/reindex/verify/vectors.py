@@ -67,7 +67,7 @@ def check_languages(subject: Subject, report: VerifyReport) -> None:
 
 
 def _stands(job: Job, languages: LanguageSpec, source: Mapping[str, Any]) -> bool:
-    """Whether a document's text stands in the field of its language, and in no other."""
+    """Return whether a document has its text in the field of its language, and in no other."""
     text, language = job.text.text_of(source), source.get(language_field(job.vector.name))
     known = language in (*languages.codes, OTHER) if text else language is None
     return known and languages.holds(source, job.vector.name, language, text)
@@ -83,7 +83,7 @@ def _by_language(subject: Subject) -> dict[str, int]:
 
 
 def _least_cosine(encoder: DocumentEncoder, job: Job, sources: Sequence[Mapping[str, Any]]) -> float:
-    """Between what is stored and the same texts encoded again, token vectors included."""
+    """Compute the least cosine of stored vectors and new ones of the same texts, tokens included."""
     stored = np.array([_first_vector(source[job.vector.name]) for source in sources], dtype=np.float32)
     texts = [_first_text(job, source) for source in sources]
     again = np.array(job.vector.encode(encoder.encode_documents(texts)), dtype=np.float32)
@@ -111,7 +111,7 @@ def _has_vector(job: Job) -> dict[str, Any]:
 
 
 def _first_vector(value: Any) -> list[float]:  # noqa: ANN401 - any JSON value
-    """The vector, or that of the first passage."""
+    """Return the vector, or that of the first passage."""
     vector: list[float] = value[0]["vector"] if isinstance(value[0], Mapping) else value
     return vector
 

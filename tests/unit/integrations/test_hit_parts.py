@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ce2de_os.errors import DataError
+from ce2de_os.errors import DataError, install_command
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.integrations.hit_parts import HitParts
 from ce2de_os.records import Hit, Passage
@@ -62,4 +62,4 @@ except MissingExtraError as error:
     print(error)
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert told.endswith(f"is not installed; run: pip install 'ce2de-os[{extra}]'\n")
+    assert told.endswith(f"is not installed; run: {install_command(extra)}\n")

@@ -96,7 +96,7 @@ def test_the_detector_knows_every_language_with_an_analyzer_but_those_that_are_n
 def test_a_detector_that_is_not_installed_is_named(monkeypatch):
     _identifier.cache_clear()
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
-    with pytest.raises(MissingExtraError, match=r"py3langid.* pip install 'ce2de-os\[languages\]'"):
+    with pytest.raises(MissingExtraError, match=r"py3langid.* pip install .*\[languages\]"):
         detect("The river is high today.", WANTED)
     spec = LanguageSpec(WANTED, "lang")  # where every document says its language, nothing is missing
     assert languages_of(spec, [{"lang": "de"}], ["Der Fluss steht hoch."]).languages == ["de"]
