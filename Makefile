@@ -51,17 +51,12 @@ tests: .venv-dev/.stamp ## All tests: unit, integration, acceptance
 
 student: .venv-dev/.stamp ## Train, export and report on the packaged student again (the training alone took 66 minutes)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)
-	$(DEV)/ce2de distill --texts $(TEXTS)/*.txt.gz --out $(STUDENT) --layers 0,4,5 --pooled 2 \
-		--unique-tokens 20000000 --tokens 30000000
+	$(DEV)/ce2de distill --recipe examples/recipes/packaged-student.toml --out $(STUDENT)
 
 multilingual: .venv-dev/.stamp ## Train a student that finds Italian and German documents (about an hour)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)
 	$(DEV)/python scripts/collect_translations.py --out $(TRANSLATIONS) --languages it de
-	$(DEV)/ce2de distill --out $(MULTILINGUAL) --minutes 45 --unique-tokens 8000000 --extend-vocabulary 16000 \
-		--corpus $(TRANSLATIONS)/corpus.en.jsonl.gz --missing-translations skip \
-		--translations it=$(TRANSLATIONS)/corpus.it.jsonl.gz --translations de=$(TRANSLATIONS)/corpus.de.jsonl.gz \
-		--texts $(TRANSLATIONS)/corpus.en.jsonl.gz \
-		$(foreach name,wordnet-base dict-gcide manpages debian-reference-en git-doc,$(TEXTS)/$(name).txt.gz)
+	$(DEV)/ce2de distill --recipe examples/recipes/multilingual.toml --out $(MULTILINGUAL)
 
 constraints: .venv-tools/.stamp ## Resolve every version anew into constraints.txt
 	@echo "# The versions that the tests run with (Linux x86-64, Python $(MIN_PYTHON)). Rebuild: make constraints" > $@.new

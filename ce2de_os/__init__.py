@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
 __all__ = [
-    "Artifact", "AsyncHybridSearcher", "HybridSearcher", "LateInteraction", "LowerBound", "OnnxEncoder",
-    "OnnxReranker", "Question", "__version__",
+    "Artifact", "AsyncHybridSearcher", "DistillRequest", "EvaluateRequest", "HybridSearcher", "JobRequest",
+    "LateInteraction", "LowerBound", "OnnxEncoder", "OnnxReranker", "Question", "TextSpec", "__version__",
+    "distill", "evaluate", "follow", "plan", "reindex",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from ce2de_os.fusion import LowerBound
+    from ce2de_os.index.text_spec import TextSpec
     from ce2de_os.model.artifact import Artifact
     from ce2de_os.model.encoder import OnnxEncoder
     from ce2de_os.model.reranker import OnnxReranker
+    from ce2de_os.recipes.distill import DistillRequest, distill
+    from ce2de_os.recipes.evaluate import EvaluateRequest, evaluate
+    from ce2de_os.recipes.follow import follow
+    from ce2de_os.recipes.plan import plan
+    from ce2de_os.recipes.reindex import reindex
+    from ce2de_os.reindex.request import JobRequest
     from ce2de_os.search.async_searcher import AsyncHybridSearcher
     from ce2de_os.search.late_interaction import LateInteraction
     from ce2de_os.search.question import Question
@@ -24,12 +34,21 @@ if TYPE_CHECKING:
 _HOMES = {
     "Artifact": "ce2de_os.model.artifact",
     "AsyncHybridSearcher": "ce2de_os.search.async_searcher",
+    "DistillRequest": "ce2de_os.recipes.distill",
+    "EvaluateRequest": "ce2de_os.recipes.evaluate",
     "HybridSearcher": "ce2de_os.search.searcher",
+    "JobRequest": "ce2de_os.reindex.request",
     "LateInteraction": "ce2de_os.search.late_interaction",
     "LowerBound": "ce2de_os.fusion",
     "OnnxEncoder": "ce2de_os.model.encoder",
     "OnnxReranker": "ce2de_os.model.reranker",
     "Question": "ce2de_os.search.question",
+    "TextSpec": "ce2de_os.index.text_spec",
+    "distill": "ce2de_os.recipes.distill",
+    "evaluate": "ce2de_os.recipes.evaluate",
+    "follow": "ce2de_os.recipes.follow",
+    "plan": "ce2de_os.recipes.plan",
+    "reindex": "ce2de_os.recipes.reindex",
 }
 
 
@@ -37,3 +56,22 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - lazy, so that `ce2de --help
     if name not in _HOMES:
         raise AttributeError(f"module 'ce2de_os' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)
+
+
+class _Verb(ModuleType):
+    """A package that has the name of a function of this API: calling it calls the function."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - those of the function
+        return __getattr__(self.__name__.rpartition(".")[2])(*args, **kwargs)
+
+
+class _Package(ModuleType):
+    """Make a package callable when its import takes the place of the function of the same name."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in _HOMES and isinstance(value, ModuleType):
+            value.__class__ = _Verb
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

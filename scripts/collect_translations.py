@@ -6,8 +6,9 @@ Reads apt's lists: one document for each distinct long description, `title` its 
 
     python scripts/collect_translations.py --out runs/translations --languages it de
     ce2de distill --corpus runs/translations/corpus.en.jsonl.gz \\
-        --translations it=runs/translations/corpus.it.jsonl.gz \\
-        --translations de=runs/translations/corpus.de.jsonl.gz --missing-translations skip …
+        --set languages.translations.it=runs/translations/corpus.it.jsonl.gz \\
+        --set languages.translations.de=runs/translations/corpus.de.jsonl.gz \\
+        --set languages.missing_translations=skip …
 
 `--hold-out` names documents to leave out of all languages, one id a line or a `qrels.tsv`: those that are
 kept for evaluation. The translations come from the Debian Description Translation Project; they are training

@@ -295,7 +295,7 @@ def _pieces(node: ast.expr) -> Iterator[str]:
 
 
 SERVING = ("index", "model", "reindex", "search", "worker", "local", "cli", "integrations", "quality")
-TRAINING = ("distill", "translate", "export", "evaluation")
+TRAINING = ("distill", "translate", "export", "evaluation", "recipes")
 """The packages whose messages the page of errors lists, in two tables."""
 
 

@@ -4,7 +4,7 @@
 jgo finds the artifact in the Maven repository that it knows (``pip install 'ce2de-os[local]'``).
 
     python scripts/fetch_teacher.py bge-small --out teachers/bge-small
-    ce2de distill --teacher teachers/bge-small --layers 0,11 --texts … --out runs/student
+    ce2de distill --teacher teachers/bge-small --set 'student.layers=[0, 11]' --texts … --out runs/student
 
 The folder holds ``model.onnx``, ``tokenizer.json`` and, in sentence-transformers' files, how the model pools
 and what it expects before texts. ``--weights`` writes the weights in PyTorch's form besides, checked against

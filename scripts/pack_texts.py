@@ -9,9 +9,9 @@ that shares two sequences of 8 words with a document or a query of a ``--held-ou
     python scripts/pack_texts.py --texts texts/*.txt.gz --queries short/*.txt.gz pairs/*.jsonl.gz \\
         --weight britannica-early=0.3 --held-out data/cranfield --words 15000000 \\
         --out runs/all.passages.jsonl.gz
-    ce2de distill --texts runs/all.passages.jsonl.gz --unique-tokens 4000000 --out runs/student
+    ce2de distill --texts runs/all.passages.jsonl.gz --set texts.unique_tokens=4000000 --out runs/student
 
-`ce2de distill` reads the first passages of such a file, as many as ``--unique-tokens`` says.
+`ce2de distill` reads the first passages of such a file, as many as ``texts.unique_tokens`` says.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from importlib import import_module
 import click
 
 from ce2de_os import __version__
+from ce2de_os.cli.options import VERBOSE, with_shared_options
 from ce2de_os.errors import Ce2deError
 
 # name: (module, one line for `ce2de --help`); the order is the order of work.
@@ -20,7 +21,7 @@ COMMANDS = {
         "ce2de_os.cli.demonstration.demo",
         "See it all work here: servers, workers, reindex, hybrid search.",
     ),
-    "doctor": ("ce2de_os.cli.doctor", "Check cluster, broker, workers and model; tell the cure."),
+    "doctor": ("ce2de_os.cli.doctor", "Check cluster, broker, workers and model; say what to repair."),
     "local": ("ce2de_os.cli.local", "Start and stop a real OpenSearch and Redis on this machine."),
     "probe": ("ce2de_os.cli.training.probe", "Show which layers of a cross-encoder find documents well."),
     "train": ("ce2de_os.cli.training.train", "Train a cross-encoder for your domain, to distil from."),
@@ -35,7 +36,7 @@ COMMANDS = {
     "export": ("ce2de_os.cli.training.export", "Turn a student into a quantized ONNX model folder."),
     "plan": (
         "ce2de_os.cli.jobs.plan",
-        "Tell what a reindex would take: memory, disk, time; and whether it fits.",
+        "Show the memory, disk and time that a reindex takes, and whether it fits.",
     ),
     "reindex": ("ce2de_os.cli.jobs.reindex", "Embed an index's documents and move its alias."),
     "follow": ("ce2de_os.cli.jobs.follow", "Keep the vectors of an index up to date with every write."),
@@ -64,8 +65,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(COMMANDS[cmd_name][0])
-        command: click.Command = module.command
-        return command
+        return with_shared_options(module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -75,7 +75,7 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ce2de")
-@click.option("-v", "--verbose", is_flag=True, help="Show the library's log records on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help=VERBOSE)
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),

@@ -46,7 +46,7 @@ class Check:
 
 def run(settings: Settings) -> Iterator[Check]:
     """Yield the result of every check; without a cluster, checks that need it are left out."""
-    yield from _cluster(replace(settings.opensearch, timeout_s=CONNECT_S))
+    yield from _cluster(replace(settings.opensearch, timeout_s=min(settings.opensearch.timeout_s, CONNECT_S)))
     if find_spec("celery"):
         yield from _broker_and_workers(settings)
     else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ce2de_os import __version__
-from ce2de_os.cli.options import broker_option, connection_options, json_option
+from ce2de_os.cli.options import broker_option, encoding_options, json_option
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ COLORS = {"ok": "green", "warning": "yellow", "not ok": "red"}
 
 @click.command()
 @broker_option
-@connection_options
+@encoding_options
 @json_option
 def command(broker_url: str | None, settings: Settings, as_json: bool) -> None:
     """Check cluster, broker, workers and model; name the cure of everything that is not ok.

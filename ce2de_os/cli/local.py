@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 home_option = click.option(
     "--home",
     type=click.Path(path_type=Path),
+    metavar="DIR",
     help="Folder of the servers' data. (env: CE2DE_HOME; default: one for each checkout, in the cache)",
 )
 

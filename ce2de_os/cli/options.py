@@ -9,36 +9,68 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.types import FloatParamType, IntParamType
 
 from ce2de_os.config import AWS_SERVICES, Settings
 
 Command = Callable[..., Any]
 
 # The flags that are settings of the connection; the password has none, for every user sees the process list.
-_CONNECTION = ("url", "username", "ca_certs", "client_cert", "client_key", "aws_region", "aws_service")
+_CONNECTION = (
+    "url", "username", "ca_certs", "client_cert", "client_key", "aws_region", "aws_service", "verify_certs",
+    "timeout_s",
+)  # fmt: skip
 
 
 def connection_options(command: Command) -> Command:
     """Add the OpenSearch flags and pass one ``settings: Settings`` to the command."""
 
     @click.option(
-        "--url", help="OpenSearch's address. (env: CE2DE_OPENSEARCH_URL; default http://127.0.0.1:9200)"
+        "--url",
+        metavar="URL",
+        help="OpenSearch's address. (env: CE2DE_OPENSEARCH_URL; default http://127.0.0.1:9200)",
     )
-    @click.option("--username", help="Basic-auth user. (env: CE2DE_OPENSEARCH_USERNAME)")
-    @click.option("--ca-certs", help="File with the cluster's CA. (env: CE2DE_OPENSEARCH_CA_CERTS)")
-    @click.option("--client-cert", help="File with a client certificate. (env: CE2DE_OPENSEARCH_CLIENT_CERT)")
-    @click.option("--client-key", help="File with its key. (env: CE2DE_OPENSEARCH_CLIENT_KEY)")
+    @click.option("--username", metavar="NAME", help="Basic-auth user. (env: CE2DE_OPENSEARCH_USERNAME)")
     @click.option(
-        "--aws-region", help="Sign requests for AWS in this region. (env: CE2DE_OPENSEARCH_AWS_REGION)"
+        "--ca-certs", metavar="FILE", help="File with the cluster's CA. (env: CE2DE_OPENSEARCH_CA_CERTS)"
+    )
+    @click.option(
+        "--client-cert",
+        metavar="FILE",
+        help="File with a client certificate. (env: CE2DE_OPENSEARCH_CLIENT_CERT)",
+    )
+    @click.option(
+        "--client-key",
+        metavar="FILE",
+        help="File with the client certificate's key. (env: CE2DE_OPENSEARCH_CLIENT_KEY)",
+    )
+    @click.option(
+        "--aws-region",
+        metavar="REGION",
+        help="Sign requests for AWS in this region. (env: CE2DE_OPENSEARCH_AWS_REGION)",
     )
     @click.option(
         "--aws-service",
         type=click.Choice(AWS_SERVICES),
-        help="What to sign them for. (env: CE2DE_OPENSEARCH_AWS_SERVICE; default es)",
+        help="The AWS service to sign requests for. (env: CE2DE_OPENSEARCH_AWS_SERVICE; default es)",
+    )
+    @click.option(
+        "--verify-certs/--no-verify-certs",
+        default=None,
+        help="Check the cluster's certificate, or trust any. (env: CE2DE_OPENSEARCH_VERIFY_CERTS; default: "
+        "check)",
+    )
+    @click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="Longest wait for one answer of OpenSearch. (env: CE2DE_OPENSEARCH_TIMEOUT_S; default 60)",
     )
     @click.option(
         "--artifact",
         type=click.Path(path_type=Path),
+        metavar="DIR",
         help="Model folder. (env: CE2DE_ARTIFACT; default: the student that comes with the package)",
     )
     @wraps(command)
@@ -49,7 +81,7 @@ def connection_options(command: Command) -> Command:
     ) -> Any:  # noqa: ANN401
         settings = Settings.from_env()
         flags = {name: kwargs.pop(name) for name in _CONNECTION}
-        given = {name: value for name, value in flags.items() if value}
+        given = {name: value for name, value in flags.items() if value not in (None, "")}
         opensearch = replace(settings.opensearch, **given)
         settings = replace(settings, opensearch=opensearch, artifact=artifact or settings.artifact)
         return command(*args, settings=settings, **kwargs)
@@ -57,9 +89,91 @@ def connection_options(command: Command) -> Command:
     return wrapper
 
 
+def encoding_options(command: Command) -> Command:
+    """Add the OpenSearch flags and ``--threads``, for a command that embeds texts itself."""
+
+    @click.option(
+        "--threads",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Cores that the model uses. (env: CE2DE_THREADS; default 1)",
+    )
+    @connection_options
+    @wraps(command)
+    def wrapper(
+        *args: Any,  # noqa: ANN401 - click passes every other option through
+        settings: Settings,
+        threads: int | None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        return command(*args, settings=replace(settings, threads=threads or settings.threads), **kwargs)
+
+    return wrapper
+
+
 def broker_option(command: Command) -> Command:
     """Add ``--broker-url``; ``None`` means the value in the settings."""
-    return click.option("--broker-url", help="Redis for the workers. (env: CE2DE_BROKER_URL)")(command)
+    return click.option("--broker-url", metavar="URL", help="Redis for the workers. (env: CE2DE_BROKER_URL)")(
+        command
+    )
 
 
+def with_shared_options(command: click.Command) -> click.Command:
+    """Give a command and its subcommands ``-v``, and short names to the values of their options."""
+    for option in command.params:
+        if isinstance(option, click.Option) and option.metavar is None:
+            option.metavar = _metavar(option)
+    if all(option.name != "verbose" for option in command.params):
+        command.params.append(
+            click.Option(
+                ["-v", "--verbose"], is_flag=True, expose_value=False, callback=_show_records, help=VERBOSE
+            )
+        )
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        with_shared_options(each)
+    return command
+
+
+def mode_option(text: str) -> Callable[[Command], Command]:
+    """Make ``--mode``; the command gets ``auto``, ``copy`` or ``in_place``."""
+    return click.option(
+        "--mode", type=_Mode(), metavar=f"[{'|'.join(MODES)}]", default="auto", show_default=True, help=text
+    )
+
+
+class _Mode(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click alone
+    """The ways to store vectors; the spelling ``in_place`` of earlier releases is still taken."""
+
+    name = "mode"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - click's
+        """Check the word; give it as the requests spell it."""
+        if value == "in_place":
+            click.echo("--mode in_place: got the former spelling; write --mode in-place", err=True)
+            return "in_place"
+        if value not in MODES:
+            self.fail(f"got '{value}', expected one of {', '.join(MODES)}", param, ctx)
+        return str(value).replace("-", "_")
+
+
+def _metavar(option: click.Option) -> str | None:
+    """Give the name of an option's value in the help; ``None``: click's own is good."""
+    if option.is_flag or option.count:
+        return None
+    if isinstance(option.type, click.Path):
+        return "FILE" if option.type.file_okay else "DIR"
+    return "N" if isinstance(option.type, IntParamType | FloatParamType) else None
+
+
+def _show_records(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        import logging
+
+        from ce2de_os import logs
+
+        logging.getLogger(logs.PACKAGE).setLevel(logging.DEBUG)
+
+
+MODES = ("auto", "copy", "in-place")
+VERBOSE = "Show log records on stderr."
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

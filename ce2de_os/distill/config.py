@@ -26,22 +26,38 @@ def parse_losses(text: str) -> dict[str, float]:
     Raises:
         ConfigError: a name is unknown or twice there, or a weight is no number above 0.
     """
-    known = (*TEXT_LOSSES, *RANKING_LOSSES)
     weights: dict[str, float] = {}
     for part in text.split(","):
         name, _, weight = part.strip().partition("=")
-        if name not in known or name in weights:
-            raise ConfigError(
-                f"losses: got '{part.strip()}', expected each of {', '.join(known)} at most once, with a "
-                "weight: l2=1,kl=0.5"
-            )
+        if name in weights:
+            raise ConfigError(f"losses: got '{name}' twice, expected each at most once, such as l2=1,kl=0.5")
         try:
             weights[name] = float(weight or 1.0)
         except ValueError:
             weights[name] = math.nan
-        if not 0 < weights[name] < math.inf:
-            raise ConfigError(f"losses: got '{part.strip()}', expected a weight above 0, such as {name}=0.5")
+    check_losses(weights)
     return weights
+
+
+def check_losses(weights: Mapping[str, float]) -> None:
+    """Check the weight of each loss.
+
+    Raises:
+        ConfigError: a name is unknown, or a weight is no number above 0.
+    """
+    known = (*TEXT_LOSSES, *RANKING_LOSSES)
+    for name, weight in weights.items():
+        if name not in known:
+            raise ConfigError(
+                f"losses: got '{name}', expected each of {', '.join(known)} at most once, with a weight such "
+                "as l2 = 1, kl = 0.5"
+            )
+        if not 0 < weight < math.inf:
+            raise ConfigError(
+                f"losses: got {name} = {weight:g}, expected a weight above 0, such as {name} = 0.5"
+            )
+    if not weights:
+        raise ConfigError("losses: got none, expected at least one such as l2")
 
 
 def check_run(minutes: float, threads: int, seed: int) -> None:
@@ -147,8 +163,7 @@ class DistillConfig:
             raise ConfigError(f"candidates: got {self.candidates}, expected at least 2")
         if self.mixing not in MIXINGS:
             raise ConfigError(f"mixing: got '{self.mixing}', expected one of {', '.join(MIXINGS)}")
-        if not self.losses:
-            raise ConfigError("losses: got none, expected at least one such as l2")
+        check_losses(self.losses)
         self._check_shape()
 
     def _check_shape(self) -> None:

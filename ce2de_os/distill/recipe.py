@@ -170,7 +170,7 @@ def is_finished(out: Path, config: DistillConfig, texts: Sequence[Path] = ()) ->
     if other is not None:
         raise DataError(
             f"{out}: holds a finished student with {other} {recipe.get(other)}, not {settings[other]}; "
-            "choose another --out"
+            "choose another folder for the run"
         )
     return True
 
@@ -179,15 +179,17 @@ def _check(texts: Sequence[object], config: DistillConfig, out: Path, examples: 
     losses = ", ".join(config.losses)
     if (out / RECIPE_FILE).exists():
         raise DataError(
-            f"{out}: holds a finished student; export it with 'ce2de export', or choose another --out"
+            f"{out}: holds a finished student; export it with 'ce2de export', or choose another folder"
         )
     if config.reads_texts and not texts:
         raise DataError(
-            f"losses {losses}: one of them compares embeddings of texts; pass --texts, --corpus or --index"
+            f"losses {losses}: one of them compares embeddings of texts; set texts.files, "
+            "documents.corpus or documents.index"
         )
     if config.ranks and examples is None:
         raise DataError(
-            f"losses {losses}: one of them ranks candidates; pass --cross-encoder with --queries, or --scores"
+            f"losses {losses}: one of them ranks candidates; set "
+            "rankings.cross_encoders or rankings.scores, and the queries"
         )
 
 

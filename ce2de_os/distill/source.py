@@ -73,7 +73,7 @@ def _started(folder: Path, config: DistillConfig, teacher: Teacher) -> tuple[Stu
         raise ConfigError(
             f"{folder}: the student there expects '{expected.query}' before a query and "
             f"'{expected.document}' before a document, got '{config.query_prefix}' and "
-            f"'{config.document_prefix}'; pass the same --query-prefix and --document-prefix"
+            f"'{config.document_prefix}'; set the same in teacher.query_prefix and teacher.document_prefix"
         )
     return student, load_tokenizer(str(folder), student.body.config.vocab_size)
 
@@ -99,8 +99,8 @@ def extended(
     new += [line for path in new_languages for line in read_lines(path)]
     if not known and not new:
         raise ConfigError(
-            "extend_vocabulary: there is no text to learn pieces from; pass --translations, --texts or "
-            "--new-language"
+            "extend_vocabulary: there is no text to learn pieces from; set texts.files, "
+            "languages.translations or student.new_language_texts"
         )
     return _changed(source, known, extend_by=config.extend_vocabulary, new_texts=new)
 

@@ -12,7 +12,7 @@ from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.search import queries
 from ce2de_os.search.queries import Body
 from ce2de_os.search.question import RERANK_DEPTH, Question
-from ce2de_os.search.strategy import Strategy, fusion_body, pipeline_body
+from ce2de_os.search.strategy import Strategy, pipeline_body
 from ce2de_os.search.target import Target
 
 
@@ -149,9 +149,8 @@ class Plan:
         return {} if field is None else {"collapse": {"field": field}}
 
     def _joined_body(self) -> Body:
-        build = fusion_body if self.strategy == "fusion" else pipeline_body
         contents = {"_source": False} if self.fetches else self._contents()
-        body = build(self.question, list(self.legs.values()))
+        body = pipeline_body(self.question, list(self.legs.values()))
         return {**body, **contents, **self._timeout(), "size": self.last, "track_total_hits": False}
 
     def _leg_requests(self) -> list[Request]:

@@ -29,8 +29,8 @@ class SearchResult(Sequence[Hit]):
     Attributes:
         hits: best first.
         total: documents that match, where they were counted: with ``track_total_hits`` or ``aggregations``.
-        strategy: how the legs were joined: ``"pipeline"``, ``"fusion"`` or ``"client"``; ``None``: there was
-            nothing to join.
+        strategy: how the legs were joined: ``"pipeline"`` or ``"client"``; ``None``: there was nothing to
+            join.
         took_ms: OpenSearch's own time.
         timed_out: whether ``timeout_ms`` passed before every document was looked at.
         failures: shards that did not answer, each with its reason: ``"articles-v2[0]: ..."``.

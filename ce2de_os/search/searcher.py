@@ -41,8 +41,8 @@ class HybridSearcher:
         encoder: the model whose vectors the index carries; ``None`` if only ``mode="bm25"`` is used.
         reranker: a cross-encoder, or `LateInteraction`, that scores the best hits of every question again;
             ``None``: none.
-        strategy: ``"pipeline"``, ``"client"`` or ``"fusion"`` (within the query, neural-search 3.10 or later)
-            to force one; ``None``: a pipeline where the cluster can, else here.
+        strategy: ``"pipeline"`` or ``"client"`` to force one; ``None``: a pipeline where the cluster can,
+            else here.
         cached_queries: query vectors to keep for questions that come again.
         defaults: what questions say unless they say otherwise, see `Question`.
 

@@ -1,4 +1,4 @@
-"""The three ways to join two legs, and which of them a cluster can go."""
+"""The two ways to join two legs, and which of them a cluster can go."""
 
 from __future__ import annotations
 
@@ -12,17 +12,13 @@ from ce2de_os.search.queries import Body, hybrid_query
 from ce2de_os.search.question import Question
 from ce2de_os.search.target import Version
 
-Strategy = Literal["pipeline", "client", "fusion"]
-
-FUSION_SINCE: Version = (3, 10)
-"""The first neural-search that fuses within the query, by its documentation."""
+Strategy = Literal["pipeline", "client"]
 
 
 def choose(asked: Strategy | None, version: Version | None, question: Question) -> Strategy:
     """Choose how to answer a hybrid question; ``asked``: the user's wish; ``None``: the best way.
 
-    ``version`` is neural-search's, ``None`` where it is missing or unknown. ``"fusion"`` is taken only when
-    asked for: a pipeline does the same on those clusters too.
+    ``version`` is neural-search's, ``None`` where it is missing or unknown.
 
     Raises:
         ConfigError: the cluster, or the question, does not allow the wish.
@@ -32,9 +28,6 @@ def choose(asked: Strategy | None, version: Version | None, question: Question) 
         return _client(asked)
     if asked is None:
         return "pipeline" if version is not None and version >= needed else "client"
-    if asked == "fusion":
-        needed = FUSION_SINCE
-        _check_fusion(question)
     if version is not None and version < needed:
         raise ConfigError(
             f"strategy '{asked}' with fusion '{question.fusion}' needs neural-search {_dotted(needed)}, "
@@ -63,15 +56,6 @@ def pipeline(question: Question) -> Body:
 def pipeline_body(question: Question, legs: Sequence[Body]) -> Body:
     """Build the request that lets a search pipeline join ``legs``."""
     return {"query": hybrid_query(legs, question.depth), "search_pipeline": pipeline(question)}
-
-
-def fusion_body(question: Question, legs: Sequence[Body]) -> Body:
-    """Build the request that joins ``legs`` within the query, without a pipeline.
-
-    Unlike a pipeline it takes the best ``depth`` documents of all shards together.
-    """
-    fusion = {**_technique(question), "window_size": question.depth}
-    return {"query": {"hybrid": {"queries": list(legs), "fusion": fusion}}}
 
 
 def fuse(question: Question, bm25: list[ScoredDoc], dense: list[ScoredDoc]) -> list[ScoredDoc]:
@@ -110,13 +94,6 @@ def _client(asked: Strategy | None) -> Strategy:
             "leave the strategy out, or use 'client'"
         )
     return "client"
-
-
-def _check_fusion(question: Question) -> None:
-    if question.lower_bounds is not None:
-        raise ConfigError(
-            "lower_bounds: strategy 'fusion' does not take them; leave the strategy out, or use 'pipeline'"
-        )
 
 
 def _dotted(version: Version) -> str:

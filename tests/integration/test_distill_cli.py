@@ -13,7 +13,7 @@ from opensearchpy import helpers
 from ce2de_os.cli import cli
 from ce2de_os.distill.data.score_file import read_scores
 from ce2de_os.errors import Ce2deError
-from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder, save_tiny_teacher
+from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder, save_tiny_teacher, sets
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def distill(client, endpoints, index_name, models, tmp_path):
         flags = (
             "--url", endpoints.opensearch_url, "--index", index_name, "--text-fields", "title,body",
             "--query-field", "title", "--cross-encoder", cross_encoder, "--teacher", teacher,
-            "--layers", "0,2", "--depth", 8, "--max-queries", 30, "--tokens", 4000,
-            "--unique-tokens", 3000, "--threads", 1, "--out", tmp_path / "run", *arguments,
+            *sets(layers=[0, 2], candidates=8, max_queries=30, tokens=4000, unique_tokens=3000, threads=1),
+            "--out", tmp_path / "run", *arguments,
         )  # fmt: skip
         result = CliRunner().invoke(cli, ["distill", *map(str, flags)])
         if isinstance(result.exception, Ce2deError):

@@ -108,7 +108,7 @@ def test_an_index_with_knn_takes_the_vectors_in_place(client, index_name, plan):
 
 def test_in_place_is_refused_where_it_is_impossible(client, index_name, plan):
     create_index(client, index_name, articles(20), number_of_replicas=0)
-    answer, exit_code = plan(index_name, "--mode", "in_place")
+    answer, exit_code = plan(index_name, "--mode", "in-place")
     assert (answer["fits"], exit_code) == (False, 1)
     assert refusals(answer) == [f"index.knn is off in {index_name} and cannot be switched on later"]
 

@@ -61,6 +61,7 @@ class Steps:
 @click.option(
     "--artifact",
     type=click.Path(path_type=Path),
+    metavar="DIR",
     help="Model folder. (env: CE2DE_ARTIFACT; default: the student that comes with the package)",
 )
 @home_option

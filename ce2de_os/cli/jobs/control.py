@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ce2de_os.cli.durations import duration_s
-from ce2de_os.cli.jobs.output import print_status, show, task_queue
+from ce2de_os.cli.jobs.output import print_status, show
 from ce2de_os.cli.jobs.switch_options import switch_options
-from ce2de_os.cli.options import broker_option, connection_options, json_option
+from ce2de_os.cli.options import broker_option, connection_options, encoding_options, json_option
 from ce2de_os.config import Settings
+from ce2de_os.recipes.watching import task_queue
 
 if TYPE_CHECKING:
     from ce2de_os.reindex.cutover.rollback import RollbackPlan
@@ -124,7 +125,7 @@ def cancel(job_id: str, yes: bool, settings: Settings, as_json: bool) -> None:
 
 @click.command()
 @_JOB
-@connection_options
+@encoding_options
 @json_option
 def verify(job_id: str, settings: Settings, as_json: bool) -> None:
     """Compare source and target of JOB: counts, vectors computed again, BM25 results, latency.
@@ -150,7 +151,7 @@ def verify(job_id: str, settings: Settings, as_json: bool) -> None:
 @click.option("--accept-refused", is_flag=True, help="Move the alias although documents were refused.")
 @switch_options
 @broker_option
-@connection_options
+@encoding_options
 @json_option
 def cutover(
     job_id: str,

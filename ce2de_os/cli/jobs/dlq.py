@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.cli.options import connection_options, encoding_options, json_option
 from ce2de_os.config import Settings
 
 _JOB = click.argument("job_id", metavar="JOB")
@@ -61,7 +61,7 @@ def list_letters(job_id: str, limit: int, settings: Settings, as_json: bool) -> 
 
 @command.command()
 @_JOB
-@connection_options
+@encoding_options
 @json_option
 def retry(job_id: str, settings: Settings, as_json: bool) -> None:
     """Embed and write JOB's documents again that were set aside, as they are in the source now.

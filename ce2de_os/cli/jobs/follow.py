@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from ce2de_os.cli.jobs.language_options import language_options
-from ce2de_os.cli.jobs.output import show, task_queue
+from ce2de_os.cli.jobs.output import show
 from ce2de_os.cli.jobs.vector_options import vector_options
 from ce2de_os.cli.options import broker_option, connection_options, json_option
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
     from ce2de_os.index.language_fields import LanguageSpec
+    from ce2de_os.reindex.job import Job
+    from ce2de_os.reindex.queue import TaskQueue
     from ce2de_os.reindex.request import VectorOptions
     from ce2de_os.reindex.status import JobStatus
 
@@ -64,37 +70,47 @@ def command(
         ce2de follow articles --once            # wait until all vectors are up to date
         ce2de reindex pause|resume|throttle|cancel JOB
     """
-    from ce2de_os.index.client import connect
     from ce2de_os.index.text_spec import follow_spec
-    from ce2de_os.model.artifact import Artifact
-    from ce2de_os.reindex.following.adopt import adopt
+    from ce2de_os.recipes.follow import follow
     from ce2de_os.reindex.request import JobRequest
-    from ce2de_os.reindex.status import status
 
-    artifact = Artifact.load(settings.artifact)
-    queue = task_queue(broker_url or settings.broker_url, artifact.fingerprint)
-    client = connect(settings.opensearch)
     request = JobRequest(
-        name,
-        follow_spec(text_fields, template, passages),
-        mode="in_place",
+        source=name,
+        text=follow_spec(text_fields, template, passages),
         vector=vector_field,
         languages=languages,
         docs_per_s=docs_per_second,
         token_vectors=token_vectors,
     )
-    job = adopt(client, request, artifact, queue)
-    click.echo(f"Job {job.job_id} follows '{name}': {len(job.parts)} indices", err=True)
+    settings = replace(settings, broker_url=broker_url or settings.broker_url)
+    watch = partial(_watch, Watching(name, once, detach, as_json))
+    show(follow(request, settings=settings, watch=watch), as_json)
+
+
+class Watching(NamedTuple):
+    """What the display needs to know of the command line."""
+
+    name: str
+    once: bool
+    detach: bool
+    as_json: bool
+
+
+def _watch(asked: Watching, client: OpenSearch, queue: TaskQueue, job: Job) -> JobStatus:
+    """Say what has started, and show how far the vectors are behind."""
+    from ce2de_os.reindex.status import status
+
+    click.echo(f"Job {job.job_id} follows '{asked.name}': {len(job.parts)} indices", err=True)
     found = status(client, job.job_id)
     try:
-        while not detach and found.job.state == "following" and not (once and found.lag == 0):
-            if not as_json:
+        while not asked.detach and found.job.state == "following" and not (asked.once and found.lag == 0):
+            if not asked.as_json:
                 click.echo(_line(found))
             time.sleep(LOOK_S)
             found = status(client, job.job_id)
     except KeyboardInterrupt:
         click.echo(f"\nThe workers go on. Look again: ce2de reindex status {job.job_id}", err=True)
-    show(found, as_json)
+    return found
 
 
 def _line(found: JobStatus) -> str:

@@ -1,4 +1,4 @@
-"""What the commands of ``ce2de reindex`` share: the queue, and a job's status on the terminal."""
+"""Show a job's status on the terminal, for all commands of ``ce2de reindex``."""
 
 from __future__ import annotations
 
@@ -9,25 +9,6 @@ import click
 
 if TYPE_CHECKING:
     from ce2de_os.reindex.status import JobStatus
-    from ce2de_os.worker.queue import CeleryQueue
-
-
-def task_queue(broker_url: str, fingerprint: str | None = None) -> CeleryQueue:
-    """Create the queue to the workers of a model, and check that Redis answers.
-
-    Raises:
-        BrokerUnavailableError: Redis does not answer.
-        MissingExtraError: Celery is not installed.
-    """
-    from ce2de_os.errors import MissingExtraError
-
-    try:
-        from ce2de_os.worker.queue import CeleryQueue
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("worker", error.name) from error
-    queue = CeleryQueue(broker_url, fingerprint)
-    queue.check()
-    return queue
 
 
 def show(found: JobStatus, as_json: bool) -> None:

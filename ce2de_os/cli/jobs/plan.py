@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from ce2de_os.cli.durations import duration_s
 from ce2de_os.cli.jobs.language_options import language_options
 from ce2de_os.cli.jobs.vector_options import FieldFactory, vector_options
-from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.cli.options import connection_options, json_option, mode_option
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
     from ce2de_os.index.language_fields import LanguageSpec
+    from ce2de_os.reindex.job import Mode
 
 
-@click.command(short_help="Tell what a reindex would take, and whether it fits.")
+@click.command(short_help="Show what a reindex takes, and whether it fits.")
 @click.argument("source")
 @click.option("--text-fields", required=True, help="Fields to embed, separated by commas, in this order.")
-@click.option(
-    "--mode",
-    "mode",
-    type=click.Choice(["auto", "copy", "in_place"]),
-    default="auto",
-    show_default=True,
-    help="New index and alias swap, or a vector field in the same index; auto looks which is possible.",
+@mode_option(
+    "copy: a new index and the alias. in-place: a second vector field in the same index. auto: in-place "
+    "where that is possible."
 )
-@click.option("--alias", help="The alias that will move, so that mirror or handover can be told.")
+@click.option("--alias", help="The alias that will move; shows whether the job is a mirror or a handover.")
 @click.option("--target", help="Name of the new index, to see whether it can be used.")
 @click.option("--pipeline", help="Ingest pipeline, to see whether it exists.")
 @language_options
@@ -53,7 +50,7 @@ if TYPE_CHECKING:
 def command(
     source: str,
     text_fields: str,
-    mode: str,
+    mode: Mode | Literal["auto"],
     alias: str | None,
     target: str | None,
     pipeline: str | None,
@@ -66,10 +63,10 @@ def command(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Tell what embedding SOURCE would take: documents, tokens, memory, disk, shards, time.
+    """Show what embedding SOURCE takes: documents, tokens, memory, disk, shards, time.
 
     SOURCE is an index, an alias, a data stream or a wildcard. Nothing is written to the cluster. Exit code 1
-    means that it will not fit, and each reason comes with its cure. Sizes are decimal gigabytes.
+    means that it does not fit; each reason comes with what to do. Sizes are decimal gigabytes.
 
     \b
     How many workers?    ce2de plan articles --text-fields title,body --within 4h
@@ -78,29 +75,22 @@ def command(
     Which languages?     ce2de plan articles --text-fields title,body --languages en,it,de
     For a program:       ce2de plan articles --text-fields title,body --json
     """
-    from ce2de_os.index.client import connect
-    from ce2de_os.model.encoder import OnnxEncoder
-    from ce2de_os.reindex.planning.plan import plan
-    from ce2de_os.reindex.planning.record import PlanRequest
-    from ce2de_os.reindex.request import token_dim_of
+    from ce2de_os.index.text_spec import text_spec
+    from ce2de_os.recipes.plan import plan
+    from ce2de_os.reindex.request import JobRequest
 
-    # One core, whatever a worker here is allowed: the rate is that of one worker.
-    encoder = OnnxEncoder(settings.artifact, threads=1)
-    token_dim = token_dim_of(encoder.artifact) if token_vectors else None
-    request = PlanRequest(
+    request = JobRequest(
         source=source,
-        text_fields=tuple(field.strip() for field in text_fields.split(",") if field.strip()),
-        field=vector_field(dim=encoder.dim, token_dim=token_dim),
-        mode=mode,
+        text=text_spec(text_fields),
         alias=alias,
         target=target,
-        pipeline=pipeline,
-        within_s=within,
-        workers=workers,
-        sample=sample,
+        mode=mode,
+        vector=vector_field,
         languages=languages,
+        pipeline=pipeline,
+        token_vectors=token_vectors,
     )
-    found = plan(connect(settings.opensearch), request, encoder)
+    found = plan(request, within_s=within, workers=workers, sample=sample, settings=settings)
     if as_json:
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     else:

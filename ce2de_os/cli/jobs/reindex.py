@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from ce2de_os.cli.jobs import control as reindex_control
 from ce2de_os.cli.jobs import dlq
 from ce2de_os.cli.jobs.language_options import language_options
-from ce2de_os.cli.jobs.output import show, task_queue
+from ce2de_os.cli.jobs.output import show
 from ce2de_os.cli.jobs.switch_options import switch_options, way_option
 from ce2de_os.cli.jobs.vector_options import vector_options
-from ce2de_os.cli.options import broker_option, connection_options, json_option
+from ce2de_os.cli.options import broker_option, connection_options, json_option, mode_option
 from ce2de_os.config import Settings
+from ce2de_os.recipes.watching import task_queue
 
 if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
     from ce2de_os.index.language_fields import LanguageSpec
-    from ce2de_os.model.artifact import Artifact
-    from ce2de_os.reindex.job import Job
+    from ce2de_os.reindex.job import Job, Mode, Way
+    from ce2de_os.reindex.queue import TaskQueue
     from ce2de_os.reindex.request import VectorOptions
+    from ce2de_os.reindex.status import JobStatus
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,14 +61,9 @@ def command() -> None:
 )
 @click.option("--alias", help="Moves to the new index at the end; let applications search it.")
 @click.option("--target", help="Name of the new index. (default: SOURCE-ce2de-FINGERPRINT)")
-@click.option(
-    "--mode",
-    "mode",
-    type=click.Choice(["auto", "copy", "in-place"]),
-    default="auto",
-    show_default=True,
-    help="copy: new indices and the alias. in-place: a second vector field in the index, which must have "
-    "index.knn already. auto: in-place wherever that is possible and no --target is named.",
+@mode_option(
+    "copy: new indices and the alias. in-place: a second vector field in the index, which must have "
+    "index.knn already. auto: in-place wherever that is possible and no --target is named."
 )
 @language_options
 @vector_options
@@ -88,19 +90,26 @@ def start(
     text_fields: str | None,
     template: str | None,
     passages: str | None,
+    token_vectors: bool,
+    alias: str | None,
+    target: str | None,
+    mode: Mode | Literal["auto"],
     languages: LanguageSpec | None,
     vector_field: VectorOptions,
-    mode: str,
+    pipeline: str | None,
     docs_per_second: float | None,
+    hold: bool,
+    accept_refused: bool,
     accept_excluded_fields: bool,
+    way: Way | Literal["auto"],
     no_block: bool,
     max_block: float | None,
+    accept_unreplicated: bool,
     no_follow: bool,
     detach: bool,
     broker_url: str | None,
     settings: Settings,
     as_json: bool,
-    **chosen: Any,  # noqa: ANN401 - alias, target, pipeline, hold, way, accept_…, token_vectors
 ) -> None:
     """Start embedding SOURCE, or resume the same job where it stopped.
 
@@ -114,43 +123,55 @@ def start(
         ce2de reindex start 'logs-*' --template '{service}: {message}' --alias logs-search --hold
         ce2de reindex start articles --text-fields title,body --alias articles-search --languages en,it,de
     """
-    from ce2de_os.cli.jobs.progress import follow
-    from ce2de_os.index.client import connect
     from ce2de_os.index.text_spec import text_spec
-    from ce2de_os.model.artifact import Artifact
+    from ce2de_os.recipes.reindex import reindex
     from ce2de_os.reindex.job import MAX_BLOCK_S
     from ce2de_os.reindex.request import JobRequest
-    from ce2de_os.reindex.setup.start import start as start_job
-    from ce2de_os.reindex.setup.way import meaning
-    from ce2de_os.reindex.status import status as read_status
 
-    artifact = Artifact.load(settings.artifact)
-    queue = task_queue(broker_url or settings.broker_url, artifact.fingerprint)
-    client = connect(settings.opensearch)
     request = JobRequest(
-        source,
-        text_spec(text_fields, template, passages),
-        mode="in_place" if mode == "in-place" else mode,  # type: ignore[arg-type]  # click checked it
+        source=source,
+        text=text_spec(text_fields, template, passages),
+        alias=alias,
+        target=target,
+        mode=mode,
         vector=vector_field,
         languages=languages,
+        hold=hold,
+        pipeline=pipeline,
         docs_per_s=docs_per_second,
+        accept_refused=accept_refused,
+        token_vectors=token_vectors,
         accept_excluded=accept_excluded_fields,
+        way=way,
         block=not no_block,
         max_block_s=max_block or MAX_BLOCK_S,
         follow=not no_follow,
-        **chosen,
+        accept_unreplicated=accept_unreplicated,
     )
-    _warn(artifact, languages)
-    job = start_job(client, request, artifact, queue)
-    told = "in place" if job.mode == "in_place" else f"→ {', '.join(job.targets)}"
-    click.echo(f"Job {job.job_id}: {job.source} {told}, {job.documents} documents", err=True)
+    settings = replace(settings, broker_url=broker_url or settings.broker_url)
+    if languages is not None:
+        _warn(settings.artifact, languages)
+    show(reindex(request, settings=settings, watch=partial(_watch, detach)), as_json)
+
+
+def _watch(detach: bool, client: OpenSearch, queue: TaskQueue, job: Job) -> JobStatus:
+    """Say what has started, and show its progress."""
+    from ce2de_os.cli.jobs.progress import follow
+    from ce2de_os.recipes.reindex import return_at_once
+    from ce2de_os.reindex.setup.way import meaning
+
+    where = "in place" if job.mode == "in_place" else f"→ {', '.join(job.targets)}"
+    click.echo(f"Job {job.job_id}: {job.source} {where}, {job.documents} documents", err=True)
     click.echo(meaning(job), err=True)
-    show(read_status(client, job.job_id) if detach else follow(client, queue, job.job_id), as_json)
+    return return_at_once(client, queue, job) if detach else follow(client, queue, job.job_id)
 
 
-def _warn(artifact: Artifact, languages: LanguageSpec | None) -> None:
+def _warn(folder: Path | None, languages: LanguageSpec) -> None:
     """Say which of the languages the model was not made for; words find those documents all the same."""
-    foreign = [code for code in languages.codes if code not in artifact.languages] if languages else []
+    from ce2de_os.model.artifact import Artifact
+
+    artifact = Artifact.load(folder)
+    foreign = [code for code in languages.codes if code not in artifact.languages]
     if foreign:
         click.echo(
             f"The model {artifact.name} was made for {', '.join(artifact.languages)}, not for "
@@ -182,7 +203,7 @@ def watch(job_id: str, broker_url: str | None, settings: Settings, as_json: bool
 @connection_options
 @json_option
 def status(job_id: str, settings: Settings, as_json: bool) -> None:
-    """Show where JOB stands: rate, time left, the slowest slice, lag behind live writes, last errors.
+    """Show the state of JOB: rate, time left, the slowest slice, lag behind live writes, last errors.
 
     \b
         ce2de reindex status articles-1a2b3c4d --json

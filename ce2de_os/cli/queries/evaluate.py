@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ce2de_os.cli.options import connection_options, json_option
-from ce2de_os.cli.queries.reranking import second_model
+from ce2de_os.cli.options import encoding_options, json_option
+from ce2de_os.cli.queries.reranking import BOTH_RERANKERS
 from ce2de_os.config import Settings
 from ce2de_os.errors import ConfigError, MissingExtraError
 
@@ -40,7 +40,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="A hybrid to compare; several times for several.  [default: all]",
 )  # fmt: skip
 @click.option(
-    "--reranker", type=click.Path(path_type=Path),
+    "--reranker", type=click.Path(path_type=Path), metavar="DIR",
     help="Folder of an exported cross-encoder: compares every system with the same one re-ranked.",
 )  # fmt: skip
 @click.option(
@@ -82,7 +82,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )  # fmt: skip
 @click.option("--plot", type=_FILE, help="Draw quality against latency to this file, as PNG and as SVG.")
 @json_option
-@connection_options
+@encoding_options
 def command(
     settings: Settings, index: str, data: Path | None, queries: Path | None, qrels: Path | None,
     fusions: tuple[Fusion, ...], reranker: Path | None, late_interaction: bool, rerank_depth: int,
@@ -105,27 +105,30 @@ def command(
     """
     try:
         from ce2de_os.cli.queries.evaluate_tables import print_tables, warnings
-        from ce2de_os.quality.comparison import Settings as HowTo
-        from ce2de_os.quality.evaluate import evaluate
+        from ce2de_os.quality.comparison import Settings as ComparisonSettings
     except ModuleNotFoundError as error:
         raise MissingExtraError.for_extra("evaluate", error.name) from error
-    from ce2de_os.evaluation import load_judged
-    from ce2de_os.index.client import connect
-    from ce2de_os.model.encoder import OnnxEncoder
+    from ce2de_os.recipes.evaluate import EvaluateRequest, evaluate
 
     draw = _drawing(plot, latency_queries) if plot else None
-    judged = load_judged(*_files(data, queries, qrels))
-    how = HowTo(
-        tuple(dict.fromkeys(fusions)) or FUSIONS, top_k, candidates, rerank_depth, tune, latency_queries,
-        seed, fields or None, vector_field, rerank_weight,
-    )  # fmt: skip
-    encoder = OnnxEncoder(settings.artifact, threads=settings.threads)
-    second = second_model(settings, reranker, encoder if late_interaction else None)
-    with connect(settings.opensearch) as client, _progress() as phase:
-        found = evaluate(
-            client, index, encoder, judged, reranker=second, settings=how, phase=phase,
-            keep=partial(_save, save_runs, judged.qrels) if save_runs else lambda name, runs: None,
-        )  # fmt: skip
+    comparison = ComparisonSettings(
+        fusions=tuple(dict.fromkeys(fusions)) or FUSIONS,
+        top_k=top_k,
+        candidates=candidates,
+        rerank_depth=rerank_depth,
+        tune=tune,
+        latency_queries=latency_queries,
+        seed=seed,
+        fields=fields or None,
+        vector_field=vector_field,
+        rerank_weight=rerank_weight,
+    )
+    if reranker and late_interaction:
+        raise click.UsageError(BOTH_RERANKERS)
+    request = EvaluateRequest(index, *_files(data, queries, qrels), reranker, late_interaction, comparison)
+    keep = partial(_save, save_runs, request.judged().qrels) if save_runs else _keep_nothing
+    with _progress() as phase:
+        found = evaluate(request, settings=settings, phase=phase, keep=keep)
     if draw:
         click.echo(f"written: {', '.join(map(str, draw(found)))}", err=True)
     if as_json:
@@ -136,15 +139,17 @@ def command(
         click.echo(f"note: {line}", err=True)
 
 
-def _files(data: Path | None, queries: Path | None, qrels: Path | None) -> tuple[Path, Path]:
-    """Choose the files of the queries and of the judgments; unclear options are a usage error."""
+def _files(data: Path | None, queries: Path | None, qrels: Path | None) -> tuple[Path, Path | None]:
+    """Choose the files of queries and judgments, or their folder; unclear options are a usage error."""
     if data is not None and queries is None and qrels is None:
-        from ce2de_os.evaluation import judged_files
-
-        return judged_files(data)
+        return data, None
     if data is not None or queries is None or qrels is None:
         raise click.UsageError("name the judged queries either by --data, or by --queries and --qrels")
     return queries, qrels
+
+
+def _keep_nothing(name: str, runs: Runs) -> None:
+    pass
 
 
 def _save(folder: Path, qrels: Qrels, name: str, runs: Runs) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ce2de_os.model.encoder import OnnxEncoder
     from ce2de_os.search.rerank import Reranker
 
+BOTH_RERANKERS = "--reranker and --late-interaction exclude each other; leave one of them out"
+
 
 def second_model(settings: Settings, folder: Path | None, late: OnnxEncoder | None) -> Reranker | None:
     """Load the cross-encoder in ``folder``, or wrap the encoder ``late``; ``None`` without either.
@@ -23,7 +25,7 @@ def second_model(settings: Settings, folder: Path | None, late: OnnxEncoder | No
     from ce2de_os.search.late_interaction import LateInteraction
 
     if folder and late:
-        raise click.UsageError("--reranker and --late-interaction exclude each other; leave one of them out")
+        raise click.UsageError(BOTH_RERANKERS)
     if late:
         return LateInteraction(late)
     return OnnxReranker(folder, threads=settings.threads) if folder else None

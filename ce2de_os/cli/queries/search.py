@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ce2de_os.cli.options import connection_options, json_option
+from ce2de_os.cli.options import encoding_options, json_option
 from ce2de_os.cli.queries.reranking import second_model
 from ce2de_os.config import Settings
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MODES = ("bm25", "dense", "hybrid")
 FUSIONS = ("min_max", "l2", "z_score", "rrf")
-STRATEGIES = ("pipeline", "client", "fusion")
+STRATEGIES = ("pipeline", "client")
 
 
 def _json_objects(
@@ -113,11 +113,14 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     help="Documents that each leg takes from each shard.",
 )
 @click.option(
-    "--strategy", type=click.Choice(STRATEGIES), help="Where to join. (default: whatever the cluster can do)"
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    help="Where to join the two lists: in the cluster, or here. (default: in the cluster if it can)",
 )
 @click.option(
     "--reranker",
     type=click.Path(path_type=Path),
+    metavar="DIR",
     help="Folder of an exported cross-encoder that scores the best hits again.",
 )
 @click.option(
@@ -135,7 +138,7 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
 @click.option("--timeout-ms", type=click.IntRange(1), help="Show what OpenSearch found in this time.")
 @click.option("--explain", is_flag=True, help="Show the raw scores of BM25 and vectors, and where time went.")
 @json_option
-@connection_options
+@encoding_options
 def command(
     settings: Settings,
     index: str,

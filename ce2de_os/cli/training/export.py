@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     "check it on.  [default: those held out when it was trained, else built-in ones]",
 )  # fmt: skip
 @click.option(
-    "--dim", type=int, help="Shorter embeddings: the student's head is rotated onto so many principal axes."
+    "--dim",
+    type=int,
+    help="Length of shorter embeddings: the student's head is rotated onto its N principal axes.",
 )
 @click.option(
     "--token-vectors", "token_dim", type=int, is_flag=False, flag_value=64, metavar="[DIM]",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     "--dual-encoder", help="Hub id or folder of an encoder of the same base, to compare layer by layer."
 )
 @click.option(
-    "--data", type=click.Path(path_type=Path), multiple=True, required=True,
+    "--data", type=click.Path(path_type=Path), metavar="DIR", multiple=True, required=True,
     help="Folder with corpus.jsonl, queries.jsonl and qrels.tsv; repeat it for more collections.",
 )  # fmt: skip
 @click.option(
@@ -48,7 +48,9 @@ if TYPE_CHECKING:
     help="Try every --input, --pooling and --centre, and show each model at its best.",
 )  # fmt: skip
 @click.option(
-    "--limit", type=int, help="Search so many documents, the relevant ones among them.  [default: all]"
+    "--limit",
+    type=int,
+    help="Number of documents to search, the relevant ones among them.  [default: all]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides which documents --limit takes.")
 @click.option(

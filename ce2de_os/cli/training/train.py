@@ -50,8 +50,8 @@ def command() -> None:
     "--loss", type=click.Choice(["softmax", "bce"]), default=DEFAULTS.loss, show_default=True,
     help="softmax: the positive against its negatives; bce: each pair for itself.",
 )  # fmt: skip
-@click.option("--minutes", type=float, default=DEFAULTS.minutes, show_default=True, help="How long to train.")
-@click.option("--steps", type=int, help="Train for so many steps instead, to repeat a run exactly.")
+@click.option("--minutes", type=float, default=DEFAULTS.minutes, show_default=True, help="Time to train.")
+@click.option("--steps", type=int, help="Train this number of steps instead, to repeat a run exactly.")
 @click.option(
     "--max-pairs", type=int, default=DEFAULTS.pairs, show_default=True,
     help="Most pairs to use; they are drawn at random.",

@@ -72,14 +72,14 @@ def read_languages(
         ConfigError: a setting cannot be read, or names a language twice or too many.
     """
     if not original.isidentifier():
-        raise ConfigError(f"--language: got '{original}', expected a code such as en")
+        raise ConfigError(f"languages.original: got '{original}', expected a code such as en")
     given = Reads(original, (original,))
     translated = Reads(original, tuple(translations) or (original,))
     return Languages(
         original,
-        _reads("--selector-languages", selector, most=1) if selector else given,
-        _reads("--teacher-languages", teacher, most=1) if teacher else given,
-        _reads("--student-languages", student) if student else translated,
+        _reads("languages.selector", selector, most=1) if selector else given,
+        _reads("languages.teacher", teacher, most=1) if teacher else given,
+        _reads("languages.student", student) if student else translated,
     )
 
 

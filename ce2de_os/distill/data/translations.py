@@ -73,7 +73,7 @@ def check_coverage(
     told = [_told(f"{kind} have no translation", missing), _told("translations have no original", unknown)]
     differences = "; ".join(part for part in told if part)
     if differences and not skip:
-        raise DataError(f"{where}: {differences}; complete it, or pass --missing-translations skip")
+        raise DataError(f"{where}: {differences}; complete it, or set languages.missing_translations to skip")
     if differences:
         logger.warning("%s: %s; left out", where, differences, extra={"action": "check_translations"})
     return Coverage(kind, language, len(originals), len(missing), len(unknown))

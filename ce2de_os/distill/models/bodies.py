@@ -43,7 +43,7 @@ def as_bert(model: Any, name: str) -> BertModel:  # noqa: ANN401 - transformers 
     if kind == "onnx":
         raise ConfigError(
             f"'{name}': no layers can be taken out of its ONNX file: {model.reason}; or let its embeddings "
-            "teach a student with other layers: --start, or --init ce"
+            "teach a student with other layers: student.start, or student.init = ce"
         )
     if kind not in ("bert", "distilbert", *_ROBERTAS):
         raise ConfigError(

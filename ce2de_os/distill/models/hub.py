@@ -64,8 +64,9 @@ def refuse_seq2seq(what: str, name: str) -> None:
     """
     if is_seq2seq(name):
         raise ConfigError(
-            f"{what}: is a sequence-to-sequence model, which can only score candidates (ce2de distill "
-            "--cross-encoder); expected an encoder with a classification head, or to be given one"
+            f"{what}: is a sequence-to-sequence model, which can only score candidates (in ce2de "
+            "distill, rankings.cross_encoders); expected an encoder with a classification head, or to be "
+            "given one"
         )
 
 

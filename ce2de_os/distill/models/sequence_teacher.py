@@ -203,7 +203,7 @@ def _usual_answers(name: str, family: str) -> Answers:
     if known is None:
         raise ConfigError(
             f"cross-encoder '{name}': what a {family} answers is not known; name its positive and its "
-            "negative answer, such as --answers true,false"
+            'negative answer in rankings.answers, such as ["true", "false"]'
         )
     return known
 
@@ -214,8 +214,8 @@ def _answer_ids(name: str, tokenizer: Any, answers: Answers) -> tuple[int, int]:
         if piece is None:
             raise ConfigError(
                 f"cross-encoder '{name}': '{answer}' is no single piece of its vocabulary, so it cannot be "
-                f"its answer; name the pieces that it was trained to say, such as --answers true,false or "
-                f"--answers {_PIECE}true,{_PIECE}"
+                f"its answer; name the pieces that it was trained to say in rankings.answers, such as "
+                f'["true", "false"] or ["{_PIECE}true", "{_PIECE}"]'
             )
     if positive is None or negative is None or positive == negative:
         raise ConfigError(
@@ -251,6 +251,6 @@ def _check_answers(teacher: SequenceTeacher) -> None:
         words = ", ".join(teacher.tokenizer.convert_ids_to_tokens(list(teacher.answers)))
         raise ConfigError(
             f"cross-encoder '{teacher.name}': would answer {words} with a probability of {share:.2%}, "
-            f"expected at least {_LEAST_SHARE:.0%}: it is no reranker, or has other answers; name them with "
-            "--answers"
+            f"expected at least {_LEAST_SHARE:.0%}: it is no reranker, or has other answers; name them in "
+            "rankings.answers"
         )

@@ -18,11 +18,13 @@ _NOT_SETTINGS = frozenset({
     "texts", "dev", "dev_metric", "curve", "space", "versions", "machine", "command", "passages",
     "passage_tokens", "tokens_seen", "steps", "final_loss", "preparation_minutes", "training_minutes",
 })  # fmt: skip
-_FLAGS = (
-    "teacher", "query_prefix", "document_prefix", "init", "layers", "pooled", "losses", "readout",
-    "unique_tokens", "lr", "seed",
-)  # fmt: skip
-"""Settings that ``ce2de distill`` takes as flags of the same name."""
+_PLACES = {
+    "teacher": "teacher.model", "query_prefix": "teacher.query_prefix",
+    "document_prefix": "teacher.document_prefix", "init": "student.init", "layers": "student.layers",
+    "pooled": "student.pooled", "losses": "training.losses", "readout": "student.readout",
+    "unique_tokens": "texts.unique_tokens", "lr": "training.lr", "seed": "training.seed",
+}  # fmt: skip
+"""Where ``ce2de distill`` takes a setting in a recipe file."""
 
 
 def training_blocks(recipe: Recipe) -> list[Block]:
@@ -95,21 +97,19 @@ def again_blocks(recipe: Recipe) -> list[Block]:
 def _command(recipe: Mapping[str, Any]) -> str:
     """Return the command that repeats the run, by tokens instead of minutes, so that speed is irrelevant."""
     words = ["ce2de distill --texts TEXTS --out RUN"]
-    for key in _FLAGS:
+    for key, place in _PLACES.items():
         if recipe.get(key) is not None:
-            value = recipe[key]
-            text = _flag(value)
-            words.append(f"--{key.replace('_', '-')} {shlex.quote(text)}")
+            words.append(f"--set {shlex.quote(f'{place}={_toml(recipe[key])}')}")
     if "tokens_seen" in recipe:
-        words.append(f"--tokens {recipe['tokens_seen']}")
+        words.append(f"--set training.tokens={recipe['tokens_seen']}")
     return " \\\n  ".join(words)
 
 
-def _flag(value: Any) -> str:  # noqa: ANN401 - whatever the recipe holds
+def _toml(value: Any) -> str:  # noqa: ANN401 - whatever the recipe holds
     if isinstance(value, Mapping):
-        return ",".join(f"{name}={weight:g}" for name, weight in value.items())
+        return "{" + ", ".join(f"{name}={weight:g}" for name, weight in value.items()) + "}"
     if isinstance(value, list):
-        return ",".join("new" if part is None else str(part) for part in value)
+        return "[" + ", ".join('"new"' if part is None else str(part) for part in value) + "]"
     return str(value)
 
 

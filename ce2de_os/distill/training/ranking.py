@@ -98,7 +98,7 @@ def _large_enough(data: RankingSet, minimum: int, mixing: Mixing) -> RankingSet:
             where = f" in '{language}'" if len(data.documents) > 1 else ""
             raise DataError(
                 f"no query has the {minimum} scored candidates{where} that a batch takes of each; "
-                "set --ways lower, or retrieve more"
+                "lower rankings.compared_candidates, or find more candidates"
             )
     kept = [row for row, languages in enumerate(usable) if languages]
     if len(kept) < len(usable):

@@ -259,7 +259,7 @@ class _Run:
         if state["key"] != _run_key(self.config, self.data):
             raise DataError(
                 f"{self.checkpoint}: a run with other settings or texts was started here; "
-                "repeat it with the same ones to go on, or choose another --out"
+                "repeat it with the same ones to go on, or choose another folder"
             )
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -32,11 +32,11 @@ def test_translations_are_for_the_student_unless_said_otherwise():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"student": "en"}, "--student-languages: got 'en', expected .* such as en-it or en-it,de"),
+        ({"student": "en"}, "languages.student: got 'en', expected .* such as en-it or en-it,de"),
         ({"student": "en-it,it"}, "each language of documents once"),
-        ({"student": "en-it,"}, "--student-languages: got 'en-it,'"),
-        ({"teacher": "en-it,de"}, "--teacher-languages: got 'en-it,de', expected one language of documents"),
-        ({"selector": "-it"}, "--selector-languages: got '-it'"),
+        ({"student": "en-it,"}, "languages.student: got 'en-it,'"),
+        ({"teacher": "en-it,de"}, "languages.teacher: got 'en-it,de', expected one language of documents"),
+        ({"selector": "-it"}, "languages.selector: got '-it'"),
     ],
 )
 def test_what_is_no_setting_is_refused(setting, message):
@@ -45,5 +45,5 @@ def test_what_is_no_setting_is_refused(setting, message):
 
 
 def test_the_original_language_is_a_code():
-    with pytest.raises(ConfigError, match="--language: got 'en-us', expected a code such as en"):
+    with pytest.raises(ConfigError, match=r"languages\.original: got 'en-us', expected a code such as en"):
         read_languages("en-us")

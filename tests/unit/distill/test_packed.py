@@ -21,7 +21,7 @@ from ce2de_os.distill.models.teacher import embed_ids, load_teacher, with_said_p
 from ce2de_os.distill.recipe import distill
 from ce2de_os.distill.training.materials import read_passages
 from ce2de_os.errors import DataError
-from tests.unit.distill.tiny import WORDS, write_texts
+from tests.unit.distill.tiny import WORDS, sets, write_texts
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "pack_texts.py"
 ASKED = f"{WORDS[0]} {WORDS[1]} "
@@ -98,17 +98,17 @@ def test_what_the_teacher_has_read_is_used_by_a_longer_run(teacher_folder, tmp_p
     path = write_packed(tmp_path / "all.passages.jsonl")
     cache = tmp_path / "cache"
     options = [
-        "distill", "--texts", str(path), "--teacher", str(teacher_folder), "--layers", "0,2",
-        "--cache", str(cache), "--threads", "1", "--tokens", "1000",
+        "distill", "--texts", str(path), "--teacher", str(teacher_folder),
+        *sets(layers=[0, 2], cache=cache, threads=1, tokens=1000),
     ]  # fmt: skip
-    until = ["--unique-tokens", "4000", "--out", str(tmp_path / "reads"), "--until", "teacher", "--json"]
+    until = [*sets(unique_tokens=4000), "--out", str(tmp_path / "reads"), "--until", "teacher", "--json"]
     result = CliRunner().invoke(cli, [*options, *until])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["passages"] == len(packed_passages(path, int(4000 * 0.57)))
     assert not (tmp_path / "reads" / "recipe.json").exists()
     before = set(cache.glob("*.npy"))
     assert len(before) > 2
-    longer = ["--unique-tokens", "8000", "--out", str(tmp_path / "run"), "--until", "student"]
+    longer = [*sets(unique_tokens=8000), "--out", str(tmp_path / "run"), "--until", "student"]
     result = CliRunner().invoke(cli, [*options, *longer])
     assert result.exit_code == 0, result.output
     after = set(cache.glob("*.npy"))

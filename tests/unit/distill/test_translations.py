@@ -62,7 +62,7 @@ def test_a_complete_translation_fits():
 @pytest.mark.parametrize(
     ("translated", "message"),
     [
-        (["d4", "d5"], r"it\.jsonl: 4 documents have no translation \(d0, d1, d2, …\); complete it, or pass"),
+        (["d4", "d5"], r"it\.jsonl: 4 documents have no translation \(d0, d1, d2, …\); complete it, or set"),
         ([*ORIGINALS, "x"], r"it\.jsonl: 1 translations have no original \(x\)"),
         (["d0", "x"], r"5 documents have no translation .*; 1 translations have no original \(x\)"),
     ],

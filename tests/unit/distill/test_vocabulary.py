@@ -25,7 +25,7 @@ from ce2de_os.export.parity import student_embeddings
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.student import StudentModel, pad
-from tests.unit.distill.tiny import WORDS, save_tiny_model, save_tiny_teacher
+from tests.unit.distill.tiny import WORDS, save_tiny_model, save_tiny_teacher, sets
 
 USED = [" ".join(WORDS[:9]), WORDS[3], " ".join(WORDS[4:12])]
 OTHER = [" ".join(WORDS[30:40]), "zebra 42", f"{WORDS[2]}{WORDS[50]}"]
@@ -348,9 +348,9 @@ def test_a_start_of_another_length_is_refused(first, english, tmp_path):
 
 def test_the_command_refuses_layers_beside_a_start(teacher, first, english, tmp_path):
     arguments = ["--texts", english, "--teacher", teacher, "--out", tmp_path / "run", "--start", first]
-    result = CliRunner().invoke(cli, ["distill", *map(str, arguments), "--layers", "0,5"])
+    result = CliRunner().invoke(cli, ["distill", *map(str, arguments), *sets(layers=[0, 5])])
     assert isinstance(result.exception, ConfigError)
-    assert "--layers: got it beside --start" in str(result.exception)
+    assert "got student.layers and student.start, expected one of them" in str(result.exception)
 
 
 @pytest.mark.parametrize(("init", "trim_below"), [("de", None), ("ce", 1)])

@@ -6,6 +6,9 @@ import random
 import tempfile
 from pathlib import Path
 
+from ce2de_os.recipes.distill_toml import place_of
+from ce2de_os.recipes.toml_table import toml_value
+
 WORDS = [f"{first}{second}" for first in "bcdfglmnprst" for second in ("ab", "eg", "ip", "on", "ut")]
 
 
@@ -216,3 +219,12 @@ def t5_tokenizer(byte_fallback: bool = False):
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     return T5TokenizerFast(tokenizer_object=tokenizer, extra_ids=0)
+
+
+def sets(**values):
+    """The flags that set keys of a recipe, whose tables are found by the keys."""
+    return [
+        word
+        for key, value in values.items()
+        for word in ("--set", f"{place_of(key)}={toml_value(value)}")
+    ]  # fmt: skip

@@ -10,16 +10,17 @@ import torch
 from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 
-from ce2de_os.cli.training.distill_start import PACKAGED, start_folder
 from ce2de_os.errors import ArtifactError, ConfigError
 from ce2de_os.export.exporter import export
 from ce2de_os.export.parity import student_embeddings
 from ce2de_os.export.restore import restore_student
 from ce2de_os.model.artifact import MANIFEST_FILE, Artifact
 from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.recipes.distill_request import PACKAGED
+from ce2de_os.recipes.distill_start import start_folder
 from ce2de_os.student import StudentModel
 from tests.unit.distill.test_distill_command import invoke, ok
-from tests.unit.distill.tiny import WORDS, save_tiny_teacher, write_texts
+from tests.unit.distill.tiny import WORDS, save_tiny_teacher, sets, write_texts
 
 INT8 = ("word_embeddings", "self", "output.dense", "intermediate.dense")  # on tokens; the rest is float32
 
@@ -117,18 +118,18 @@ def test_training_goes_on_from_an_artifact_with_one_command(tmp_path):
     teacher.mkdir()
     save_tiny_teacher(teacher)
     texts, run = write_texts(tmp_path / "a.txt"), tmp_path / "run"
-    options = ("--texts", texts, "--teacher", teacher, "--unique-tokens", 10_000, "--threads", 1)
-    ok("distill", *options, "--layers", "0,2", "--tokens", 20_000, "--until", "export", "--out", run)
+    options = ("--texts", texts, "--teacher", teacher, *sets(unique_tokens=10_000, threads=1))
+    ok("distill", *options, *sets(layers=[0, 2], tokens=20_000), "--until", "export", "--out", run)
     start = (*options, "--start", run / "model", "--until", "export")
-    ok("distill", *start, "--tokens", 2_000, "--out", tmp_path / "more")
+    ok("distill", *start, *sets(tokens=2_000), "--out", tmp_path / "more")
     first, more = (Artifact.load(folder / "model") for folder in (run, tmp_path / "more"))
     assert more.fingerprint != first.fingerprint
     assert more.space == first.space
     assert more.source["layers"] == [0, 2]
     assert more.recipe["distill"]["started_from"] == {"name": "run", "fingerprint": first.fingerprint}
 
-    ok("distill", *start, "--tokens", 2_000, "--out", tmp_path / "more")  # done: nothing to do
-    ok("distill", *start, "--tokens", 1, "--lr", 1e-12, "--out", tmp_path / "same")
+    ok("distill", *start, *sets(tokens=2_000), "--out", tmp_path / "more")  # done: nothing to do
+    ok("distill", *start, *sets(tokens=1, lr=1e-12), "--out", tmp_path / "same")
     same, lines = Artifact.load(tmp_path / "same" / "model"), texts.read_text().splitlines()[:30]
     left, right = (OnnxEncoder(one).encode_documents(lines) for one in (first, same))
     assert np.sum(left * right, axis=1).min() > 0.99  # it goes on, it does not begin again

@@ -61,9 +61,8 @@ def test_pages_of_one_leg_are_cut_by_opensearch():
     assert (request.body["from"], request.body["size"]) == (30, 10)
 
 
-@pytest.mark.parametrize("strategy", ["pipeline", "fusion"])
-def test_later_pages_of_both_legs_are_cut_here(strategy):
-    later = plan(strategy, top_k=10, from_=30)
+def test_later_pages_of_both_legs_are_cut_here():
+    later = plan("pipeline", top_k=10, from_=30)
     (request,) = later.requests()
     assert (request.body["size"], request.body["_source"], "from" in request.body) == (40, False, False)
     assert later.fetches

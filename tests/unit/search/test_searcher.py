@@ -25,7 +25,7 @@ def nowhere():
         ({"fusion": "average"}, "fusion: got 'average', expected one of 'min_max', 'l2', 'z_score', 'rrf'"),
         (
             {"strategy": "server"},
-            "strategy: got 'server', expected one of None, 'pipeline', 'client', 'fusion'",
+            "strategy: got 'server', expected one of None, 'pipeline', 'client'",
         ),
         ({"cached_queries": -1}, "cached_queries: got -1, expected at least 0"),
         ({"depth": 3}, "depth: no such search option; there are top_k, from_, mode"),

@@ -24,7 +24,6 @@ BOUNDS = (None, LowerBound(0.5, "clip"))
         ((3, 6), {"lower_bounds": BOUNDS}, None, "pipeline"),
         ((3, 6), {"fusion": "rrf"}, None, "pipeline"),
         ((3, 10), {}, None, "pipeline"),
-        ((3, 10), {}, "fusion", "fusion"),
         ((3, 6), {"collapse": "lang"}, None, "client"),
         ((3, 6), {}, "client", "client"),
         (None, {}, None, "client"),
@@ -39,8 +38,6 @@ def test_the_cluster_joins_where_it_can(version, options, asked, chosen):
     ("version", "options", "asked", "told"),
     [
         ((2, 19), {"fusion": "rrf"}, "pipeline", "needs neural-search 3.6, the cluster has 2.19"),
-        ((3, 6), {}, "fusion", "needs neural-search 3.10, the cluster has 3.6"),
-        ((3, 10), {"lower_bounds": BOUNDS}, "fusion", "strategy 'fusion' does not take them"),
         ((3, 6), {"collapse": "lang"}, "pipeline", "would collapse each leg before joining them"),
     ],
 )
@@ -88,27 +85,6 @@ def test_the_pipeline_of_rank_fusion(dense_weight, combination):
     question = Question("copy", fusion="rrf", rrf_k=20, dense_weight=dense_weight)
     (processor,) = strategy.pipeline(question)["phase_results_processors"]
     assert processor == {"score-ranker-processor": {"combination": combination}}
-
-
-@pytest.mark.parametrize(
-    ("options", "fusion"),
-    [
-        (
-            {"fusion": "z_score", "candidates": 30},
-            {
-                "normalization": {"technique": "z_score"},
-                "combination": {"technique": "arithmetic_mean", "parameters": {"weights": [0.5, 0.5]}},
-                "window_size": 30,
-            },
-        ),
-        ({"fusion": "rrf"}, {"combination": {"technique": "rrf", "rank_constant": 60}, "window_size": 100}),
-    ],
-)
-def test_fusion_within_the_query(options, fusion):
-    """As OpenSearch 3.10's documentation has it; no such version can be run here."""
-    assert strategy.fusion_body(Question("copy", **options), LEGS) == {
-        "query": {"hybrid": {"queries": LEGS, "fusion": fusion}}
-    }
 
 
 @pytest.mark.parametrize(

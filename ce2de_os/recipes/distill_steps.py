@@ -1,12 +1,10 @@
-"""The steps of ``ce2de distill``, from the first to the last that is wanted; what is done is skipped."""
+"""The steps of a distillation, up to the last one requested; a finished step is skipped."""
 
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,7 @@ from ce2de_os.distill.models.layers import load_ce_layers, load_de_layers
 from ce2de_os.distill.models.sequence_teacher import load_pair_teacher
 from ce2de_os.distill.models.teacher import load_teacher
 from ce2de_os.distill.processes import is_main, main_first
-from ce2de_os.distill.recipe import distill, is_finished, read_teacher
+from ce2de_os.distill.recipe import CHECKPOINT_FILE, distill, is_finished, read_teacher
 from ce2de_os.distill.report import evaluate, peers, probe, speed
 from ce2de_os.distill.report.probe_plot import draw
 from ce2de_os.distill.report.write import PROBE_FILE, write_report
@@ -24,68 +22,76 @@ from ce2de_os.distill.training import examples
 from ce2de_os.evaluation import Collection, load_collection
 from ce2de_os.export.exporter import export
 from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.recipes.distill_config import completed
+from ce2de_os.recipes.distill_request import STEPS, DistillRequest
+from ce2de_os.recipes.distill_sources import Sources
+from ce2de_os.recipes.distill_toml import RECIPE_TOML, toml_text
+from ce2de_os.recipes.distill_translations import judged
+from ce2de_os.writing import replacing
 
 if TYPE_CHECKING:
-    from ce2de_os.cli.training.distill_sources import Sources
     from ce2de_os.distill.config import DistillConfig
+    from ce2de_os.distill.data.texts import Passage
     from ce2de_os.distill.data.translations import Coverage
-    from ce2de_os.distill.training.console import ConsoleProgress
     from ce2de_os.distill.training.materials import Examples
+    from ce2de_os.distill.training.trainer import Report
+    from ce2de_os.progress import Phase
 
 QUERIES, CANDIDATES, SCORES, TEACHER, STUDENT, EXPORT, EVALUATE, REPORT = range(8)
 SPEED_TEXTS = 200
 PROBE_DOCUMENTS = 2000  # of a collection: every layer of two models reads them
 
 
-class Run:
-    """One call of the command.
+@dataclass(frozen=True)
+class Shown:
+    """Receivers of the progress.
 
-    Args:
-        config: how the student is made.
-        sources: where queries, candidates and documents come from.
-        out: the run's folder.
-        cache: folder for embeddings and logits.
-        progress: where to show how far it is.
-        last: the step to stop after.
+    Attributes:
+        phase: receives the progress of each step but the training.
+        report: receives the progress of the training.
     """
 
-    def __init__(
-        self,
-        config: DistillConfig,
-        sources: Sources,
-        out: Path,
-        cache: Path,
-        progress: ConsoleProgress,
-        last: int = REPORT,
-    ) -> None:
-        self.config, self.sources, self.out, self.cache = config, sources, out, cache
-        self.progress, self.last = progress, last
-        self.coverage: list[Coverage] = []
-        self.facts: dict[str, Any] = {"run": str(out)}
+    phase: Phase
+    report: Report
 
-    def go(
-        self,
-        texts: Sequence[Path],
-        dev: Path | None,
-        collections: Sequence[Path],
-        new_languages: Sequence[Path] = (),
-    ) -> dict[str, Any]:
-        """Do the steps; returns what there is to tell."""
-        loaded = [load_collection(folder) for folder in collections]
+
+class Run:
+    """One call of `ce2de_os.recipes.distill.distill`.
+
+    Args:
+        request: the request, for all that is not in ``config``.
+        config: how the student is made.
+        shown: receives the progress.
+    """
+
+    def __init__(self, request: DistillRequest, config: DistillConfig, shown: Shown) -> None:
+        self.request, self.config, self.shown = request, config, shown
+        self.sources = Sources(request)
+        self.texts, self.out = request.texts.files, request.out
+        self.cache = request.teacher.cache or self.out / "teacher"
+        self.last = STEPS.index(request.until)
+        self.coverage: list[Coverage] = []
+        self.facts: dict[str, Any] = {"run": str(self.out)}
+
+    def go(self) -> dict[str, Any]:
+        """Do the steps; return the facts that they found out."""
+        loaded = [load_collection(folder) for folder in self.request.evaluate.collections]
         copied = self.config.cross_encoder if self.config.init == "ce" else None
         if copied is not None:  # before hours of scoring
-            refuse_seq2seq(f"--init ce: '{copied}'", copied)
-        judged = self.sources.translated.judged(dev)
-        if not is_finished(self.out, self.config, texts):
+            refuse_seq2seq(f"student.init ce: '{copied}'", copied)
+        dev = judged(self.request.evaluate.dev, self.request.evaluate.dev_translations)
+        if not is_finished(self.out, self.config, self.texts):
             with main_first():
                 self.coverage = self.sources.coverage()
-                found = self._examples() if self.sources.given else None
+                self._keep_request()
+                found = self._examples() if self.request.rankings.has_queries else None
             self.facts["translations"] = [asdict(one) for one in self.coverage]
             if self.last < STUDENT:
                 if self.last == TEACHER:
-                    self._read(texts)
+                    self._read()
                 return self.facts
-            self._train(texts, judged, found, new_languages)
+            self._train(dev, found)
+            self._keep_request()
         self.facts["student"] = str(self.out)
         if not is_main():
             return self.facts
@@ -98,61 +104,64 @@ class Run:
             self._report()
         return self.facts
 
+    def _keep_request(self) -> None:
+        """Write the complete recipe to the run's folder; a training in progress keeps its own."""
+        path = self.out / RECIPE_TOML
+        if is_main() and not (path.exists() and (self.out / CHECKPOINT_FILE).exists()):
+            with replacing(path) as file:
+                file.write(toml_text(completed(self.request, self.config)))
+
     def _examples(self) -> Examples | None:
-        phase, collected = self.progress.phase, self.sources.collected()
+        phase, collected, rankings = self.shown.phase, self.sources.collected(), self.request.rankings
         queries = examples.prepare_queries(collected, self.out, phase)
         self.facts["queries"] = len(queries.queries)
         self.coverage += examples.check_queries(collected, queries)
         if self.last < CANDIDATES:
             return None
-        if self.sources.scores:
-            scores = examples.merged(self.sources.scores, self.out)
+        if rankings.scores:
+            scores = examples.merged(rankings.scores, self.out)
         else:
-            depth = self.sources.depth
+            depth = rankings.candidates
             candidates = examples.prepare_candidates(collected, queries, self.out, phase, depth)
             if self.last < SCORES:
                 return None
-            teachers = self.sources.cross_encoders
+            teachers = rankings.cross_encoders
             scores = examples.prepare_scores(
-                collected, queries, candidates, teachers, self.out, phase, self.sources.answers
+                collected, queries, candidates, teachers, self.out, phase, rankings.answers
             )
         return examples.read_examples(collected, queries, scores) if self.last >= STUDENT else None
 
-    def _read(self, texts: Sequence[Path]) -> None:
-        """Let the teacher read what a student will learn from; one process does."""
+    def _texts(self) -> Sequence[Path]:
+        """Give the training texts: files, or the documents."""
+        return self.texts or self.sources.texts(
+            self.out, self.shown.phase, self.config.unique_tokens, self.config.seed
+        )
+
+    def _parallel(self) -> Sequence[Passage]:
+        return self.sources.parallel() if self.config.reads_parallel else ()
+
+    def _read(self) -> None:
+        """Let the teacher read the texts that a student will learn from; one process does."""
         with main_first():
-            given = texts or self.sources.texts(
-                self.out, self.progress.phase, self.config.unique_tokens, self.config.seed
-            )
-            parallel = self.sources.parallel() if self.config.reads_parallel else ()
             self.facts["passages"] = read_teacher(
-                given, self.config, self.cache, parallel=parallel, phase=self.progress.phase
+                self._texts(), self.config, self.cache, parallel=self._parallel(), phase=self.shown.phase
             )
 
-    def _train(
-        self,
-        texts: Sequence[Path],
-        dev: Sequence[Collection],
-        found: Examples | None,
-        new_languages: Sequence[Path],
-    ) -> None:
+    def _train(self, dev: Sequence[Collection], found: Examples | None) -> None:
+        texts: Sequence[Path] = self.texts
         if self.config.reads_texts and not texts:
             with main_first():
-                texts = self.sources.texts(
-                    self.out, self.progress.phase, self.config.unique_tokens, self.config.seed
-                )
+                texts = self._texts()
         self.facts["recipe"] = distill(
             texts, self.config, self.out, cache=self.cache, examples=found, dev=dev, coverage=self.coverage,
-            parallel=self.sources.parallel() if self.config.reads_parallel else (),
-            new_languages=new_languages,
-            command=shlex.join(["ce2de", *sys.argv[1:]]), phase=self.progress.phase,
-            report=self.progress.training,
+            parallel=self._parallel(), new_languages=self.request.student.new_language_texts,
+            command=self.request.command, phase=self.shown.phase, report=self.shown.report,
         )  # fmt: skip
 
     def _export(self) -> None:
-        self.progress.phase("export", 0, 1)
+        self.shown.phase("export", 0, 1)
         artifact, parity = export(self.out, self.out / "model", name=self.out.name)
-        self.progress.phase("export", 1, 1)
+        self.shown.phase("export", 1, 1)
         self.facts |= {"model": str(artifact.folder), "fingerprint": artifact.fingerprint}
         self.facts["mean_cosine"] = parity.mean_cosine
 
@@ -164,16 +173,16 @@ class Run:
             peers.student_peer(encoder),
             peers.float_student_peer(self.out, encoder.artifact),
             peers.static_table(teacher, self.cache),
-            load_pair_teacher(name, self.sources.answers) if name else None,
+            load_pair_teacher(name, self.request.rankings.answers) if name else None,
         )
-        found = evaluate.evaluate(collections, systems, cache=self.cache, phase=self.progress.phase)
+        found = evaluate.evaluate(collections, systems, cache=self.cache, phase=self.shown.phase)
         found.save(self.out / evaluate.EVALUATION_FILE)
         kept = found.kept()
         if kept is not None:
             self.facts["kept"] = round(kept, 4)
 
     def _probe(self, collections: Sequence[Collection]) -> None:
-        """Where the cross-encoder's retrieval signal lies, beside the teacher's; a MonoT5 has no probe."""
+        """Find the layers of cross-encoder and teacher that retrieve well; a MonoT5 has no probe."""
         name = self.config.cross_encoder
         if name is None or is_seq2seq(name) or (self.out / PROBE_FILE).exists():
             return
@@ -185,7 +194,7 @@ class Run:
         def report(more: int) -> None:
             nonlocal read
             read += more
-            self.progress.phase("probe", read, total)
+            self.shown.phase("probe", read, total)
 
         found = probe.probe(models, parts, readings, cache=self.cache, report=report)
         draw(found, self.out)
@@ -204,7 +213,7 @@ class Run:
         found = speed.measure_speed(
             sample, peers.student_peer(encoder), peers.teacher_peer(teacher, prefixes, precision="fp32"),
             [len(ids) for ids in encoder.token_ids(sample)],
-            done=lambda done, total: self.progress.phase("speed", done, total),
+            done=lambda done, total: self.shown.phase("speed", done, total),
         )  # fmt: skip
         found.save(self.out / speed.SPEED_FILE)
 

@@ -1,4 +1,4 @@
-"""What ``ce2de distill --start`` goes on from: a finished run, or an artifact made into one."""
+"""The student that a distillation goes on from: a finished run, or an artifact made into one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.recipes.distill_request import PACKAGED
 
 if TYPE_CHECKING:
     from ce2de_os.model.artifact import Artifact
 
-PACKAGED = "packaged"
 START_FOLDER = "start"  # inside the run's folder
 
 
 def start_folder(start: str, out: Path) -> Path:
-    """Return the folder of the student to continue from; write an artifact's to ``out/start`` first.
+    """Find the folder of the student to go on from; write one out of an artifact to ``out/start`` first.
 
     Args:
         start: ``"packaged"``, the folder of an artifact, or that of a finished run.
@@ -24,14 +24,15 @@ def start_folder(start: str, out: Path) -> Path:
 
     Raises:
         ConfigError: there is no such folder.
-        ArtifactError: the artifact cannot be trained further, see `restore_student`.
+        ArtifactError: the artifact cannot be trained on, see `restore_student`.
     """
     from ce2de_os.model.artifact import MANIFEST_FILE, Artifact
 
     folder = Path(start)
     if start != PACKAGED and not folder.is_dir():
         raise ConfigError(
-            f"--start: there is no folder '{start}'; expected a finished run, a model folder, or {PACKAGED}"
+            f"student.start: there is no folder '{start}'; expected a finished run, a model folder, or "
+            f"{PACKAGED}"
         )
     if start != PACKAGED and not (folder / MANIFEST_FILE).exists():
         return folder
@@ -50,7 +51,7 @@ def _written(artifact: Artifact, folder: Path) -> Path:
             return folder
         raise ConfigError(
             f"{folder}: this run started from another student ({there[:12]}, now "
-            f"{artifact.fingerprint[:12]}); choose another --out"
+            f"{artifact.fingerprint[:12]}); choose another folder for the run"
         )
     student = restore_student(artifact)
     built = {"init": "de", "readout": student.readout, "pooled": student.pooled}

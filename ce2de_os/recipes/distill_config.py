@@ -1,0 +1,66 @@
+"""From a request to the settings of the training, and back to a complete request."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ce2de_os.distill.config import DistillConfig
+from ce2de_os.recipes.distill_request import DistillRequest
+
+TEXT_LOSSES = {"l2": 1.0}
+RANKING_LOSSES = {"l2": 1.0, "kl": 0.2}
+
+
+def config_of(request: DistillRequest) -> DistillConfig:
+    """Build the settings of the training.
+
+    Raises:
+        ConfigError: a value is out of its range, or contradicts another one.
+    """
+    teacher, student, training = request.teacher, request.student, request.training
+    default = RANKING_LOSSES if request.rankings.has_queries else TEXT_LOSSES
+    return DistillConfig(
+        teacher=teacher.model,
+        query_prefix=teacher.query_prefix,
+        document_prefix=teacher.document_prefix,
+        teacher_query_prefix=teacher.teacher_query_prefix,
+        cross_encoder=next(iter(request.rankings.cross_encoders), None),
+        init=student.init,
+        layers=student.layers,
+        start=student.start,
+        extend_vocabulary=student.extend_vocabulary,
+        trim_vocabulary=student.trim_vocabulary,
+        pooled=student.pooled,
+        readout=student.readout,
+        losses=default if training.losses is None else training.losses,
+        temperature=training.temperature,
+        unique_tokens=request.texts.unique_tokens,
+        minutes=training.minutes,
+        tokens=training.tokens,
+        max_length=student.max_length,
+        batch_tokens=training.batch_tokens,
+        batch_texts=training.batch_texts,
+        batch_queries=training.batch_queries,
+        candidates=request.rankings.compared_candidates,
+        languages=request.languages.languages,
+        mixing=request.languages.mixing,
+        accumulate=training.accumulate,
+        lr=training.lr,
+        warmup=training.warmup,
+        decay=training.decay,
+        train_embeddings=training.train_embeddings,
+        threads=training.threads,
+        precision=training.precision,
+        seed=training.seed,
+    )
+
+
+def completed(request: DistillRequest, config: DistillConfig) -> DistillRequest:
+    """Fill in what was found out: the losses, and the prefixes of a teacher's folder."""
+    teacher = replace(
+        request.teacher,
+        query_prefix=config.query_prefix,
+        document_prefix=config.document_prefix,
+        teacher_query_prefix=config.teacher_query_prefix,
+    )
+    return replace(request, teacher=teacher, training=replace(request.training, losses=config.losses))

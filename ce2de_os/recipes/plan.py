@@ -1,0 +1,70 @@
+"""Show what a reindex takes, and whether it fits, before it starts."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from ce2de_os.config import Settings
+from ce2de_os.reindex.request import JobRequest, token_dim_of
+
+if TYPE_CHECKING:
+    from ce2de_os.model.encoder import OnnxEncoder
+    from ce2de_os.reindex.planning.record import Plan, PlanRequest
+
+__all__ = ["JobRequest", "plan"]
+
+
+def plan(
+    request: JobRequest,
+    *,
+    within_s: float | None = None,
+    workers: int | None = None,
+    sample: int = 500,
+    settings: Settings | None = None,
+) -> Plan:
+    """Look at the cluster and embed a sample; nothing is written.
+
+    Args:
+        request: the job, as `ce2de_os.reindex` takes it.
+        within_s: seconds in which the job is wanted, to say how many workers that needs; ``None``: no wish.
+        workers: number of workers, one core each; ``None``: as many as ``within_s`` needs, else one.
+        sample: number of documents to draw at random for tokens and speed.
+        settings: connection and model; ``None``: from the environment.
+
+    Raises:
+        ConfigError: the vector field does not fit the cluster.
+        DataError: the source holds no documents.
+        ArtifactError: token vectors are wanted, and the model gives none.
+        BackendError: OpenSearch does not answer or refuses.
+    """
+    from ce2de_os.index.client import connect
+    from ce2de_os.model.encoder import OnnxEncoder
+    from ce2de_os.reindex.planning.plan import plan as plan_job
+
+    settings = settings or Settings.from_env()
+    encoder = OnnxEncoder(settings.artifact, threads=1)  # the rate is that of one worker with one core
+    wanted = _wanted(request, encoder, within_s, workers, sample)
+    with closing(connect(settings.opensearch)) as client:
+        return plan_job(client, wanted, encoder)
+
+
+def _wanted(
+    request: JobRequest, encoder: OnnxEncoder, within_s: float | None, workers: int | None, sample: int
+) -> PlanRequest:
+    from ce2de_os.reindex.planning.record import PlanRequest
+
+    token_dim = token_dim_of(encoder.artifact) if request.token_vectors else None
+    return PlanRequest(
+        source=request.source,
+        text_fields=request.text.fields,
+        field=request.vector(dim=encoder.dim, token_dim=token_dim),
+        mode=request.mode,
+        within_s=within_s,
+        workers=workers,
+        sample=sample,
+        languages=request.languages,
+        alias=request.alias,
+        target=request.target,
+        pipeline=request.pipeline,
+    )

@@ -1,0 +1,82 @@
+"""The queue to the workers, and waiting for what they do."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ce2de_os.errors import BackendUnavailableError, BrokerUnavailableError, MissingExtraError
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+    from ce2de_os.reindex.job import Job
+    from ce2de_os.reindex.queue import TaskQueue
+    from ce2de_os.reindex.status import JobStatus
+    from ce2de_os.worker.queue import CeleryQueue
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 1.0
+NUDGE_S = 30.0  # between messages that are sent again, since the broker may have lost them
+
+Watch = Callable[["OpenSearch", "TaskQueue", "Job"], "JobStatus"]
+"""Waits for a job that has started, and returns its last status."""
+
+
+def task_queue(broker_url: str, fingerprint: str | None = None) -> CeleryQueue:
+    """Connect to the queue of a model's workers; check once that Redis answers.
+
+    Raises:
+        BrokerUnavailableError: it does not.
+        MissingExtraError: Celery is not installed.
+    """
+    try:
+        from ce2de_os.worker.queue import CeleryQueue
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("worker", error.name) from error
+    queue = CeleryQueue(broker_url, fingerprint)
+    queue.check()
+    return queue
+
+
+def wait_until_done(client: OpenSearch, queue: TaskQueue, job: Job) -> JobStatus:
+    """Wait until a reindex has ended, or waits for a person; return its last status."""
+    from ce2de_os.reindex.job import FINISHING, RUNNING
+
+    return _wait(client, queue, job, lambda found: found.job.state not in (RUNNING, FINISHING))
+
+
+def wait_until_fresh(client: OpenSearch, queue: TaskQueue, job: Job) -> JobStatus:
+    """Wait until every document written so far has its vector, or the standing job has stopped."""
+    from ce2de_os.reindex.job import FOLLOWING
+
+    return _wait(client, queue, job, lambda found: found.job.state != FOLLOWING or found.lag == 0)
+
+
+def return_at_once(client: OpenSearch, queue: TaskQueue, job: Job) -> JobStatus:
+    """Return the status of a job that has just started; the workers go on."""
+    from ce2de_os.reindex.status import status
+
+    return status(client, job.job_id)
+
+
+def _wait(client: OpenSearch, queue: TaskQueue, job: Job, is_over: Callable[[JobStatus], bool]) -> JobStatus:
+    from ce2de_os.reindex.ledger import Ledger
+    from ce2de_os.reindex.queue import nudge
+    from ce2de_os.reindex.status import status
+
+    nudged_at = time.monotonic()
+    while True:
+        try:
+            found = status(client, job.job_id)
+            if is_over(found):
+                return found
+            if time.monotonic() - nudged_at > NUDGE_S:
+                nudge(Ledger(client), queue, job.job_id)
+                nudged_at = time.monotonic()
+        except (BackendUnavailableError, BrokerUnavailableError) as error:
+            logger.warning("%s; waiting", error, extra={"action": "wait", "job_id": job.job_id})
+        time.sleep(POLL_S)
