@@ -23,7 +23,7 @@ ARTICLES = ["plan", "articles", "--text-fields", "title"]
         ([*ARTICLES, "--within", "0s"], "got '0s'"),
         ([*ARTICLES, "--workers", "0"], "0 is not in the range x>=1"),
         ([*ARTICLES, "--sample", "20000"], "20000 is not in the range"),
-        ([*ARTICLES, "--mode", "both"], "'both' is not one of"),
+        ([*ARTICLES, "--mode", "both"], "got 'both', expected one of auto, copy, in-place"),
         ([*ARTICLES, "--compression-level", "3x"], "'3x' is not one of"),
     ],
 )
