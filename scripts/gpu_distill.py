@@ -42,7 +42,7 @@ from transformers import AutoTokenizer
 from ce2de_os.arrays import read_array
 from ce2de_os.distill.config import DistillConfig, parse_losses
 from ce2de_os.distill.data.prefixes import Prefixes
-from ce2de_os.distill.data.texts import Passage, packed_passages
+from ce2de_os.distill.data.texts import TrainingPassage, packed_passages
 from ce2de_os.distill.models.bodies import as_bert
 from ce2de_os.distill.models.folder import write_student as write_folder
 from ce2de_os.distill.models.hub import best_device
@@ -118,10 +118,10 @@ def pack(args: argparse.Namespace) -> None:
         print(f"{args.out}/texts-{number}: {len(part):,} texts, {size / 1e6:.1f} MB")  # noqa: T201
 
 
-def parts(passages: Sequence[Passage], megabytes: float) -> Iterator[list[Passage]]:
+def parts(passages: Sequence[TrainingPassage], megabytes: float) -> Iterator[list[TrainingPassage]]:
     """Consecutive passages that will have about so many megabytes."""
     most = megabytes * 8e6 / BITS_PER_TOKEN / 1.7  # words: an English one has 1.7 pieces, marks included
-    part: list[Passage] = []
+    part: list[TrainingPassage] = []
     words = 0
     for passage in passages:
         part.append(passage)

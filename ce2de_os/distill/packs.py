@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel
 
 from ce2de_os.distill.data.prefixes import Prefixes
-from ce2de_os.distill.data.texts import Passage
+from ce2de_os.distill.data.texts import TrainingPassage
 from ce2de_os.distill.models.bodies import as_bert
 from ce2de_os.distill.models.hub import load_tokenizer
 from ce2de_os.distill.models.onnx_teacher import POOLING_FILE
@@ -78,7 +78,11 @@ def write_teacher(teacher: Teacher, prefixes: Prefixes, folder: Path) -> None:
 
 
 def write_texts(
-    passages: Sequence[Passage], teacher: Teacher, max_length: int, sample: Sequence[str], folder: Path
+    passages: Sequence[TrainingPassage],
+    teacher: Teacher,
+    max_length: int,
+    sample: Sequence[str],
+    folder: Path,
 ) -> int:
     """Write a texts pack and return its size in bytes; ``sample`` are raw texts that are not in it."""
     if teacher.tokenizer.get_vocab_size() > 2**16:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ce2de_os.distill.config import SHAPE, DistillConfig
-from ce2de_os.distill.data.texts import Passage, file_names
+from ce2de_os.distill.data.texts import TrainingPassage, file_names
 from ce2de_os.distill.data.translations import Coverage
 from ce2de_os.distill.models.folder import RECIPE_FILE, write_student
 from ce2de_os.distill.models.init import solve_head
@@ -50,7 +50,7 @@ def distill(
     *,
     cache: Path | None = None,
     examples: Examples | None = None,
-    parallel: Sequence[Passage] = (),
+    parallel: Sequence[TrainingPassage] = (),
     coverage: Sequence[Coverage] = (),
     new_languages: Sequence[Path] = (),
     dev: Sequence[Collection] = (),
@@ -133,7 +133,7 @@ def read_teacher(
     config: DistillConfig,
     cache: Path,
     *,
-    parallel: Sequence[Passage] = (),
+    parallel: Sequence[TrainingPassage] = (),
     phase: Phase,
 ) -> int:
     """Let the teacher read the texts into ``cache``, where `distill` finds its embeddings.
@@ -194,8 +194,12 @@ def _check(texts: Sequence[object], config: DistillConfig, out: Path, examples: 
 
 
 def _passages(
-    texts: Sequence[Path], parallel: Sequence[Passage], source: Source, config: DistillConfig, phase: Phase
-) -> list[Passage]:
+    texts: Sequence[Path],
+    parallel: Sequence[TrainingPassage],
+    source: Source,
+    config: DistillConfig,
+    phase: Phase,
+) -> list[TrainingPassage]:
     found = read_passages(texts, parallel, (source.fast, source.teacher.tokenizer), config, phase)
     if len(found) * HELD_OUT_SHARE < 1:
         raise DataError(
@@ -206,7 +210,7 @@ def _passages(
 
 
 def _training_set(
-    passages: Sequence[Passage],
+    passages: Sequence[TrainingPassage],
     source: Source,
     config: DistillConfig,
     cache: Path,
@@ -251,7 +255,7 @@ def _shape(config: DistillConfig) -> dict[str, Any]:
 def _recipe(
     config: DistillConfig,
     precision: str,
-    passages: Sequence[Passage],
+    passages: Sequence[TrainingPassage],
     data: TrainingSet,
     progress: Progress,
     prepared_s: float,

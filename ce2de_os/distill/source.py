@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.data.prefixes import Prefixes
-from ce2de_os.distill.data.texts import Passage, read_lines
+from ce2de_os.distill.data.texts import TrainingPassage, read_lines
 from ce2de_os.distill.models.bodies import as_bert
 from ce2de_os.distill.models.cross_encoder import load_cross_encoder
 from ce2de_os.distill.models.folder import RECIPE_FILE
@@ -82,7 +82,7 @@ def extended(
     source: Source,
     config: DistillConfig,
     texts: Sequence[Path],
-    parallel: Sequence[Passage],
+    parallel: Sequence[TrainingPassage],
     new_languages: Sequence[Path],
 ) -> tuple[Source, dict[str, Any]]:
     """Add pieces to the source, learned from translations and new languages; also return the facts.
@@ -106,7 +106,7 @@ def extended(
 
 
 def trimmed(
-    source: Source, config: DistillConfig, passages: Sequence[Passage], examples: Examples | None
+    source: Source, config: DistillConfig, passages: Sequence[TrainingPassage], examples: Examples | None
 ) -> tuple[Source, dict[str, Any]]:
     """Remove the pieces that the training's texts do not use from the source; also return the facts."""
     if config.trim_vocabulary is None:

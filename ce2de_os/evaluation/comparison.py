@@ -36,7 +36,7 @@ class PValue:
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricFigure:
     """One metric of one system.
 
     Attributes:
@@ -57,17 +57,17 @@ class Figure:
     scores: Scores
 
 
-def is_better(figure: Figure) -> bool:
+def is_better(figure: MetricFigure) -> bool:
     """Return whether it is significantly better than the baseline's."""
     return figure.better is not None and figure.better.corrected < SIGNIFICANT
 
 
-def is_equivalent(figure: Figure) -> bool:
+def is_equivalent(figure: MetricFigure) -> bool:
     """Return whether it is significantly within the margin of the baseline's."""
     return figure.equivalent is not None and figure.equivalent.corrected < SIGNIFICANT
 
 
-Figures = dict[str, dict[str, Figure]]
+Figures = dict[str, dict[str, MetricFigure]]
 """System to metric to figure."""
 
 
@@ -195,7 +195,9 @@ def _figures(
         better, equivalent = _tests(scores, baseline, margin)
         for name, one in scores.items():
             low, high = confidence_interval(one)
-            figures[name][metric] = Figure(mean(one), low, high, better.get(name), equivalent.get(name), one)
+            figures[name][metric] = MetricFigure(
+                mean(one), low, high, better.get(name), equivalent.get(name), one
+            )
     return figures
 
 

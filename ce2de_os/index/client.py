@@ -123,7 +123,9 @@ def backend_errors(action: str) -> Iterator[None]:
 
 
 def _from_status(action: str, error: TransportError) -> BackendError:
-    status = int(error.status_code)  # "N/A" is a connection's error only
+    if not isinstance(error.status_code, int):  # "N/A": the request did not come to an answer
+        return BackendUnavailableError(f"{action}: {_first_line(error.error)}")
+    status = error.status_code
     message = f"{action}: {reason(error.info) or _first_line(error.error) or _phrase(status)} (HTTP {status})"
     if status == HTTPStatus.TOO_MANY_REQUESTS or BLOCKED in str(error.error):
         return BackendBusyError(message)

@@ -27,7 +27,7 @@ _SMALL_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 @dataclass(frozen=True)
-class Cluster:
+class LocalCluster:
     """The nodes in the folder ``home``; ``node_settings`` go into each node's ``opensearch.yml``."""
 
     home: Path

@@ -21,7 +21,7 @@ from ce2de_os.local import (
     redis_server,
     state,
 )
-from ce2de_os.local.cluster import Cluster
+from ce2de_os.local.cluster import LocalCluster
 from ce2de_os.local.download import Progress
 from ce2de_os.local.state import Node, State
 
@@ -103,7 +103,7 @@ class LocalServers:
         chosen = home or self.settings.home or state.default_home(self.settings.cache, Path.cwd())
         self.home = chosen.absolute()
         self.nodes = nodes
-        self._cluster = Cluster(self.home, self.settings, node_settings)
+        self._cluster = LocalCluster(self.home, self.settings, node_settings)
 
     def up(
         self, progress: Progress | None = None, version: str | None = None, heap: str | None = None

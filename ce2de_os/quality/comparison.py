@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from ce2de_os.quality.systems import FUSIONS, Weighting
-from ce2de_os.search.question import CANDIDATES, RERANK_DEPTH, Fusion, Options
+from ce2de_os.search.question import CANDIDATES, RERANK_DEPTH, Fusion, QuestionOptions
 
 METRICS = ("nDCG@10", "MRR@10", "Recall@100")
 MAIN_METRIC = METRICS[0]
 
 
 @dataclass(frozen=True)
-class Settings:
+class ComparisonSettings:
     """How to compare.
 
     Attributes:
@@ -45,7 +45,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Figure:
+class SystemFigure:
     """One metric of one system.
 
     Attributes:
@@ -95,9 +95,9 @@ class SystemResult:
 
     name: str
     reference: str | None
-    options: Options
+    options: QuestionOptions
     strategy: str | None
-    figures: dict[str, Figure]
+    figures: dict[str, SystemFigure]
     partial: int
     latency_ms: Latency | None
 
@@ -137,7 +137,7 @@ class Comparison:
     relevant: int
     tuning: Tuning | None
     systems: list[SystemResult]
-    settings: Settings
+    settings: ComparisonSettings
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as ``--json`` prints it."""

@@ -23,16 +23,16 @@ from ce2de_os.quality.comparison import (
     MAIN_METRIC,
     METRICS,
     Comparison,
-    Figure,
+    ComparisonSettings,
     Latency,
-    Settings,
+    SystemFigure,
     SystemResult,
     Tuning,
 )
 from ce2de_os.quality.systems import CE, MAX_SIM, System, Weighting, grid, systems
 from ce2de_os.records import Hit, ScoredDoc
 from ce2de_os.search.late_interaction import LateInteraction
-from ce2de_os.search.question import Fusion, Options
+from ce2de_os.search.question import Fusion, QuestionOptions
 from ce2de_os.search.rerank import Reranker
 from ce2de_os.search.searcher import HybridSearcher
 from ce2de_os.search.vectors import QueryEncoder
@@ -52,7 +52,7 @@ def evaluate(
     judged: Judged,
     *,
     reranker: Reranker | None = None,
-    settings: Settings | None = None,
+    settings: ComparisonSettings | None = None,
     phase: Phase = lambda name, done, total: None,
     keep: Keep = lambda name, runs: None,
 ) -> Comparison:
@@ -75,7 +75,7 @@ def evaluate(
         ArtifactMismatchError: its vectors are another model's.
         BackendError: OpenSearch does not answer, or rejects the request.
     """
-    settings = settings or Settings()
+    settings = settings or ComparisonSettings()
     if settings.top_k < 100:
         raise ConfigError(f"top_k: got {settings.top_k}, expected at least 100, for recall is counted there")
     kept = _kept(reranker) if reranker else None
@@ -112,9 +112,9 @@ def evaluate(
 
 def figures_of(
     qrels: Mapping[str, Mapping[str, int]], runs: Mapping[str, Runs], compared: Sequence[System]
-) -> dict[str, dict[str, Figure]]:
+) -> dict[str, dict[str, SystemFigure]]:
     """Compute every system's figures by metric; Holm's correction covers one metric's comparisons."""
-    figures: dict[str, dict[str, Figure]] = {system.name: {} for system in compared}
+    figures: dict[str, dict[str, SystemFigure]] = {system.name: {} for system in compared}
     references = {system.name: system.reference for system in compared if system.reference is not None}
     for metric in METRICS:
         scores = {name: measure(qrels, run, metric) for name, run in runs.items()}
@@ -122,7 +122,9 @@ def figures_of(
         corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
         for name, one in scores.items():
             low, high = confidence_interval(one)
-            figures[name][metric] = Figure(mean(one), low, high, p_values.get(name), corrected.get(name))
+            figures[name][metric] = SystemFigure(
+                mean(one), low, high, p_values.get(name), corrected.get(name)
+            )
     return figures
 
 
@@ -169,7 +171,7 @@ def time_systems(
     for done, text in enumerate(texts):
         phase("Timing", done, len(texts))
         for system in compared:
-            options: Options = {**system.options, "top_k": LATENCY_TOP_K}
+            options: QuestionOptions = {**system.options, "top_k": LATENCY_TOP_K}
             start = time.perf_counter()
             searcher.search(text, **options)
             times[system.name].append(1000 * (time.perf_counter() - start))
@@ -217,11 +219,14 @@ def _kept(reranker: Reranker) -> Reranker:
     return KeptMaxSim(reranker) if isinstance(reranker, LateInteraction) else KeptLogits(reranker)
 
 
-def _systems(settings: Settings, tuning: Tuning | None, reranker: Reranker | None) -> list[System]:
+def _systems(settings: ComparisonSettings, tuning: Tuning | None, reranker: Reranker | None) -> list[System]:
     name = None
     if reranker is not None:
         name = MAX_SIM if isinstance(reranker, LateInteraction) else CE
-    reranking: Options = {"rerank_depth": settings.rerank_depth, "rerank_weight": settings.rerank_weight}
+    reranking: QuestionOptions = {
+        "rerank_depth": settings.rerank_depth,
+        "rerank_weight": settings.rerank_weight,
+    }
     return systems(settings.fusions, tuning.chosen if tuning else None, name, reranking)
 
 
@@ -242,7 +247,7 @@ class _Asker:
         """Fail now if the index has no vectors of this model, and not after minutes of BM25."""
         self._searcher.search(next(iter(self._judged.queries.values())), mode="dense", rerank_depth=0)
 
-    def ask(self, name: str, query_ids: Sequence[str], options: Options) -> _Answers:
+    def ask(self, name: str, query_ids: Sequence[str], options: QuestionOptions) -> _Answers:
         """Search for every query; return rankings, strategy, and the number of incomplete answers."""
         runs: dict[str, list[ScoredDoc]] = {}
         strategies, partial = set(), 0
@@ -273,11 +278,11 @@ class _Asker:
 
 
 def _searcher(
-    client: OpenSearch, index: str, encoder: QueryEncoder, reranker: Reranker | None, settings: Settings,
-    cached: int,
+    client: OpenSearch, index: str, encoder: QueryEncoder, reranker: Reranker | None,
+    settings: ComparisonSettings, cached: int,
 ) -> HybridSearcher:  # fmt: skip
     """Create a searcher: for quality with ``cached`` vectors, without contents; for latency the reverse."""
-    options: Options = {
+    options: QuestionOptions = {
         "candidates": settings.candidates, "fields": settings.fields, "vector_field": settings.vector_field,
     }  # fmt: skip
     if cached:
@@ -285,7 +290,7 @@ def _searcher(
     return HybridSearcher(client, index, encoder, reranker=reranker, cached_queries=cached, **options)
 
 
-def _sample(judged: Judged, settings: Settings) -> list[str]:
+def _sample(judged: Judged, settings: ComparisonSettings) -> list[str]:
     texts = list(judged.queries.values())
     if len(texts) <= settings.latency_queries:
         return texts if settings.latency_queries else []

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from ce2de_os.search.question import DENSE_WEIGHT, Fusion, Options
+from ce2de_os.search.question import DENSE_WEIGHT, Fusion, QuestionOptions
 
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 BM25, DENSE, TUNED = "BM25", "dense", "hybrid, tuned"
@@ -27,7 +27,7 @@ class System:
     """
 
     name: str
-    options: Options
+    options: QuestionOptions
     reference: str | None
 
 
@@ -44,13 +44,13 @@ class Weighting:
         return f"{self.fusion} {DENSE_WEIGHT if self.dense_weight is None else self.dense_weight:g}"
 
     @property
-    def options(self) -> Options:
+    def options(self) -> QuestionOptions:
         """What `HybridSearcher.search` is told."""
         return {"mode": "hybrid", "fusion": self.fusion, "dense_weight": self.dense_weight}
 
 
 def systems(
-    fusions: Sequence[Fusion], tuned: Weighting | None, reranker: str | None, reranking: Options
+    fusions: Sequence[Fusion], tuned: Weighting | None, reranker: str | None, reranking: QuestionOptions
 ) -> list[System]:
     """Return all systems that are compared, in the order of the table.
 
@@ -90,6 +90,6 @@ def _plain(first: Sequence[System]) -> Iterator[System]:
         yield System(system.name, {**system.options, "rerank_depth": 0}, system.reference)
 
 
-def _reranked(first: Sequence[System], reranker: str, reranking: Options) -> Iterator[System]:
+def _reranked(first: Sequence[System], reranker: str, reranking: QuestionOptions) -> Iterator[System]:
     for system in first:
         yield System(f"{system.name} + {reranker}", {**system.options, **reranking}, system.name)

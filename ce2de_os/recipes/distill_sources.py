@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ce2de_os.distill.data.candidates import Retrieve
     from ce2de_os.distill.data.queries import QuerySet
-    from ce2de_os.distill.data.texts import Passage
+    from ce2de_os.distill.data.texts import TrainingPassage
     from ce2de_os.distill.data.translations import Coverage
     from ce2de_os.distill.training.examples import Collected
     from ce2de_os.progress import Phase
@@ -91,7 +91,7 @@ class Sources:
         """Measure how the translations fit the originals; raise like `check_coverage`."""
         return self.translated.coverage(self.originals) if self.translated.table.translations else []
 
-    def parallel(self) -> list[Passage]:
+    def parallel(self) -> list[TrainingPassage]:
         """Read all parallel text to learn embeddings from."""
         return self.translated.passages(self.originals if self.translated.table.translations else {})
 

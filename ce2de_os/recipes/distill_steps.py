@@ -31,7 +31,7 @@ from ce2de_os.writing import replacing
 
 if TYPE_CHECKING:
     from ce2de_os.distill.config import DistillConfig
-    from ce2de_os.distill.data.texts import Passage
+    from ce2de_os.distill.data.texts import TrainingPassage
     from ce2de_os.distill.data.translations import Coverage
     from ce2de_os.distill.training.materials import Examples
     from ce2de_os.distill.training.trainer import Report
@@ -137,7 +137,7 @@ class Run:
             self.out, self.shown.phase, self.config.unique_tokens, self.config.seed
         )
 
-    def _parallel(self) -> Sequence[Passage]:
+    def _parallel(self) -> Sequence[TrainingPassage]:
         return self.sources.parallel() if self.config.reads_parallel else ()
 
     def _read(self) -> None:

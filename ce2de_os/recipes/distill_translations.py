@@ -11,7 +11,7 @@ from ce2de_os.distill.data.languages import Languages
 from ce2de_os.recipes.distill_tables import LanguagesTable
 
 if TYPE_CHECKING:
-    from ce2de_os.distill.data.texts import Passage
+    from ce2de_os.distill.data.texts import TrainingPassage
     from ce2de_os.distill.data.translations import Coverage
     from ce2de_os.evaluation import Collection
     from ce2de_os.records import Document
@@ -58,11 +58,11 @@ class Translated:
             for language, found in self.documents.items()
         ]  # fmt: skip
 
-    def passages(self, originals: Mapping[str, Document]) -> list[Passage]:
+    def passages(self, originals: Mapping[str, Document]) -> list[TrainingPassage]:
         """Read all parallel text: translated documents with their originals, and the files of pairs."""
         from ce2de_os.distill.data.translations import parallel_documents, parallel_source, read_parallel
 
-        found: list[Passage] = []
+        found: list[TrainingPassage] = []
         for language, translations in self.documents.items():
             source = parallel_source(self.table.translations[language], language)
             found += parallel_documents(originals, translations, source)

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from ce2de_os.evaluation import Judged
     from ce2de_os.model.encoder import OnnxEncoder
     from ce2de_os.progress import Phase
-    from ce2de_os.quality.comparison import Comparison
-    from ce2de_os.quality.comparison import Settings as ComparisonSettings
+    from ce2de_os.quality.comparison import Comparison, ComparisonSettings
     from ce2de_os.quality.evaluate import Keep
     from ce2de_os.search.rerank import Reranker
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 Answer = Mapping[str, Any]
 
 
-class Found(NamedTuple):
+class FoundDocuments(NamedTuple):
     """A document in an answer; what was not asked for is empty.
 
     ``values`` are field values that were asked for beside the source; ``inner`` is the best inner hit.
@@ -37,20 +37,20 @@ class Found(NamedTuple):
         return f"{self.doc_id} {self.index_name}"
 
 
-def documents_in(answer: Answer) -> list[Found]:
+def documents_in(answer: Answer) -> list[FoundDocuments]:
     """Return the documents of one answer, in its order."""
     return [_found(hit) for hit in answer["hits"]["hits"]]
 
 
-def found_in(answers: Iterable[Answer]) -> list[Found]:
+def found_in(answers: Iterable[Answer]) -> list[FoundDocuments]:
     """Return the documents of several answers, best first; equal scores keep the order of the answers."""
     documents = [document for answer in answers for document in documents_in(answer)]
     return sorted(documents, key=lambda document: -document.score)
 
 
-def _found(hit: Answer) -> Found:
+def _found(hit: Answer) -> FoundDocuments:
     inner = [found for answer in hit.get("inner_hits", {}).values() for found in answer["hits"]["hits"]]
-    return Found(
+    return FoundDocuments(
         hit["_index"],
         hit["_id"],
         hit.get("_score") or 0.0,  # a sorted hit has none
@@ -62,12 +62,12 @@ def _found(hit: Answer) -> Found:
     )
 
 
-def scored(documents: Sequence[Found]) -> list[ScoredDoc]:
+def scored(documents: Sequence[FoundDocuments]) -> list[ScoredDoc]:
     """Convert documents to a run for fusion, under their keys."""
     return [ScoredDoc(document.key, document.score) for document in documents]
 
 
-def legs(documents: Sequence[Found]) -> dict[str, Leg]:
+def legs(documents: Sequence[FoundDocuments]) -> dict[str, Leg]:
     """Return the raw score and rank of each document of one leg, under its key."""
     return {document.key: Leg(document.score, rank) for rank, document in enumerate(documents, start=1)}
 

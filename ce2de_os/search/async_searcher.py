@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from ce2de_os.search.core import SearchCore
-from ce2de_os.search.question import Options, Question
+from ce2de_os.search.question import Question, QuestionOptions
 from ce2de_os.search.rerank import Reranker
 from ce2de_os.search.result import SearchResult
 from ce2de_os.search.steps import drive_async
@@ -33,19 +33,19 @@ class AsyncHybridSearcher:
         reranker: Reranker | None = None,
         strategy: Strategy | None = None,
         cached_queries: int = CACHED_QUERIES,
-        **defaults: Unpack[Options],
+        **defaults: Unpack[QuestionOptions],
     ) -> None:
         self._client = client
         self._core = SearchCore(index, encoder, reranker, strategy, cached_queries, defaults)
 
-    async def search(self, query: str | Question, **options: Unpack[Options]) -> SearchResult:
+    async def search(self, query: str | Question, **options: Unpack[QuestionOptions]) -> SearchResult:
         """Answer one question, see `HybridSearcher.search`."""
         question = self._core.question(query, options)
         (result,) = await drive_async(self._client, self._core.search([question]))
         return result
 
     async def search_many(
-        self, asked: Sequence[str | Question], **options: Unpack[Options]
+        self, asked: Sequence[str | Question], **options: Unpack[QuestionOptions]
     ) -> list[SearchResult]:
         """Answer several questions in one ``_msearch``, see `HybridSearcher.search_many`."""
         questions = self._core.questions(asked, options)

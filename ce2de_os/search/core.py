@@ -22,7 +22,7 @@ from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.search import answers, queries
 from ce2de_os.search.answers import Answer
 from ce2de_os.search.late_interaction import LATE_WEIGHT, LateInteraction
-from ce2de_os.search.plan import Plan, Request
+from ce2de_os.search.plan import Request, SearchPlan
 from ce2de_os.search.question import Question, check_choice
 from ce2de_os.search.ranking import Ranking, read
 from ce2de_os.search.rerank import Reranker, score_in_time
@@ -131,7 +131,7 @@ class SearchCore:
             results.append(ranked.result(Timings(*(1000 * seconds for seconds in times))))
         return results
 
-    def _plans(self, target: Target, questions: Sequence[Question]) -> Steps[list[Plan]]:
+    def _plans(self, target: Target, questions: Sequence[Question]) -> Steps[list[SearchPlan]]:
         texts = [queries.clip(one.text, 1) for one in questions]  # the lexical leg may have to cut more
         fields = [self._vector_field(target, question) for question in questions]
         vectors = yield from self._encode([text for text, field in zip(texts, fields, strict=True) if field])
@@ -139,7 +139,9 @@ class SearchCore:
         for question, text, field in zip(questions, texts, fields, strict=True):
             strategy = yield from self._choose(question)
             vector = query_vector(target, field, vectors[text]) if field else None
-            plans.append(Plan(question, target, text, strategy, vector, field, self._reranker is not None))
+            plans.append(
+                SearchPlan(question, target, text, strategy, vector, field, self._reranker is not None)
+            )
         return plans
 
     def _vector_field(self, target: Target, question: Question) -> IndexMetadata | None:
@@ -166,7 +168,7 @@ class SearchCore:
         version = yield from self._neural_search()
         return choose(self._strategy, version, question)
 
-    def _rankings(self, plans: Sequence[Plan]) -> Steps[list[Ranking]]:
+    def _rankings(self, plans: Sequence[SearchPlan]) -> Steps[list[Ranking]]:
         """Ask all plans in one request, and fetch what is still missing in a second one."""
         asked = [plan.requests() for plan in plans]
         received = yield from self._msearch(plans, asked)
@@ -177,7 +179,9 @@ class SearchCore:
         fetched = yield from self._msearch(plans, wanted)
         return [one.fetched(new) if one.wanted else one for one, new in zip(rankings, fetched, strict=True)]
 
-    def _msearch(self, plans: Sequence[Plan], asked: Sequence[list[Request]]) -> Steps[list[list[Answer]]]:
+    def _msearch(
+        self, plans: Sequence[SearchPlan], asked: Sequence[list[Request]]
+    ) -> Steps[list[list[Answer]]]:
         """Send the requests of several plans as one multi-search; return the answers by plan."""
         action = f"search {self._index}"
         lines = [

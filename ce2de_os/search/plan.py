@@ -28,7 +28,7 @@ MAIN, BM25, DENSE, COUNT = "main", "bm25", "dense", "count"
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """A question with all that is needed to ask it.
 
     Attributes:

@@ -194,7 +194,7 @@ class Question:
             raise DataError("the query is empty; ask for at least one word")
 
 
-class Options(TypedDict, total=False):
+class QuestionOptions(TypedDict, total=False):
     """The keywords of `HybridSearcher.search`; see `Question` for their meaning."""
 
     top_k: int

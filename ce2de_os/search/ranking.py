@@ -8,8 +8,8 @@ from typing import Any
 
 from ce2de_os.records import Hit, Leg, Passage
 from ce2de_os.search import answers
-from ce2de_os.search.answers import Answer, Found
-from ce2de_os.search.plan import BM25, COUNT, DENSE, MAIN, Plan, Request
+from ce2de_os.search.answers import Answer, FoundDocuments
+from ce2de_os.search.plan import BM25, COUNT, DENSE, MAIN, Request, SearchPlan
 from ce2de_os.search.rerank import blended, reordered
 from ce2de_os.search.result import SearchResult, Timings
 from ce2de_os.search.strategy import fuse
@@ -29,8 +29,8 @@ class Ranking:
         counted: the answer that counts and aggregates.
     """
 
-    plan: Plan
-    documents: tuple[Found, ...]
+    plan: SearchPlan
+    documents: tuple[FoundDocuments, ...]
     legs: Mapping[str, Mapping[str, Leg]]
     answers: tuple[Answer, ...]
     counted: Answer | None
@@ -51,16 +51,16 @@ class Ranking:
         return [passage.text if (passage := self.passage(one)) else self.text(one) for one in self.best]
 
     @property
-    def best(self) -> Sequence[Found]:
+    def best(self) -> Sequence[FoundDocuments]:
         """The documents that are to be scored again."""
         return self.documents[: self.plan.rerank_depth]
 
-    def text(self, document: Found) -> str:
+    def text(self, document: FoundDocuments) -> str:
         """Return the text of the document that was embedded."""
         whole = self.plan.question.source is True
         return self.plan.embedded_text.text_of(document.source if whole else document.values)
 
-    def passage(self, document: Found) -> Passage | None:
+    def passage(self, document: FoundDocuments) -> Passage | None:
         """Return the best passage; ``None``: the document has no passages, or none was searched for."""
         if document.inner is None:
             return None
@@ -105,7 +105,7 @@ class Ranking:
     def _counts(self) -> bool:
         return self.plan.question.track_total_hits or self.plan.question.aggregations is not None
 
-    def _hit(self, document: Found, logit: float | None, rank: int) -> Hit:
+    def _hit(self, document: FoundDocuments, logit: float | None, rank: int) -> Hit:
         bm25, dense = (self.legs.get(name, {}).get(document.key) for name in (BM25, DENSE))
         return Hit(
             document.doc_id, document.score, rank, document.source, bm25, dense,
@@ -114,7 +114,7 @@ class Ranking:
         )  # fmt: skip
 
 
-def read(plan: Plan, requests: Sequence[Request], received: Sequence[Answer]) -> Ranking:
+def read(plan: SearchPlan, requests: Sequence[Request], received: Sequence[Answer]) -> Ranking:
     """Build the ranking from the answers to ``plan.requests()``."""
     by_role: dict[str, list[Answer]] = {}
     for request, answer in zip(requests, received, strict=True):
@@ -134,7 +134,7 @@ def read(plan: Plan, requests: Sequence[Request], received: Sequence[Answer]) ->
     return Ranking(plan, tuple(kept), told, tuple(received), counted)
 
 
-def _own_leg(plan: Plan, documents: Sequence[Found]) -> dict[str, dict[str, Leg]]:
+def _own_leg(plan: SearchPlan, documents: Sequence[FoundDocuments]) -> dict[str, dict[str, Leg]]:
     """Return the scores and ranks of a search with one leg, from its own answer; else empty."""
     if plan.question.mode == "hybrid" or plan.question.sorts:
         return {}
@@ -142,22 +142,24 @@ def _own_leg(plan: Plan, documents: Sequence[Found]) -> dict[str, dict[str, Leg]
     return {plan.question.mode: {one.key: Leg(one.score, rank) for rank, one in ranked}}
 
 
-def _fused_here(plan: Plan, bm25: Sequence[Found], dense: Sequence[Found]) -> list[Found]:
+def _fused_here(
+    plan: SearchPlan, bm25: Sequence[FoundDocuments], dense: Sequence[FoundDocuments]
+) -> list[FoundDocuments]:
     known = {document.key: document for document in (*bm25, *dense)}
     fused = fuse(plan.question, answers.scored(bm25), answers.scored(dense))
     documents = [known[one.doc_id]._replace(score=one.score) for one in fused]
     return _collapsed(documents, plan.question.collapse) if plan.question.collapse else documents
 
 
-def _collapsed(documents: Sequence[Found], field: str) -> list[Found]:
+def _collapsed(documents: Sequence[FoundDocuments], field: str) -> list[FoundDocuments]:
     """Return the best document of each value; those without a value count as one value."""
-    best: dict[Any, Found] = {}
+    best: dict[Any, FoundDocuments] = {}
     for document in documents:
         best.setdefault(tuple(document.values.get(field, ())), document)
     return list(best.values())
 
 
-def _above(documents: list[Found], min_score: float | None) -> list[Found]:
+def _above(documents: list[FoundDocuments], min_score: float | None) -> list[FoundDocuments]:
     return documents if min_score is None else [one for one in documents if one.score >= min_score]
 
 

@@ -8,7 +8,7 @@ from typing import Unpack
 from opensearchpy import OpenSearch
 
 from ce2de_os.search.core import SearchCore
-from ce2de_os.search.question import Options, Question
+from ce2de_os.search.question import Question, QuestionOptions
 from ce2de_os.search.rerank import Reranker
 from ce2de_os.search.result import SearchResult
 from ce2de_os.search.steps import drive
@@ -60,12 +60,12 @@ class HybridSearcher:
         reranker: Reranker | None = None,
         strategy: Strategy | None = None,
         cached_queries: int = CACHED_QUERIES,
-        **defaults: Unpack[Options],
+        **defaults: Unpack[QuestionOptions],
     ) -> None:
         self._client = client
         self._core = SearchCore(index, encoder, reranker, strategy, cached_queries, defaults)
 
-    def search(self, query: str | Question, **options: Unpack[Options]) -> SearchResult:
+    def search(self, query: str | Question, **options: Unpack[QuestionOptions]) -> SearchResult:
         """Answer one question.
 
         Args:
@@ -84,7 +84,9 @@ class HybridSearcher:
         (result,) = drive(self._client, self._core.search([self._core.question(query, options)]))
         return result
 
-    def search_many(self, asked: Sequence[str | Question], **options: Unpack[Options]) -> list[SearchResult]:
+    def search_many(
+        self, asked: Sequence[str | Question], **options: Unpack[QuestionOptions]
+    ) -> list[SearchResult]:
         """Answer several questions in one ``_msearch``, in the order given; raises like `search`.
 
         One question that OpenSearch refuses fails them all.

@@ -11,9 +11,9 @@ from ce2de_os.errors import ConfigError
 from ce2de_os.index import token_field
 from ce2de_os.index.client import backend_errors
 from ce2de_os.search import queries
-from ce2de_os.search.answers import Answer, Found, check, documents_in
+from ce2de_os.search.answers import Answer, FoundDocuments, check, documents_in
 from ce2de_os.search.late_interaction import LateInteraction, max_sim
-from ce2de_os.search.plan import Plan
+from ce2de_os.search.plan import SearchPlan
 from ce2de_os.search.queries import Body
 from ce2de_os.search.rerank import in_time
 from ce2de_os.search.steps import Call, Compute, Steps
@@ -80,7 +80,7 @@ class StoredTokens:
             )
         return fields[-1] if fields else None
 
-    def logits(self, plan: Plan, field: str, documents: Sequence[Found]) -> Steps[list[float]]:
+    def logits(self, plan: SearchPlan, field: str, documents: Sequence[FoundDocuments]) -> Steps[list[float]]:
         """Compute MaxSim of the first documents: of all, or of as many as the deadline allows."""
         query = yield Compute(partial(self._late.query_tokens, plan.text))
         logits: list[float] = []
@@ -90,7 +90,7 @@ class StoredTokens:
         return logits
 
     def _scores(
-        self, plan: Plan, field: str, query: TokenVectors, documents: Sequence[Found]
+        self, plan: SearchPlan, field: str, query: TokenVectors, documents: Sequence[FoundDocuments]
     ) -> Steps[Scores]:
         if self._in_cluster:
             answers = yield from _ask(plan, documents, script_body(query, field))
@@ -132,7 +132,7 @@ def is_not_understood(answer: Answer) -> bool:
     return any(cause.get("reason") == "compile error" for cause in causes)
 
 
-def _ask(plan: Plan, documents: Sequence[Found], body: Body) -> Steps[list[Answer]]:
+def _ask(plan: SearchPlan, documents: Sequence[FoundDocuments], body: Body) -> Steps[list[Answer]]:
     """Search for these documents, each index by itself; with a ``script`` it gives their scores."""
     ids: dict[str, list[str]] = {}
     for document in documents:
@@ -143,7 +143,7 @@ def _ask(plan: Plan, documents: Sequence[Found], body: Body) -> Steps[list[Answe
     return answers
 
 
-def _lines(plan: Plan, index: str, doc_ids: Sequence[str], body: Body) -> Iterator[Body]:
+def _lines(plan: SearchPlan, index: str, doc_ids: Sequence[str], body: Body) -> Iterator[Body]:
     yield {**plan.header, "index": index}
     contents = {name: value for name, value in body.items() if name != "script"}
     query: Body = {"bool": {"filter": [queries.by_ids(doc_ids)]}}

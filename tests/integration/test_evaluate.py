@@ -18,7 +18,7 @@ from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.index.target_body import target_body
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.model.encoder import OnnxEncoder
-from ce2de_os.quality.comparison import Settings
+from ce2de_os.quality.comparison import ComparisonSettings
 from ce2de_os.quality.evaluate import evaluate, existing
 
 WORDS = {"a": "apple", "b": "pear", "c": "plum", "d": "fig"}
@@ -31,7 +31,7 @@ FOUR = Judged(
     {doc: word for doc, word in WORDS.items()},
     {doc: {doc: 1} for doc in WORDS},
 )  # fmt: skip
-QUICK = Settings(latency_queries=0)
+QUICK = ComparisonSettings(latency_queries=0)
 
 
 class Table:
@@ -90,7 +90,7 @@ def test_known_rankings_give_known_figures(client, index):
 
 
 def test_single_searches_are_timed(client, index):
-    settings = Settings(fusions=("rrf",), latency_queries=2)
+    settings = ComparisonSettings(fusions=("rrf",), latency_queries=2)
     found = evaluate(client, index, Table(), JUDGED, settings=settings)
     for one in found.systems:
         assert one.latency_ms.searches == 2
@@ -132,7 +132,7 @@ class TestBadInput:
 
     def test_too_few_hits_for_recall(self, client, index):
         with pytest.raises(ConfigError, match="top_k: got 10, expected at least 100"):
-            evaluate(client, index, Table(), JUDGED, settings=Settings(top_k=10))
+            evaluate(client, index, Table(), JUDGED, settings=ComparisonSettings(top_k=10))
 
     def test_ids_are_looked_up_by_the_thousand(self, client, index):
         many = {f"no-{number}" for number in range(2500)}

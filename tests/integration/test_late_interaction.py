@@ -18,7 +18,7 @@ from ce2de_os.evaluation import Judged
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.token_field import to_json
-from ce2de_os.quality.comparison import Settings
+from ce2de_os.quality.comparison import ComparisonSettings
 from ce2de_os.quality.evaluate import evaluate
 from ce2de_os.reindex.job import DONE, Job
 from ce2de_os.reindex.request import JobRequest
@@ -264,7 +264,7 @@ def test_an_evaluation_compares_each_search_with_and_without(
     client: OpenSearch, alias: str, scoring: Any
 ) -> None:
     judged = Judged({"q1": "move or copy", "q2": "rain in the north"}, {"q1": {"2": 1}, "q2": {"3": 1}})
-    settings = Settings(fusions=("rrf",), latency_queries=1, rerank_weight=1)
+    settings = ComparisonSettings(fusions=("rrf",), latency_queries=1, rerank_weight=1)
     late = LateInteraction(ENCODER, scoring=scoring)
     found = evaluate(client, alias, ENCODER, judged, reranker=late, settings=settings)
     assert [(one.name, one.reference) for one in found.systems[3:]] == [

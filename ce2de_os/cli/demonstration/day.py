@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.cli.demonstration.steps import Plan
+from ce2de_os.cli.demonstration.steps import DemoPlan
 from ce2de_os.config import Settings
 from ce2de_os.errors import JobError
 from ce2de_os.index.client import backend_errors
@@ -25,7 +25,7 @@ _CHANGED = {
 _QUESTIONS = ("how do I make strong coffee", "repair a flat wheel")
 
 
-def writes_through_the_alias(client: OpenSearch, plan: Plan, settings: Settings) -> Iterator[str]:
+def writes_through_the_alias(client: OpenSearch, plan: DemoPlan, settings: Settings) -> Iterator[str]:
     """Write, change and delete a document through the alias; say how soon each is right by its meaning.
 
     Raises:

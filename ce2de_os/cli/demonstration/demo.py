@@ -24,7 +24,7 @@ from ce2de_os.errors import MissingExtraError
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ce2de_os.cli.demonstration.steps import Answer, Plan
+    from ce2de_os.cli.demonstration.steps import Answer, DemoPlan
     from ce2de_os.local.servers import Endpoints, LocalServers
 
 WORKERS = 2
@@ -128,7 +128,7 @@ def _running(servers: LocalServers, steps: Steps, keep: bool) -> Iterator[Endpoi
             servers.down()
 
 
-def _demonstrate(plan: Plan, endpoints: Endpoints, artifact: Path | None, steps: Steps) -> list[Answer]:
+def _demonstrate(plan: DemoPlan, endpoints: Endpoints, artifact: Path | None, steps: Steps) -> list[Answer]:
     from ce2de_os.cli.demonstration import day as demo_day
     from ce2de_os.cli.demonstration import steps as demo_steps
     from ce2de_os.cli.worker_processes import worker_processes
@@ -188,7 +188,7 @@ def _hits_to_json(answer: Answer) -> dict[str, Any]:
     return {mode: [hit.to_json() for hit in hits] for mode, hits in answer.hits.items()}
 
 
-def _how_to_go_on(plan: Plan, home: Path | None) -> Iterator[str]:
+def _how_to_go_on(plan: DemoPlan, home: Path | None) -> Iterator[str]:
     program = _program()
     flag = f" --home {shlex.quote(str(home))}" if home else ""
     yield "\nThe servers stay up. To search on:"

@@ -50,7 +50,7 @@ _MAPPING = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class DemoPlan:
     """What the demo shows: ``documents`` streams them, ``source`` is the plain index they go to."""
 
     source: str
@@ -71,18 +71,18 @@ class Answer:
     hits: dict[str, Sequence[Hit]]
 
 
-def plan(corpus: Path | None, questions: Sequence[str]) -> Plan:
+def plan(corpus: Path | None, questions: Sequence[str]) -> DemoPlan:
     """Choose documents and questions; a ``corpus`` is read once to the end, so that a bad line shows now.
 
     Raises:
         DataError: the corpus cannot be read, or is empty.
     """
     if corpus is None:
-        return Plan("python-docs", python_documents, tuple(questions) or PYTHON_QUESTIONS)
+        return DemoPlan("python-docs", python_documents, tuple(questions) or PYTHON_QUESTIONS)
     titles = sample_titles(read_documents(corpus))
     if not titles:
         raise DataError(f"{corpus}: holds no document with a title or text")
-    return Plan("demo-corpus", lambda: read_documents(corpus), tuple(questions) or titles)
+    return DemoPlan("demo-corpus", lambda: read_documents(corpus), tuple(questions) or titles)
 
 
 def sample_titles(documents: Iterable[Document], number: int = 5) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def sample_titles(documents: Iterable[Document], number: int = 5) -> tuple[str, 
     return tuple(heapq.nsmallest(number, titles - {""}, key=_digest))
 
 
-def clear(client: OpenSearch, plan: Plan) -> None:
+def clear(client: OpenSearch, plan: DemoPlan) -> None:
     """Delete what an earlier demo left.
 
     Raises:
@@ -107,7 +107,7 @@ def clear(client: OpenSearch, plan: Plan) -> None:
             client.indices.delete(index=name)
 
 
-def fill(client: OpenSearch, plan: Plan) -> int:
+def fill(client: OpenSearch, plan: DemoPlan) -> int:
     """Make the plain text index and return the number of its documents.
 
     Raises:
@@ -127,7 +127,7 @@ def fill(client: OpenSearch, plan: Plan) -> int:
     return admin.count(client, plan.source)
 
 
-def reindex(client: OpenSearch, plan: Plan, settings: Settings) -> JobStatus:
+def reindex(client: OpenSearch, plan: DemoPlan, settings: Settings) -> JobStatus:
     """Reindex with the workers and follow the progress.
 
     Raises:
@@ -142,7 +142,7 @@ def reindex(client: OpenSearch, plan: Plan, settings: Settings) -> JobStatus:
     return found
 
 
-def ask(client: OpenSearch, plan: Plan, settings: Settings) -> list[Answer]:
+def ask(client: OpenSearch, plan: DemoPlan, settings: Settings) -> list[Answer]:
     """Ask every question in every mode."""
     searcher = HybridSearcher(client, plan.alias, OnnxEncoder(settings.artifact))
     return [

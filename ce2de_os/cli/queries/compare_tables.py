@@ -10,7 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ce2de_os.evaluation.comparison import TOP_K, Figure, PValue, RunComparison, is_better, is_equivalent
+from ce2de_os.evaluation.comparison import (
+    TOP_K,
+    MetricFigure,
+    PValue,
+    RunComparison,
+    is_better,
+    is_equivalent,
+)
 
 _LANGUAGES_LEGEND = (
     "each language's documents in the rankings, judged by its relevant ones, tested by itself\n"
@@ -91,7 +98,7 @@ def _legend(found: RunComparison) -> Iterator[str]:
         yield f"each with Bonferroni's correction{times}; beside the mean: p < 0.05"
 
 
-def _cell(figure: Figure, tests: bool = False) -> Text:
+def _cell(figure: MetricFigure, tests: bool = False) -> Text:
     marks = f"{'▲' if is_better(figure) else ''}{'≈' if is_equivalent(figure) else ''}"
     cell = Text(f"{figure.mean:.3f}{f' {marks}' if marks else ''}")
     cell.append(f"\n{figure.low:.3f}-{figure.high:.3f}", style="dim")

@@ -105,7 +105,7 @@ def command(
     """
     try:
         from ce2de_os.cli.queries.evaluate_tables import print_tables, warnings
-        from ce2de_os.quality.comparison import Settings as ComparisonSettings
+        from ce2de_os.quality.comparison import ComparisonSettings
     except ModuleNotFoundError as error:
         raise MissingExtraError.for_extra("evaluate", error.name) from error
     from ce2de_os.recipes.evaluate import EvaluateRequest, evaluate

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ce2de_os.quality.comparison import MAIN_METRIC, METRICS, Comparison, Figure
+from ce2de_os.quality.comparison import MAIN_METRIC, METRICS, Comparison, SystemFigure
 
 SIGNIFICANT = 0.05
 _TRIED = 5  # weightings shown of those that were tried
@@ -91,13 +91,13 @@ def warnings(found: Comparison) -> Iterator[str]:
             yield f"{one.name}: {one.partial:,} answers are incomplete (a shard failed or timed out)"
 
 
-def _cell(figure: Figure, reference: Figure | None) -> Text:
+def _cell(figure: SystemFigure, reference: SystemFigure | None) -> Text:
     cell = Text(f"{figure.mean:.3f}{_mark(figure, reference) if reference else ''}")
     cell.append(f"\n{figure.low:.3f}-{figure.high:.3f}", style="dim")
     return cell
 
 
-def _mark(figure: Figure, reference: Figure) -> str:
+def _mark(figure: SystemFigure, reference: SystemFigure) -> str:
     if figure.p_holm is None or figure.p_holm >= SIGNIFICANT:
         return ""
     return " ▲" if figure.mean > reference.mean else " ▼"

@@ -26,7 +26,7 @@ TRANSFORMERS, CTRANSLATE2, APERTIUM = "transformers", "ctranslate2", "apertium"
 
 
 @dataclass(frozen=True)
-class Options:
+class TranslateOptions:
     """What was asked for, checked for contradictions."""
 
     settings: Settings
@@ -121,7 +121,7 @@ def command(as_json: bool, **options: object) -> None:
     Ctrl-C or a crash loses at most about a minute: the same command goes on, and gives the same file. A
     sentence that is in the cache is not translated again, so a grown corpus costs only what is new.
     """
-    asked = Options(**options)  # type: ignore[arg-type]
+    asked = TranslateOptions(**options)  # type: ignore[arg-type]
     try:
         from ce2de_os.distill.training.console import ConsoleProgress
         from ce2de_os.translate.documents import survey
@@ -146,7 +146,7 @@ def command(as_json: bool, **options: object) -> None:
 
 
 def _run(
-    asked: Options, originals: Originals, translator: Translator | None, progress: Progress
+    asked: TranslateOptions, originals: Originals, translator: Translator | None, progress: Progress
 ) -> TranslateReport | ImportReport:
     if translator is None:
         from ce2de_os.translate.imported import import_translations
@@ -160,7 +160,7 @@ def _run(
     )
 
 
-def _translator(asked: Options) -> Translator:
+def _translator(asked: TranslateOptions) -> Translator:
     source, target, model = str(asked.source), str(asked.target), str(asked.model)
     if asked.backend == APERTIUM:
         from ce2de_os.translate.apertium import find_apertium
@@ -175,7 +175,7 @@ def _translator(asked: Options) -> Translator:
     return load_seq2seq(model, source, target, asked.beams)
 
 
-def _originals(asked: Options, console: ConsoleProgress) -> Originals:
+def _originals(asked: TranslateOptions, console: ConsoleProgress) -> Originals:
     from ce2de_os.translate.documents import corpus_originals, query_originals
 
     if asked.queries is not None:
@@ -188,19 +188,19 @@ def _originals(asked: Options, console: ConsoleProgress) -> Originals:
     return corpus_originals(path, _place(asked))
 
 
-def _place(asked: Options) -> str:
+def _place(asked: TranslateOptions) -> str:
     from ce2de_os.index.client import address
 
     return f"{address(asked.settings.opensearch)} {asked.index} {','.join(asked.fields)}"
 
 
-def _snapshot(asked: Options) -> Path:
+def _snapshot(asked: TranslateOptions) -> Path:
     """Where the index's documents are kept until all are translated: it gives them in no fixed order."""
     name = hashlib.sha256(_place(asked).encode()).hexdigest()[:12]
     return asked.out.with_name(f"{asked.out.name}.originals-{name}.jsonl.gz")
 
 
-def _write_snapshot(asked: Options, path: Path, console: ConsoleProgress) -> None:
+def _write_snapshot(asked: TranslateOptions, path: Path, console: ConsoleProgress) -> None:
     from ce2de_os.index.client import connect
     from ce2de_os.index.documents import document_text, stream_sources
     from ce2de_os.translate.documents import write_rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ce2de_os.distill.data.texts import Passage
+from ce2de_os.distill.data.texts import TrainingPassage
 
 QUERY_WORDS = 32
 """Longest passage that may also be a query, in words."""
@@ -38,7 +38,9 @@ class Prefixes(NamedTuple):
         """Put the document prefix in front of each text."""
         return [self.document + text for text in texts]
 
-    def passages(self, passages: Sequence[Passage], teacher: Prefixes | None = None) -> list[Passage]:
+    def passages(
+        self, passages: Sequence[TrainingPassage], teacher: Prefixes | None = None
+    ) -> list[TrainingPassage]:
         """Prefix training texts: of those as short as queries every second one is a query.
 
         A passage that says which of the two it is keeps to that. ``teacher`` are the prefixes that the
@@ -49,7 +51,7 @@ class Prefixes(NamedTuple):
             return list(passages)
         return [self._with(passage, number, read) for number, passage in enumerate(passages)]
 
-    def _with(self, passage: Passage, number: int, teacher: Prefixes) -> Passage:
+    def _with(self, passage: TrainingPassage, number: int, teacher: Prefixes) -> TrainingPassage:
         guess = number % 2 == 1 and _is_short(passage)
         is_query = guess if passage.is_query is None else passage.is_query
         own, read = (before.query if is_query else before.document for before in (self, teacher))
@@ -68,5 +70,5 @@ def teacher_prefixes(recipe: Mapping[str, Any]) -> Prefixes:
     return student._replace(query=recipe.get("teacher_query_prefix", student.query))
 
 
-def _is_short(passage: Passage) -> bool:
+def _is_short(passage: TrainingPassage) -> bool:
     return passage.text.count(" ") < QUERY_WORDS

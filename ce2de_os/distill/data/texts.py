@@ -28,7 +28,7 @@ PACKED = ".passages.jsonl"
 _TEXT_KEYS = ("text", "body", "content")
 
 
-class Passage(NamedTuple):
+class TrainingPassage(NamedTuple):
     """A training text and the file it comes from.
 
     ``original`` is what the teacher reads where the text is a translation, ``None`` where it reads the same.
@@ -87,8 +87,11 @@ def cut_passages(lines: Iterator[str], rng: random.Random) -> Iterator[str]:
 
 
 def sample_passages(
-    paths: Sequence[Path], max_words: int, seed: int, translations: Mapping[Passage, int] | None = None
-) -> list[Passage]:
+    paths: Sequence[Path],
+    max_words: int,
+    seed: int,
+    translations: Mapping[TrainingPassage, int] | None = None,
+) -> list[TrainingPassage]:
     """Choose passages of about ``max_words`` words in all, in random order.
 
     A source's share grows with its size to the power 0.7, so that large ones do not drown small special
@@ -114,14 +117,14 @@ def sample_passages(
     if not any(sizes.values()):
         where = ", ".join(map(str, paths)) or "translations"
         raise DataError(f"{where}: no usable text; expected prose, one paragraph a line")
-    chosen: list[Passage] = []
+    chosen: list[TrainingPassage] = []
     for name, share in power_shares(sizes, max_words).items():
         chosen += _take(pools[name], share)
     rng.shuffle(chosen)
     return chosen
 
 
-def packed_passages(path: Path, max_words: int) -> list[Passage]:
+def packed_passages(path: Path, max_words: int) -> list[TrainingPassage]:
     """Read the first passages of a packed file, about ``max_words`` words in all, in the file's order.
 
     Such a file is named ``….passages.jsonl.gz`` (or without ``.gz``) and holds passages that are cut, chosen
@@ -131,12 +134,12 @@ def packed_passages(path: Path, max_words: int) -> list[Passage]:
     Raises:
         DataError: the file cannot be read, a row is not like that, or there is none.
     """
-    chosen: list[Passage] = []
+    chosen: list[TrainingPassage] = []
     words = 0
     for place, row in json_lines(path, errors="replace"):
         match row:
             case {"text": str(text), "source": str(source), "query": bool(is_query)}:
-                chosen.append(Passage(text, source, is_query=is_query))
+                chosen.append(TrainingPassage(text, source, is_query=is_query))
             case _:
                 raise DataError(f"{place}: expected an object with text, source and query (true or false)")
         words += _words(text)
@@ -182,13 +185,13 @@ def file_names(paths: Sequence[Path]) -> list[str]:
     return sorted(_source_names(paths).values())
 
 
-def _shuffled(path: Path, name: str, rng: random.Random) -> list[tuple[Passage, int]]:
+def _shuffled(path: Path, name: str, rng: random.Random) -> list[tuple[TrainingPassage, int]]:
     pool = list(cut_passages(read_lines(path), rng))
     rng.shuffle(pool)
-    return [(Passage(text, name), _words(text)) for text in pool]
+    return [(TrainingPassage(text, name), _words(text)) for text in pool]
 
 
-def _take(pool: Sequence[tuple[Passage, int]], words: int) -> Iterator[Passage]:
+def _take(pool: Sequence[tuple[TrainingPassage, int]], words: int) -> Iterator[TrainingPassage]:
     for passage, size in pool:
         if words <= 0:
             return

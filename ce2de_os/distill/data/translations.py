@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from ce2de_os.distill.data.texts import Passage, source_name
+from ce2de_os.distill.data.texts import TrainingPassage, source_name
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation import Collection
 from ce2de_os.records import Document, read_documents, text_lines
@@ -111,7 +111,7 @@ def translated_collection(
 
 def parallel_documents(
     originals: Mapping[str, Document], translations: Mapping[str, Document], source: str
-) -> list[Passage]:
+) -> list[TrainingPassage]:
     """Return titles, texts and whole documents with their translations, each pair once."""
     pairs = (
         pair
@@ -121,7 +121,7 @@ def parallel_documents(
     return _passages(pairs, source)
 
 
-def read_parallel(path: Path, source: str) -> list[Passage]:
+def read_parallel(path: Path, source: str) -> list[TrainingPassage]:
     """Read the pairs of a file with lines ``original<TAB>translation``, ``.gz`` or not, each once.
 
     Raises:
@@ -154,10 +154,10 @@ def _line_pairs(path: Path) -> Iterator[tuple[str, str]]:
             yield columns[0], columns[1]
 
 
-def _passages(pairs: Iterable[tuple[str, str]], source: str) -> list[Passage]:
+def _passages(pairs: Iterable[tuple[str, str]], source: str) -> list[TrainingPassage]:
     clean = ((" ".join(original.split()), " ".join(text.split())) for original, text in pairs)
     distinct = dict.fromkeys((original, text) for original, text in clean if original and text)
-    return [Passage(text, source, original) for original, text in distinct]
+    return [TrainingPassage(text, source, original) for original, text in distinct]
 
 
 def _told(what: str, ids: Set[str]) -> str:

@@ -76,7 +76,7 @@ class Systems:
 
 
 @dataclass(frozen=True)
-class Figure:
+class StudentFigure:
     """One metric of one system on one collection.
 
     Attributes:
@@ -101,12 +101,12 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class SystemResult:
+class StudentResult:
     """One system on one collection; ``reference`` names the system it is compared with, ``None`` for none."""
 
     system: str
     reference: str | None
-    figures: dict[str, Figure]
+    figures: dict[str, StudentFigure]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class CollectionResult:
     collection: str
     documents: int
     queries: int
-    systems: list[SystemResult]
+    systems: list[StudentResult]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Evaluation:
     collections: list[CollectionResult]
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def figure(self, collection: str, system: str, metric: str = MAIN_METRIC) -> Figure | None:
+    def figure(self, collection: str, system: str, metric: str = MAIN_METRIC) -> StudentFigure | None:
         """Return one figure; ``None`` if it was not measured."""
         for result in self.collections:
             for one in result.systems:
@@ -204,7 +204,7 @@ def references(systems: Sequence[str]) -> dict[str, str]:
 
 def compare(
     qrels: dict[str, dict[str, int]], runs: dict[str, Runs], compared: dict[str, str]
-) -> list[SystemResult]:
+) -> list[StudentResult]:
     """Compute the figures of every run, in the given order; ``compared`` names the runs' references.
 
     Raises:
@@ -212,7 +212,7 @@ def compare(
     """
     if not qrels:
         raise DataError("no judged query: nothing can be measured")
-    figures: dict[str, dict[str, Figure]] = {name: {} for name in runs}
+    figures: dict[str, dict[str, StudentFigure]] = {name: {} for name in runs}
     for metric in METRICS:
         scores = {name: measure(qrels, run, metric) for name, run in runs.items()}
         p_values = {name: paired_t_test(scores[name], scores[other]) for name, other in compared.items()}
@@ -220,17 +220,17 @@ def compare(
         for name in runs:
             reference = scores[compared[name]] if name in compared else None
             figures[name][metric] = _figure(scores[name], reference, p_values.get(name), corrected.get(name))
-    return [SystemResult(name, compared.get(name), figures[name]) for name in runs]
+    return [StudentResult(name, compared.get(name), figures[name]) for name in runs]
 
 
-def _figure(scores: Scores, reference: Scores | None, p: float | None, p_holm: float | None) -> Figure:
+def _figure(scores: Scores, reference: Scores | None, p: float | None, p_holm: float | None) -> StudentFigure:
     value, (low, high) = mean(scores), confidence_interval(scores)
     if reference is None or mean(reference) == 0:
-        return Figure(value, low, high, p=p, p_holm=p_holm)
+        return StudentFigure(value, low, high, p=p, p_holm=p_holm)
     kept_low, kept_high = (
         bound if np.isfinite(bound) else None for bound in ratio_interval(scores, reference)
     )
-    return Figure(value, low, high, value / mean(reference), kept_low, kept_high, p, p_holm)
+    return StudentFigure(value, low, high, value / mean(reference), kept_low, kept_high, p, p_holm)
 
 
 def _runs(
@@ -344,10 +344,10 @@ def _settings(systems: Systems, rerank_depth: int) -> dict[str, Any]:
 
 def _collection_result(row: dict[str, Any]) -> CollectionResult:
     systems = [
-        SystemResult(
+        StudentResult(
             one["system"],
             one["reference"],
-            {metric: Figure(**figure) for metric, figure in one["figures"].items()},
+            {metric: StudentFigure(**figure) for metric, figure in one["figures"].items()},
         )
         for one in row["systems"]
     ]

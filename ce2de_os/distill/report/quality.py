@@ -14,8 +14,8 @@ from ce2de_os.distill.report.evaluate import (
     TEACHER,
     CollectionResult,
     Evaluation,
-    Figure,
-    SystemResult,
+    StudentFigure,
+    StudentResult,
 )
 from ce2de_os.distill.report.page import Cell, Missing, Section, Table, Text
 from ce2de_os.distill.report.plots import Bar, quality_plot
@@ -108,7 +108,7 @@ def evaluation_table(evaluation: Evaluation) -> RichTable:
     return table
 
 
-def _cells(one: SystemResult) -> list[Cell]:
+def _cells(one: StudentResult) -> list[Cell]:
     main = one.figures[MAIN_METRIC]
     return [
         Cell(one.system),
@@ -120,11 +120,11 @@ def _cells(one: SystemResult) -> list[Cell]:
     ]
 
 
-def _measured(figure: Figure) -> Cell:
+def _measured(figure: StudentFigure) -> Cell:
     return Cell(f"{figure.mean:.3f}", f"[{figure.low:.3f}, {figure.high:.3f}]")
 
 
-def _kept_interval(figure: Figure) -> str:
+def _kept_interval(figure: StudentFigure) -> str:
     if figure.kept_low is None or figure.kept_high is None:
         return ""
     return f"[{figure.kept_low:.1%}, {figure.kept_high:.1%}]"
@@ -141,7 +141,7 @@ def _p_is(value: float) -> str:
     return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
 
-def _bar(one: SystemResult) -> Bar:
+def _bar(one: StudentResult) -> Bar:
     figure = one.figures[MAIN_METRIC]
     kind = {TEACHER: "teacher", STUDENT: "student", STUDENT_FP32: "student"}.get(one.system, "other")
     return Bar(one.system, figure.mean, figure.low, figure.high, kind)

@@ -37,14 +37,14 @@ class TrainingSet:
         return len(self.ids) - self.held_out
 
 
-class Batch(NamedTuple):
+class TrainingBatch(NamedTuple):
     """Positions of texts in the training set, and a batch of queries; either may be ``None``."""
 
     texts: list[int] | None
     ranking: RankingBatch | None
 
 
-def batches(data: TrainingSet, config: DistillConfig, done: int) -> Iterator[Batch]:
+def batches(data: TrainingSet, config: DistillConfig, done: int) -> Iterator[TrainingBatch]:
     """Yield endless batches after the first ``done``."""
     texts = islice(_text_batches(data, config), done, None) if config.reads_texts else None
     ranking = None
@@ -55,7 +55,7 @@ def batches(data: TrainingSet, config: DistillConfig, done: int) -> Iterator[Bat
         )  # fmt: skip
         ranking = islice(drawn, done, None)
     while True:
-        yield Batch(next(texts) if texts else None, next(ranking) if ranking else None)
+        yield TrainingBatch(next(texts) if texts else None, next(ranking) if ranking else None)
 
 
 def epoch_batches(lengths: Sequence[int], config: DistillConfig, epoch: int) -> list[list[int]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.data.texts import Passage, is_packed, packed_passages, sample_passages
+from ce2de_os.distill.data.texts import TrainingPassage, is_packed, packed_passages, sample_passages
 from ce2de_os.distill.models.teacher import Teacher, teacher_shards
 from ce2de_os.distill.training.ranking import ranking_set
 from ce2de_os.distill.training.ranking_data import RankingSet
@@ -45,11 +45,11 @@ class Examples:
 
 def read_passages(
     texts: Sequence[Path],
-    translations: Sequence[Passage],
+    translations: Sequence[TrainingPassage],
     tokenizers: tuple[Tokenizer, Tokenizer],
     config: DistillConfig,
     phase: Phase,
-) -> list[Passage]:
+) -> list[TrainingPassage]:
     """Choose the passages that the text losses learn from.
 
     Args:
@@ -80,10 +80,10 @@ def read_passages(
 
 
 def _words_of(
-    translations: Sequence[Passage], tokenizers: tuple[Tokenizer, Tokenizer], max_length: int
-) -> dict[Passage, int]:
+    translations: Sequence[TrainingPassage], tokenizers: tuple[Tokenizer, Tokenizer], max_length: int
+) -> dict[TrainingPassage, int]:
     """Convert the token count of each translation that fits to words of English with as many tokens."""
-    found: dict[Passage, int] = {}
+    found: dict[TrainingPassage, int] = {}
     for start in range(0, len(translations), _TOKENIZED):
         part = translations[start : start + _TOKENIZED]
         texts = [passage.text for passage in part], [passage.original or passage.text for passage in part]

@@ -26,7 +26,7 @@ from ce2de_os.arrays import token_batches
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.precision import autocast
 from ce2de_os.distill.processes import set_mixed_precision
-from ce2de_os.distill.training.batches import Batch, TrainingSet, batches
+from ce2de_os.distill.training.batches import TrainingBatch, TrainingSet, batches
 from ce2de_os.distill.training.losses import ranking_loss, text_loss
 from ce2de_os.distill.training.ranking_data import RankingBatch, RankingSet
 from ce2de_os.errors import DataError
@@ -148,7 +148,7 @@ class _Run:
         self.device = self.accelerator.device
         self.model, self.optimizer = self.accelerator.prepare(student, _optimizer(student, config))
 
-    def batches(self, steps: int) -> Iterator[list[Batch]]:
+    def batches(self, steps: int) -> Iterator[list[TrainingBatch]]:
         """Yield this process's batches of each step after the first ``steps``."""
         world, own = self.accelerator.num_processes, self.accelerator.process_index
         each = self.config.accumulate * world
@@ -156,7 +156,7 @@ class _Run:
         while True:
             yield list(islice(stream, each))[own::world]
 
-    def step(self, group: Sequence[Batch], factor: float, number: int) -> float:
+    def step(self, group: Sequence[TrainingBatch], factor: float, number: int) -> float:
         """Make one optimizer step on the mean loss of ``group``; return that loss."""
         for parameters in self.optimizer.param_groups:
             parameters["lr"] = parameters["peak"] * factor
@@ -178,7 +178,7 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         return total
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _loss(self, batch: TrainingBatch) -> Tensor:
         terms = []
         if batch.texts is not None:
             targets = torch.from_numpy(self.data.targets[batch.texts].astype(np.float32)).to(self.device)
@@ -278,7 +278,7 @@ def _load(path: Path, device: torch.device | None = None) -> dict[str, Any]:
     return state
 
 
-def _tokens(group: Sequence[Batch], data: TrainingSet) -> int:
+def _tokens(group: Sequence[TrainingBatch], data: TrainingSet) -> int:
     rows: list[Sequence[int]] = []
     for batch in group:
         rows += [data.ids[row] for row in batch.texts or ()]

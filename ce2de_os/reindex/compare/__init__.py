@@ -8,7 +8,7 @@ differ they are cut into narrower ones, all in one request, down to single numbe
 
 from ce2de_os.reindex.compare.differences import (
     Batch,
-    Comparison,
+    IndexComparison,
     Lost,
     Stale,
     Surplus,
@@ -20,7 +20,7 @@ from ce2de_os.reindex.compare.removal import remove_surplus
 
 __all__ = [
     "Batch",
-    "Comparison",
+    "IndexComparison",
     "Lost",
     "Stale",
     "Surplus",

@@ -86,7 +86,7 @@ class Batch:
 
 
 @dataclass
-class Comparison:
+class IndexComparison:
     """All differences of a part: counted, and the first of them listed.
 
     Attributes:
@@ -132,10 +132,10 @@ def compare(
     upto: Mapping[int, int] | None = None,
     known: Collection[Key] = frozenset(),
     keep: Callable[[], None] | None = None,
-) -> Comparison:
+) -> IndexComparison:
     """Compare a part's source and target; arguments as for `differences`."""
     sides, bounds = Sides(client, part, origin_field), _bounds(client, part, upto)
-    found = Comparison(bounds)
+    found = IndexComparison(bounds)
     for batch in _differences(sides, bounds, upto is not None, known, keep):
         found.add(batch)
     found.requests = sides.requests

@@ -21,10 +21,9 @@ from ce2de_os.reindex.planning.record import (
     COPY,
     IN_PLACE,
     Disk,
-    Finding,
     Memory,
-    Model,
     Plan,
+    PlannedModel,
     PlanRequest,
     Shards,
     Time,
@@ -32,6 +31,7 @@ from ce2de_os.reindex.planning.record import (
 from ce2de_os.reindex.planning.sample import Sample
 from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
 from ce2de_os.reindex.setup import checks
+from ce2de_os.reindex.setup.checks import Finding
 from ce2de_os.reindex.setup.sources import choose_mode, resolve, served_targets
 from ce2de_os.reindex.setup.way import sentence
 
@@ -113,12 +113,12 @@ def _refused_at_start(
             in_place=False,  # `verdict` reports blocks
         ),
     )
-    return tuple(Finding(one.reason, one.cure) for one in found)
+    return tuple(found)
 
 
 def compose(
     request: PlanRequest,
-    model: Model,
+    model: PlannedModel,
     indices: tuple[SourceIndex, ...],
     missing_fields: tuple[str, ...],
     cluster: Cluster,
@@ -262,6 +262,6 @@ def _time(request: PlanRequest, vectors: float, drawn: Sample) -> Time:
     return Time(workers, seconds, request.within_s, rate)
 
 
-def _model(encoder: OnnxEncoder) -> Model:
+def _model(encoder: OnnxEncoder) -> PlannedModel:
     artifact = encoder.artifact
-    return Model(artifact.name, artifact.fingerprint, artifact.dim, artifact.max_length)
+    return PlannedModel(artifact.name, artifact.fingerprint, artifact.dim, artifact.max_length)

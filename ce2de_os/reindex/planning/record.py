@@ -11,6 +11,7 @@ from ce2de_os.reindex.planning import survey
 from ce2de_os.reindex.planning.capacity import MemoryRow, ShardLoad
 from ce2de_os.reindex.planning.sample import Sample
 from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
+from ce2de_os.reindex.setup.checks import Finding
 
 AUTO, COPY, IN_PLACE = "auto", "copy", "in_place"
 MODES = (AUTO, COPY, IN_PLACE)
@@ -46,7 +47,7 @@ class PlanRequest:
 
 
 @dataclass(frozen=True)
-class Model:
+class PlannedModel:
     """The model that would embed: its name, its fingerprint, dimensions, and tokens read of a text."""
 
     name: str
@@ -118,21 +119,13 @@ class Time:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One reason, and what to do about it."""
-
-    reason: str
-    cure: str
-
-
-@dataclass(frozen=True)
 class Plan:
     """Everything that ``ce2de plan`` says; ``meaning`` is what the job changes for applications."""
 
     request: PlanRequest
     mode: str
     mode_reason: str
-    model: Model
+    model: PlannedModel
     indices: tuple[SourceIndex, ...]
     missing_fields: tuple[str, ...]
     documents: int

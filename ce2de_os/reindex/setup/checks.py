@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from opensearchpy import OpenSearch
 
@@ -24,7 +25,8 @@ _HIDDEN_SHARE = 0.01  # of the documents that may differ between two looks while
 _LOOKS = 3
 
 
-class Finding(NamedTuple):
+@dataclass(frozen=True)
+class Finding:
     """One reason, and what to do about it."""
 
     reason: str

@@ -40,7 +40,7 @@ Related languages and dialects come close in short texts: two Italian words are 
 """
 
 
-class Found(NamedTuple):
+class DetectedLanguages(NamedTuple):
     """The languages of some documents.
 
     Attributes:
@@ -59,21 +59,23 @@ class Found(NamedTuple):
 
 def languages_of(
     spec: LanguageSpec | None, sources: Sequence[Mapping[str, Any]], texts: Sequence[str]
-) -> Found:
+) -> DetectedLanguages:
     """Find each document's language from its ``_source`` and text; all ``None`` without a ``spec``.
 
     Raises:
         MissingExtraError: a language must be detected, and the detector is not installed.
     """
     if spec is None:
-        return Found([None] * len(texts), 0)
+        return DetectedLanguages([None] * len(texts), 0)
     named = [_named(spec, source) if text else "" for source, text in zip(sources, texts, strict=True)]
     given = [normalized(name) for name in named]
     found = [
         _among(spec, code or detect(text, spec.codes)) if text else None
         for code, text in zip(given, texts, strict=True)
     ]
-    return Found(found, sum(bool(name) and code is None for name, code in zip(named, given, strict=True)))
+    return DetectedLanguages(
+        found, sum(bool(name) and code is None for name, code in zip(named, given, strict=True))
+    )
 
 
 def detect(text: str, wanted: Sequence[str]) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
-from ce2de_os.reindex.compare import Comparison, compare
+from ce2de_os.reindex.compare import IndexComparison, compare
 from ce2de_os.reindex.drift import carry_fields, own_fields
 from ce2de_os.reindex.verify.report import VerifyReport
 from ce2de_os.reindex.verify.subject import Subject
@@ -86,7 +86,7 @@ def check_mapping(subject: Subject, report: VerifyReport) -> None:
         report.problems.append(f"{difference}; start again with another --target, which gets today's mapping")
 
 
-def _explained(found: Comparison, late: dict[int, int]) -> int:
+def _explained(found: IndexComparison, late: dict[int, int]) -> int:
     """Count the surplus documents that may have been deleted after the compared operations."""
     return sum(min(count, late.get(shard, 0)) for shard, count in found.surplus_by_shard.items())
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ce2de_os.distill.config import DistillConfig
-from ce2de_os.distill.data.texts import Passage
+from ce2de_os.distill.data.texts import TrainingPassage
 from ce2de_os.distill.models.hub import bare_tokenizer, load_tokenizer
 from ce2de_os.distill.models.teacher import embed_ids
 from ce2de_os.distill.recipe import _training_set
@@ -33,7 +33,7 @@ def pairs(count, words):
     def text():
         return " ".join(rng.choices(WORDS, k=words))
 
-    return [Passage(text(), "pairs (it)", text()) for _ in range(count)]
+    return [TrainingPassage(text(), "pairs (it)", text()) for _ in range(count)]
 
 
 def test_the_target_of_a_translation_is_the_embedding_of_its_original(teacher, student_tokenizer, tmp_path):
@@ -62,9 +62,9 @@ def test_pairs_count_by_the_tokens_of_the_student(teacher, student_tokenizer):
 
 
 def test_pairs_that_one_of_them_cannot_read_whole_are_left_out(teacher, student_tokenizer, caplog):
-    long_text = Passage(" ".join(WORDS[:30]), "p", "bab")
-    long_original = Passage("bab", "p", " ".join(WORDS[:30]))
-    short = Passage("bab beg", "p", "bip")
+    long_text = TrainingPassage(" ".join(WORDS[:30]), "p", "bab")
+    long_original = TrainingPassage("bab", "p", " ".join(WORDS[:30]))
+    short = TrainingPassage("bab beg", "p", "bip")
     found = read_passages(
         [], [long_text, short, long_original], (student_tokenizer, teacher.tokenizer),
         DistillConfig(max_length=24), silent,

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from ce2de_os.cli import cli
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.data.prefixes import Prefixes, teacher_prefixes
-from ce2de_os.distill.data.texts import Passage, packed_passages
+from ce2de_os.distill.data.texts import TrainingPassage, packed_passages
 from ce2de_os.distill.models.teacher import embed_ids, load_teacher, with_said_prefixes
 from ce2de_os.distill.recipe import distill
 from ce2de_os.distill.training.materials import read_passages
@@ -60,7 +60,7 @@ def test_a_row_of_another_kind_is_told(tmp_path):
 
 
 def test_the_teacher_reads_a_prefix_that_the_student_does_not():
-    passages = [Passage("a", "s", is_query=True), Passage("b", "s", is_query=False)]
+    passages = [TrainingPassage("a", "s", is_query=True), TrainingPassage("b", "s", is_query=False)]
     read = Prefixes("", "").passages(passages, Prefixes("query: ", ""))
     assert [(one.text, one.original or one.text) for one in read] == [("a", "query: a"), ("b", "b")]
 

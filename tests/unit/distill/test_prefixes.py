@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.data.prefixes import QUERY_WORDS, Prefixes
-from ce2de_os.distill.data.texts import Passage
+from ce2de_os.distill.data.texts import TrainingPassage
 from ce2de_os.distill.models.full_depth import write_full_depth
 from ce2de_os.distill.models.hub import bare_tokenizer, load_tokenizer
 from ce2de_os.distill.models.teacher import embed_ids, load_teacher
@@ -62,20 +62,20 @@ def made(tmp_path_factory):
 def test_short_passages_are_queries_every_second_time_and_long_ones_documents():
     long = " ".join(["w"] * (QUERY_WORDS + 1))
     passages = [
-        Passage("a", "s"),
-        Passage("b", "s"),
-        Passage(long, "s"),
-        Passage(long, "s"),
-        Passage("c", "s"),
+        TrainingPassage("a", "s"),
+        TrainingPassage("b", "s"),
+        TrainingPassage(long, "s"),
+        TrainingPassage(long, "s"),
+        TrainingPassage("c", "s"),
     ]
     read = Prefixes("q: ", "d: ").passages(passages)
     assert [passage.text for passage in read] == ["d: a", "q: b", f"d: {long}", f"d: {long}", "d: c"]
 
 
 def test_a_translation_and_its_original_get_the_same_prefix():
-    passages = [Passage("ein Wort", "s", "a word"), Passage("zwei", "s", "two")]
+    passages = [TrainingPassage("ein Wort", "s", "a word"), TrainingPassage("zwei", "s", "two")]
     read = Prefixes("q: ", "").passages(passages)
-    assert read == [Passage("ein Wort", "s", "a word"), Passage("q: zwei", "s", "q: two")]
+    assert read == [TrainingPassage("ein Wort", "s", "a word"), TrainingPassage("q: zwei", "s", "q: two")]
 
 
 def test_queries_and_candidates_are_tokenized_with_their_prefixes(teacher_folder):

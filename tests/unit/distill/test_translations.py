@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from ce2de_os.distill.data.texts import Passage
+from ce2de_os.distill.data.texts import TrainingPassage
 from ce2de_os.distill.data.translations import (
     Coverage,
     check_coverage,
@@ -91,10 +91,10 @@ def test_titles_texts_and_whole_documents_are_pairs():
         "x": Document("x", "", "niente"),
     }
     assert parallel_documents(originals, translated, "it") == [
-        Passage("Uno", "it", "One"),
-        Passage("primo testo", "it", "first text"),
-        Passage("Uno. primo testo", "it", "One. first text"),
-        Passage("Due. secondo", "it", "second"),
+        TrainingPassage("Uno", "it", "One"),
+        TrainingPassage("primo testo", "it", "first text"),
+        TrainingPassage("Uno. primo testo", "it", "One. first text"),
+        TrainingPassage("Due. secondo", "it", "second"),
     ]
 
 
@@ -104,8 +104,8 @@ def test_a_file_of_pairs(tmp_path):
     source = parallel_source(path, "it")
     assert source == "subtitles (it)"
     assert read_parallel(path, source) == [
-        Passage("uno", source, "one"),
-        Passage("uno due", source, "One two"),
+        TrainingPassage("uno", source, "one"),
+        TrainingPassage("uno due", source, "One two"),
     ]
 
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import inspect
+
+import opensearchpy.exceptions
 import pytest
-from opensearchpy.exceptions import TransportError
+from opensearchpy.exceptions import OpenSearchException, SerializationError, TransportError
 
 from ce2de_os.errors import BackendBusyError, BackendError, BackendUnavailableError, RequestTooLargeError
 from ce2de_os.index.client import backend_errors, check_complete
@@ -34,3 +37,21 @@ def test_an_answer_that_lacks_a_shard_is_no_answer() -> None:
     check_complete("count documents of 'x'", {"_shards": {"total": 2, "successful": 2, "failed": 0}})
     with pytest.raises(BackendUnavailableError, match="count documents of 'x': 1 of 2 copies of shards"):
         check_complete("count documents of 'x'", {"_shards": {"total": 2, "successful": 1, "failed": 1}})
+
+
+def opensearchs_errors() -> list[type[OpenSearchException]]:
+    classes = [one for _, one in inspect.getmembers(opensearchpy.exceptions, inspect.isclass)]
+    return [one for one in classes if issubclass(one, OpenSearchException)]
+
+
+@pytest.mark.parametrize("raised", opensearchs_errors())
+def test_every_error_of_opensearch_py_becomes_one_of_ours(raised: type[OpenSearchException]) -> None:
+    """A class that a new version of opensearch-py adds is among them."""
+    transport = issubclass(raised, TransportError)
+    error = raised("N/A", "refused", Exception("refused")) if transport else raised("refused")
+    with pytest.raises(BackendError, match="read 'x'"), backend_errors("read 'x'"):
+        raise error
+
+
+def test_there_are_errors_to_map() -> None:
+    assert {OpenSearchException, SerializationError, TransportError} <= set(opensearchs_errors())

@@ -7,12 +7,12 @@ from typing import Any
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.planning.capacity import GB
 from ce2de_os.reindex.planning.plan import compose
-from ce2de_os.reindex.planning.record import Model, Plan, PlanRequest
+from ce2de_os.reindex.planning.record import Plan, PlannedModel, PlanRequest
 from ce2de_os.reindex.planning.sample import Sample
 from ce2de_os.reindex.planning.survey import DEFAULTS, Cluster, DataNode, SourceIndex
 
 FAISS = VectorField(384, engine="faiss")
-MODEL = Model("tiny", "a" * 64, dim=384, max_length=256)
+MODEL = PlannedModel("tiny", "a" * 64, dim=384, max_length=256)
 
 
 def index(name: str = "articles", **changes: Any) -> SourceIndex:

@@ -12,7 +12,14 @@ import pytest
 from ce2de_os.cli.queries.evaluate_tables import latency_table, quality_table, tuning_lines, warnings
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import paired_t_test
-from ce2de_os.quality.comparison import Comparison, Figure, Latency, Settings, SystemResult, Tuning
+from ce2de_os.quality.comparison import (
+    Comparison,
+    ComparisonSettings,
+    Latency,
+    SystemFigure,
+    SystemResult,
+    Tuning,
+)
 from ce2de_os.quality.comparison_plot import draw
 from ce2de_os.quality.evaluate import KeptLogits, figures_of, first_of_each, split
 from ce2de_os.quality.systems import System, Weighting
@@ -65,7 +72,7 @@ class TestFigures:
         figures = figures_of(QRELS, RUNS, COMPARED)
         assert figures["first"]["MRR@10"].mean == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
         assert figures["first"]["nDCG@10"].mean == pytest.approx((1 + 1 / math.log2(3) + 1 / 2) / 3)
-        assert figures["third"]["Recall@100"] == Figure(0, 0, 0, 0.0, 0.0)  # 1 less in every query
+        assert figures["third"]["Recall@100"] == SystemFigure(0, 0, 0, 0.0, 0.0)  # 1 less in every query
         assert figures["first"]["MRR@10"].low <= figures["first"]["MRR@10"].mean
         assert figures["first"]["MRR@10"].high <= 1
 
@@ -106,7 +113,7 @@ def test_each_pair_is_scored_once():
 
 
 def result_of(name, reference, mean, p=None, latency=None, partial=0):
-    figures = {metric: Figure(mean, mean - 0.05, mean + 0.05, p, p) for metric in METRICS}
+    figures = {metric: SystemFigure(mean, mean - 0.05, mean + 0.05, p, p) for metric in METRICS}
     return SystemResult(name, reference, {}, "pipeline", figures, partial, latency)
 
 
@@ -118,7 +125,7 @@ FOUND = Comparison(
         result_of("dense", "BM25", 0.45, 0.03, Latency(7, 9, 11, 40)),
         result_of("hybrid rrf", "BM25", 0.55, 0.2, Latency(70, 90, 91, 40)),
     ],
-    Settings(tune=True),
+    ComparisonSettings(tune=True),
 )  # fmt: skip
 
 
@@ -169,6 +176,6 @@ class TestPlot:
         assert len(list(tmp_path.iterdir())) == 2
 
     def test_without_latency(self, tmp_path):
-        untimed = Comparison("articles", 1, 0, 1, None, [result_of("BM25", None, 0.5)], Settings())
+        untimed = Comparison("articles", 1, 0, 1, None, [result_of("BM25", None, 0.5)], ComparisonSettings())
         with pytest.raises(ConfigError, match="needs latencies"):
             draw(untimed, tmp_path / "quality.png")

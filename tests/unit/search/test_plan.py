@@ -3,7 +3,7 @@
 import pytest
 
 from ce2de_os.index.metadata import IndexMetadata
-from ce2de_os.search.plan import Plan
+from ce2de_os.search.plan import SearchPlan
 from ce2de_os.search.question import Question
 from ce2de_os.search.target import Target
 
@@ -17,7 +17,7 @@ def plan(strategy="pipeline", target=TARGET, metadata=METADATA, reranks=False, *
     question = Question("copy", **options)
     vector = None if question.mode == "bm25" else [0.6, 0.8]
     strategy = strategy if question.mode == "hybrid" and not question.sorts else None
-    return Plan(question, target, "copy", strategy, vector, metadata if vector else None, reranks)
+    return SearchPlan(question, target, "copy", strategy, vector, metadata if vector else None, reranks)
 
 
 def roles(one):

@@ -5,7 +5,7 @@ import pytest
 
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.fusion import LowerBound
-from ce2de_os.search.question import Options, Question
+from ce2de_os.search.question import Question, QuestionOptions
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_an_unknown_option_is_told_with_those_there_are():
 
 
 def test_the_keywords_are_the_questions_fields():
-    assert set(Options.__annotations__) == set(Question.__dataclass_fields__) - {"text"}
+    assert set(QuestionOptions.__annotations__) == set(Question.__dataclass_fields__) - {"text"}
 
 
 @pytest.mark.parametrize(("language", "code"), [(None, None), ("it-IT", "it"), ("deu", "de"), ("other",) * 2])
