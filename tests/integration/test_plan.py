@@ -232,7 +232,7 @@ def test_a_field_that_is_in_no_index(client, index_name, plan):
     create_index(client, index_name, articles(3), number_of_replicas=0)
     with pytest.raises(DataError, match=r"no field 'headline'; the fields that hold text are: body, title"):
         plan(index_name, fields="title,headline")
-    with pytest.raises(DataError, match="no field was named"):
+    with pytest.raises(ConfigError, match="name the fields to embed: --text-fields"):
         plan(index_name, fields=" , ")
 
 

@@ -41,7 +41,8 @@ def command(port: int, host: str, settings: Settings) -> None:
     opensearch = replace(settings.opensearch, timeout_s=min(settings.opensearch.timeout_s, REQUEST_S))
     registry = CollectorRegistry()
     registry.register(LedgerCollector(connect(opensearch)))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how a container is stopped
+    for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
+        signal.signal(stop, signal.default_int_handler)
     try:
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
