@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,15 @@ def render(name: str, holes: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: the template names a hole that is not given.
     """
-    body = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    rendered = _fill(body, holes)
+    rendered = _fill(_body(name), holes)
     if not isinstance(rendered, dict):
         raise ConfigError(f"index_templates/{name}.json: expected an object")
     return rendered
+
+
+@cache
+def _body(name: str) -> Any:  # noqa: ANN401 - any JSON value
+    return json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def _fill(node: Any, holes: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value

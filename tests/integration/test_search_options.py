@@ -210,11 +210,19 @@ class TestOptions:
             found = list(pool.map(lambda question: ids(searcher.search(question)), questions))
         assert found == [expected[question] for question in questions]
 
-    def test_after_a_warm_up_nothing_is_asked_but_the_search(self, cluster, index):
+    def test_after_a_warm_up_nothing_is_asked_but_the_search(self, cluster, index, monkeypatch):
         searcher = HybridSearcher(cluster, index, ENCODER, reranker=WordReranker())
         searcher.warm_up()
+        send, asked = cluster.transport.perform_request, []
+
+        def watched(method, url, *args, **kwargs):
+            asked.append(url)
+            return send(method, url, *args, **kwargs)
+
+        monkeypatch.setattr(cluster.transport, "perform_request", watched)
         result = searcher.search("warm up")
-        assert result.timings.encode_ms < 5
+        assert asked
+        assert {url.rpartition("/")[2] for url in asked} <= {"_search", "_msearch"}
         assert result.vector_field == "ce2de_vector"
 
 

@@ -155,17 +155,6 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _template(name: str) -> SimpleNamespace:
-    text = importlib.resources.files("index_templates").joinpath(name).read_text(encoding="utf-8")
-    return SimpleNamespace(read_text=lambda **_: text)
-
-
-def _files(_package: str) -> SimpleNamespace:
-    """The bodies of index templates, read once."""
-    return SimpleNamespace(joinpath=_template)
-
-
-@cache
 def _path(*parts: str | None) -> str:
     """What opensearch-py's `_make_path` gives, once for each path."""
     return _make_path(*parts)
@@ -180,7 +169,6 @@ def _replacements() -> list[tuple[object, object]]:
         (concurrent.futures.wait, _wait),
         (dataclasses.asdict, _plain),
         (_make_path, _path),
-        (importlib.resources.files, _files),
     ]
 
 
