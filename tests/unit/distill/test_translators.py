@@ -176,9 +176,7 @@ def save_bart(folder):
 @pytest.mark.parametrize("module", ["sentencepiece", "sacremoses"])
 def test_missing_libraries_are_named_with_their_extra(folders, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(
-        MissingExtraError, match=rf"{module} is not installed; run: pip install .*\[translate\]"
-    ):
+    with pytest.raises(MissingExtraError, match=rf"{module} is not installed; run: .*\[translate\]"):
         load(folders["marian"])
 
 
@@ -229,7 +227,5 @@ def test_a_folder_without_a_converted_model_is_told_how_to_make_one(
     with pytest.raises(ConfigError, match="cannot be loaded"):
         load_ctranslate2(str(tmp_path / "broken"), "en", "it")
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
-    with pytest.raises(
-        MissingExtraError, match=r"ctranslate2 is not installed; run: pip install .*\[translate-ct2\]"
-    ):
+    with pytest.raises(MissingExtraError, match=r"ctranslate2 is not installed; run: .*\[translate-ct2\]"):
         load_ctranslate2(str(converted["marian"]), "en", "it")
