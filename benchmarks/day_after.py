@@ -55,7 +55,11 @@ class Messages:
     def embed_slice(self, job: Job, number: int) -> None:
         """Do nothing."""
 
-    finish_job = follow_job = embed_slice  # type: ignore[assignment]
+    def finish_job(self, job: Job) -> None:
+        """Do nothing."""
+
+    def follow_job(self, job: Job) -> None:
+        """Do nothing."""
 
     def following(self) -> int:
         """None waits."""
@@ -119,14 +123,14 @@ def measure_backlog(client: OpenSearch, options: argparse.Namespace) -> list[dic
     """How fast following works off a backlog, as a share of the encoder's own speed."""
     rows, encoder = [], OnnxEncoder()
     for documents in options.documents:
-        texts = [_title(number) for number in range(documents)]
+        texts = [_title(number, options.words) for number in range(documents)]
         begun = time.monotonic()
         for at in range(0, documents, 512):
             encoder.encode_documents(texts[at : at + 512])
         alone = documents / (time.monotonic() - begun)
-        _fill(client, documents, knn=True)
-        begun = time.monotonic()
+        _fill(client, documents, knn=True, words=options.words)
         with _worker(client) as job_id:
+            begun = time.monotonic()
             while (found := status(client, job_id)).lag != 0:
                 time.sleep(0.2)
         followed = documents / (time.monotonic() - begun)
@@ -144,7 +148,9 @@ def measure_idle(client: OpenSearch, options: argparse.Namespace) -> list[dict[s
             client, JobRequest(NAME, TEXT, mode="in_place"), OnnxEncoder().artifact, Messages()
         ).job_id
         encoder = OnnxEncoder()
-        follow(client, encoder, Messages(), job_id, "bench", FOLLOW_S)
+        while status(client, job_id).lag:
+            follow(client, encoder, Messages(), job_id, "bench", FOLLOW_S)
+        follow(client, encoder, Messages(), job_id, "bench", FOLLOW_S)  # its own updates come round once
         counted = _Counted(client)
         cpu, begun = time.process_time(), time.monotonic()
         follow(client, encoder, Messages(), job_id, "bench", FOLLOW_S)
@@ -257,12 +263,16 @@ def _follow(job_id: str) -> None:
         continue
 
 
-def _fill(client: OpenSearch, documents: int, knn: bool = False, number_of_shards: int = 1) -> None:
+def _fill(
+    client: OpenSearch, documents: int, knn: bool = False, number_of_shards: int = 1, words: int = 6
+) -> None:
     _clear(client)
     settings = {"index.knn": knn, "number_of_shards": number_of_shards, "number_of_replicas": 0}
     mappings = {"properties": {"title": {"type": "text"}}}
     client.indices.create(index=NAME, body={"settings": settings, "mappings": mappings})
-    actions = ({"_index": NAME, "_id": str(number), "title": _title(number)} for number in range(documents))
+    actions = (
+        {"_index": NAME, "_id": str(number), "title": _title(number, words)} for number in range(documents)
+    )
     helpers.bulk(client, actions, refresh=True, chunk_size=2000)
 
 
@@ -275,8 +285,10 @@ def _clear(client: OpenSearch) -> None:
     client.indices.delete(index=f"{NAME}*", params={"ignore": [404]})
 
 
-def _title(number: int) -> str:
-    return " ".join(WORDS[(number // 10**place) % 10] for place in range(6)) + f" {number}"
+def _title(number: int, words: int = 6) -> str:
+    return (
+        " ".join(WORDS[(number // 10 ** (place % 6) + place) % 10] for place in range(words)) + f" {number}"
+    )
 
 
 def _share(ages: list[float], share: float) -> float:
@@ -289,6 +301,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 50_000])
     parser.add_argument("--rates", type=float, nargs="+", default=[10, 50, 200], help="writes a second")
     parser.add_argument("--shards", type=int, nargs="+", default=[1, 50])
+    parser.add_argument("--words", type=int, default=100, help="of each document of a backlog")
     parser.add_argument("--output", type=Path, help="also write JSON here")
     return parser.parse_args()
 

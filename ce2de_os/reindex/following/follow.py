@@ -46,7 +46,8 @@ LEASE_S = 30.0
 MANY_OPERATIONS = 5000
 """From this backlog on other workers are asked to help, a shard each."""
 
-_SLICE_S = 5.0
+_SLICE_S, _ALONE_S = 5.0, 15.0
+"""So long the worker stays on one shard: while others wait too, and while it is the only one."""
 
 
 def follow(
@@ -136,12 +137,13 @@ class _Follow:
         if sum(lacks.values()) > MANY_OPERATIONS:
             self._ask_for_help(job, lacks)
         left = 0
+        budget_s = _SLICE_S if len(lacks) > 1 else _ALONE_S  # each start costs some small pages
         for number in sorted(lacks, key=lacks.__getitem__):  # the small ones first: each shard stays fresh
-            if not self._embed_slice(job, records[number]):
+            if not self._embed_slice(job, records[number], budget_s):
                 left += lacks[number]
         return left
 
-    def _embed_slice(self, job: Job, record: Slice) -> bool:
+    def _embed_slice(self, job: Job, record: Slice, budget_s: float) -> bool:
         """Work on one shard for a while; whether it has caught up."""
         ledger = self._held.ledger
         patiently(lambda: reopen(ledger, record))
@@ -150,7 +152,7 @@ class _Follow:
             return False  # another worker has it
         try:
             more = run_slice(
-                self._client, self._encoder, job.job_id, record.number, self._held.owner, _SLICE_S
+                self._client, self._encoder, job.job_id, record.number, self._held.owner, budget_s
             )
         except BaseException as error:
             if isinstance(error, Ce2deError) or not is_failure(error):
