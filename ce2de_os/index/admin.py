@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendUnavailableError, ConfigError, IndexSchemaError
-from ce2de_os.index import aliases
 from ce2de_os.index.client import backend_errors, check_complete
 from ce2de_os.index.guard import is_guard
 
@@ -155,11 +154,6 @@ def checkpoints(client: OpenSearch, name: str) -> dict[int, int]:
     return found
 
 
-def alias_targets(client: OpenSearch, alias: str) -> list[str]:
-    """Return the indices that an alias points to; empty if there is no such alias."""
-    return sorted(aliases.definitions(client, alias))
-
-
 def aliases_of(client: OpenSearch, name: str) -> list[str]:
     """Return the aliases that point to an index, without a job's guard."""
     with backend_errors(f"look up the aliases of '{name}'"):
@@ -172,13 +166,6 @@ def put_meta(client: OpenSearch, name: str, meta: Mapping[str, Any], properties:
     """Add fields to an index's mapping and replace its ``_meta``."""
     with backend_errors(f"change the mapping of '{name}'"):
         client.indices.put_mapping(index=name, body={"_meta": dict(meta), "properties": dict(properties)})
-
-
-def deletions(client: OpenSearch, name: str) -> int:
-    """Return how many documents were deleted from an index since its primaries started."""
-    with backend_errors(f"read statistics of '{name}'"):
-        stats = client.indices.stats(index=name, metric="indexing")
-    return int(stats["_all"]["primaries"]["indexing"]["delete_total"])
 
 
 def field_paths(mappings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

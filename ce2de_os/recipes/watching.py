@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ce2de_os.errors import BackendUnavailableError, BrokerUnavailableError, MissingExtraError
@@ -64,6 +64,24 @@ def return_at_once(client: OpenSearch, queue: TaskQueue, job: Job) -> JobStatus:
 
 
 def _wait(client: OpenSearch, queue: TaskQueue, job: Job, is_over: Callable[[JobStatus], bool]) -> JobStatus:
+    return next(found for found in statuses(client, queue, job.job_id, POLL_S, _log) if is_over(found))
+
+
+def _log(error: BackendUnavailableError | BrokerUnavailableError) -> None:
+    logger.warning("%s; waiting", error, extra={"action": "wait"})
+
+
+def statuses(
+    client: OpenSearch,
+    queue: TaskQueue,
+    job_id: str,
+    poll_s: float,
+    away: Callable[[BackendUnavailableError | BrokerUnavailableError], None],
+) -> Iterator[JobStatus]:
+    """Yield a job's status every ``poll_s`` seconds, without end; send messages again that may be lost.
+
+    ``away`` is called for OpenSearch or Redis that does not answer; the waiting goes on.
+    """
     from ce2de_os.reindex.ledger import Ledger
     from ce2de_os.reindex.queue import nudge
     from ce2de_os.reindex.status import status
@@ -71,12 +89,16 @@ def _wait(client: OpenSearch, queue: TaskQueue, job: Job, is_over: Callable[[Job
     nudged_at = time.monotonic()
     while True:
         try:
-            found = status(client, job.job_id)
-            if is_over(found):
-                return found
-            if time.monotonic() - nudged_at > NUDGE_S:
-                nudge(Ledger(client), queue, job.job_id)
-                nudged_at = time.monotonic()
-        except (BackendUnavailableError, BrokerUnavailableError) as error:
-            logger.warning("%s; waiting", error, extra={"action": "wait", "job_id": job.job_id})
-        time.sleep(POLL_S)
+            found = status(client, job_id)
+        except BackendUnavailableError as error:
+            away(error)
+            time.sleep(poll_s)
+            continue
+        yield found
+        if time.monotonic() - nudged_at > NUDGE_S:
+            nudged_at = time.monotonic()
+            try:
+                nudge(Ledger(client), queue, job_id)
+            except (BackendUnavailableError, BrokerUnavailableError) as error:
+                away(error)
+        time.sleep(poll_s)

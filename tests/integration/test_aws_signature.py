@@ -16,7 +16,7 @@ from botocore.credentials import Credentials
 
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.errors import BackendError, ConfigError, MissingExtraError
-from ce2de_os.index import admin
+from ce2de_os.index import admin, aliases
 from ce2de_os.index.bulk import WriteAction, write_documents
 from ce2de_os.index.client import connect
 
@@ -113,7 +113,7 @@ def test_every_kind_of_request_is_signed_as_it_is_sent(domain: Domain, service: 
         )
         client.get(index="articles", id="job:a b/ü%")
         admin.exists(client, "articles")
-        admin.alias_targets(client, "articles-search")
+        aliases.definitions(client, "articles-search")
         client.indices.stats(index="articles", params={"level": "shards", "filter_path": "a.*,b"})
         written = write_documents(client, "articles", [WriteAction("1", 1, None, {"title": "Käse \ud83d"})])
     assert written.written == 1

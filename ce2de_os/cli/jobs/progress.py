@@ -11,10 +11,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ce2de_os.errors import BackendUnavailableError, BrokerUnavailableError
+from ce2de_os.recipes.watching import statuses
 from ce2de_os.reindex.job import FINISHING, READY, RUNNING
-from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.queue import nudge
 from ce2de_os.reindex.status import JobStatus, status
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from ce2de_os.reindex.status import JobStatus
 
 POLL_S = 0.5
-NUDGE_S = 30.0  # so often messages are sent again that may have been lost
 HINT_S = 10.0
 LINE_S = 5.0  # between lines where there is no terminal
 
@@ -123,15 +120,11 @@ def _completed(found: JobStatus) -> int:
 
 
 def _poll(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[JobStatus]:
-    nudged_at = hinted_at = said_at = time.monotonic()
+    hinted_at = said_at = time.monotonic()
     told: set[str] = set()
     last: tuple[int, str] | None = None
-    while True:
+    for found in statuses(client, queue, job_id, POLL_S, _say_away):
         now = time.monotonic()
-        found = _try_status(client, job_id)
-        if found is None:
-            time.sleep(POLL_S)
-            continue
         yield found
         if found.job.state not in (RUNNING, FINISHING):
             return
@@ -146,25 +139,10 @@ def _poll(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[JobStat
                 "No worker has taken this up; start one: celery -A ce2de_os.worker.app worker", err=True
             )
             hinted_at = now + 5 * HINT_S
-        if now - nudged_at > NUDGE_S:
-            _try_nudge(client, queue, job_id)
-            nudged_at = now
         if not sys.stderr.isatty() and now - said_at > LINE_S:
             click.echo(next(iter(status_lines(found))), err=True)
             said_at = now
-        time.sleep(POLL_S)
 
 
-def _try_status(client: OpenSearch, job_id: str) -> JobStatus | None:
-    try:
-        return status(client, job_id)
-    except BackendUnavailableError as error:
-        click.echo(f"{error}; waiting", err=True)
-        return None
-
-
-def _try_nudge(client: OpenSearch, queue: TaskQueue, job_id: str) -> None:
-    try:
-        nudge(Ledger(client), queue, job_id)
-    except (BackendUnavailableError, BrokerUnavailableError) as error:
-        click.echo(f"{error}; waiting", err=True)
+def _say_away(error: Exception) -> None:
+    click.echo(f"{error}; waiting", err=True)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ce2de_os.cli.options import json_option
-from ce2de_os.errors import ConfigError, DataError, MissingExtraError
+from ce2de_os.cli.queries.output import drawing, show_comparison
+from ce2de_os.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
     from ce2de_os.evaluation import Qrels, Runs
@@ -110,14 +109,7 @@ def command(
         rankings, judged, baseline=baseline, metrics=metrics, margin=margin,
         language_of=_language_of(documents, languages, rankings, judged),
     )  # fmt: skip
-    if draw:
-        click.echo(f"written: {', '.join(map(str, draw(found)))}", err=True)
-    if as_json:
-        click.echo(json.dumps(found.to_json(), ensure_ascii=False))
-    else:
-        print_tables(found)
-    for line in notes(found):
-        click.echo(f"note: {line}", err=True)
+    show_comparison(found, print_tables, notes(found), draw, as_json)
 
 
 def _mixed(documents: dict[str, Path], judged: Qrels) -> Qrels:
@@ -173,10 +165,10 @@ def _documents(run: Runs) -> set[str]:
 
 def _drawing(file: Path) -> Callable[[RunComparison], list[Path]]:
     """Return the function that draws the plot; if it cannot, fail now and not after the work."""
-    if not file.parent.is_dir():
-        raise ConfigError(f"--plot: there is no folder '{file.parent}'; make it first")
-    try:
-        from ce2de_os.evaluation.comparison_plot import draw
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("evaluate", error.name) from error
-    return partial(draw, file=file)
+    return drawing(file, _plotter)
+
+
+def _plotter() -> Callable[..., list[Path]]:
+    from ce2de_os.evaluation.comparison_plot import draw
+
+    return draw

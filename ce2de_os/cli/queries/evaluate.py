@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +12,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ce2de_os.cli.options import encoding_options, json_option
+from ce2de_os.cli.queries.output import drawing, show_comparison
 from ce2de_os.cli.queries.reranking import BOTH_RERANKERS
 from ce2de_os.config import Settings
-from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from ce2de_os.evaluation import Qrels, Runs
@@ -129,14 +129,7 @@ def command(
     keep = partial(_save, save_runs, request.judged().qrels) if save_runs else _keep_nothing
     with _progress() as phase:
         found = evaluate(request, settings=settings, phase=phase, keep=keep)
-    if draw:
-        click.echo(f"written: {', '.join(map(str, draw(found)))}", err=True)
-    if as_json:
-        click.echo(json.dumps(found.to_json(), ensure_ascii=False))
-    else:
-        print_tables(found)
-    for line in warnings(found):
-        click.echo(f"note: {line}", err=True)
+    show_comparison(found, print_tables, warnings(found), draw, as_json)
 
 
 def _files(data: Path | None, queries: Path | None, qrels: Path | None) -> tuple[Path, Path | None]:
@@ -165,13 +158,13 @@ def _drawing(file: Path, latency_queries: int) -> Callable[[Comparison], list[Pa
     """Return the function that draws the plot; if it cannot, fail now and not after the work."""
     if not latency_queries:
         raise click.UsageError("--plot shows latency; leave out --latency-queries 0")
-    if not file.parent.is_dir():
-        raise ConfigError(f"--plot: there is no folder '{file.parent}'; make it first")
-    try:
-        from ce2de_os.quality.comparison_plot import draw
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("evaluate", error.name) from error
-    return partial(draw, file=file)
+    return drawing(file, _plotter)
+
+
+def _plotter() -> Callable[..., list[Path]]:
+    from ce2de_os.quality.comparison_plot import draw
+
+    return draw
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import BackendUnavailableError, Ce2deError, JobError
+from ce2de_os.errors import BackendUnavailableError, Ce2deError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex import standing
@@ -15,7 +15,7 @@ from ce2de_os.reindex.cutover.replicas import wait_for_replicas
 from ce2de_os.reindex.cutover.steps import reached
 from ce2de_os.reindex.cutover.switch import Switch, TooSlowError
 from ce2de_os.reindex.held_job import HeldJob, LeaseLostError, claim_job
-from ce2de_os.reindex.job import DONE, FAILED, FINISHING, READY, RUNNING, SOURCE, SWITCHING, TARGET, Job
+from ce2de_os.reindex.job import DONE, FAILED, FINISHING, READY, RUNNING, SWITCHING, TARGET, Job
 from ce2de_os.reindex.ledger import IsGone, Ledger
 from ce2de_os.reindex.setup.sources import new_members
 from ce2de_os.reindex.slices.embedding import DocumentEncoder, check_fingerprint
@@ -178,16 +178,3 @@ def _fail(held: HeldJob, error: str) -> None:
     except LeaseLostError:
         return  # the job was cancelled or taken over, which may be why this worker could not go on
     logger.error("Job failed", extra={"action": "job_failed", "job": held.job.job_id})  # why is in the ledger
-
-
-def check_truth(job: Job, what: str) -> None:
-    """Refuse to bring a target up to date that applications write to.
-
-    Raises:
-        JobError: the truth is not in the source any more.
-    """
-    if job.truth != SOURCE:
-        raise JobError(
-            f"job '{job.job_id}': {what} would overwrite what applications wrote to {', '.join(job.targets)} "
-            "since the alias moved; to go back: ce2de reindex rollback"
-        )

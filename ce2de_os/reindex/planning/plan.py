@@ -13,7 +13,7 @@ from ce2de_os.errors import BackendError, BackendUnavailableError, DataError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.job import HANDOVER, MIRROR, Way, cut
+from ce2de_os.reindex.job import cut
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.planning import capacity, sample, survey, verdict
 from ce2de_os.reindex.planning.capacity import MemoryRow, ShardLoad
@@ -33,7 +33,7 @@ from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
 from ce2de_os.reindex.setup import checks
 from ce2de_os.reindex.setup.checks import Finding
 from ce2de_os.reindex.setup.sources import choose_mode, resolve, served_targets
-from ce2de_os.reindex.setup.way import sentence
+from ce2de_os.reindex.setup.way import natural_way, sentence
 
 if TYPE_CHECKING:
     from ce2de_os.model.encoder import OnnxEncoder
@@ -52,7 +52,8 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
         BackendError: OpenSearch does not answer, or does not let the source be read.
     """
     sources = resolve(client, request.source, _served(client))
-    indices = survey.source_indices(client, sources)
+    readable = _short_source_name(client, request.source, sources)
+    indices = survey.source_indices(client, readable, sources)
     named = (request.languages.field,) if request.languages and request.languages.field else ()
     missing = survey.check_fields(indices, (*request.text_fields, *named))
     documents = sum(index.documents for index in indices)
@@ -61,7 +62,6 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
     cluster = survey.look_at_cluster(client)
     request.field.validate(cluster.release)
     size = min(request.sample, documents)
-    readable = _short_source_name(client, request.source, sources)
     texts = sample.draw(client, readable, request.text_fields, size, languages=request.languages)
     drawn = sample.measure(encoder, texts)
     found = compose(request, _model(encoder), indices, missing, cluster, drawn)
@@ -76,9 +76,8 @@ def _meaning(client: OpenSearch, request: PlanRequest, mode: str, names: Sequenc
         return sentence(None, request.source, "", ", ".join(names))
     if request.alias is None:
         return None
-    members = aliases.definitions(client, request.alias)
-    way: Way = HANDOVER if set(names) & set(members) else MIRROR
-    return sentence(way, request.source, request.alias, ", ".join(names))
+    within = set(names) & set(aliases.definitions(client, request.alias))
+    return sentence(natural_way(within), request.source, request.alias, ", ".join(names))
 
 
 def _short_source_name(client: OpenSearch, source: str, sources: Sequence[IndexInfo]) -> str:

@@ -46,7 +46,7 @@ class SourceIndex:
         derived_source: whether vectors are left out of ``_source`` here; ``None``: the version's default.
         blocks: names of the write blocks that are set on it.
         left_out: fields that ``_source`` does not keep.
-        left_behind: settings that somebody made here and that a copy does not get.
+        left_behind: settings of this index that a copy does not get.
         fields: every field with its type.
     """
 
@@ -120,7 +120,7 @@ class Cluster:
         return marks
 
 
-def source_indices(client: OpenSearch, sources: Sequence[IndexInfo]) -> tuple[SourceIndex, ...]:
+def source_indices(client: OpenSearch, name: str, sources: Sequence[IndexInfo]) -> tuple[SourceIndex, ...]:
     """Read the facts about a source's physical indices that the plan needs.
 
     Raises:
@@ -128,12 +128,9 @@ def source_indices(client: OpenSearch, sources: Sequence[IndexInfo]) -> tuple[So
         DataError: one of them keeps no ``_source``.
     """
     _check_readable(sources)
-    found = []
-    for info in sources:
-        with backend_errors(f"read the size of '{info.name}'"):
-            stats = client.indices.stats(index=info.name, metric="store")["indices"]
-        found.append(_source_index(client, info, stats.get(info.name, {})))
-    return tuple(found)
+    with backend_errors(f"read the size of '{name}'"):
+        stats = client.indices.stats(index=name, metric="store")["indices"]
+    return tuple(_source_index(client, info, stats.get(info.name, {})) for info in sources)
 
 
 def check_fields(indices: tuple[SourceIndex, ...], text_fields: tuple[str, ...]) -> tuple[str, ...]:

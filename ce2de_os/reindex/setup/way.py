@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from opensearchpy import OpenSearch
 
@@ -28,11 +28,15 @@ def choose_way(
     names = [source.name for source in sources]
     members = aliases.definitions(client, str(request.alias))
     within = [name for name in names if name in members]
-    auto: Way = HANDOVER if within else MIRROR
-    way = auto if request.way == "auto" else request.way
+    way = natural_way(within) if request.way == "auto" else request.way
     if way == HANDOVER:
         _check_handover(request, names, within)
     return way
+
+
+def natural_way(within: Collection[str]) -> Way:
+    """Choose a handover where the alias points to some of the sources, ``within``, already."""
+    return HANDOVER if within else MIRROR
 
 
 def _check_handover(request: JobRequest, names: Sequence[str], within: Sequence[str]) -> None:

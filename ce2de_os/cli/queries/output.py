@@ -1,0 +1,56 @@
+"""How ``ce2de compare`` and ``ce2de evaluate`` show what they found: tables or JSON, a plot, notes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import click
+
+from ce2de_os.errors import ConfigError, MissingExtraError
+
+
+class Jsonable(Protocol):
+    """A comparison of rankings or of systems."""
+
+    def to_json(self) -> object:
+        """Return it as JSON values."""
+
+
+T = TypeVar("T", bound=Jsonable)
+
+
+def drawing(file: Path, load: Callable[[], Callable[..., list[Path]]]) -> Callable[..., list[Path]]:
+    """Return the function that draws the plot into ``file``; fail now, not after the work, if it cannot.
+
+    Raises:
+        ConfigError: there is no such folder.
+        MissingExtraError: the library for plots, which ``load`` imports, is not installed.
+    """
+    if not file.parent.is_dir():
+        raise ConfigError(f"--plot: there is no folder '{file.parent}'; make it first")
+    try:
+        return partial(load(), file=file)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra("evaluate", error.name) from error
+
+
+def show_comparison(
+    found: T,
+    print_tables: Callable[[T], None],
+    notes: Iterable[str],
+    draw: Callable[[T], list[Path]] | None,
+    as_json: bool,
+) -> None:
+    """Draw the plot if there is one to draw, print tables or JSON, and the notes on stderr."""
+    if draw:
+        click.echo(f"written: {', '.join(map(str, draw(found)))}", err=True)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False))
+    else:
+        print_tables(found)
+    for line in notes:
+        click.echo(f"note: {line}", err=True)
