@@ -14,7 +14,6 @@ from ce2de_os.reindex.compare.differences import (
     Surplus,
     compare,
     differences,
-    same_totals,
 )
 from ce2de_os.reindex.compare.removal import remove_surplus
 
@@ -27,5 +26,4 @@ __all__ = [
     "compare",
     "differences",
     "remove_surplus",
-    "same_totals",
 ]

@@ -20,7 +20,6 @@ from ce2de_os.reindex.compare.stretches import (
     differing,
     first_looks,
     narrower_looks,
-    whole_look,
 )
 from ce2de_os.reindex.job import Part
 
@@ -132,11 +131,12 @@ def compare(
     upto: Mapping[int, int] | None = None,
     known: Collection[Key] = frozenset(),
     keep: Callable[[], None] | None = None,
+    equal: Mapping[int, int] | None = None,
 ) -> IndexComparison:
     """Compare a part's source and target; arguments as for `differences`."""
     sides, bounds = Sides(client, part, origin_field), _bounds(client, part, upto)
     found = IndexComparison(bounds)
-    for batch in _differences(sides, bounds, upto is not None, known, keep):
+    for batch in _differences(sides, bounds, upto is not None, known, keep, equal or {}):
         found.add(batch)
     found.requests = sides.requests
     return found
@@ -149,6 +149,7 @@ def differences(
     upto: Mapping[int, int] | None = None,
     known: Collection[Key] = frozenset(),
     keep: Callable[[], None] | None = None,
+    equal: Mapping[int, int] | None = None,
 ) -> Iterator[Batch]:
     """Find every difference, in batches; memory holds a few thousand numbers, however many differ.
 
@@ -165,20 +166,12 @@ def differences(
         known: id and routing of documents that the target lacks, or holds at an old version, for a reason
             that the caller knows.
         keep: is called now and then, to keep a lease.
+        equal: for each source shard, the ``_seq_no`` up to which an earlier comparison found no difference,
+            since when only the job wrote to the target. The comparison is then as exact at a tenth of the
+            cost. ``None``: there was none.
     """
     sides, bounds = Sides(client, part, origin_field), _bounds(client, part, upto)
-    return _differences(sides, bounds, upto is not None, known, keep)
-
-
-def same_totals(client: OpenSearch, part: Part, origin_field: str, upto: Mapping[int, int]) -> bool:
-    """Return whether count and sum of ``_seq_no`` up to ``upto`` are equal in each shard on both sides.
-
-    One request; both sides must have been refreshed. That is cheap enough for once a second. Up to three
-    differences in a shard, whatever they are, never escape it; `differences` names them.
-    """
-    looks = [look for shard, last in sorted(upto.items()) if (look := whole_look(shard, last))]
-    answers = Sides(client, part, origin_field).sums(looks) if looks else []
-    return not any(differing(look, *found) for look, found in zip(looks, answers, strict=True))
+    return _differences(sides, bounds, upto is not None, known, keep, equal or {})
 
 
 def _bounds(client: OpenSearch, part: Part, upto: Mapping[int, int] | None) -> Mapping[int, int]:
@@ -191,9 +184,10 @@ def _differences(
     bounded: bool,
     known: Collection[Key],
     keep: Callable[[], None] | None,
+    equal: Mapping[int, int],
 ) -> Iterator[Batch]:
     sides.refresh()
-    for shard, counts in _numbers(sides, upto, keep):
+    for shard, counts in _numbers(sides, upto, equal, keep):
         yield _judged(sides, shard, counts, upto[shard], known)
     foreign = sides.foreign(upto, bounded=bounded)
     if sides.count(foreign):
@@ -206,13 +200,15 @@ def _differences(
 
 
 def _numbers(
-    sides: Sides, upto: Mapping[int, int], keep: Callable[[], None] | None
+    sides: Sides, upto: Mapping[int, int], equal: Mapping[int, int], keep: Callable[[], None] | None
 ) -> Iterator[tuple[int, dict[int, tuple[int, int]]]]:
     """Yield, page by page of a shard, the numbers that differ and their counts in source and target.
 
     The stretch found last is read first: so few stretches are in memory, even while many differ.
     """
-    waiting = list(chain.from_iterable(first_looks(shard, last) for shard, last in upto.items()))
+    waiting = [
+        look for shard, last in upto.items() for look in first_looks(shard, last, equal.get(shard, -1))
+    ]
     while waiting:
         looks = _next(waiting)
         for look, (source, target) in zip(looks, sides.sums(looks), strict=True):

@@ -222,7 +222,7 @@ class Sides:
 def _body(filters: list[dict[str, Any]], field: str, look: Look) -> dict[str, Any]:
     ranges = [{"range": {field: {"gte": first, "lte": last}}} for first, last in look.ranges]
     histogram: dict[str, Any] = {"histogram": {"field": field, "interval": look.width, "min_doc_count": 1}}
-    if look.width > 1:
+    if look.adds:
         histogram["aggs"] = {"numbers": {"extended_stats": {"field": field}}}
     return {
         "size": 0,

@@ -130,7 +130,7 @@ class _Finish:
             for target in self._job.targets:
                 patiently(lambda: admin.refresh(self._client, target))  # noqa: B023
             if self._job.mode == "copy":
-                repair(self._client, self._encoder, self._held)
+                repair(self._client, self._encoder, self._held, {})
                 reached("compared", self._job.job_id)
                 if not self._job.accept_unreplicated:
                     wait_for_replicas(self._client, self._job, self._held.keep)

@@ -29,7 +29,7 @@ from ce2de_os.reindex.setup.creation import rollover_template
 from ce2de_os.reindex.slices.embedding import DocumentEncoder
 from ce2de_os.reindex.syncing.catch_up import catch_up, lag
 from ce2de_os.reindex.syncing.late_writes import copy_late_writes
-from ce2de_os.reindex.syncing.repair import repair
+from ce2de_os.reindex.syncing.repair import Proved, repair
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Switch:
 
     def __init__(self, client: OpenSearch, encoder: DocumentEncoder, held: HeldJob) -> None:
         self._client, self._encoder, self._held = client, encoder, held
+        self._proved: Proved = {}
 
     @property
     def _job(self) -> Job:
@@ -129,12 +130,14 @@ class Switch:
 
     def _catch_up_nearly(self) -> None:
         """Leave as little as possible to the time in which writes are blocked."""
+        repair(self._client, self._encoder, self._held, self._proved)
         before = None
         for _ in range(_CATCH_UPS):
             seen = catch_up(self._client, self._encoder, self._held)
             if seen <= FEW_OPERATIONS or (before is not None and seen >= before):
-                return
+                break
             before = seen
+        repair(self._client, self._encoder, self._held, self._proved)  # the deletes until now
 
     def _begin(self, **changes: Any) -> float:  # noqa: ANN401 - fields of Job
         fences = {part.target: self._fence(part) for part in self._job.parts}
@@ -157,7 +160,7 @@ class Switch:
         reached("drained", self._job.job_id)
         for target in self._job.targets:
             admin.refresh(self._client, target)
-        differing = repair(self._client, self._encoder, self._held)
+        differing = repair(self._client, self._encoder, self._held, self._proved)
         if differing:
             raise JobError(
                 f"{differing} documents still differ between {', '.join(self._job.sources)} and "

@@ -25,7 +25,7 @@ from ce2de_os.reindex.slices.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.slices.pipeline import run_slice
 from ce2de_os.reindex.syncing.arrived import forget_arrived
 from ce2de_os.reindex.syncing.catch_up import lacking, reopen
-from ce2de_os.reindex.syncing.repair import cursors, is_equal, repair
+from ce2de_os.reindex.syncing.repair import Proved, cursors, repair
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +97,7 @@ class _Follow:
         self._members = Members(client, held)
         self._equal_at: dict[int, Mapping[int, int]] = {}  # checkpoints at which nothing was missing
         self._compared_at: dict[int, Mapping[int, int]] = {}  # and at which a mirror was equal
+        self._proved: Proved = {}
         self._compared_s = self._fresh_s = -FRESH_S
         self._letters_s = time.monotonic()
 
@@ -177,10 +178,8 @@ class _Follow:
         for number in changed:
             part = self._held.job.parts[number]
             upto = cursors(self._held.ledger, self._held.job, number)
-            equal = is_equal(self._client, part, self._held.job, upto)
-            if (equal or not repair(self._client, self._encoder, self._held, part)) and upto == checkpoints[
-                number
-            ]:
+            differing = repair(self._client, self._encoder, self._held, self._proved, part)
+            if not differing and upto == checkpoints[number]:
                 self._compared_at[number] = checkpoints[number]
 
     def _enter_fresh(self, now_s: float) -> None:

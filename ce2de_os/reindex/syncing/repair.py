@@ -15,7 +15,7 @@ from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import Action, BulkWriter, CreateAction, Refusal, ReplaceAction, WriteAction
 from ce2de_os.reindex import dead_letters
-from ce2de_os.reindex.compare import Batch, Lost, Stale, differences, same_totals
+from ce2de_os.reindex.compare import Batch, Lost, Stale, differences
 from ce2de_os.reindex.compare.removal import delete_surplus
 from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.held_job import HeldJob
@@ -30,24 +30,23 @@ logger = logging.getLogger(__name__)
 _PASSES = 3
 _BATCH = 200
 
+Proved = dict[int, Mapping[int, int]]
+"""For each part, by number, the ``_seq_no`` of each source shard up to which both sides were found equal."""
 
-def repair(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, only: Part | None = None) -> int:
+
+def repair(
+    client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, proved: Proved, only: Part | None = None
+) -> int:
     """Bring the targets to where the job's cursors are; returns how many documents differ in the end.
 
-    Documents in the dead-letter index do not count. ``only`` limits it to one part; ``None``: all.
+    Documents in the dead-letter index do not count. ``proved`` is what the last call found; it makes this one
+    fast, and is brought up to date. ``only`` limits the call to one part; ``None``: all.
     """
     left = 0
     for number, part in enumerate(held.job.parts):
         if only is None or part is only:
-            left += _repair_part(client, encoder, held, number)
+            left += _repair_part(client, encoder, held, number, proved)
     return left
-
-
-def is_equal(client: OpenSearch, part: Part, job: Job, upto: Mapping[int, int]) -> bool:
-    """Return whether source and target are equal up to an operation of each shard: one look at each side."""
-    for index in (part.source, part.target):
-        patiently(lambda: admin.refresh(client, index))  # noqa: B023
-    return same_totals(client, part, job.vector.origin_field, upto)
 
 
 def cursors(ledger: Ledger, job: Job, number: int) -> dict[int, int]:
@@ -59,17 +58,23 @@ def cursors(ledger: Ledger, job: Job, number: int) -> dict[int, int]:
     }
 
 
-def _repair_part(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, number: int) -> int:
+def _repair_part(
+    client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, number: int, proved: Proved
+) -> int:
     part, field = held.job.parts[number], held.job.vector.origin_field
     found = 0
     for _ in range(_PASSES):
         known = _refused(client, held.job, number)
+        if known:
+            proved.pop(number, None)  # what is lacking would hide what is surplus, if only counted
         upto = cursors(held.ledger, held.job, number)
         found = 0
-        for batch in differences(client, part, field, upto, known, held.keep):
+        for batch in differences(client, part, field, upto, known, held.keep, proved.get(number)):
             found += len(batch.surplus) + len(batch.lost) + len(batch.stale)
             _mend(client, encoder, held, number, batch)
         if not found:
+            if not known:
+                proved[number] = upto
             return 0
         patiently(lambda: admin.refresh(client, part.target))
     return found

@@ -21,7 +21,6 @@ from ce2de_os.reindex.compare.stretches import (
     exact_width,
     first_looks,
     narrower_looks,
-    whole_look,
 )
 
 
@@ -66,9 +65,36 @@ def test_the_first_looks_cover_every_number_once(upto: int) -> None:
     assert all(before[1] + 1 == after[0] for before, after in itertools.pairwise(ranges))
 
 
+@pytest.mark.parametrize("upto", [0, 7, 511, 512, 5_000, 4_194_304, 2**33])
+def test_what_was_equal_is_only_counted(upto: int) -> None:
+    for equal in {min(upto, one) for one in (-1, 0, 3, 511, 4_000, 2**32, upto - 1, upto)}:
+        looks = list(first_looks(3, upto, equal))
+        ranges = [one for look in looks for one in look.ranges]
+        assert (ranges[0][0], ranges[-1][1]) == (0, upto)
+        assert all(before[1] + 1 == after[0] for before, after in itertools.pairwise(ranges))
+        assert all(first % look.width == 0 for look in looks for first, _ in look.ranges)
+        counted = max((look.ranges[-1][1] for look in looks if look.counted), default=-1)
+        assert counted <= equal
+        assert equal - counted <= max(1, (upto - equal) // 256)
+
+
+@pytest.mark.parametrize("equal", [-1, 0, 500, 59_000, 60_000])
+def test_a_deletion_is_found_once_on_each_side_of_what_was_equal(equal: int) -> None:
+    gone = {3, 255, 256, 40_000, 58_999, 59_000, 59_001, 60_000}
+    source = sorted(set(range(60_001)) - gone)
+    waiting, found = list(first_looks(0, 60_000, equal)), list[int]()
+    while waiting:
+        look = waiting.pop()
+        starts = differing(look, sums(look, source), sums(look, range(60_001)))
+        if look.width == 1:
+            found += starts
+        else:
+            waiting += narrower_looks(look, starts)
+    assert sorted(found) == sorted(gone)
+
+
 def test_an_empty_shard_is_not_looked_at() -> None:
     assert list(first_looks(0, -1)) == []
-    assert whole_look(0, -1) is None
 
 
 def test_few_searches_find_one_document_among_many() -> None:
@@ -123,9 +149,6 @@ def test_two_lost_and_two_surplus_do_not_cancel_in_one_stretch(first: int, apart
 
 def test_equal_sides_take_one_look() -> None:
     assert search(60_000, list(range(60_001)), list(range(60_001))) == (set(), 1)
-    look = whole_look(0, 10**6)
-    assert look is not None
-    assert not differing(look, sums(look, range(1000)), sums(look, range(1000)))
 
 
 def test_rounded_squares_are_no_difference() -> None:
