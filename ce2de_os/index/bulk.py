@@ -108,12 +108,14 @@ class BulkReport:
         written: documents that were written, updated or deleted.
         already_newer: documents that were changed, or deleted, by another writer in the meantime;
             ``conflicts`` are their ids.
+        seq_nos: the ``_seq_no`` of each document that was written.
         refused: documents that OpenSearch does not take.
         rejected: how often a document was answered with 429 and sent again.
         paused_s: seconds spent waiting for a busy cluster.
     """
 
     written: int = 0
+    seq_nos: list[int] = field(default_factory=list)
     already_newer: int = 0
     conflicts: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
@@ -158,7 +160,7 @@ class BulkWriter:
         self._client, self.pace, self._guarded = client, pace or BulkPace(), guarded
         self._params = {
             "pipeline": pipeline or "_none",
-            "filter_path": "took,items.*.status,items.*.error",
+            "filter_path": "took,items.*.status,items.*.error,items.*._seq_no",
             **({"require_alias": "true"} if guarded else {}),
         }
         self._pool = ThreadPoolExecutor(MOST_IN_FLIGHT, thread_name_prefix="bulk")
@@ -335,6 +337,7 @@ def _enter(index: str, answer: _Answer, report: BulkReport, guarded: bool = Fals
             report.refused.append(Refusal(entry.doc_id, status, kind, reason(item)))
         else:
             report.written += 1
+            report.seq_nos.append(item["_seq_no"])
 
 
 def _kind(item: dict[str, Any]) -> str:

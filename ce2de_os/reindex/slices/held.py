@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from threading import Lock
 from typing import Any
 
@@ -26,6 +24,7 @@ from ce2de_os.reindex.identity import source_checkpoints
 from ce2de_os.reindex.job import DONE, FAILED, WAITING, Counts, Job, Slice
 from ce2de_os.reindex.ledger import LEASE_S, Ledger, StoredSlice, after_failure, is_poisoned
 from ce2de_os.reindex.slices.embedding import Embedded
+from ce2de_os.reindex.slices.memory import Memory
 from ce2de_os.reindex.slices.page_reader import PageReader, needed_fields
 from ce2de_os.reindex.slices.source import SourceDocument
 
@@ -37,9 +36,6 @@ BRIEFLY_S = 5.0
 
 RETRY_S = 60.0
 """After so long, at the latest, the worker that gave a slice back takes it up again."""
-
-SMOOTHING_S = 60.0
-"""Rates are means over about so long."""
 
 MOST_CONDEMNED = 32
 """Documents in a row that may fail one by one before the slice does: then the fault is not in them."""
@@ -53,40 +49,6 @@ class Page:
     documents: list[SourceDocument]
     is_last: bool
     read_s: float
-
-
-class Tempo:
-    """How fast a worker goes, smoothed: what was a minute ago counts a third of what is now.
-
-    Pages differ, so the rate of the last one alone would make the time left jump.
-    """
-
-    def __init__(self) -> None:
-        self._documents = self._seconds = 0.0
-        self._at_s = time.monotonic()
-
-    def add(self, documents: int) -> None:
-        """Count documents that were written since the last call."""
-        now_s = time.monotonic()
-        passed_s, self._at_s = now_s - self._at_s, now_s
-        kept = math.exp(-passed_s / SMOOTHING_S)
-        self._documents = self._documents * kept + documents
-        self._seconds = self._seconds * kept + passed_s
-
-    def rest(self) -> None:
-        """Leave out the time in which there was nothing to do."""
-        self._at_s = time.monotonic()
-
-    @property
-    def docs_per_s(self) -> float:
-        """Documents written a second."""
-        return self._documents / max(1e-3, self._seconds)
-
-
-@cache
-def tempo_of(job_id: str) -> Tempo:
-    """Return this process's tempo for a job; it outlives the tasks of the job."""
-    return Tempo()
 
 
 class HeldSlice:
@@ -106,10 +68,10 @@ class HeldSlice:
         job: Job,
         stored: StoredSlice,
         writer: BulkWriter,
-        tempo: Tempo,
+        memory: Memory,
     ) -> None:
         self._client, self._ledger, self._job, self._stored = client, ledger, job, stored
-        self._writer, self._tempo = writer, tempo
+        self._writer, self._tempo, self._updates = writer, memory.tempo, memory.updates[stored.slice.number]
         self.part = job.parts[stored.slice.range.part]
         self.open = True
         self._upto, self._documents = -1, 0
@@ -165,8 +127,11 @@ class HeldSlice:
         return self.read(self._stored.slice.cursor, size)
 
     def read(self, after: int, size: int) -> Page:
-        """Read the next page of at most ``size`` documents."""
+        """Read the next page of at most ``size`` documents; this process's own updates are left out."""
         started = time.monotonic()
+        after = self._updates.past(after, self._upto)
+        if after >= self._upto:
+            return Page(self, [], is_last=True, read_s=0.0)
         with self.recording_errors():
             documents, asked = self._reader.read(after, self._upto, size)
         is_last = len(documents) < asked or documents[-1].seq_no >= self._upto
@@ -244,6 +209,8 @@ class HeldSlice:
     def _write(self, documents: Sequence[SourceDocument], embedded: Embedded) -> tuple[Counts, list[Refusal]]:
         started = time.monotonic()
         report = patiently(lambda: self._writer.write(self.part.target, embedded.actions))
+        if self._job.mode == "in_place":
+            self._updates.add(report.seq_nos)
         if report.refused:
             self._set_aside(documents, report.refused)
         counts = embedded.counts + Counts(

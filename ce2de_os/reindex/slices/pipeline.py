@@ -25,10 +25,11 @@ from ce2de_os.reindex.job import Counts
 from ce2de_os.reindex.ledger import IsGone, Ledger, StoredSlice
 from ce2de_os.reindex.slices.claims import Claims
 from ce2de_os.reindex.slices.embedding import DocumentEncoder, Embedded, check_fingerprint, embed
-from ce2de_os.reindex.slices.held import HeldSlice, Page, tempo_of
+from ce2de_os.reindex.slices.held import HeldSlice, Page
+from ce2de_os.reindex.slices.memory import memory_of
 from ce2de_os.reindex.slices.orders import LOOK_S, Orders
 
-FIRST_PAGE, LARGEST_PAGE = 16, 512  # documents; the first one tells how large they are
+LARGEST_PAGE = 512  # documents
 PAGE_S = 2.0
 """Pages grow or shrink until one takes about this long, so that a lease is renewed in time on any machine."""
 
@@ -105,8 +106,8 @@ class _Task:
         self._client, self._encoder, self._claims = client, encoder, claims
         self._orders, self._writer, self._onward = orders, writer, onward
         self._deadline_s = time.monotonic() + budget_s
-        self._page_documents, self._tempo = FIRST_PAGE, tempo_of(claims.job.job_id)
-        self._tempo.rest()
+        self._memory = memory_of(claims.job)
+        self._memory.tempo.rest()
         self._held: list[HeldSlice] = []
 
     def run(self, stored: StoredSlice | None) -> int | None:
@@ -157,7 +158,7 @@ class _Task:
 
     def _take_up(self, stored: StoredSlice) -> Page:
         held = HeldSlice(
-            self._client, self._claims.ledger, self._claims.job, stored, self._writer, self._tempo
+            self._client, self._claims.ledger, self._claims.job, stored, self._writer, self._memory
         )
         self._held.append(held)
         return held.begin(self._page_size(held))
@@ -175,7 +176,7 @@ class _Task:
 
     def _page_size(self, held: HeldSlice) -> int:
         rate = self._orders.docs_per_s()
-        limits = [self._page_documents, held.page_limit or LARGEST_PAGE]
+        limits = [self._memory.page_documents, held.page_limit or LARGEST_PAGE]
         if rate is not None:
             limits.append(max(1, int(rate * PAGE_S)))
         return min(limits)
@@ -190,7 +191,7 @@ class _Task:
             embedded = embed(self._client, self._encoder, job, held.part, page.documents, held.progress)
         encode_s = time.monotonic() - started
         chars = sum(len(document.raw) for document in page.documents)
-        self._page_documents = next_page_size(len(page.documents), chars, encode_s)
+        self._memory.page_documents = next_page_size(len(page.documents), chars, encode_s)
         return embedded._replace(counts=embedded.counts + read + Counts(encode_s=encode_s))
 
     def _in_time(self) -> bool:
