@@ -22,7 +22,7 @@ from ce2de_os.reindex.slices.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.syncing.arrived import forget_arrived
 from ce2de_os.reindex.syncing.catch_up import catch_up, lag
 from ce2de_os.reindex.syncing.extend import add_copies, add_in_place
-from ce2de_os.reindex.syncing.repair import repair
+from ce2de_os.reindex.syncing.repair import Proved, repair
 from ce2de_os.reindex.verify import VerifyReport, verify
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,8 @@ def finish(
 class _Finish:
     def __init__(self, client: OpenSearch, encoder: DocumentEncoder, held: HeldJob) -> None:
         self._client, self._encoder, self._held = client, encoder, held
-        self._switch = Switch(client, encoder, held)
+        self._proved: Proved = {}
+        self._switch = Switch(client, encoder, held, self._proved)
 
     @property
     def _job(self) -> Job:
@@ -130,7 +131,7 @@ class _Finish:
             for target in self._job.targets:
                 patiently(lambda: admin.refresh(self._client, target))  # noqa: B023
             if self._job.mode == "copy":
-                repair(self._client, self._encoder, self._held, {})
+                repair(self._client, self._encoder, self._held, self._proved)
                 reached("compared", self._job.job_id)
                 if not self._job.accept_unreplicated:
                     wait_for_replicas(self._client, self._job, self._held.keep)

@@ -47,11 +47,11 @@ class TooSlowError(JobError):
 
 
 class Switch:
-    """Moves the alias of the job that ``held`` holds."""
+    """Moves the alias of the job that ``held`` holds; ``proved`` is for `repair`."""
 
-    def __init__(self, client: OpenSearch, encoder: DocumentEncoder, held: HeldJob) -> None:
+    def __init__(self, client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, proved: Proved) -> None:
         self._client, self._encoder, self._held = client, encoder, held
-        self._proved: Proved = {}
+        self._proved = proved
 
     @property
     def _job(self) -> Job:
@@ -130,14 +130,13 @@ class Switch:
 
     def _catch_up_nearly(self) -> None:
         """Leave as little as possible to the time in which writes are blocked."""
-        repair(self._client, self._encoder, self._held, self._proved)
         before = None
         for _ in range(_CATCH_UPS):
             seen = catch_up(self._client, self._encoder, self._held)
             if seen <= FEW_OPERATIONS or (before is not None and seen >= before):
                 break
             before = seen
-        repair(self._client, self._encoder, self._held, self._proved)  # the deletes until now
+        repair(self._client, self._encoder, self._held, self._proved)  # deletes, above all
 
     def _begin(self, **changes: Any) -> float:  # noqa: ANN401 - fields of Job
         fences = {part.target: self._fence(part) for part in self._job.parts}
