@@ -9,8 +9,7 @@ from ce2de_os.config import Settings
 from ce2de_os.reindex.request import JobRequest, token_dim_of
 
 if TYPE_CHECKING:
-    from ce2de_os.model.encoder import OnnxEncoder
-    from ce2de_os.reindex.planning.record import Plan, PlanRequest
+    from ce2de_os.reindex.planning.record import Plan
 
 __all__ = ["JobRequest", "plan"]
 
@@ -41,30 +40,12 @@ def plan(
     from ce2de_os.index.client import connect
     from ce2de_os.model.encoder import OnnxEncoder
     from ce2de_os.reindex.planning.plan import plan as plan_job
+    from ce2de_os.reindex.planning.record import PlanRequest
 
     settings = settings or Settings.from_env()
     encoder = OnnxEncoder(settings.artifact, threads=1)  # the rate is that of one worker with one core
-    wanted = _wanted(request, encoder, within_s, workers, sample)
+    token_dim = token_dim_of(encoder.artifact) if request.token_vectors else None
+    field = request.vector(dim=encoder.dim, token_dim=token_dim)
+    wanted = PlanRequest(request, field, within_s, workers, sample)
     with closing(connect(settings.opensearch)) as client:
         return plan_job(client, wanted, encoder)
-
-
-def _wanted(
-    request: JobRequest, encoder: OnnxEncoder, within_s: float | None, workers: int | None, sample: int
-) -> PlanRequest:
-    from ce2de_os.reindex.planning.record import PlanRequest
-
-    token_dim = token_dim_of(encoder.artifact) if request.token_vectors else None
-    return PlanRequest(
-        source=request.source,
-        text_fields=request.text.fields,
-        field=request.vector(dim=encoder.dim, token_dim=token_dim),
-        mode=request.mode,
-        within_s=within_s,
-        workers=workers,
-        sample=sample,
-        languages=request.languages,
-        alias=request.alias,
-        target=request.target,
-        pipeline=request.pipeline,
-    )

@@ -76,7 +76,7 @@ def _tokens(plan: Plan) -> str:
 def _languages(plan: Plan) -> str:
     found = plan.sample.languages or {}
     each = ", ".join(f"{name} {number / plan.sample.with_text:.1%}" for name, number in found.items())
-    spec = plan.request.languages
+    spec = plan.request.job.languages
     how = f"read from {spec.field}, else detected" if spec and spec.field else "detected"
     return f"{each or 'unknown: no text in the sample'} ({how}; other: in none of the languages wanted)"
 

@@ -51,18 +51,18 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
         DataError: a text field is in no index, there are no documents, or an index keeps no ``_source``.
         BackendError: OpenSearch does not answer, or does not let the source be read.
     """
-    sources = resolve(client, request.source, _served(client))
-    readable = _short_source_name(client, request.source, sources)
+    sources = resolve(client, request.job.source, _served(client))
+    readable = _short_source_name(client, request.job.source, sources)
     indices = survey.source_indices(client, readable, sources)
-    named = (request.languages.field,) if request.languages and request.languages.field else ()
-    missing = survey.check_fields(indices, (*request.text_fields, *named))
+    named = (request.job.languages.field,) if request.job.languages and request.job.languages.field else ()
+    missing = survey.check_fields(indices, (*request.job.text.fields, *named))
     documents = sum(index.documents for index in indices)
     if not documents:
-        raise DataError(f"'{request.source}' holds no documents; index some first, or name another index")
+        raise DataError(f"'{request.job.source}' holds no documents; index some first, or name another index")
     cluster = survey.look_at_cluster(client)
     request.field.validate(cluster.release)
     size = min(request.sample, documents)
-    texts = sample.draw(client, readable, request.text_fields, size, languages=request.languages)
+    texts = sample.draw(client, readable, request.job.text.fields, size, languages=request.job.languages)
     drawn = sample.measure(encoder, texts)
     found = compose(request, _model(encoder), indices, missing, cluster, drawn)
     meaning = _meaning(client, request, found.mode, [info.name for info in sources])
@@ -73,11 +73,11 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
 def _meaning(client: OpenSearch, request: PlanRequest, mode: str, names: Sequence[str]) -> str | None:
     """Return what the job would mean for applications; ``None`` as long as no alias is given."""
     if mode == IN_PLACE:
-        return sentence(None, request.source, "", ", ".join(names))
-    if request.alias is None:
+        return sentence(None, request.job.source, "", ", ".join(names))
+    if request.job.alias is None:
         return None
-    within = set(names) & set(aliases.definitions(client, request.alias))
-    return sentence(natural_way(within), request.source, request.alias, ", ".join(names))
+    within = set(names) & set(aliases.definitions(client, request.job.alias))
+    return sentence(natural_way(within), request.job.source, request.job.alias, ", ".join(names))
 
 
 def _short_source_name(client: OpenSearch, source: str, sources: Sequence[IndexInfo]) -> str:
@@ -102,13 +102,13 @@ def _refused_at_start(
 ) -> tuple[Finding, ...]:
     """Return the findings that would make `start` fail before it creates anything."""
     found = chain(
-        checks.of_options(client, request.alias, request.target, request.pipeline),
+        checks.of_options(client, request.job.alias, request.job.target, request.job.pipeline),
         checks.of_sources(
             client,
-            request.source,
+            request.job.source,
             sources,
-            request.text_fields,
-            request.alias or request.source,
+            request.job.text.fields,
+            request.job.alias or request.job.source,
             in_place=False,  # `verdict` reports blocks
         ),
     )
@@ -126,7 +126,7 @@ def compose(
     """Add up what was seen and measured, and judge it; no server is asked."""
     lacking = [index.name for index in indices if not index.knn]
     names = [index.name for index in indices]
-    mode, mode_reason = choose_mode(names, lacking, request.mode, request.target)
+    mode, mode_reason = choose_mode(names, lacking, request.job.mode, request.job.target)
     loads = tuple(_load(index, request.field, mode, drawn, cluster) for index in indices)
     documents = sum(index.documents for index in indices)
     vectors = documents * drawn.text_share

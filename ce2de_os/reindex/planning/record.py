@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.planning import survey
 from ce2de_os.reindex.planning.capacity import MemoryRow, ShardLoad
 from ce2de_os.reindex.planning.sample import Sample
 from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
+from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.checks import Finding
 
-AUTO, COPY, IN_PLACE = "auto", "copy", "in_place"
-MODES = (AUTO, COPY, IN_PLACE)
+COPY, IN_PLACE = "copy", "in_place"
 
 
 @dataclass(frozen=True)
@@ -22,28 +21,28 @@ class PlanRequest:
     """What is to be planned.
 
     Attributes:
-        source: an index, an alias, a data stream or a wildcard.
-        text_fields: fields whose text is embedded, by dotted path.
-        mode: ``copy``, ``in_place``, or ``auto`` to choose by looking.
-        field: the field that takes the vectors.
+        job: what `start` would be asked for.
+        field: the field that takes the vectors, of the model's dimensions.
         within_s: time in which the job is wanted; ``None``: no wish.
         workers: how many workers there will be; ``None``: as many as ``within_s`` needs, else one.
         sample: how many documents to draw.
-        languages: the languages that would get a text field each; ``None``: none.
-        alias: that would move; ``target`` and ``pipeline`` as for the job. ``None``: not decided yet.
     """
 
-    source: str
-    text_fields: tuple[str, ...]
+    job: JobRequest
     field: VectorField
-    mode: str = AUTO
     within_s: float | None = None
     workers: int | None = None
     sample: int = 500
-    languages: LanguageSpec | None = None
-    alias: str | None = None
-    target: str | None = None
-    pipeline: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the request as ``--json`` prints it: what the plan depends on."""
+        job, asked = self.job, asdict(self)
+        return {
+            "source": job.source,
+            "text_fields": list(job.text.fields),
+            **{name: asked["job"][name] for name in ("mode", "languages", "alias", "target", "pipeline")},
+            **{name: asked[name] for name in ("field", "within_s", "workers", "sample")},
+        }
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as ``--json`` prints it; the indices without their fields."""
-        plan = asdict(self)
+        plan = {**asdict(self), "request": self.request.to_json()}
         for index in plan["indices"]:
             del index["fields"]
         settings = self.cluster.settings

@@ -50,7 +50,7 @@ def _way(plan: Plan) -> Iterator[Finding]:
 
 def _text(plan: Plan) -> Iterator[Finding]:
     if not plan.sample.with_text:
-        fields = ", ".join(plan.request.text_fields)
+        fields = ", ".join(plan.request.job.text.fields)
         yield Finding(
             f"none of {plan.sample.documents} documents drawn has text in {fields}",
             "name other --text-fields, or draw more with --sample",

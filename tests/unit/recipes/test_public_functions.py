@@ -73,7 +73,7 @@ def test_plan_makes_the_field_for_the_model(calls, monkeypatch):
     assert ce2de_os.plan(request, workers=2, settings=SETTINGS) == "done"
     ((client, wanted, _), _) = calls.seen[0]
     assert wanted.field == VectorField(8, token_dim=4)
-    assert (wanted.source, wanted.text_fields, wanted.mode) == ("articles", ("title", "body"), "copy")
+    assert wanted.job == request
     assert (wanted.workers, wanted.within_s, wanted.sample) == (2, None, 500)
     assert client.closed
 

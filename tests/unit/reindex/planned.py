@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.planning.capacity import GB
 from ce2de_os.reindex.planning.plan import compose
 from ce2de_os.reindex.planning.record import Plan, PlannedModel, PlanRequest
 from ce2de_os.reindex.planning.sample import Sample
 from ce2de_os.reindex.planning.survey import DEFAULTS, Cluster, DataNode, SourceIndex
+from ce2de_os.reindex.request import JobRequest
 
 FAISS = VectorField(384, engine="faiss")
 MODEL = PlannedModel("tiny", "a" * 64, dim=384, max_length=256)
@@ -80,11 +82,18 @@ def planned(
     drawn: Sample | None = None,
     missing: tuple[str, ...] = (),
     field: VectorField | None = None,
+    within_s: float | None = None,
+    workers: int | None = None,
     **request: Any,
 ) -> Plan:
     """The plan for these indices, by default one `index` in a `cluster`, with Lucene uncompressed."""
     return compose(
-        PlanRequest("articles", ("title", "body"), field or VectorField(384), **request),
+        PlanRequest(
+            JobRequest("articles", TextSpec(("title", "body")), **request),
+            field or VectorField(384),
+            within_s,
+            workers,
+        ),
         MODEL,
         indices or (index(),),
         missing,
