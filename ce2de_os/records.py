@@ -103,7 +103,7 @@ class Hit(NamedTuple):
     sort: list[Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the hit as ``--json`` prints it, its legs and its passage as objects."""
+        """Return the hit as JSON values, its legs and its passage as objects."""
         parts = {name: getattr(self, name) for name in ("bm25", "dense", "passage")}
         return {**self._asdict(), **{name: part and part._asdict() for name, part in parts.items()}}
 

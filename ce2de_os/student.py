@@ -88,7 +88,7 @@ class StudentModel(torch.nn.Module):
         if self.pooled:
             raise ConfigError(
                 "this student's last layers are pooled, so they have no vectors of single tokens; "
-                "export it without --token-vectors, or distil a student without --pooled"
+                "export it without `token_vectors`, or distill a student with student.pooled = 0"
             )
         states = self._states(input_ids, attention_mask)
         read = torch.cat(states if self.readout == "all" else states[-1:], dim=2)

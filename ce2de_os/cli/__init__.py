@@ -107,7 +107,9 @@ def main() -> None:
     try:
         cli(prog_name="ce2de")
     except Ce2deError as error:
-        click.echo(f"ce2de: {error}", err=True)
+        from ce2de_os.cli.flags import with_flags
+
+        click.echo(f"ce2de: {with_flags(str(error))}", err=True)
         sys.exit(1)
     except OSError as error:  # a folder that cannot be written, a full disk
         if error.filename is None:

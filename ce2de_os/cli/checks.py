@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from opensearchpy import OpenSearch
 
+from ce2de_os.cli.flags import with_flags
 from ce2de_os.config import OpenSearchSettings, Settings, mask_url
 from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError, install_command
 from ce2de_os.index.client import address, backend_errors, connect
@@ -36,12 +37,12 @@ INSTALL_PLUGIN = "install it on every node: bin/opensearch-plugin install {}"
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, ``ok``, ``warning`` or ``not ok``, what was found, and the cure (``""``: none)."""
+    """Result of a check: ``ok``, ``warning`` or ``not ok``, what was found, what to do (``""``: nothing)."""
 
     name: str
     state: str
     finding: str
-    cure: str = ""
+    action: str = ""
 
 
 def run(settings: Settings) -> Iterator[Check]:
@@ -63,16 +64,16 @@ def _checked(name: str, look: Callable[[], Check]) -> Check:
     try:
         return look()
     except Ce2deError as error:
-        finding, _, cure = str(error).partition("; ")
-        return Check(name, NOT_OK, finding, cure)
+        finding, _, action = with_flags(str(error)).partition("; ")
+        return Check(name, NOT_OK, finding, action)
 
 
 def _cluster(settings: OpenSearchSettings) -> Iterator[Check]:
     with connect(settings) as client:
         connection = _checked("OpenSearch", lambda: _connection(client, settings))
         if connection.finding.startswith("connect:") and (local := LocalServers().endpoints()):
-            cure = f'the local servers are at {local.opensearch_url}: eval "$(ce2de local env)"'
-            connection = replace(connection, cure=cure)
+            action = f'the local servers are at {local.opensearch_url}: eval "$(ce2de local env)"'
+            connection = replace(connection, action=action)
         yield connection
         if connection.state == OK:
             yield _checked("access", lambda: _access(client, settings))
@@ -161,8 +162,8 @@ def _broker_and_workers(settings: Settings) -> Iterator[Check]:
     try:
         found = CeleryQueue(settings.broker_url).fingerprints(WORKERS_S)
     except BrokerUnavailableError as error:
-        finding, _, cure = str(error).partition("; ")
-        yield Check("Redis", NOT_OK, finding, cure)
+        finding, _, action = str(error).partition("; ")
+        yield Check("Redis", NOT_OK, finding, action)
         return
     yield Check("Redis", OK, f"answers at {mask_url(settings.broker_url)}")
     yield _checked("workers", lambda: workers(found, settings))
@@ -192,8 +193,8 @@ def java_runtime(settings: Settings) -> Check:
     try:
         found, lock = java.choose(java.find(settings.local.java_home))
     except LocalServerError as error:
-        finding, _, cure = str(error).partition("; ")
-        return Check("Java", WARNING, f"{finding}; only 'ce2de local' and 'ce2de demo' need it", cure)
+        finding, _, action = str(error).partition("; ")
+        return Check("Java", WARNING, f"{finding}; only 'ce2de local' and 'ce2de demo' need it", action)
     return Check("Java", OK, f"Java {found.major} at {found.executable}, runs OpenSearch {lock.version}")
 
 

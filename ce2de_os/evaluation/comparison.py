@@ -134,7 +134,7 @@ class RunComparison:
         return len(self.figures) - 1 if self.baseline is not None else 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the outcome as ``--json`` prints it."""
+        """Return the outcome as JSON values."""
         return asdict(self)
 
 

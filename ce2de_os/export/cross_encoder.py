@@ -234,7 +234,7 @@ def _check(
     if not parity.passed:
         raise ParityError(
             f"{encoder.name}: the int8 model orders pairs differently (rank correlation {parity.spearman}, "
-            f"expected {MIN_SPEARMAN}); give pairs of your own domain with --pairs, or train it longer"
+            f"expected {MIN_SPEARMAN}); give pairs of your own domain in `pairs`, or train it longer"
         )
     return parity
 

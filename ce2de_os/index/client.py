@@ -34,22 +34,22 @@ _NODE_AWAY = frozenset({
 """Error types of what a node was asked that went away; OpenSearch gives some of them the status 500."""
 
 _REASON_CHARS = 300
-_CA = "name the file of the cluster's CA in --ca-certs or CE2DE_OPENSEARCH_CA_CERTS"
-_CLIENT = "see that --client-cert and --client-key belong together and that the cluster knows their CA"
-_HOST = "write a name that stands in the server's certificate in --url or CE2DE_OPENSEARCH_URL"
+_CA = "name the file of the cluster's CA in `ca_certs` or CE2DE_OPENSEARCH_CA_CERTS"
+_CLIENT = "check that `client_cert` and `client_key` belong together and that the cluster knows their CA"
+_HOST = "in `url` or CE2DE_OPENSEARCH_URL, use a host name that the server's certificate contains"
 # A part of OpenSSL's message: what helps.
-_TLS_CURES = {
-    "WRONG_VERSION_NUMBER": "the server speaks plain HTTP: write http:// in --url or CE2DE_OPENSEARCH_URL",
+_TLS_ACTIONS = {
+    "WRONG_VERSION_NUMBER": "the server speaks plain HTTP: write http:// in `url` or CE2DE_OPENSEARCH_URL",
     "Hostname mismatch": _HOST,
     "IP address mismatch": _HOST,
-    "CERTIFICATE_REQUIRED": "the cluster wants a client certificate: --client-cert and --client-key",
+    "CERTIFICATE_REQUIRED": "the cluster wants a client certificate: set `client_cert` and `client_key`",
     "KEY_VALUES_MISMATCH": _CLIENT,
     "PEM lib": _CLIENT,
     "ALERT_UNKNOWN_CA": _CLIENT,
     "ALERT_CERTIFICATE_UNKNOWN": _CLIENT,
     "ALERT_BAD_CERTIFICATE": _CLIENT,
 }
-_ACCESS_CURES: dict[int | str, str] = {
+_ACCESS_ACTIONS: dict[int | str, str] = {
     401: "check CE2DE_OPENSEARCH_USERNAME and CE2DE_OPENSEARCH_PASSWORD, or the client certificate",
     403: "give this user the role in docs/how-to/operator/security.md, with your own index names",
 }
@@ -109,12 +109,12 @@ def backend_errors(action: str) -> Iterator[None]:
         yield
     except SSLError as error:
         failure = _first_line(error.error)
-        cure = next((cure for name, cure in _TLS_CURES.items() if name in failure), _CA)
-        raise BackendError(f"{action}: TLS failed ({failure}); {cure}") from error
+        action = next((action for name, action in _TLS_ACTIONS.items() if name in failure), _CA)
+        raise BackendError(f"{action}: TLS failed ({failure}); {action}") from error
     except OpenSearchConnectionError as error:
         raise BackendUnavailableError(
             f"{action}: OpenSearch does not answer ({_first_line(error.error)}); "
-            "check the address in --url or CE2DE_OPENSEARCH_URL, or run: ce2de local up"
+            "check the address in `url` or CE2DE_OPENSEARCH_URL, or run: ce2de local up"
         ) from error
     except TransportError as error:
         raise _from_status(action, error) from error
@@ -135,8 +135,8 @@ def _from_status(action: str, error: TransportError) -> BackendError:
         return RequestTooLargeError(message)
     if status in (400, 404, 409):
         return IndexSchemaError(message)
-    cure = _SIGNATURE if status == 403 and "signature" in message.lower() else _ACCESS_CURES.get(status)
-    return BackendError(f"{message}; {cure}" if cure else message)
+    action = _SIGNATURE if status == 403 and "signature" in message.lower() else _ACCESS_ACTIONS.get(status)
+    return BackendError(f"{message}; {action}" if action else message)
 
 
 def check_complete(action: str, answer: Mapping[str, Any]) -> None:

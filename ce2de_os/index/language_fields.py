@@ -103,15 +103,15 @@ def language_spec(codes: str | None, field: str | None = None) -> LanguageSpec |
     if codes is None:
         if field is not None:
             raise ConfigError(
-                f"--language-field {field}: name the languages that get an analyzer: --languages en,it,de"
+                f"`language_field={field}`: name the languages that get an analyzer: `languages=en,it,de`"
             )
         return None
     spec = LanguageSpec(languages.parse_languages(codes), field)
     hidden = [code for code in spec.codes if code in UNDETECTED]
     if hidden and field is None:
         raise ConfigError(
-            f"--languages: '{hidden[0]}' cannot be detected in a text; name the field that says it: "
-            "--language-field lang"
+            f"`languages`: '{hidden[0]}' cannot be detected in a text; name the field that holds the "
+            "language: `language_field=lang`"
         )
     return spec
 

@@ -65,13 +65,11 @@ def text_spec(fields: str | None, template: str | None = None, passages: str | N
     holes = tuple(dict.fromkeys(_HOLE.findall(template or "")))
     if template is not None and (named or not holes):
         raise ConfigError(
-            f"--template: got '{template}', expected fields in braces, such as '{{title}}. {{body}}', "
-            "and no --text-fields beside it"
+            f"`template`: got '{template}', expected fields in braces, such as '{{title}}. {{body}}', "
+            "and no `text_fields`"
         )
     if not named and not holes:
-        raise ConfigError(
-            "name the fields to embed: --text-fields title,body or --template '{title}. {body}'"
-        )
+        raise ConfigError("name the fields to embed: `text_fields=title,body` or `template={title}. {body}`")
     return TextSpec(named or holes, template, _passages(passages))
 
 
@@ -92,7 +90,7 @@ def _passages(text: str | None) -> tuple[int, int] | None:
     length, _, stride = text.partition(":")
     if not (length.isdecimal() and stride.isdecimal() and 0 < int(stride) <= int(length)):
         raise ConfigError(
-            f"--passages: got '{text}', expected LENGTH:STRIDE in tokens, the stride at most the length, "
+            f"`passages`: got '{text}', expected LENGTH:STRIDE in tokens, the stride at most the length, "
             "such as 180:90"
         )
     return int(length), int(stride)

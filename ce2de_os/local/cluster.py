@@ -153,8 +153,8 @@ def resized(known: State, nodes: int | None, home: Path) -> State:
         return known
     if known.running or any(home.glob("opensearch-*/data/nodes")):
         raise LocalServerError(
-            f"{home}: got --nodes {nodes}, but the cluster here has {len(known.nodes)}, and its data lies on "
-            "them; choose another folder with --home, or stop it and delete this one"
+            f"{home}: got `nodes={nodes}`, but the cluster here has {len(known.nodes)}, and its data lies on "
+            "them; choose another folder in `home`, or stop it and delete this one"
         )
     return replace(known, nodes=(Node(),) * nodes, heap=default_heap(nodes))
 

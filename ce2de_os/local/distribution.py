@@ -52,7 +52,7 @@ def exclusive(path: Path) -> Iterator[None]:
     except OSError as error:
         raise LocalServerError(
             f"{error.filename or path.parent}: {error.strerror or error}; make it writable, or choose "
-            "another place with --home or CE2DE_CACHE"
+            "another place in `home` or CE2DE_CACHE"
         ) from error
 
 

@@ -16,7 +16,7 @@ def shortage(nodes: int, heap: str, meminfo: Path = Path("/proc/meminfo")) -> st
         return None
     return (
         f"memory is short: {nodes} node{'s' if nodes > 1 else ''} with a heap of {heap} take about "
-        f"{needed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free; take fewer nodes, or a smaller --heap"
+        f"{needed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free; take fewer `nodes`, or a smaller `heap`"
     )
 
 

@@ -98,7 +98,7 @@ def check_reachable(path: Path, account: Account | None) -> None:
         if folder.exists() and not folder.stat().st_mode & 0o001:
             raise LocalServerError(
                 f"{path}: the account '{account.name if account else ''}', which runs OpenSearch because "
-                f"it refuses to run as root, cannot enter {folder}; choose another place with --home or "
+                f"it refuses to run as root, cannot enter {folder}; choose another place in `home` or "
                 "CE2DE_CACHE, or run this command as an ordinary user"
             )
 

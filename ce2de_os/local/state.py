@@ -89,7 +89,7 @@ def load(path: Path) -> State | None:
         return None
     except OSError as error:
         raise LocalServerError(
-            f"{path}: {error.strerror}; choose another place with --home or CE2DE_CACHE"
+            f"{path}: {error.strerror}; choose another place in `home` or CE2DE_CACHE"
         ) from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise LocalServerError(

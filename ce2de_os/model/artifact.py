@@ -235,9 +235,9 @@ class Artifact:
 def _read_manifest(folder: Path, expected: str) -> dict[str, Any]:
     path = folder / MANIFEST_FILE
     if not path.is_file():
-        option = "--artifact or CE2DE_ARTIFACT" if expected == ENCODER else f"--{expected}"
+        setting = "`artifact` or CE2DE_ARTIFACT" if expected == ENCODER else f"`{expected}`"
         raise ArtifactNotFoundError(
-            f"{folder}: no {MANIFEST_FILE} there; pass a folder written by 'ce2de export' in {option}"
+            f"{folder}: no {MANIFEST_FILE} there; pass a folder written by 'ce2de export' in {setting}"
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))

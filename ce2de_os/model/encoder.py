@@ -54,7 +54,7 @@ class OnnxEncoder:
         if threads < 1 or batch_tokens < 1:
             raise ConfigError(
                 f"threads and batch_tokens must be at least 1, got {threads} and {batch_tokens}; "
-                "see --threads or CE2DE_THREADS"
+                "see `threads` or CE2DE_THREADS"
             )
         self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
         self._batch_tokens = batch_tokens
@@ -162,7 +162,7 @@ class OnnxEncoder:
         if self.artifact.token_dim is None:
             raise ArtifactError(
                 f"{self.artifact.folder}: gives no token vectors, which late interaction needs; "
-                "export the student again with --token-vectors, and pass it in --artifact or CE2DE_ARTIFACT"
+                "export the student again with `token_vectors`, and pass it in `artifact` or CE2DE_ARTIFACT"
             )
         return self._both(self.token_ids(self._readable(texts, prefix)))
 

@@ -140,5 +140,5 @@ class Comparison:
     settings: ComparisonSettings
 
     def to_json(self) -> dict[str, Any]:
-        """Return the outcome as ``--json`` prints it."""
+        """Return the outcome as JSON values."""
         return asdict(self)

@@ -36,7 +36,7 @@ def draw(found: Comparison, file: Path) -> list[Path]:
         ConfigError: latency was not measured.
     """
     if any(one.latency_ms is None for one in found.systems):
-        raise ConfigError("the plot needs latencies; time at least one query (--latency-queries 1)")
+        raise ConfigError("the plot needs latencies; time at least one query: `latency_queries=1`")
     with rc_context(_RC):
         return save_plot(_canvas(found), file)
 

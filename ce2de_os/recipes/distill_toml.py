@@ -43,8 +43,8 @@ TABLES = {
 """The keys of each table."""
 
 _HEADER = """\
-# The complete recipe of this run. Repeat it from the same folder:
-#   ce2de distill --recipe RUN/recipe.toml --out OTHER
+# The complete recipe of this run. To repeat it, pass this file to 'ce2de distill' as the recipe, with a new
+# output folder, from the same working folder.
 """
 
 

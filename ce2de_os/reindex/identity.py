@@ -238,7 +238,7 @@ def _source_advice(part: Part) -> str:
     if part.source == part.target:
         return "cancel the job, clean it and start it again, so that every document is looked at"
     return (
-        f"its copy '{part.target}' may be wrong: cancel the job, clean it with --target, and start it again; "
+        f"its copy '{part.target}' may be wrong: cancel the job, clean it with `target`, and start it again; "
         "the alias stays until then"
     )
 

@@ -93,8 +93,8 @@ def token_dim_of(model: Model) -> int:
     """
     if model.token_dim is None:
         raise ArtifactError(
-            f"model {model.name} gives no token vectors; export the student again with --token-vectors, and "
-            "pass it in --artifact or CE2DE_ARTIFACT"
+            f"model {model.name} gives no token vectors; export the student again with `token_vectors`, and "
+            "pass it in `artifact` or CE2DE_ARTIFACT"
         )
     return model.token_dim
 

@@ -59,7 +59,7 @@ class JobStatus:
         return max(0, self.job.documents - self.counts.documents)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the status as ``--json`` prints it."""
+        """Return the status as JSON values."""
         job = self.job.to_source()
         for internal in ("kind", "ranges", "owner", "lease_until_s"):
             del job[internal]

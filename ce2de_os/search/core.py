@@ -68,8 +68,7 @@ class SearchCore:
             raise ConfigError("only mode 'bm25' works without an encoder; pass one to the searcher")
         if question.rerank_depth and self._reranker is None:
             raise ConfigError(
-                "rerank_depth needs a second model; pass a reranker to the searcher, "
-                "or --reranker or --late-interaction"
+                "`rerank_depth` needs a second model; pass a `reranker`, or use `late_interaction`"
             )
         return question
 

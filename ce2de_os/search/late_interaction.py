@@ -60,8 +60,8 @@ def max_sim(query: TokenVectors, document: TokenVectors) -> float:
 class LateInteraction:
     """A reranker that scores documents by `max_sim` of token vectors.
 
-    Give it to a searcher as its ``reranker``. Where the index has token vectors of this model (``ce2de
-    reindex start --token-vectors``), the cluster scores them by a script, from OpenSearch 3.3 on, or they are
+    Give it to a searcher as its ``reranker``. Where the index has token vectors of this model (see
+    ``token_vectors`` of a job), the cluster scores them by a script, from OpenSearch 3.3 on, or they are
     fetched and scored here; elsewhere the hits' texts are encoded when the question is asked. All three rank
     alike, but for the rounding of what is stored.
 

@@ -65,7 +65,7 @@ class SearchResult(Sequence[Hit]):
         return self.timed_out or bool(self.failures)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as ``--json`` prints it."""
+        """Return the result as JSON values."""
         return {
             "hits": [hit.to_json() for hit in self.hits],
             "total": self.total,

@@ -85,7 +85,7 @@ class Target:
             there = ", ".join((*self.languages, OTHER)) if self.languages else "none"
             raise IndexSchemaError(
                 f"{self.name}: no documents are known to be in '{language}', only in: {there}; make an "
-                "index that tells with: ce2de reindex start --languages, or filter by a field of your own"
+                "index that tells with: ce2de reindex start, `languages`, or filter by a field of your own"
             )
         return {"term": {language_field(self.embedded[-1].vector_field): language}}
 
@@ -115,13 +115,13 @@ def target_steps(name: str) -> Steps[Target]:
 
 
 def _mapping_steps(name: str) -> Steps[dict[str, Mapping[str, Any]]]:
-    cure = "see the names there are with GET _cat/indices and GET _cat/aliases"
+    action = "see the names there are with GET _cat/indices and GET _cat/aliases"
     try:
         answer = yield Call(f"read the mapping of {name}", "indices.get_mapping", {"index": name})
     except IndexSchemaError as error:
-        raise IndexSchemaError(f"{error}; {cure}") from error
+        raise IndexSchemaError(f"{error}; {action}") from error
     if not answer:
-        raise IndexSchemaError(f"{name}: no index has this name; {cure}")
+        raise IndexSchemaError(f"{name}: no index has this name; {action}")
     return {index: body["mappings"] for index, body in sorted(answer.items())}
 
 
@@ -159,7 +159,7 @@ def embedded_in(
     if not target.embedded:
         raise IndexSchemaError(
             f"{target.name}: no vectors of ce2de in it; make them with: "
-            f"ce2de reindex start {target.name} --text-fields {','.join(target.text_fields[:2])}, "
+            f"ce2de reindex start {target.name} `text_fields={','.join(target.text_fields[:2])}`, "
             "or search with mode 'bm25'"
         )
     named = _named(target, vector_field)
@@ -169,7 +169,7 @@ def embedded_in(
         raise ArtifactMismatchError(
             f"{target.name}: the index has vectors of {models}, "
             "and this model's cannot be compared with them; pass the index's model in "
-            "--artifact or CE2DE_ARTIFACT, or embed again with: "
+            "`artifact` or CE2DE_ARTIFACT, or embed again with: "
             f"ce2de reindex start {target.embedded[-1].source}"
         )
     own = [metadata for metadata in fitting if metadata.fingerprint == fingerprint]

@@ -76,7 +76,7 @@ class StoredTokens:
         if not fields and self._late.scoring is not None:
             raise ConfigError(
                 f"{target.name}: has no token vectors of this model, which scoring '{self._late.scoring}' "
-                "needs; make them with ce2de reindex start --token-vectors, or leave scoring out"
+                "needs; make them with 'ce2de reindex start' and `token_vectors`, or leave scoring out"
             )
         return fields[-1] if fields else None
 

@@ -72,7 +72,7 @@ def import_translations(
         if check.missing and not skip_missing:
             raise DataError(
                 f"{file}: {_told(check.missing, check.named)} of {originals.name} have no translation; "
-                "translate them too, or leave them out with --missing skip"
+                "translate them too, or leave them out: `missing=skip`"
             )
         if not check.translated:
             raise DataError(f"{file}: holds no translation of a text in {originals.name}")

@@ -79,7 +79,7 @@ def check_model(conf: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's signal 
 
 @after_setup_logger.connect
 def format_records(logger: logging.Logger, format: str, **_: Any) -> None:  # noqa: A002, ANN401 - Celery's name
-    """Write this package's records with their keys; the worker's ``--loglevel`` says which are written."""
+    """Write this package's log records with their keys; Celery's log level decides which."""
     for handler in logger.handlers:
         handler.setFormatter(logs.formatter(Settings.from_env().log_format, format))
     logging.getLogger("opensearch").setLevel(logging.WARNING)  # not every request that is sent

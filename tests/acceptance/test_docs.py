@@ -15,6 +15,7 @@ import yaml
 
 from ce2de_os import __all__ as public
 from ce2de_os.cli import COMMANDS
+from ce2de_os.cli.flags import with_flags
 from scripts import docs_reference
 from tests.acceptance.pages import BLOCK, PAGES, ROOT, SITE, name_of, prose
 
@@ -66,7 +67,7 @@ def texts() -> str:
     for path in sorted((ROOT / "ce2de_os").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant | ast.JoinedStr):
-                found.append("".join(docs_reference._pieces(node)))
+                found.append(with_flags("".join(docs_reference._pieces(node))))
     return "\n".join(found)
 
 

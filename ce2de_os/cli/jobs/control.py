@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ce2de_os.cli.durations import duration_s
+from ce2de_os.cli.flags import with_flags
 from ce2de_os.cli.jobs.output import print_status, show
 from ce2de_os.cli.jobs.switch_options import switch_options
 from ce2de_os.cli.options import broker_option, connection_options, encoding_options, json_option
@@ -73,12 +74,14 @@ def resume(job_id: str, broker_url: str | None, settings: Settings, as_json: boo
 
 @click.command()
 @_JOB
-@click.option("--docs-per-second", type=float, help="Most documents a second, over all workers.")
+@click.option(
+    "--docs-per-second", "docs_per_s", type=float, help="Most documents per second, all workers together."
+)
 @click.option("--no-limit", is_flag=True, help="As many as the cluster takes.")
 @connection_options
 @json_option
 def throttle(
-    job_id: str, docs_per_second: float | None, no_limit: bool, settings: Settings, as_json: bool
+    job_id: str, docs_per_s: float | None, no_limit: bool, settings: Settings, as_json: bool
 ) -> None:
     """Slow JOB down, or let it run again; workers follow within seconds.
 
@@ -91,11 +94,11 @@ def throttle(
     from ce2de_os.reindex.job import ACTIVE
     from ce2de_os.reindex.status import status
 
-    if no_limit == (docs_per_second is not None):
+    if no_limit == (docs_per_s is not None):
         raise click.UsageError("name one of --docs-per-second and --no-limit")
     client = connect(settings.opensearch)
-    job = operate.throttle(client, job_id, docs_per_second)
-    limit = "No limit" if docs_per_second is None else f"At most {docs_per_second:g} documents a second"
+    job = operate.throttle(client, job_id, docs_per_s)
+    limit = "No limit" if docs_per_s is None else f"At most {docs_per_s:g} documents a second"
     when = "from now on" if job.state in ACTIVE else f"once the job, which is {job.state}, goes on"
     click.echo(f"{limit}, {when}.", err=True)
     print_status(status(client, job_id), as_json)
@@ -157,7 +160,7 @@ def cutover(
     job_id: str,
     accept_refused: bool,
     no_block: bool,
-    max_block: float | None,
+    max_block_s: float | None,
     accept_unreplicated: bool,
     broker_url: str | None,
     settings: Settings,
@@ -182,7 +185,7 @@ def cutover(
     client = connect(settings.opensearch)
     queue = task_queue(broker_url or settings.broker_url)
     encoder = OnnxEncoder(settings.artifact, threads=settings.threads)
-    options = {"block": False if no_block else None, "max_block_s": max_block}
+    options = {"block": False if no_block else None, "max_block_s": max_block_s}
     chosen = {name: value for name, value in options.items() if value is not None}
     if accept_unreplicated:
         chosen["accept_unreplicated"] = True
@@ -296,7 +299,7 @@ def clean(
         except JobError as error:
             if ended_before is None:
                 raise
-            kept.append(f"Kept {job.job_id}: {error}")
+            kept.append(f"Kept {job.job_id}: {with_flags(str(error))}")
             continue
         told = f"Forgot job {job.job_id}."
         click.echo(json.dumps({"job_id": job.job_id, "deleted": deleted}) if as_json else told)
@@ -325,4 +328,4 @@ def _told(report: VerifyReport) -> str:
             f"BM25: {report.agreement:.0%} of the best hits agree; "
             f"median {report.source_p50_ms:.0f} ms in the source, {report.target_p50_ms:.0f} ms in the target"
         )
-    return "\n".join([*lines, *(f"problem: {problem}" for problem in report.problems or ["none"])])
+    return "\n".join([*lines, *(f"problem: {with_flags(each)}" for each in report.problems or ["none"])])

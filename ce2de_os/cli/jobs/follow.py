@@ -37,7 +37,9 @@ LOOK_S = 2.0
 @click.option("--token-vectors", is_flag=True, help="Also a vector for each token, for late interaction.")
 @language_options
 @vector_options
-@click.option("--docs-per-second", type=float, help="Most documents a second, over all workers.")
+@click.option(
+    "--docs-per-second", "docs_per_s", type=float, help="Most documents per second, all workers together."
+)
 @click.option("--once", is_flag=True, help="Return when everything written so far has its vector.")
 @click.option("--detach", is_flag=True, help="Return at once; the workers follow.")
 @broker_option
@@ -51,7 +53,7 @@ def command(
     token_vectors: bool,
     languages: LanguageSpec | None,
     vector_field: VectorOptions,
-    docs_per_second: float | None,
+    docs_per_s: float | None,
     once: bool,
     detach: bool,
     broker_url: str | None,
@@ -79,7 +81,7 @@ def command(
         text=follow_spec(text_fields, template, passages),
         vector=vector_field,
         languages=languages,
-        docs_per_s=docs_per_second,
+        docs_per_s=docs_per_s,
         token_vectors=token_vectors,
     )
     settings = replace(settings, broker_url=broker_url or settings.broker_url)

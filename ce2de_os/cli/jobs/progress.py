@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ce2de_os.cli.flags import with_flags
 from ce2de_os.recipes.watching import statuses
 from ce2de_os.reindex.job import FINISHING, READY, RUNNING
 from ce2de_os.reindex.status import JobStatus, status
@@ -74,9 +75,9 @@ def status_lines(found: JobStatus) -> Iterator[str]:
     if found.dead_letters:
         yield f"  see what was refused: ce2de reindex dlq list {job.job_id}"
     if job.error:
-        yield f"  failed: {job.error}"
+        yield f"  failed: {with_flags(job.error)}"
     for error in found.errors:
-        yield f"  {error}"
+        yield f"  {with_flags(error)}"
 
 
 def _languages(found: JobStatus) -> str:
@@ -145,4 +146,4 @@ def _poll(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[JobStat
 
 
 def _say_away(error: Exception) -> None:
-    click.echo(f"{error}; waiting", err=True)
+    click.echo(f"{with_flags(str(error))}; waiting", err=True)

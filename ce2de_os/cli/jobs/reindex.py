@@ -68,11 +68,14 @@ def command() -> None:
 @language_options
 @vector_options
 @click.option("--pipeline", help="Ingest pipeline to run on what is written. (default: none)")
-@click.option("--docs-per-second", type=float, help="Most documents a second, over all workers.")
+@click.option(
+    "--docs-per-second", "docs_per_s", type=float, help="Most documents per second, all workers together."
+)
 @click.option("--hold", is_flag=True, help="Do not move the alias at the end; wait for 'cutover'.")
 @click.option("--accept-refused", is_flag=True, help="Move the alias although documents were refused.")
 @click.option(
     "--accept-excluded-fields",
+    "accept_excluded",
     is_flag=True,
     help="Go on although the source's _source leaves out fields, which the copy will lack.",
 )
@@ -97,13 +100,13 @@ def start(
     languages: LanguageSpec | None,
     vector_field: VectorOptions,
     pipeline: str | None,
-    docs_per_second: float | None,
+    docs_per_s: float | None,
     hold: bool,
     accept_refused: bool,
-    accept_excluded_fields: bool,
+    accept_excluded: bool,
     way: Way | Literal["auto"],
     no_block: bool,
-    max_block: float | None,
+    max_block_s: float | None,
     accept_unreplicated: bool,
     no_follow: bool,
     detach: bool,
@@ -138,13 +141,13 @@ def start(
         languages=languages,
         hold=hold,
         pipeline=pipeline,
-        docs_per_s=docs_per_second,
+        docs_per_s=docs_per_s,
         accept_refused=accept_refused,
         token_vectors=token_vectors,
-        accept_excluded=accept_excluded_fields,
+        accept_excluded=accept_excluded,
         way=way,
         block=not no_block,
-        max_block_s=max_block or MAX_BLOCK_S,
+        max_block_s=max_block_s or MAX_BLOCK_S,
         follow=not no_follow,
         accept_unreplicated=accept_unreplicated,
     )

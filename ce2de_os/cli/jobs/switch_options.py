@@ -25,12 +25,13 @@ way_option = click.option(
 
 
 def switch_options(command: Command) -> Command:
-    """Add ``block``, ``max_block`` and ``accept_unreplicated``."""
+    """Add ``block``, ``max_block_s`` and ``accept_unreplicated``."""
     command = click.option(
         "--accept-unreplicated", is_flag=True, help="Move the alias before the replicas are there."
     )(command)
     command = click.option(
         "--max-block",
+        "max_block_s",
         metavar="TIME",
         callback=duration_s,
         help="Longest time that a handover may reject writes; it is undone when that is over. (default: 30s)",

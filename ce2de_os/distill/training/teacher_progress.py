@@ -211,7 +211,7 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
         kept = " to go on from the last good checkpoint" if last_checkpoint(self._work) else ""
         return ConfigError(
             f"the loss is not a number after step {self.progress.steps}: the learning rate is too high; "
-            f"give an --lr below {self._config.lr:g}{kept}"
+            f"set `lr` below {self._config.lr:g}{kept}"
         )
 
     def _set_rate(self, optimizer: Any, scheduler: Any) -> None:  # noqa: ANN401

@@ -141,9 +141,9 @@ def check_out(out: Path) -> Path:
         DataError: ``out`` exists and is not an empty folder.
     """
     if (out / TEACHER_FILE).exists():
-        raise DataError(f"{out}: holds a finished teacher; choose another --out")
+        raise DataError(f"{out}: holds a finished teacher; choose another `out`")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: exists; choose another --out")
+        raise DataError(f"{out}: exists; choose another `out`")
     return out.with_name(f"{out.name}.training")
 
 
@@ -300,7 +300,7 @@ def _check_run(work: Path, config: TeacherConfig, pairs: Sequence[TrainingPair],
     if path.is_file() and path.read_text(encoding="utf-8", errors="replace") != json.dumps(key):
         raise DataError(
             f"{work}: a run with other settings or pairs was started here; "
-            "repeat it with the same ones to go on, delete the folder, or choose another --out"
+            "repeat it with the same ones to go on, delete the folder, or choose another `out`"
         )
     with replacing(path) as file:
         file.write(json.dumps(key))

@@ -34,7 +34,7 @@ def wait_for_replicas(client: OpenSearch, job: Job, keep: Callable[[], None]) ->
                 raise JobError(
                     f"'{part.target}' has {found:g} active copies of its shards, {wanted:g} were expected; "
                     "see "
-                    f"GET _cluster/allocation/explain, or move the alias anyway with --accept-unreplicated"
+                    "GET _cluster/allocation/explain, or move the alias anyway with `accept_unreplicated`"
                 )
             time.sleep(_LOOK_S)
             keep()

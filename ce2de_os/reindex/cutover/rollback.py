@@ -174,7 +174,7 @@ def _copy_back(client: OpenSearch, ledger: Ledger, job: Job) -> list[str]:
                 f"'{part.source}' rejects {len(report.refused)} documents that were written to "
                 f"'{part.target}', "
                 f"the first is '{first.doc_id}': {first.reason}; change its mapping, or lose them with "
-                "--discard-writes"
+                "`discard_writes`"
             )
         conflicts += report.conflicts
         patiently(lambda: admin.refresh(client, part.source))  # noqa: B023

@@ -175,7 +175,7 @@ class Switch:
                 f"writes were blocked for {passed_s:.1f} s, at most {job.max_block_s:g} s are allowed, so "
                 "they go "
                 f"on and the alias stays; try again when fewer documents are written: ce2de reindex cutover "
-                f"{job.job_id}, or allow more with --max-block"
+                f"{job.job_id}, or allow more with `max_block_s`"
             )
 
     def _open_targets(self) -> None:

@@ -123,19 +123,19 @@ def _text(request: JobRequest, entry: IndexMetadata | None) -> TextSpec:
             raise ConfigError(
                 f"'{request.source}' has this model's vectors of {', '.join(entry.text_fields)} already; "
                 "leave "
-                "--text-fields out to follow these"
+                "`text_fields` out to follow these"
             )
         return request.text
     if entry is None:
         raise ConfigError(
             f"'{request.source}' has no vectors of this model, so nothing says what to embed; name the "
             "fields: "
-            "--text-fields title,body"
+            "`text_fields=title,body`"
         )
     if entry.passages and request.text.passages is None:
         raise ConfigError(
             f"'{request.source}' has a vector for each passage; say how long they are, as when it was made: "
-            "--passages 180:90"
+            "`passages=180:90`"
         )
     return replace(entry.text, passages=request.text.passages)
 

@@ -140,7 +140,7 @@ def storage_of(field: VectorField, version: tuple[int, int]) -> Storage:
     if found is None:
         raise ConfigError(
             f"{field.engine} has no {option} in OpenSearch {version[0]}.{version[1]}, it has "
-            f"{', '.join(storage.option for storage in there)}; choose one of them or another --engine"
+            f"{', '.join(storage.option for storage in there)}; choose one of them or another `engine`"
         )
     return found
 

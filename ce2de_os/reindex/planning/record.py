@@ -149,7 +149,7 @@ class Plan:
         return not self.refusals
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as ``--json`` prints it; the indices without their fields."""
+        """Return the plan as JSON values; the indices without their fields."""
         plan = asdict(self)
         for index in plan["indices"]:
             del index["fields"]

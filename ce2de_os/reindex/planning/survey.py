@@ -145,7 +145,7 @@ def check_fields(indices: tuple[SourceIndex, ...], text_fields: tuple[str, ...])
         texts = ", ".join(sorted(name for name, kind in known.items() if kind in USABLE)) or "none"
         told = f"no field '{', '.join(missing)}'" if missing else "no field was named"
         raise DataError(
-            f"{indices[0].name}: {told}; the fields that hold text are: {texts}; see --text-fields"
+            f"{indices[0].name}: {told}; the fields that hold text are: {texts}; see `text_fields`"
         )
     return tuple(
         f"{field} ({index.name})" for index in indices for field in text_fields if field not in index.fields

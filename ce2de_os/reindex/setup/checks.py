@@ -30,7 +30,7 @@ class Finding:
     """One reason, and what to do about it."""
 
     reason: str
-    cure: str
+    action: str
 
 
 def refuse(findings: Iterator[Finding]) -> None:
@@ -41,7 +41,7 @@ def refuse(findings: Iterator[Finding]) -> None:
     """
     first = next(findings, None)
     if first is not None:
-        raise ConfigError(f"{first.reason}; {first.cure}")
+        raise ConfigError(f"{first.reason}; {first.action}")
 
 
 def of_sources(
@@ -66,19 +66,19 @@ def of_options(
     client: OpenSearch, alias: str | None, target: str | None, pipeline: str | None
 ) -> Iterator[Finding]:
     """Yield what is wrong with the names that a request gives: alias, target and pipeline."""
-    for option, name in (("--alias", alias), ("--target", target)):
+    for option, name in (("alias", alias), ("target", target)):
         if name is not None and (fault := fault_of(name)):
-            yield Finding(f"{option} '{name}' {fault}", "choose another name, such as articles-search")
+            yield Finding(f"`{option}`: '{name}' {fault}", "choose another name, such as articles-search")
     if alias is not None and alias == target:
         yield Finding(
-            f"--alias and --target are both '{alias}', but an index and an alias cannot have one name",
-            "leave --target out, or choose another --alias",
+            f"`alias` and `target` are both '{alias}', but an index and an alias cannot have one name",
+            "leave `target` out, or choose another `alias`",
         )
     if alias is not None and admin.exists(client, alias) and not aliases.exists(client, alias):
-        yield Finding(f"'{alias}' is an index, so it cannot be an alias", "choose another --alias")
+        yield Finding(f"'{alias}' is an index, so it cannot be an alias", "choose another `alias`")
     if pipeline is not None and not _has_pipeline(client, pipeline):
         yield Finding(
-            f"there is no ingest pipeline '{pipeline}'", "see GET _ingest/pipeline, or leave --pipeline out"
+            f"there is no ingest pipeline '{pipeline}'", "see GET _ingest/pipeline, or leave `pipeline` out"
         )
 
 
@@ -126,7 +126,7 @@ def _alias_filter_findings(client: OpenSearch, name: str, alias: str | None) -> 
             yield Finding(
                 f"alias '{name}' shows only a part of '{index}' ({', '.join(limits)}), but all of the index "
                 f"would be copied, and '{alias}' would show it",
-                f"use --alias {name}, which keeps its {limits[0]}, or name '{index}' as the source",
+                f"use `alias={name}`, which keeps its {limits[0]}, or name '{index}' as the source",
             )
             return
 
@@ -146,7 +146,7 @@ def _read_block_findings(source: IndexInfo, *, in_place: bool) -> Iterator[Findi
     if in_place and blocked:
         yield Finding(
             f"'{source.name}' is read-only (index.{blocked[0]}), so its documents cannot get vectors",
-            f"set index.{blocked[0]} to null, or copy it: --mode copy --alias NAME",
+            f"set index.{blocked[0]} to null, or copy it: `mode=copy` `alias=NAME`",
         )
 
 
@@ -163,12 +163,12 @@ def _in_source(source: IndexInfo, text_fields: Sequence[str]) -> Iterator[Findin
             yield Finding(
                 f"'{name}' of '{source.name}' is an alias of the field '{field.get('path')}', so no document "
                 "has it in its _source",
-                f"name the field itself: --text-fields {field.get('path')}",
+                f"name the field itself: `text_fields={field.get('path')}`",
             )
         elif name in computed:
             yield Finding(
                 f"'{name}' of '{source.name}' is filled by copy_to, so no document has it in its _source",
-                f"name the fields it comes from: --text-fields {','.join(computed[name])}",
+                f"name the fields it comes from: `text_fields={','.join(computed[name])}`",
             )
 
 

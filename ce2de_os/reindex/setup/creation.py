@@ -64,7 +64,7 @@ def _read_back(client: OpenSearch, target: str, asked: Mapping[str, Any], added:
     templates = f"'{', '.join(added.templates)}'" if added.templates else "see GET _index_template"
     raise ConfigError(
         f"an index template of yours ({templates}) gave '{target}' {', '.join(told)}; it was deleted again "
-        "while it was empty; choose a --target that the template does not match, or change its patterns"
+        "while it was empty; choose a `target` that the template does not match, or change its patterns"
     )
 
 

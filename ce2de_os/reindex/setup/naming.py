@@ -38,7 +38,7 @@ def target_name(
         if len(sources) > 1:
             raise ConfigError(
                 f"'{request.source}' stands for {len(sources)} indices, and each gets a target of its own; "
-                "leave --target out"
+                "leave `target` out"
             )
         return request.target
     names = list(default_names(source.name, model.fingerprint))
@@ -49,7 +49,7 @@ def target_name(
     told = "; ".join(f"'{name}' by '{', '.join(found[name].templates)}'" for name in names)
     raise ConfigError(
         f"index templates of yours would add aliases, fields or a data stream to a copy of '{source.name}': "
-        f"{told}; choose a --target that none of them matches"
+        f"{told}; choose a `target` that none of them matches"
     )
 
 

@@ -46,7 +46,7 @@ def check_targets(indices: Sequence[Planned]) -> None:
         if other != index.source.name:
             raise ConfigError(
                 f"'{other}' and '{index.source.name}' would both be copied into '{index.target}'; "
-                "start a job for each of them, with a --target of its own"
+                "start a job for each of them, with a `target` of its own"
             )
 
 
@@ -144,22 +144,22 @@ def _history(client: OpenSearch, index: IndexInfo) -> tuple[str, ...]:
 def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata) -> None:
     """Refuse a target that is not this very job's."""
     found = next(iter(fields_from(admin.describe(client, target).mappings)), None)
-    cure = "choose another --target, or delete that index"
+    action = "choose another `target`, or delete that index"
     if found is None:
-        raise ConfigError(f"target '{target}' exists and was not made by ce2de; {cure}")
+        raise ConfigError(f"target '{target}' exists and was not made by ce2de; {action}")
     if found.dim != wanted.dim:
         raise ArtifactMismatchError(
-            f"target '{target}' has vectors of dimension {found.dim}, the model gives {wanted.dim}; {cure}"
+            f"target '{target}' has vectors of dimension {found.dim}, the model gives {wanted.dim}; {action}"
         )
     if found.fingerprint != wanted.fingerprint:
         raise ArtifactMismatchError(
             f"target '{target}' has vectors of model {found.fingerprint[:12]}, "
-            f"this model is {wanted.fingerprint[:12]}; {cure}"
+            f"this model is {wanted.fingerprint[:12]}; {action}"
         )
     if _work(found) != _work(wanted):
         raise ConfigError(
             f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}"
-            f"{_languages_told(found)}{', with token vectors' if found.token_dim else ''}; {cure}"
+            f"{_languages_told(found)}{', with token vectors' if found.token_dim else ''}; {action}"
         )
 
 
@@ -170,8 +170,8 @@ def _check_field(source: IndexInfo, wanted: IndexMetadata) -> None:
         if _languages(found) != _languages(wanted):
             raise ConfigError(
                 f"'{source.name}' has this model's vectors in '{found.vector_field}' already"
-                f"{_languages_told(found)}; start it as it was, or make a copy with other --languages: "
-                f"--mode copy --target {source.name}-2 --alias NAME"
+                f"{_languages_told(found)}; start it as it was, or make a copy with other `languages`: "
+                f"`mode=copy` `target={source.name}-2` `alias=NAME`"
             )
 
 
@@ -195,7 +195,7 @@ def _check_tokens(source: IndexInfo, wanted: IndexMetadata) -> None:
         if entry.vector_field == wanted.vector_field and entry.token_dim and not wanted.token_dim:
             raise ConfigError(
                 f"'{source.name}' has token vectors in '{entry.token_field}', which must follow the texts; "
-                "add --token-vectors"
+                "add `token_vectors`"
             )
 
 

@@ -38,7 +38,7 @@ def after_handover(
     """
     asked = [
         name
-        for name, value in (("--hold", request.hold), ("--pipeline", request.pipeline is not None))
+        for name, value in (("`hold`", request.hold), ("`pipeline`", request.pipeline is not None))
         if value
     ]
     if asked:
@@ -85,7 +85,7 @@ def _check_alias(client: OpenSearch, job: Job) -> None:
         raise JobError(
             f"alias '{job.alias}' points to {', '.join(sorted(members)) or 'nothing'}, not to the index of "
             "job "
-            f"'{job.job_id}' any more; clean this job, or choose another --alias"
+            f"'{job.job_id}' any more; clean this job, or choose another `alias`"
         )
 
 
@@ -102,24 +102,23 @@ def _check_options(job: Job, request: JobRequest) -> None:
     if job.pipeline != request.pipeline:
         raise JobError(
             f"job '{job.job_id}' writes {_through(job.pipeline)}, this command asks for "
-            f"{_through(request.pipeline)};"
-            " documents that are written already would differ: start a new job with --target, or repeat "
-            "the option"
+            f"{_through(request.pipeline)}; documents that are written already would differ: start a new "
+            "job with another `target`, or repeat the option"
         )
     if job.hold and not request.hold and job.state in (READY, ROLLED_BACK, PAUSED, CANCELLED, FAILED):
         raise JobError(
-            f"job '{job.job_id}' was started with --hold; repeat it, or move the alias with: "
+            f"job '{job.job_id}' was started with `hold`; repeat it, or move the alias with: "
             f"ce2de reindex cutover {job.job_id}"
         )
     if job.state == ROLLED_BACK and not request.hold:
         raise JobError(
             f"job '{job.job_id}' was rolled back; to move the alias again: ce2de reindex cutover "
             f"{job.job_id}; "
-            "to bring the target up to date without that, add --hold"
+            "to bring the target up to date without that, add `hold`"
         )
     if job.state == DONE and request.hold and job.alias is not None and job.mode == "copy":
         raise JobError(
-            f"job '{job.job_id}' is done and alias '{job.alias}' has moved, so --hold cannot apply; to go "
+            f"job '{job.job_id}' is done and alias '{job.alias}' has moved, so `hold` cannot apply; to go "
             "back: "
             f"ce2de reindex rollback {job.job_id}"
         )

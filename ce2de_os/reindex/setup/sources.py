@@ -93,7 +93,7 @@ def mode_of(sources: Sequence[IndexInfo], request: JobRequest) -> Mode:
     if mode == "in_place" and without:
         raise ConfigError(
             f"'{without[0]}' was created without index.knn, which cannot be switched on later; "
-            "use --mode copy"
+            "use `mode=copy`"
         )
     return mode
 
@@ -129,13 +129,13 @@ def check_source(source: IndexInfo, request: JobRequest) -> None:
     if named is not None and named not in fields:
         raise DataError(
             f"'{source.name}' has no field '{named}'; name the one that holds each document's language, or "
-            "leave --language-field out, so that it is detected"
+            "leave `language_field` out, so that it is detected"
         )
     missing = [field for field in request.text.fields if field not in fields]
     if missing or not request.text.fields:
         raise DataError(
             f"'{source.name}' has no field '{', '.join(missing)}'; the fields that hold text are: "
-            f"{', '.join(usable_fields(source.mappings)) or 'none'}; see --text-fields"
+            f"{', '.join(usable_fields(source.mappings)) or 'none'}; see `text_fields`"
         )
 
 
@@ -151,11 +151,11 @@ def _check_kept(source: IndexInfo, request: JobRequest) -> None:
     if left_out and not request.accept_excluded:
         raise ConfigError(
             f"'{source.name}' does not keep the whole _source ({', '.join(left_out)}), so these fields would "
-            "be lost when its documents are written again; if they may be, add --accept-excluded-fields"
+            "be lost when its documents are written again; if they may be, add `accept_excluded`"
         )
 
 
 def check_alias(request: JobRequest, mode: Mode) -> None:
     """Refuse a copy without an alias."""
     if request.alias is None and mode == "copy":
-        raise ConfigError("name the alias that will point to the new index: --alias articles-search")
+        raise ConfigError("name the alias that will point to the new index: `alias=articles-search`")

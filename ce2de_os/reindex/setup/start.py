@@ -135,7 +135,7 @@ def _add_new_indices(
         if part is not None and part.source_uuid != index.source.uuid:
             raise JobError(
                 f"'{part.source}' was deleted and created again since job '{job.job_id}' began; "
-                f"delete '{part.target}' and start again, or choose another --target"
+                f"delete '{part.target}' and start again, or choose another `target`"
             )
     fresh = [index for index in indices if index.source.name not in parts]
     if not fresh:

@@ -45,18 +45,18 @@ def _check_handover(request: JobRequest, names: Sequence[str], within: Sequence[
         raise ConfigError(
             f"'{request.source}' is a data stream, and applications write to that; an alias cannot take it "
             "over: "
-            "use --way mirror with a new alias"
+            "use `way=mirror` with a new alias"
         )
     outside = [name for name in names if name not in within]
     if within and outside:
         raise ConfigError(
             f"alias '{request.alias}' points to '{within[0]}', but not to '{outside[0]}', which is to be "
             "copied "
-            f"too; name the alias as the source, or a new alias with --way mirror"
+            "too; name the alias as the source, or a new alias with `way=mirror`"
         )
     if not request.block and any(_pipelines(request)):
         raise ConfigError(
-            "--no-block with --pipeline is not possible: late writes would run through it twice"
+            "`block=False` with `pipeline` is not possible: late writes would run through it twice"
         )
 
 

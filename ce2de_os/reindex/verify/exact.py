@@ -60,7 +60,7 @@ def check_contents(subject: Subject, report: VerifyReport) -> None:
         if wrong:
             report.problems.append(
                 f"document '{hit['_id']}' has other values in '{subject.part.target}' than in "
-                f"'{subject.part.source}': {', '.join(wrong[:_TOLD])}; copy it anew into another --target"
+                f"'{subject.part.source}': {', '.join(wrong[:_TOLD])}; copy it again into another `target`"
             )
             return
 
@@ -83,7 +83,7 @@ def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any JSON values
 def check_mapping(subject: Subject, report: VerifyReport) -> None:
     """Give the target the fields that the source's mapping got meanwhile; it is a problem if it cannot."""
     for difference in carry_fields(subject.client, subject.job, subject.part):
-        report.problems.append(f"{difference}; start again with another --target, which gets today's mapping")
+        report.problems.append(f"{difference}; start again with another `target`, which gets today's mapping")
 
 
 def _explained(found: IndexComparison, late: dict[int, int]) -> int:

@@ -47,5 +47,5 @@ class VerifyReport:
     problems: list[str] = field(default_factory=list)
 
     def to_source(self) -> dict[str, Any]:
-        """Return the report as the ledger and ``--json`` show it."""
+        """Return the report as JSON values, as the ledger holds it."""
         return asdict(self)

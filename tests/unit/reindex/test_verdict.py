@@ -1,4 +1,4 @@
-"""What speaks against a plan, and its cure."""
+"""What speaks against a plan, and what to do."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SMALL = {"documents": 1000, "store_bytes": GB // 1000, "shards": 1, "replicas": 
 def refused(plan):
     (finding,) = plan.refusals
     assert not plan.fits
-    return f"{finding.reason}; {finding.cure}"
+    return f"{finding.reason}; {finding.action}"
 
 
 def warned(plan):
     (finding,) = plan.warnings
     assert plan.fits
-    return f"{finding.reason}; {finding.cure}"
+    return f"{finding.reason}; {finding.action}"
 
 
 def test_in_place_needs_index_knn():
