@@ -93,12 +93,14 @@ def _connection(client: OpenSearch, settings: OpenSearchSettings) -> Check:
 
 
 def _access(client: OpenSearch, settings: OpenSearchSettings) -> Check:
-    """Check the user's identity in the cluster, and whether others can read the connection."""
+    """Check the user's identity in the cluster, and whether the connection is encrypted."""
     with backend_errors("ask who we are"):
         # A cluster without the security plugin does not know this address.
         answer = client.transport.perform_request("GET", WHO, params={"ignore": [400, 404]})
     user, roles = answer.get("user_name"), ", ".join(answer.get("roles", []))
-    who = f"user {user}, roles: {roles or 'none'}" if user else "the cluster asks nobody who they are"
+    who = (
+        f"user {user}, roles: {roles or 'none'}" if user else "the cluster does not ask users for a password"
+    )
     if settings.is_encrypted and settings.verify_certs:
         return Check("access", OK, f"{who}; encrypted")
     if settings.is_encrypted:
@@ -172,11 +174,13 @@ def _broker_and_workers(settings: Settings) -> Iterator[Check]:
 def workers(found: Mapping[str, str], settings: Settings) -> Check:
     """Check whether workers answer and embed with the settings' model; ``found``: fingerprints by name."""
     if not found:
-        return Check("workers", NOT_OK, "none answers", "start one: celery -A ce2de_os.worker.app worker")
+        return Check(
+            "workers", NOT_OK, "no worker answers", "start one: celery -A ce2de_os.worker.app worker"
+        )
     fingerprint = Artifact.load(settings.artifact).fingerprint
     others = sorted(name for name, other in found.items() if other != fingerprint)
     if others:
-        finding = f"{', '.join(others)} embed with another model than this machine's"
+        finding = f"{', '.join(others)} use another model than this machine"
         return Check("workers", NOT_OK, finding, "give all the same CE2DE_ARTIFACT and restart the workers")
     return Check("workers", OK, f"{len(found)} with this machine's model: {', '.join(sorted(found))}")
 

@@ -1,4 +1,4 @@
-"""``ce2de doctor``: is everything there, and if not, what to do."""
+"""``ce2de doctor``: check that everything works, and say what to do if not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLORS = {"ok": "green", "warning": "yellow", "not ok": "red"}
 def command(broker_url: str | None, settings: Settings, as_json: bool) -> None:
     """Check cluster, broker, workers and model; say what to do about each problem.
 
-    Exit code 1 if something is not ok. Warnings do not count: they concern what this machine may do without.
+    Exit code 1 if something is not ok. Warnings do not count: they are about parts that are optional here.
 
     \b
         ce2de doctor

@@ -17,7 +17,7 @@ SETTING = re.compile(r"`(\w+)(?:=([^`]+))?`")
 
 
 def with_flags(text: str) -> str:
-    """Replace each setting in backquotes by its flag; what is no setting stays as it is."""
+    """Replace each setting in backquotes by its flag; other words in backquotes stay."""
     return SETTING.sub(_typed, text)
 
 

@@ -24,7 +24,8 @@ def language_options(command: Command) -> Command:
     @click.option(
         "--language-field",
         metavar="NAME",
-        help="The field that says a document's language: it, it-IT or ita. Detected where it says nothing.",
+        help="Field with the language of a document: it, it-IT or ita. Where it is empty, the language "
+        "is detected.",
     )
     @wraps(command)
     def wrapper(
