@@ -1,4 +1,4 @@
-"""A plan as data: what was asked, what was seen, what the job takes, and what stands against it."""
+"""A plan as data: the request, the findings, the cost of the job, and the reasons against it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ MODES = (AUTO, COPY, IN_PLACE)
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What is to be planned.
+    """A request for a plan.
 
     Attributes:
         source: an index, an alias, a data stream or a wildcard.
         text_fields: fields whose text is embedded, by dotted path.
         mode: ``copy``, ``in_place``, or ``auto`` to choose by looking.
         field: the field that takes the vectors.
-        within_s: time in which the job is wanted; ``None``: no wish.
-        workers: how many workers there will be; ``None``: as many as ``within_s`` needs, else one.
-        sample: how many documents to draw.
+        within_s: time limit for the job; ``None``: no limit.
+        workers: number of workers; ``None``: the number that ``within_s`` needs, else one.
+        sample: number of documents to draw.
         languages: the languages that would get a text field each; ``None``: none.
-        alias: that would move; ``target`` and ``pipeline`` as for the job. ``None``: not decided yet.
+        alias: the alias that would move; ``target`` and ``pipeline`` as for the job. ``None``: not decided
+            yet.
     """
 
     source: str
@@ -97,7 +98,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Shards:
-    """Primary shards of all indices together, at the end of the job, and how many would be fitting."""
+    """Primary shards of all indices together, at the end of the job, and the advised number."""
 
     shards: int
     primaries_bytes: float
@@ -120,7 +121,7 @@ class Time:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that ``ce2de plan`` says; ``meaning`` is what the job changes for applications."""
+    """The whole output of ``ce2de plan``; ``meaning`` says what the job changes for applications."""
 
     request: PlanRequest
     mode: str

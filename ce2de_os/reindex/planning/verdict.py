@@ -13,13 +13,13 @@ _HEAP_PRESSURE = 0.85  # share of the parent breaker's limit that a heap should 
 
 
 def refusals(plan: Plan) -> tuple[Finding, ...]:
-    """Return why the job cannot be done as planned; empty if it fits."""
+    """Return the reasons why the job cannot be done as planned; empty if it fits."""
     checks = (_way, _text, _disk, _memory, _plugin, _shard_limits, _blocks, _time)
     return _findings(plan, checks)
 
 
 def warnings(plan: Plan) -> tuple[Finding, ...]:
-    """Return what an operator should know although the job is possible."""
+    """Return the warnings for a job that is possible."""
     checks = (
         _fields,
         _left_out,
@@ -76,7 +76,7 @@ def _memory(plan: Plan) -> Iterator[Finding]:
         return
     if plan.cluster.settings.get("knn.circuit_breaker.triggered") == "true":
         yield Finding(
-            "the k-NN circuit breaker is triggered, so faiss vectors are refused",
+            "the k-NN circuit breaker is triggered, so faiss vectors are rejected",
             "free memory with POST _plugins/_knn/clear_cache, or raise knn.memory.circuit_breaker.limit",
         )
     if memory.unplaced:

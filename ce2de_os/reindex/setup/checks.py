@@ -1,4 +1,4 @@
-"""What stands against a reindex before anything is created: `plan` says all of it, `start` the first."""
+"""Check for reasons against a reindex before anything is created: `plan` shows all, `start` the first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Finding:
 
 
 def refuse(findings: Iterator[Finding]) -> None:
-    """Refuse a job for the first reason.
+    """Reject a job for the first reason.
 
     Raises:
         ConfigError: there is one.
@@ -65,7 +65,7 @@ def of_sources(
 def of_options(
     client: OpenSearch, alias: str | None, target: str | None, pipeline: str | None
 ) -> Iterator[Finding]:
-    """Yield what is wrong with the names that a request gives: alias, target and pipeline."""
+    """Yield what is wrong with the names in a request: alias, target and pipeline."""
     for option, name in (("alias", alias), ("target", target)):
         if name is not None and (fault := fault_of(name)):
             yield Finding(f"`{option}`: '{name}' {fault}", "choose another name, such as articles-search")
@@ -155,7 +155,7 @@ def _is_set(source: IndexInfo, setting: str) -> bool:
 
 
 def _in_source(source: IndexInfo, text_fields: Sequence[str]) -> Iterator[Finding]:
-    """Refuse fields that OpenSearch computes, which no document has in its ``_source``."""
+    """Reject fields that OpenSearch computes, which no document has in its ``_source``."""
     computed, leaves = copied_to(source.mappings), dict(_leaves(source.mappings))
     for name in text_fields:
         field = leaves.get(name, {})
@@ -173,7 +173,7 @@ def _in_source(source: IndexInfo, text_fields: Sequence[str]) -> Iterator[Findin
 
 
 def _hidden_documents(client: OpenSearch, source: IndexInfo) -> Iterator[Finding]:
-    """Refuse a source of which this user may not see every document: the copy would lack them."""
+    """Reject a source of which this user may not see every document: the copy would lack them."""
     if any(field.get("type") == "nested" for _, field in _all_fields(source.mappings)):
         return  # OpenSearch counts each nested object as a document there
     if source.settings.get("verified_before_close") or _is_set(source, "blocks.read"):

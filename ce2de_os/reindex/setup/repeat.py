@@ -1,4 +1,4 @@
-"""A job that is started again: it goes on, takes the new options, or says why it cannot."""
+"""Start a job again: it continues, takes the new options, or reports why it cannot."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from ce2de_os.reindex.setup.targets import arm
 def after_handover(
     client: OpenSearch, ledger: Ledger, job: Job, request: JobRequest, queue: TaskQueue
 ) -> Job:
-    """Keep the vectors up to date: nothing is copied any more, for applications write to the target.
+    """Keep the vectors up to date; copy nothing any more, since applications write to the target.
 
     Raises:
-        JobError: an option is asked for that makes no sense any more.
+        JobError: the request has an option that is not possible any more.
     """
     asked = [
         name
@@ -51,10 +51,10 @@ def after_handover(
 
 
 def go_on(client: OpenSearch, ledger: Ledger, job: Job, request: JobRequest, queue: TaskQueue) -> Job:
-    """Let workers take a new job up, or one that stopped; one that is done goes on as a standing job.
+    """Send a new or stopped job to the workers; one that is done continues as a standing job.
 
     Raises:
-        JobError: an option is asked for that the job cannot take now.
+        JobError: the request has an option that the job cannot take now.
     """
     stored = ledger.job(job.job_id)
     job = stored.job
@@ -79,7 +79,7 @@ def go_on(client: OpenSearch, ledger: Ledger, job: Job, request: JobRequest, que
 
 
 def _check_alias(client: OpenSearch, job: Job) -> None:
-    """Refuse to go on with a job whose alias another job has moved since."""
+    """Reject a job whose alias another job has moved since."""
     members = aliases.definitions(client, job.alias) if job.alias is not None else {}
     if job.mode == "copy" and not set(job.targets) & set(members):
         raise JobError(
@@ -143,6 +143,6 @@ def _new_options(job: Job, request: JobRequest) -> dict[str, Any]:
         "max_block_s": request.max_block_s,
         "follow": request.follow,
     }
-    if request.docs_per_s is not None:  # none given: what `throttle` has set stays
+    if request.docs_per_s is not None:  # none given: the limit of `throttle` stays
         wanted["docs_per_s"] = request.docs_per_s
     return {name: value for name, value in wanted.items() if getattr(job, name) != value}

@@ -30,7 +30,7 @@ from ce2de_os.reindex.setup.way import choose_way
 
 
 def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueue) -> Job:
-    """Start a job, or go on with the one that does the same.
+    """Start a job, or continue the one that does the same.
 
     A finished job is not done again: its standing job keeps the vectors up to date, and is returned where the
     alias has moved.
@@ -43,7 +43,7 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
         ArtifactMismatchError: a target holds vectors of another model.
         JobError: a source was deleted and created again since the job began, or the job cannot take an
             option.
-        BackendError: OpenSearch refuses.
+        BackendError: OpenSearch rejects a request.
     """
     ledger = Ledger(client)
     ledger.create()

@@ -1,4 +1,4 @@
-"""Mirror or handover: chosen by looking at where the alias is, and said in a sentence."""
+"""Choose mirror or handover by the place of the alias, and describe the choice in a sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ce2de_os.reindex.request import JobRequest
 def choose_way(
     client: OpenSearch, request: JobRequest, sources: Sequence[IndexInfo], mode: Mode
 ) -> Way | None:
-    """Choose by looking: where the alias points to the source already, applications write through it.
+    """Choose the way: if the alias points to the source already, applications write through it.
 
     ``None`` in place, where there is nothing to move.
 
@@ -86,11 +86,11 @@ def sentence(
 ) -> str:
     """Describe what a way means for applications; ``names`` are the physical indices of the ``source``."""
     if way is None:
-        return f"In place: applications go on using '{source}'; its documents get a vector field."
+        return f"In place: applications still use '{source}'; its documents get a vector field."
     if way == MIRROR:
         return (
-            f"Mirror: applications go on writing to '{source}' and search '{alias}'. Workers copy every "
-            f"change within seconds, for good. A write through '{alias}' is rejected."
+            f"Mirror: applications still write to '{source}' and search '{alias}'. Workers copy every "
+            f"change within seconds.  A write through '{alias}' is rejected."
         )
     if block:
         return (

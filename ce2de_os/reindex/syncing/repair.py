@@ -32,7 +32,7 @@ _BATCH = 200
 
 
 def repair(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, only: Part | None = None) -> int:
-    """Bring the targets to where the job's cursors are; returns how many documents differ in the end.
+    """Bring the targets to where the job's cursors are; return the number of documents that still differ.
 
     Documents in the dead-letter index do not count. ``only`` limits it to one part; ``None``: all.
     """
@@ -95,7 +95,7 @@ def _mend(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, number: i
 def _write(
     client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, number: int, wanted: Sequence[Lost | Stale]
 ) -> None:
-    """Write documents as the source has them now, whatever version the target believes to have."""
+    """Write documents as the source has them now, whatever version the target has."""
     job, part = held.job, held.job.parts[number]
     documents = _as_they_are(client, part, wanted)
     if not documents:
