@@ -1,10 +1,10 @@
-"""Whether this machine has the memory that the servers will take."""
+"""Check that this machine has the memory that the servers need."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_BESIDE_HEAP_BYTES = 300_000_000  # what a Java process takes beside its heap
+_BESIDE_HEAP_BYTES = 300_000_000  # memory of a Java process outside of its heap
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
