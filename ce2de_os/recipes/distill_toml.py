@@ -100,7 +100,7 @@ def request_of(
 
 
 def toml_text(request: DistillRequest) -> str:
-    """Write the tables of a request, but for the values that are ``None``."""
+    """Write the tables of a request, except for the values that are ``None``."""
     lines = [_HEADER]
     for table, keys in TABLES.items():
         values = getattr(request, table)
@@ -115,7 +115,7 @@ def toml_text(request: DistillRequest) -> str:
 
 
 def _unused(request: DistillRequest, key: str) -> bool:
-    """Say whether another value takes this one's place."""
+    """Return whether another value replaces this one."""
     if key == "minutes":
         return request.training.tokens is not None
     return key in SHAPE and request.student.start is not None
