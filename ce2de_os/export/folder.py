@@ -1,4 +1,4 @@
-"""A model folder that is there as a whole or not at all."""
+"""Write a model folder completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ce2de_os.model.artifact import MANIFEST_FILE
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside ``out`` to write to; it takes ``out``'s place when all went well.
+    """Yield a temporary folder next to ``out``; it replaces ``out`` after success.
 
     Raises:
-        DataError: ``out`` is not empty and no model folder, or the disk is full or refuses.
+        DataError: ``out`` is not empty and no model folder, or it cannot be written.
     """
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_FILE).exists())):
         raise DataError(f"{out}: exists and is not a model folder; choose another `out`")
