@@ -37,10 +37,8 @@ def library_strings(*, docstrings: bool) -> Iterator[tuple[str, str]]:
         if not name.startswith("cli/"):
             nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
             alone = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-            for node in nodes:
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    if docstrings or id(node) not in alone:
-                        yield name, node.value
+            texts = [node for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+            yield from ((name, str(node.value)) for node in texts if docstrings or id(node) not in alone)
 
 
 def test_no_string_of_the_library_names_a_flag() -> None:
