@@ -38,7 +38,7 @@ _CA = "name the file of the cluster's CA in `ca_certs` or CE2DE_OPENSEARCH_CA_CE
 _CLIENT = "check that `client_cert` and `client_key` belong together and that the cluster knows their CA"
 _HOST = "in `url` or CE2DE_OPENSEARCH_URL, use a host name that the server's certificate contains"
 # A part of OpenSSL's message, and what to do.
-_TLS_ACTIONS = {
+_TLS_ADVICE = {
     "WRONG_VERSION_NUMBER": "the server speaks plain HTTP: write http:// in `url` or CE2DE_OPENSEARCH_URL",
     "Hostname mismatch": _HOST,
     "IP address mismatch": _HOST,
@@ -49,7 +49,7 @@ _TLS_ACTIONS = {
     "ALERT_CERTIFICATE_UNKNOWN": _CLIENT,
     "ALERT_BAD_CERTIFICATE": _CLIENT,
 }
-_ACCESS_ACTIONS: dict[int | str, str] = {
+_ACCESS_ADVICE: dict[int | str, str] = {
     401: "check CE2DE_OPENSEARCH_USERNAME and CE2DE_OPENSEARCH_PASSWORD, or the client certificate",
     403: "give this user the role in docs/how-to/operator/security.md, with your own index names",
 }
@@ -109,8 +109,8 @@ def backend_errors(action: str) -> Iterator[None]:
         yield
     except SSLError as error:
         failure = _first_line(error.error)
-        action = next((action for name, action in _TLS_ACTIONS.items() if name in failure), _CA)
-        raise BackendError(f"{action}: TLS failed ({failure}); {action}") from error
+        advice = next((advice for name, advice in _TLS_ADVICE.items() if name in failure), _CA)
+        raise BackendError(f"{action}: TLS failed ({failure}); {advice}") from error
     except OpenSearchConnectionError as error:
         raise BackendUnavailableError(
             f"{action}: OpenSearch does not answer ({_first_line(error.error)}); "
@@ -135,8 +135,8 @@ def _from_status(action: str, error: TransportError) -> BackendError:
         return RequestTooLargeError(message)
     if status in (400, 404, 409):
         return IndexSchemaError(message)
-    action = _SIGNATURE if status == 403 and "signature" in message.lower() else _ACCESS_ACTIONS.get(status)
-    return BackendError(f"{message}; {action}" if action else message)
+    advice = _SIGNATURE if status == 403 and "signature" in message.lower() else _ACCESS_ADVICE.get(status)
+    return BackendError(f"{message}; {advice}" if advice else message)
 
 
 def check_complete(action: str, answer: Mapping[str, Any]) -> None:
