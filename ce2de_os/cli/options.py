@@ -163,7 +163,8 @@ def _metavar(option: click.Option) -> str | None:
         return None
     if isinstance(option.type, click.Path):
         return "FILE" if option.type.file_okay else "DIR"
-    return "N" if isinstance(option.type, IntParamType | FloatParamType) else None
+    number = isinstance(option.type, IntParamType | FloatParamType)
+    return _WORDS.get(str(option.name), "N" if number else None)
 
 
 def _show_records(context: click.Context, option: click.Parameter, value: bool) -> None:
@@ -175,6 +176,16 @@ def _show_records(context: click.Context, option: click.Parameter, value: bool) 
         logging.getLogger(logs.PACKAGE).setLevel(logging.DEBUG)
 
 
+_WORDS = {
+    **dict.fromkeys(("alias", "index", "name", "pipeline", "target"), "NAME"),
+    **dict.fromkeys(("passage_field", "query_field", "vector_field"), "FIELD"),
+    **dict.fromkeys(("base", "cross_encoder", "dual_encoder", "model"), "ID_OR_DIR"),
+    "text_fields": "FIELD,...",
+    "minutes": "MINUTES",
+    "heap": "SIZE",
+    "host": "HOST",
+}
+"""Names of values by option; other numbers are N."""
 MODES = ("auto", "copy", "in-place")
 VERBOSE = "Show log records on stderr."
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
