@@ -19,7 +19,7 @@ _LOOK_S = 0.1
 _ID = "ce2de-demo-day-after"
 _NEW = {"title": "Brewing espresso", "body": "Grind the beans finely and press hot water through them."}
 _CHANGED = {
-    "title": "Repairing a bicycle tire",
+    "title": "Mending a bicycle tire",
     "body": "Find the hole in the tube, glue a patch on it and wait.",
 }
 _QUESTIONS = ("how do I make strong coffee", "repair a flat wheel")
