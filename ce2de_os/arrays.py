@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 Embeddings = NDArray[np.float32]
-"""``(B, D)`` float32, one L2-normalised embedding per row."""
+"""``(B, D)`` float32, one L2-normalized embedding per row."""
 
 TokenVectors = NDArray[np.float32]
-"""``(L, T)`` float32, one L2-normalised vector per token of a text, special tokens left out."""
+"""``(L, T)`` float32, one L2-normalized vector per token of a text, special tokens left out."""
 
 TokenIds = NDArray[np.int64]
 """``(B, L)`` int64, padded on the right."""
@@ -44,7 +44,7 @@ def read_array(path: Path) -> NDArray[Any] | None:
 
 
 def pad_ids(ids: Sequence[Sequence[int]], step: int = 1) -> tuple[TokenIds, TokenIds]:
-    """Right-pad token ids with 0 to ``(B, L)``, ``L`` a multiple of ``step``; returns them and their mask.
+    """Right-pad token ids with 0 to ``(B, L)``, ``L`` a multiple of ``step``; return them and their mask.
 
     The mask is 1 for a token and 0 for padding.
     """
@@ -60,7 +60,7 @@ def pad_ids(ids: Sequence[Sequence[int]], step: int = 1) -> tuple[TokenIds, Toke
 def token_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
     """Group texts of similar length so that padding is rare and memory is bounded.
 
-    Yields lists of positions into ``lengths``, longest texts first. A batch holds at most ``max_tokens``
+    Yield lists of positions into ``lengths``, longest texts first. A batch holds at most ``max_tokens``
     tokens counted with padding (its size times its longest text), but always at least one text.
     """
     order = sorted(range(len(lengths)), key=lambda position: lengths[position], reverse=True)

@@ -15,17 +15,17 @@ from typing import Any
 from ce2de_os.errors import ConfigError
 from ce2de_os.logs import FORMATS
 
-POOL_SIZE = 8  # connections a client keeps: a worker reads and writes at once, an application has threads
+POOL_SIZE = 8  # connections of a client: a worker reads and writes at once, an application has threads
 AWS_SERVICES = ("es", "aoss")
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
 @dataclass(frozen=True)
 class OpenSearchSettings:
-    """How to reach OpenSearch; the names are opensearch-py's own where it has one.
+    """The connection to OpenSearch; names are opensearch-py's own where it has one.
 
-    ``username``/``password`` become ``http_auth``. ``client_cert`` is a file with a certificate that says who
-    we are, ``client_key`` the file of its key (``None``: in the same file). With ``aws_region`` requests are
+    ``username``/``password`` become ``http_auth``. ``client_cert`` is a file with a client certificate,
+    ``client_key`` the file of its key (``None``: in the same file). With ``aws_region`` requests are
     signed with AWS Signature Version 4 for ``aws_service``: ``es`` is an OpenSearch Service domain, ``aoss``
     a Serverless collection. ``None`` leaves opensearch-py's default.
     """
@@ -42,7 +42,7 @@ class OpenSearchSettings:
     timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts itself.
+        """Reject settings that contradict each other.
 
         Raises:
             ConfigError: the message names the settings.
@@ -84,11 +84,11 @@ class OpenSearchSettings:
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """Where ``ce2de local`` keeps its files and looks for Java.
+    """The folders of ``ce2de local``, and where it looks for Java.
 
     ``cache`` holds the downloads, which all of a user's instances share, and the instances' data.
     ``home`` is the folder of the instance; ``None`` means the one of the checkout around the current folder.
-    ``java_home`` is looked at before every other place; ``None`` means the search starts at ``PATH``.
+    ``java_home`` is tried before all other places; ``None`` means the search starts at ``PATH``.
     ``java_options`` are more options for Java: ``-XX:TieredStopAtLevel=1`` starts in half the CPU time and
     searches more slowly.
     """
@@ -112,7 +112,7 @@ class LocalSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything the CLI and the workers need to know before they start.
+    """All settings of the CLI and the workers.
 
     ``artifact`` is the model folder; ``None`` means the student that comes with the package.
     ``threads`` is the number of cores one encoder uses. ``log_format`` is ``text`` or ``json``.

@@ -16,10 +16,10 @@
     │   └── IdentityError           an index is not the one that the job knows
     └── BackendError                raised only inside ``ce2de_os.index.client``
         ├── BackendUnavailableError retryable: connection, timeout, 503
-        │   └── BackendBusyError    retryable and told to slow down: 429, or read-only
-        ├── IndexSchemaError        a mapping or dimension conflict: a person must act
-        ├── RequestTooLargeError    413: the request has more bytes than the cluster, or a proxy, takes
-        └── BulkWriteError          a whole bulk request was refused
+        │   └── BackendBusyError    retryable, more slowly: 429, or read-only
+        ├── IndexSchemaError        a mapping or dimension conflict: an operator must act
+        ├── RequestTooLargeError    413: the request has more bytes than the cluster, or a proxy, accepts
+        └── BulkWriteError          a whole bulk request was rejected
             └── GuardGoneError      the job may not write to its target any more
 
 Every class is built from one string, because Celery pickles errors and drops other arguments; its docstring
@@ -90,27 +90,27 @@ class IdentityError(JobError):
 
 
 class BackendError(Ce2deError):
-    """OpenSearch refused a request."""
+    """OpenSearch rejected a request."""
 
 
 class BackendUnavailableError(BackendError):
-    """OpenSearch does not answer; trying again later may help."""
+    """OpenSearch does not answer; retry later."""
 
 
 class BackendBusyError(BackendUnavailableError):
-    """OpenSearch is too busy or read-only; trying again later, and more slowly, may help."""
+    """OpenSearch is too busy or read-only; retry later, and more slowly."""
 
 
 class IndexSchemaError(BackendError):
-    """The index does not fit the request; a person must act."""
+    """The index does not fit the request; an operator must act."""
 
 
 class RequestTooLargeError(BackendError):
-    """The request has more bytes than the cluster, or a proxy before it, takes."""
+    """The request has more bytes than the cluster, or a proxy before it, accepts."""
 
 
 class BulkWriteError(BackendError):
-    """OpenSearch refused a bulk request as a whole."""
+    """OpenSearch rejected a bulk request as a whole."""
 
 
 class GuardGoneError(BulkWriteError):

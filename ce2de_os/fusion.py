@@ -1,4 +1,4 @@
-"""Fusion: pure functions that join ranked lists into one.
+"""Fusion: pure functions that fuse ranked lists into one.
 
 They repeat OpenSearch's ``normalization-processor`` (min_max, l2, z_score with arithmetic_mean) and
 ``score-ranker-processor`` (rrf) step by step in float32, so that fusing on the client gives the scores of the
@@ -21,7 +21,7 @@ Run = Sequence[ScoredDoc]
 Scores = NDArray[np.float32]
 
 LOWEST = np.float32(0.001)
-"""What OpenSearch gives the worst document of a run instead of 0, so that it differs from an absent one."""
+"""Score of the worst document of a run in OpenSearch, instead of 0, so that it differs from an absent one."""
 
 RRF_K = 60
 """The rank constant of the RRF paper, and OpenSearch's default."""
@@ -29,7 +29,7 @@ RRF_K = 60
 
 @dataclass(frozen=True)
 class LowerBound:
-    """What `min_max` takes for a leg's lowest score, instead of the lowest score there is.
+    """The lower bound that `min_max` uses for a leg, instead of its lowest score.
 
     Attributes:
         min_score: the bound, on the leg's own scale.
@@ -44,7 +44,7 @@ class LowerBound:
 def min_max(scores: Scores, bound: LowerBound | None = None) -> Scores:
     """Map raw scores ``(N,)`` linearly to 0..1: ``(s - min) / (max - min)``.
 
-    Where all scores are equal there is nothing to tell apart, and each becomes 1. The lowest becomes 0.001.
+    If all scores are equal, each becomes 1. The lowest becomes 0.001.
     ``bound``: measure from there instead, unless every score is below it.
     """
     if not scores.size or scores.min() == scores.max():

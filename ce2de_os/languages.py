@@ -1,7 +1,7 @@
-"""Languages: their codes as people write them, and the analyzer that OpenSearch has for each.
+"""Languages: their codes as people write them, and OpenSearch's analyzer of each.
 
-A language goes by its two-letter code (ISO 639-1), or by three letters where it has no such code. The
-analyzers are OpenSearch's built-in ones: no plugin has to be installed for them.
+A language has its two-letter code (ISO 639-1), or three letters if it has no such code. The
+analyzers are OpenSearch's built-in ones: they need no plugin.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _ALIASES = {
 }  # fmt: skip
 
 CODES = tuple(sorted(_THREE_LETTERS))
-"""Every language that is known here."""
+"""Every known language."""
 
 _KNOWN = (
     {code: code for code in CODES}
@@ -57,7 +57,7 @@ _KNOWN = (
 def normalized(value: str) -> str | None:
     """Return the code of a language written as ``it``, ``it-IT``, ``it_IT`` or ``ita``, in any case.
 
-    ``None``: the language is not known here.
+    ``None``: the language is not known.
     """
     return _KNOWN.get(value.strip().lower().replace("_", "-").partition("-")[0])
 

@@ -35,7 +35,7 @@ class KeyValueFormatter(logging.Formatter):
 class JsonFormatter(logging.Formatter):
     """Formats a record as one JSON object on one line: time, level, logger, message and the extra keys.
 
-    ``time`` is ISO 8601 in UTC; ``exception`` holds the traceback where there is one.
+    ``time`` is ISO 8601 in UTC; ``exception`` holds the traceback, if there is one.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -1,4 +1,4 @@
-"""Plots as files: a PNG to look at and an SVG to put on a page, with the style that all of them share."""
+"""Write plots as PNG and SVG files, with one common style."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ STYLE: dict[str, Any] = {
 
 
 def save_plot(figure: Figure, file: Path) -> list[Path]:
-    """Write ``file`` as PNG and as SVG, whatever its suffix; its folder must exist. Returns both paths.
+    """Write ``file`` as PNG and as SVG, whatever its suffix; its folder must exist. Return both paths.
 
-    Each is written beside and then renamed.
+    Each is written to a temporary file, then renamed.
     """
     paths = [file.with_suffix(".png"), file.with_suffix(".svg")]
     for path in paths:

@@ -1,8 +1,8 @@
-"""How long work tells how far it is."""
+"""The progress of long work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Phase = Callable[[str, int, int], None]
-"""Receives the name of a step, how much of it is done, and how much there is."""
+"""Receives the name of a step, the amount done, and the total."""

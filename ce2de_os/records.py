@@ -1,4 +1,4 @@
-"""The records that travel between verbs, and readers for the file formats of the field.
+"""The records that the verbs share, and readers for the file formats of the field.
 
 Collections follow the BEIR layout: ``corpus.jsonl`` (``_id``, ``title``, ``text``), ``queries.jsonl``
 (``_id``, ``text``) and ``qrels.tsv`` (``query-id``, ``corpus-id``, ``score``); ``.gz`` files are
@@ -38,7 +38,7 @@ class Query(NamedTuple):
 
 
 class Qrel(NamedTuple):
-    """A relevance judgement; ``relevance`` 0 means judged and not relevant."""
+    """A relevance judgment; ``relevance`` 0 means judged and not relevant."""
 
     query_id: str
     doc_id: str
@@ -53,7 +53,7 @@ class ScoredDoc(NamedTuple):
 
 
 class Leg(NamedTuple):
-    """What one leg of a hybrid search said of a document: its raw score and its rank, counted from 1."""
+    """The result of one leg of a hybrid search for a document: its raw score and its rank, counted from 1."""
 
     score: float
     rank: int
@@ -80,13 +80,13 @@ class Hit(NamedTuple):
         score: the score that ranked it: fused, or the one leg's; 0 where the user's own sort did.
         rank: its place, counted from 1 over all pages.
         source: its fields; never vectors.
-        bm25: what the lexical leg said; ``None`` where it was not asked, or did not return the document
+        bm25: the result of the lexical leg; ``None`` if it did not run, or did not return the document
             among its candidates.
         dense: the same of the dense leg.
         index_name: the physical index that holds it.
         logit: the reranker's, where it scored the hit; it then ranks before ``score``, or both together do.
         passage: the passage that fits best, where the index has passages.
-        highlight: marked snippets by field, where they were asked for.
+        highlight: marked snippets by field, if requested.
         sort: the values that it was sorted by, where the user gave a sort.
     """
 
@@ -103,7 +103,7 @@ class Hit(NamedTuple):
     sort: list[Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the hit as ``--json`` prints it, its legs and its passage as objects."""
+        """Return the hit as JSON values, its legs and its passage as objects."""
         parts = {name: getattr(self, name) for name in ("bm25", "dense", "passage")}
         return {**self._asdict(), **{name: part and part._asdict() for name, part in parts.items()}}
 
@@ -125,7 +125,7 @@ def read_queries(path: Path) -> Iterator[Query]:
 
 
 def read_qrels(path: Path) -> Iterator[Qrel]:
-    """Stream judgements: a ``qrels.tsv``, its header line or not, or TREC's four columns.
+    """Stream judgments: a ``qrels.tsv``, its header line or not, or TREC's four columns.
 
     TREC's are ``query-id 0 doc-id relevance``; the second one means nothing.
 
@@ -148,7 +148,7 @@ def read_qrels(path: Path) -> Iterator[Qrel]:
 
 
 def text_lines(path: Path, errors: str = "strict") -> Iterator[str]:
-    """Stream the lines of a UTF-8 file, ``.gz`` or not; ``errors`` is what ``open`` makes of it.
+    """Stream the lines of a UTF-8 file, ``.gz`` or not; ``errors`` is passed to ``open``.
 
     Raises:
         DataError: the file cannot be opened, or is damaged somewhere.

@@ -1,16 +1,16 @@
 """The student as a PyTorch module: a few BERT layers and a linear head over the mean-pooled depths.
 
-The head reads the last layer, or every depth (embedding output and each layer): the early depths keep what
-the words say, the late ones what the sentence says. A linear head commutes with the mean, so it costs one
-product a text, not one a token.
+The head reads the last layer, or every depth (embedding output and each layer): the early depths keep the
+meaning of words, the late ones that of the sentence. A linear head commutes with the mean, so it costs one
+product per text, not one per token.
 
-The last layers may run **pooled**: one query a text instead of one query a token. The first of them asks
-with the mean of the states below it, each further one with the answer of the one before, and all of them read
+The last layers may run **pooled**: one query per text instead of one per token. The first of them queries
+with the mean of the states below it, each further one with the output of the one before, and all read
 the same states, those of the last layer that runs on tokens. With ``q_h`` the query of head ``h`` and ``x_j``
 the states, ``score_j = x_j · (W_K,h q_h)`` and ``output_h = W_V,h Σ_j a_j x_j``, so that keys and values are
 never formed for a token, and the feed-forward part runs once a text: such a layer costs next to nothing.
-Funnel-Transformer (arXiv 2006.03236) pools queries likewise; asking the same states again and again is how
-Perceiver (arXiv 2103.03206) goes deep.
+Funnel-Transformer (arXiv 2006.03236) pools queries in the same way; Perceiver (arXiv 2103.03206) also queries
+the same states repeatedly.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ HEAD_FOLDER = "2_Dense"  # where sentence-transformers looks for a linear layer 
 
 
 class StudentModel(torch.nn.Module):
-    """Token ids to L2-normalised embeddings.
+    """Token ids to L2-normalized embeddings.
 
     Args:
         body: a BERT without pooler; all its layers are used.
         dim: length ``D`` of one embedding.
         readout: the depths that the head reads, ``"all"`` or ``"last"``.
-        pooled: how many of the last layers run with one query a text.
+        pooled: number of last layers that run with one query per text.
     """
 
     def __init__(self, body: BertModel, dim: int, readout: Readout = "all", *, pooled: int = 0) -> None:
@@ -88,7 +88,7 @@ class StudentModel(torch.nn.Module):
         if self.pooled:
             raise ConfigError(
                 "this student's last layers are pooled, so they have no vectors of single tokens; "
-                "export it without --token-vectors, or distil a student without --pooled"
+                "export it without `token_vectors`, or distill a student with student.pooled = 0"
             )
         states = self._states(input_ids, attention_mask)
         read = torch.cat(states if self.readout == "all" else states[-1:], dim=2)
@@ -134,7 +134,8 @@ class StudentModel(torch.nn.Module):
         """
         try:
             settings = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
-            # Training goes on from here too, and the eager attention's backward pass is the fast one on CPUs.
+            # Training continues from here too, and the eager attention's backward pass is the
+            # fast one on CPUs.
             config = BertConfig.from_pretrained(folder, attn_implementation="eager")
             body = BertModel(config, add_pooling_layer=False)
             body.load_state_dict(load_file(folder / WEIGHTS_FILE))

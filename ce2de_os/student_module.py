@@ -1,8 +1,8 @@
-"""The student as a module of sentence-transformers, for the forms that its own modules cannot express.
+"""The student as a module of sentence-transformers, for forms that its own modules cannot express.
 
-A student that reads its last layer with one query a token is a plain chain of sentence-transformers' modules
-and needs nothing of this package. One that reads all depths, or whose last layers are pooled, names this
-module in its ``modules.json``; sentence-transformers loads it where this package is installed.
+A student that reads its last layer with one query per token is a plain chain of sentence-transformers'
+modules and needs nothing of this package. One that reads all depths, or whose last layers are pooled, names
+this module in its ``modules.json``; sentence-transformers loads it where this package is installed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ce2de_os.student import StudentModel
 
 
 class StudentModule(InputModule):  # type: ignore[misc]
-    """Texts to the student's embeddings.
+    """A module from texts to the student's embeddings.
 
     Args:
         student: the model.

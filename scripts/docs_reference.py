@@ -19,6 +19,7 @@ import click
 import ce2de_os
 from ce2de_os import errors
 from ce2de_os.cli import COMMANDS, cli
+from ce2de_os.cli.flags import with_flags
 from ce2de_os.config import OpenSearchSettings, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -251,7 +252,7 @@ def messages(*packages: str) -> list[Message]:
         module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             for error, parts in _raised(node, module):
-                text = " ".join("; ".join("".join(_pieces(part)) for part in parts).split())
+                text = with_flags(" ".join("; ".join("".join(_pieces(part)) for part in parts).split()))
                 found.setdefault((error, text), Message(error, text, module))
     return [message for message in found.values() if len(message.piece) > 2]
 

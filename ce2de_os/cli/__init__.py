@@ -19,15 +19,15 @@ from ce2de_os.errors import Ce2deError
 COMMANDS = {
     "demo": (
         "ce2de_os.cli.demonstration.demo",
-        "See it all work here: servers, workers, reindex, hybrid search.",
+        "Show everything on this machine: servers, workers, reindex, hybrid search.",
     ),
-    "doctor": ("ce2de_os.cli.doctor", "Check cluster, broker, workers and model; say what to repair."),
+    "doctor": ("ce2de_os.cli.doctor", "Check cluster, broker, workers and model; show what to repair."),
     "local": ("ce2de_os.cli.local", "Start and stop a real OpenSearch and Redis on this machine."),
     "probe": ("ce2de_os.cli.training.probe", "Show which layers of a cross-encoder find documents well."),
-    "train": ("ce2de_os.cli.training.train", "Train a cross-encoder for your domain, to distil from."),
+    "train": ("ce2de_os.cli.training.train", "Train a cross-encoder for your domain, to distill from."),
     "translate": (
         "ce2de_os.cli.training.translate",
-        "Translate documents or queries, to distil across languages.",
+        "Translate documents or queries, to distill across languages.",
     ),
     "distill": (
         "ce2de_os.cli.training.distill",
@@ -40,16 +40,16 @@ COMMANDS = {
     ),
     "reindex": ("ce2de_os.cli.jobs.reindex", "Embed an index's documents and move its alias."),
     "follow": ("ce2de_os.cli.jobs.follow", "Keep the vectors of an index up to date with every write."),
-    "search": ("ce2de_os.cli.queries.search", "Ask an index by BM25, vectors, or both."),
+    "search": ("ce2de_os.cli.queries.search", "Search an index by BM25, vectors, or both."),
     "evaluate": (
         "ce2de_os.cli.queries.evaluate",
         "Compare BM25, vectors and hybrids on judged queries; tune them.",
     ),
     "compare": (
         "ce2de_os.cli.queries.compare",
-        "Compare rankings in files: which is better, which equivalent.",
+        "Compare rankings in files: which is better, which is equivalent.",
     ),
-    "metrics": ("ce2de_os.cli.jobs.metrics", "Show the progress of all jobs to Prometheus."),
+    "metrics": ("ce2de_os.cli.jobs.metrics", "Export the progress of all jobs to Prometheus."),
 }
 
 
@@ -79,16 +79,16 @@ class LazyGroup(click.Group):
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
-    help="How log records look. (env: CE2DE_LOG_FORMAT; default text)",
+    help="Format of log records. (env: CE2DE_LOG_FORMAT; default text)",
 )
 def cli(verbose: bool, log_format: str | None) -> None:
     """Put a small, fast embedding model into an OpenSearch cluster that you already run.
 
     \b
     Try it on this machine:      ce2de demo
-    See what it would take:      ce2de plan articles --text-fields title,body
+    See what it takes:           ce2de plan articles --text-fields title,body
     Embed an existing index:     ce2de reindex start articles --text-fields title,body --alias articles-search
-    Ask it:                      ce2de search articles-search "how do I …"
+    Search it:                   ce2de search articles-search "how do I …"
 
     Connection settings come from flags or from the environment (CE2DE_OPENSEARCH_URL, CE2DE_BROKER_URL, …);
     each command's --help names them.
@@ -103,11 +103,13 @@ def cli(verbose: bool, log_format: str | None) -> None:
 
 
 def main() -> None:
-    """Run the CLI; our own errors, and those of files, become one line on stderr and exit code 1."""
+    """Run the CLI; print our own errors and errors of files as one line on stderr, with exit code 1."""
     try:
         cli(prog_name="ce2de")
     except Ce2deError as error:
-        click.echo(f"ce2de: {error}", err=True)
+        from ce2de_os.cli.flags import with_flags
+
+        click.echo(f"ce2de: {with_flags(str(error))}", err=True)
         sys.exit(1)
     except OSError as error:  # a folder that cannot be written, a full disk
         if error.filename is None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from opensearchpy import OpenSearch
 
+from ce2de_os.cli.flags import with_flags
 from ce2de_os.config import OpenSearchSettings, Settings, mask_url
 from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError, install_command
 from ce2de_os.index.client import address, backend_errors, connect
@@ -36,12 +37,12 @@ INSTALL_PLUGIN = "install it on every node: bin/opensearch-plugin install {}"
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, ``ok``, ``warning`` or ``not ok``, what was found, and the cure (``""``: none)."""
+    """Result of a check: ``ok``, ``warning`` or ``not ok``, what was found, what to do (``""``: nothing)."""
 
     name: str
     state: str
     finding: str
-    cure: str = ""
+    action: str = ""
 
 
 def run(settings: Settings) -> Iterator[Check]:
@@ -63,16 +64,16 @@ def _checked(name: str, look: Callable[[], Check]) -> Check:
     try:
         return look()
     except Ce2deError as error:
-        finding, _, cure = str(error).partition("; ")
-        return Check(name, NOT_OK, finding, cure)
+        finding, _, action = with_flags(str(error)).partition("; ")
+        return Check(name, NOT_OK, finding, action)
 
 
 def _cluster(settings: OpenSearchSettings) -> Iterator[Check]:
     with connect(settings) as client:
         connection = _checked("OpenSearch", lambda: _connection(client, settings))
         if connection.finding.startswith("connect:") and (local := LocalServers().endpoints()):
-            cure = f'the local servers are at {local.opensearch_url}: eval "$(ce2de local env)"'
-            connection = replace(connection, cure=cure)
+            action = f'the local servers are at {local.opensearch_url}: eval "$(ce2de local env)"'
+            connection = replace(connection, action=action)
         yield connection
         if connection.state == OK:
             yield _checked("access", lambda: _access(client, settings))
@@ -92,12 +93,14 @@ def _connection(client: OpenSearch, settings: OpenSearchSettings) -> Check:
 
 
 def _access(client: OpenSearch, settings: OpenSearchSettings) -> Check:
-    """Check the user's identity in the cluster, and whether others can read the connection."""
+    """Check the user's identity in the cluster, and whether the connection is encrypted."""
     with backend_errors("ask who we are"):
         # A cluster without the security plugin does not know this address.
         answer = client.transport.perform_request("GET", WHO, params={"ignore": [400, 404]})
     user, roles = answer.get("user_name"), ", ".join(answer.get("roles", []))
-    who = f"user {user}, roles: {roles or 'none'}" if user else "the cluster asks nobody who they are"
+    who = (
+        f"user {user}, roles: {roles or 'none'}" if user else "the cluster does not ask users for a password"
+    )
     if settings.is_encrypted and settings.verify_certs:
         return Check("access", OK, f"{who}; encrypted")
     if settings.is_encrypted:
@@ -161,8 +164,8 @@ def _broker_and_workers(settings: Settings) -> Iterator[Check]:
     try:
         found = CeleryQueue(settings.broker_url).fingerprints(WORKERS_S)
     except BrokerUnavailableError as error:
-        finding, _, cure = str(error).partition("; ")
-        yield Check("Redis", NOT_OK, finding, cure)
+        finding, _, action = str(error).partition("; ")
+        yield Check("Redis", NOT_OK, finding, action)
         return
     yield Check("Redis", OK, f"answers at {mask_url(settings.broker_url)}")
     yield _checked("workers", lambda: workers(found, settings))
@@ -171,11 +174,13 @@ def _broker_and_workers(settings: Settings) -> Iterator[Check]:
 def workers(found: Mapping[str, str], settings: Settings) -> Check:
     """Check whether workers answer and embed with the settings' model; ``found``: fingerprints by name."""
     if not found:
-        return Check("workers", NOT_OK, "none answers", "start one: celery -A ce2de_os.worker.app worker")
+        return Check(
+            "workers", NOT_OK, "no worker answers", "start one: celery -A ce2de_os.worker.app worker"
+        )
     fingerprint = Artifact.load(settings.artifact).fingerprint
     others = sorted(name for name, other in found.items() if other != fingerprint)
     if others:
-        finding = f"{', '.join(others)} embed with another model than this machine's"
+        finding = f"{', '.join(others)} use another model than this machine"
         return Check("workers", NOT_OK, finding, "give all the same CE2DE_ARTIFACT and restart the workers")
     return Check("workers", OK, f"{len(found)} with this machine's model: {', '.join(sorted(found))}")
 
@@ -192,8 +197,8 @@ def java_runtime(settings: Settings) -> Check:
     try:
         found, lock = java.choose(java.find(settings.local.java_home))
     except LocalServerError as error:
-        finding, _, cure = str(error).partition("; ")
-        return Check("Java", WARNING, f"{finding}; only 'ce2de local' and 'ce2de demo' need it", cure)
+        finding, _, action = str(error).partition("; ")
+        return Check("Java", WARNING, f"{finding}; only 'ce2de local' and 'ce2de demo' need it", action)
     return Check("Java", OK, f"Java {found.major} at {found.executable}, runs OpenSearch {lock.version}")
 
 

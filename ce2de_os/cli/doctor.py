@@ -1,4 +1,4 @@
-"""``ce2de doctor``: is everything there, and if not, what to do."""
+"""``ce2de doctor``: check that everything works, and say what to do if not."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ COLORS = {"ok": "green", "warning": "yellow", "not ok": "red"}
 @encoding_options
 @json_option
 def command(broker_url: str | None, settings: Settings, as_json: bool) -> None:
-    """Check cluster, broker, workers and model; name the cure of everything that is not ok.
+    """Check cluster, broker, workers and model; say what to do about each problem.
 
-    Exit code 1 if something is not ok. Warnings do not count: they concern what this machine may do without.
+    Exit code 1 if something is not ok. Warnings do not count: they are about parts that are optional here.
 
     \b
         ce2de doctor
@@ -52,5 +52,5 @@ def _show(found: Iterable[Check]) -> None:
         click.echo(
             f"  {click.style(f'{check.state:<8}', fg=COLORS[check.state])} {check.name:<14} {check.finding}"
         )
-        if check.cure:
-            click.echo(f"{'':<26}→ {check.cure}")
+        if check.action:
+            click.echo(f"{'':<26}→ {check.action}")

@@ -43,7 +43,7 @@ def command() -> None:
     ce2de doctor
     ce2de local down
 
-    With --nodes 3 OpenSearch is a cluster, to see what your setup does when a node goes away:
+    With --nodes 3 OpenSearch is a cluster, to test how your setup handles the loss of a node:
 
     \b
     ce2de local up --nodes 3
@@ -57,7 +57,8 @@ def command() -> None:
 @click.option(
     "--version",
     type=click.Choice(VERSIONS),
-    help="OpenSearch's version. (default: the last one used here, else the best for the Java found)",
+    help="OpenSearch's version. (default: the last one used here, else the newest that the Java found "
+    "can run)",
 )
 @click.option(
     "--heap",
@@ -76,7 +77,7 @@ def up(home: Path | None, version: str | None, heap: str | None, nodes: int | No
 
     A server that runs already stays as it is.
 
-    The first time some 100 MB are downloaded. OpenSearch needs Java: with 21 or newer it is
+    The first start downloads about 100 MB. OpenSearch needs Java: with 21 or newer it is
     3.6.0, with 11 to 20 it is 2.19.1.
 
     \b
@@ -129,11 +130,11 @@ def down(home: Path | None) -> None:
 @command.command("stop-node")
 @click.argument("number", type=int)
 @home_option
-@click.option("--kill", is_flag=True, help="End it without any warning, as a crash would.")
+@click.option("--kill", is_flag=True, help="Kill it without a clean stop, like a crash.")
 def stop_node(number: int, home: Path | None, kill: bool) -> None:
-    """Stop one node of a cluster; the others go on.
+    """Stop one node of a cluster; the others continue.
 
-    The first node is 1. A cluster of 3 bears the loss of one node, a cluster of 5 that of two.
+    The first node is 1. A cluster of 3 survives the loss of one node, a cluster of 5 the loss of two.
 
     \b
     ce2de local stop-node 2
@@ -175,7 +176,7 @@ def env(home: Path | None) -> None:
     servers = _servers(home)
     endpoints = servers.endpoints()
     if endpoints is None:
-        raise LocalServerError(f"the servers in {servers.home} do not run; run: ce2de local up")
+        raise LocalServerError(f"the servers in {servers.home} are not running; run: ce2de local up")
     click.echo(f"export CE2DE_OPENSEARCH_URL={shlex.quote(endpoints.opensearch_url)}")
     click.echo(f"export CE2DE_BROKER_URL={shlex.quote(endpoints.broker_url)}")
 

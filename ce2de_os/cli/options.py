@@ -15,7 +15,7 @@ from ce2de_os.config import AWS_SERVICES, Settings
 
 Command = Callable[..., Any]
 
-# The flags that are settings of the connection; the password has none, for every user sees the process list.
+# Flags that are settings of the connection. The password has none: every user can see the process list.
 _CONNECTION = (
     "url", "username", "ca_certs", "client_cert", "client_key", "aws_region", "aws_service", "verify_certs",
     "timeout_s",
@@ -28,11 +28,11 @@ def connection_options(command: Command) -> Command:
     @click.option(
         "--url",
         metavar="URL",
-        help="OpenSearch's address. (env: CE2DE_OPENSEARCH_URL; default http://127.0.0.1:9200)",
+        help="Address of OpenSearch. (env: CE2DE_OPENSEARCH_URL; default http://127.0.0.1:9200)",
     )
     @click.option("--username", metavar="NAME", help="Basic-auth user. (env: CE2DE_OPENSEARCH_USERNAME)")
     @click.option(
-        "--ca-certs", metavar="FILE", help="File with the cluster's CA. (env: CE2DE_OPENSEARCH_CA_CERTS)"
+        "--ca-certs", metavar="FILE", help="File with the CA of the cluster. (env: CE2DE_OPENSEARCH_CA_CERTS)"
     )
     @click.option(
         "--client-cert",
@@ -65,7 +65,8 @@ def connection_options(command: Command) -> Command:
         "timeout_s",
         type=click.FloatRange(0, min_open=True),
         metavar="SECONDS",
-        help="Longest wait for one answer of OpenSearch. (env: CE2DE_OPENSEARCH_TIMEOUT_S; default 60)",
+        help="Longest time to wait for a response of OpenSearch. (env: CE2DE_OPENSEARCH_TIMEOUT_S; "
+        "default 60)",
     )
     @click.option(
         "--artifact",
@@ -96,7 +97,7 @@ def encoding_options(command: Command) -> Command:
         "--threads",
         type=click.IntRange(1),
         metavar="N",
-        help="Cores that the model uses. (env: CE2DE_THREADS; default 1)",
+        help="Number of cores that the model uses. (env: CE2DE_THREADS; default 1)",
     )
     @connection_options
     @wraps(command)
@@ -142,12 +143,12 @@ def mode_option(text: str) -> Callable[[Command], Command]:
 
 
 class _Mode(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click alone
-    """The ways to store vectors; the spelling ``in_place`` of earlier releases is still taken."""
+    """The ways to store vectors; the spelling ``in_place`` of earlier releases is still accepted."""
 
     name = "mode"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - click's
-        """Check the word; give it as the requests spell it."""
+        """Check the word; return it as the requests spell it."""
         if value == "in_place":
             click.echo("--mode in_place: got the former spelling; write --mode in-place", err=True)
             return "in_place"
@@ -157,12 +158,13 @@ class _Mode(click.ParamType):  # type: ignore[type-arg]  # generic in the newest
 
 
 def _metavar(option: click.Option) -> str | None:
-    """Give the name of an option's value in the help; ``None``: click's own is good."""
+    """Return the name of an option's value for the help; ``None``: click's default."""
     if option.is_flag or option.count:
         return None
     if isinstance(option.type, click.Path):
         return "FILE" if option.type.file_okay else "DIR"
-    return "N" if isinstance(option.type, IntParamType | FloatParamType) else None
+    number = isinstance(option.type, IntParamType | FloatParamType)
+    return _WORDS.get(str(option.name), "N" if number else None)
 
 
 def _show_records(context: click.Context, option: click.Parameter, value: bool) -> None:
@@ -174,6 +176,16 @@ def _show_records(context: click.Context, option: click.Parameter, value: bool) 
         logging.getLogger(logs.PACKAGE).setLevel(logging.DEBUG)
 
 
+_WORDS = {
+    **dict.fromkeys(("alias", "index", "name", "pipeline", "target"), "NAME"),
+    **dict.fromkeys(("passage_field", "query_field", "vector_field"), "FIELD"),
+    **dict.fromkeys(("base", "cross_encoder", "dual_encoder", "model"), "ID_OR_DIR"),
+    "text_fields": "FIELD,...",
+    "minutes": "MINUTES",
+    "heap": "SIZE",
+    "host": "HOST",
+}
+"""Names of values by option; other numbers are N."""
 MODES = ("auto", "copy", "in-place")
 VERBOSE = "Show log records on stderr."
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

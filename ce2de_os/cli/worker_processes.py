@@ -43,7 +43,7 @@ def worker_processes(
 
 def _start(app: str, name: str, settings: Settings, log: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "celery", "-A", app, "worker"]
-    # Two workers on one machine need not tell each other their news.
+    # Workers on one machine need no gossip between them.
     options = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
     with log.open("wb") as output:
         return subprocess.Popen(
@@ -52,7 +52,7 @@ def _start(app: str, name: str, settings: Settings, log: Path) -> subprocess.Pop
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the command, which then stops its workers
+            start_new_session=True,  # Ctrl-C goes to the command, which then stops its workers
         )
 
 

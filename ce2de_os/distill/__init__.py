@@ -2,5 +2,5 @@
 
 import logging
 
-# bm25s sets its own level to DEBUG when it is imported, and would tell of every index that it builds.
+# bm25s sets its own level to DEBUG when it is imported, and would log every index that it builds.
 logging.getLogger("bm25s").disabled = True

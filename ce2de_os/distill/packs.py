@@ -1,4 +1,4 @@
-"""Everything a training needs in a few small folders, for a machine with a GPU and nothing else.
+"""Pack the data of a training into a few small folders, for a machine with a GPU and nothing else.
 
 A **teacher** pack holds an encoder in 16 bits without pooler, a **texts** pack token ids without special
 tokens, a **collection** pack a judged collection as token ids. A **student** comes back in parts of a few
@@ -32,7 +32,7 @@ from ce2de_os.student import StudentModel
 
 TEACHER_FILE, TEXTS_FILE, STUDENT_FILE = "teacher.json", "texts.json", "student.json"
 BITS_PER_TOKEN = 9.5  # of English in WordPieces after compression
-# Ids are two bytes each: the compressor is told so.
+# Ids are two bytes each, which the compressor must know.
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 0, "lp": 1, "pb": 1}]
 _BODY = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",

@@ -1,4 +1,4 @@
-"""Number formats of the training: bfloat16 where the device multiplies it natively."""
+"""Choose the number format of the training: bfloat16 if the device multiplies it natively."""
 
 from __future__ import annotations
 

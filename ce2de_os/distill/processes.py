@@ -1,4 +1,4 @@
-"""One process, or several started by ``accelerate launch`` or ``torchrun``: who writes, and who waits."""
+"""Coordinate one process, or several started by ``accelerate launch`` or ``torchrun``."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def main_first() -> Iterator[None]:
 
 
 def set_mixed_precision(precision: str) -> None:
-    """Let the next training begin in ``precision`` (``"bf16"`` or ``"fp32"``), whatever the last one had.
+    """Set the next training to ``precision`` (``"bf16"`` or ``"fp32"``), whatever the last one had.
 
     transformers and accelerate keep the format of a process's first training in the environment and in a
-    global state, and would carry it over in silence.
+    global state, and would silently reuse it.
     """
     os.environ["ACCELERATE_MIXED_PRECISION"] = "bf16" if precision == "bf16" else "no"
     AcceleratorState._reset_state()
 
 
 def wait_for_everyone() -> None:
-    """Go on when all processes are here."""
+    """Wait until all processes are here."""
     _state().wait_for_everyone()
 
 

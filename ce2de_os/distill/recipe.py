@@ -58,23 +58,23 @@ def distill(
     phase: Phase,
     report: Report,
 ) -> dict[str, Any]:
-    """Make a student and write it to ``out``; returns its recipe.
+    """Make a student and write it to ``out``; return its recipe.
 
-    Going on after an interruption is the same call.
+    After an interruption the same call resumes.
 
     Args:
-        texts: files to take passages from, for the text losses; may be empty where none is asked for.
-        config: how the student is made.
+        texts: files to take passages from, for the text losses; may be empty without such losses.
+        config: settings of the training.
         out: folder for the student.
         cache: folder for the teacher's embeddings, which several students can share; ``None`` means
             ``out/teacher``.
-        examples: queries with scored candidates, for the ranking losses; ``None`` where none is asked for.
+        examples: queries with scored candidates, for the ranking losses; ``None`` without such losses.
         parallel: translations whose originals the teacher reads, for the text losses.
         coverage: how translations fit their originals, for the record.
         new_languages: files, of ``texts`` or not, in the languages that the vocabulary is extended for, see
             `change_vocabulary`.
         dev: judged collections whose mean nDCG@10 picks the best checkpoint; without them the share of
-            nearest neighbours in common with the teacher does, on texts held out.
+            nearest neighbors in common with the teacher does, on texts held out.
         command: the command line that made it, for the record.
         phase: receives the progress of the preparation.
         report: receives the progress of the training.
@@ -108,7 +108,7 @@ def distill(
     progress = train(student, data, config, precision, out / CHECKPOINT_FILE, report, measure)
     recipe = _recipe(config, precision, passages, data, progress, prepared_s)
     names = ", ".join(collection.name for collection in dev)
-    recipe["dev_metric"] = f"nDCG@10 on {names}" if dev else "nearest neighbours in common with the teacher"
+    recipe["dev_metric"] = f"nDCG@10 on {names}" if dev else "nearest neighbors in common with the teacher"
     recipe |= _shape(config)
     if grown or cut:
         after = {name: value for name, value in cut.items() if name.endswith("_after") or name not in grown}
@@ -138,7 +138,7 @@ def read_teacher(
 ) -> int:
     """Let the teacher read the texts into ``cache``, where `distill` finds its embeddings.
 
-    Returns how many passages it has read. Going on after an interruption is the same call.
+    Return the number of passages that it has read. After an interruption the same call resumes.
 
     Raises like `distill`.
     """
@@ -158,7 +158,8 @@ def is_finished(out: Path, config: DistillConfig, texts: Sequence[Path] = ()) ->
     """Return whether ``out`` holds a finished student made with these settings; budget and cores may differ.
 
     Raises:
-        DataError: it holds one made with others, or from text files of other names than ``texts``, if any.
+        DataError: it holds a student made with other settings, or from text files of other names than
+            ``texts``, if any.
     """
     if not (out / RECIPE_FILE).exists():
         return False

@@ -1,4 +1,4 @@
-"""What a student is cut from: a teacher, layers, a tokenizer, and changes of its vocabulary."""
+"""Load the parts of a student before training: teacher, layers, tokenizer, and changes of the vocabulary."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ce2de_os.distill.training.materials import Examples
 from ce2de_os.errors import ConfigError
 from ce2de_os.student import StudentModel
 
-_KNOWN_LINES = 20_000  # of each file, to learn which words of the known language are frequent
+_KNOWN_LINES = 20_000  # texts of each file, to learn which words of the known language are frequent
 
 
 class Source(NamedTuple):
@@ -37,7 +37,7 @@ class Source(NamedTuple):
 
 
 def load_source(config: DistillConfig) -> Source:
-    """Load the teacher, and cut the student from it, from a cross-encoder, or go on from a finished one.
+    """Load the teacher, and cut the student from it, from a cross-encoder, or continue from a finished one.
 
     Raises:
         DataError: the student to start from is not complete.

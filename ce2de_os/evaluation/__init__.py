@@ -1,9 +1,9 @@
-"""Evaluation: how well rankings find what people judged relevant, and how sure that is.
+"""Evaluation: the quality of rankings on judged queries, with its uncertainty.
 
-``collection`` reads what was judged, ``exact`` ranks it, ``trec`` reads and writes rankings as files.
+``collection`` reads judged collections, ``exact`` ranks them, ``trec`` reads and writes rankings as files.
 ``metrics`` measures rankings, query by query; ``significance`` has intervals and tests. ``passages`` turns
 rankings of passages into rankings of documents, ``languages`` takes rankings over several languages apart.
-``comparison`` puts it together for several systems, and ``comparison_plot`` draws that.
+``comparison`` combines this for several systems, and ``comparison_plot`` draws it.
 """
 
 from ce2de_os.evaluation.collection import (

@@ -13,7 +13,7 @@ from ce2de_os.records import read_documents, read_qrels, read_queries
 
 @dataclass(frozen=True)
 class Collection:
-    """A judged collection: documents, the queries that have a relevant document, and the judgements.
+    """A judged collection: documents, the queries that have a relevant document, and the judgments.
 
     A document's text is its title and its text, joined by ``". "``.
     """
@@ -28,7 +28,7 @@ class Collection:
 
 @dataclass(frozen=True)
 class Judged:
-    """The queries that have a relevant document: their texts and their judgements, by query id."""
+    """The queries that have a relevant document: their texts and their judgments, by query id."""
 
     queries: dict[str, str]
     qrels: dict[str, dict[str, int]]
@@ -62,7 +62,7 @@ def judged_files(folder: Path) -> tuple[Path, Path]:
 
 
 def load_qrels(path: Path) -> dict[str, dict[str, int]]:
-    """Read the judgements of the queries that have a relevant document, in BEIR's layout or in TREC's.
+    """Read the judgments of the queries that have a relevant document, in BEIR's layout or in TREC's.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -87,9 +87,7 @@ def load_judged(queries: Path, qrels_file: Path) -> Judged:
         if query.query_id in judged:
             raise DataError(f"{queries}: query '{query.query_id}' comes twice; expected each id once")
         if not query.text.strip():
-            raise DataError(
-                f"{queries}: query '{query.query_id}' is empty; write it or remove its judgements"
-            )
+            raise DataError(f"{queries}: query '{query.query_id}' is empty; write it or remove its judgments")
         judged[query.query_id] = query.text
     if not judged:
         raise DataError(f"{qrels_file}: no query of {queries.name} has a relevant document in it")
@@ -97,12 +95,12 @@ def load_judged(queries: Path, qrels_file: Path) -> Judged:
 
 
 def load_collection(folder: Path) -> Collection:
-    """Read ``corpus.jsonl[.gz]``, and queries and judgements like `load_judged`, from ``folder``.
+    """Read ``corpus.jsonl[.gz]``, and queries and judgments like `load_judged`, from ``folder``.
 
     ``corpus.en.jsonl.gz`` is taken where the plain name is absent.
 
     Raises:
-        DataError: a file is missing or damaged, no query is judged, or a judgement names an unknown document.
+        DataError: a file is missing or damaged, no query is judged, or a judgment names an unknown document.
     """
     corpus = _one_of(folder, "corpus.jsonl", "corpus.jsonl.gz", "corpus.en.jsonl.gz")
     queries, qrels_file = judged_files(folder)

@@ -1,4 +1,4 @@
-"""Several systems' rankings next to one of them, the baseline: better, equivalent, or neither.
+"""Compare several systems' rankings with one of them, the baseline: better, equivalent, or neither.
 
 The tests are those of Yang et al., "Distillation for Multilingual Information Retrieval", SIGIR 2024, arXiv
 2405.00977: one-sided paired t-tests and paired equivalence tests, both with Bonferroni's correction.
@@ -45,7 +45,7 @@ class MetricFigure:
         high: upper end.
         better: one-sided paired t-test of "better than the baseline"; ``None`` for the baseline itself and
             without one. Corrected over the systems that this metric compares with the baseline.
-        equivalent: TOST of "differs from the baseline by less than the margin", likewise.
+        equivalent: TOST of "differs from the baseline by less than the margin", in the same way.
         scores: by query id.
     """
 
@@ -73,7 +73,7 @@ Figures = dict[str, dict[str, MetricFigure]]
 
 @dataclass(frozen=True)
 class Answers:
-    """How far a system's rankings go.
+    """The completeness of a system's rankings.
 
     Attributes:
         missing: judged queries without a result; they count 0.
@@ -95,7 +95,7 @@ class LanguageResult:
         queries: queries with a relevant document in it; with none, there are no figures.
         figures: over these queries.
         relevant_share: its share of a query's relevant documents, the mean over all queries.
-        ranked_shares: its share of the first `TOP_K` documents, by system, likewise. Above
+        ranked_shares: its share of the first `TOP_K` documents, by system, as a mean too. Above
             ``relevant_share``, the system prefers the language.
     """
 
@@ -108,13 +108,13 @@ class LanguageResult:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """What `compare_runs` found.
+    """The result of `compare_runs`.
 
     Attributes:
         queries: judged queries.
         metrics: in the order given.
         baseline: the system that the others are compared with; ``None``: there were no tests.
-        margin: the difference from the baseline that does not matter.
+        margin: largest difference from the baseline that counts as equivalent.
         figures: over all queries and languages, systems in the order given.
         answers: by system.
         languages: each language alone, sorted; empty without languages.
@@ -130,11 +130,11 @@ class RunComparison:
 
     @property
     def comparisons(self) -> int:
-        """Systems compared with the baseline: what Bonferroni's correction multiplies by."""
+        """Number of systems compared with the baseline, the factor of Bonferroni's correction."""
         return len(self.figures) - 1 if self.baseline is not None else 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return the outcome as ``--json`` prints it."""
+        """Return the outcome as JSON values."""
         return asdict(self)
 
 
@@ -154,11 +154,11 @@ def compare_runs(
         qrels: judged queries, each with a relevant document.
         baseline: one of the systems; ``None``: no tests.
         metrics: names in `ce2de_os.evaluation.METRICS`.
-        margin: largest difference of two means that does not matter, in the metrics' own unit.
-        language_of: the language of a document, to look at each alone; ``None``: do not.
+        margin: largest difference of two means that counts as equivalent, in the metrics' own unit.
+        language_of: the language of a document, to evaluate each alone; ``None``: do not.
 
     Raises:
-        DataError: nothing is judged, a system has no judged query, there is no such baseline or metric, or a
+        DataError: no query is judged, a system has no judged query, there is no such baseline or metric, or a
             document's language is not known.
         ConfigError: ``margin`` is not above 0.
     """

@@ -1,4 +1,4 @@
-"""A comparison of runs as a picture: a column for each metric, a row for all languages and for each."""
+"""Plot a comparison of runs: a column for each metric, a row for all languages and for each."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from matplotlib.ticker import MaxNLocator
 from ce2de_os.evaluation.comparison import Figures, RunComparison, is_better, is_equivalent
 from ce2de_os.plot_files import STYLE, save_plot
 
-# Colours that stay apart for colour-blind readers; markers tell them apart in grey.
+# Colors that color-blind readers can distinguish; markers distinguish them in gray.
 _BASELINE, _BETTER, _OTHER = "#000000", "#0072B2", "#D55E00"
 _NAME_CHARS = 32
 _RC: Any = STYLE | {"axes.spines.left": False, "axes.grid.axis": "x", "axes.axisbelow": True}
 
 
 def draw(found: RunComparison, file: Path) -> list[Path]:
-    """Write ``file`` as PNG and as SVG, whatever its suffix; its folder must exist. Returns both paths."""
+    """Write ``file`` as PNG and as SVG, whatever its suffix; its folder must exist. Return both paths."""
     with rc_context(_RC):
         return save_plot(_canvas(found), file)
 

@@ -1,6 +1,6 @@
-"""Documents in several languages: one collection of them, and rankings taken apart by language.
+"""Documents in several languages: combine them to one collection, and split rankings by language.
 
-The translations of a document share its id. In a mixed collection the language stands before it, ``it:ID``,
+The translations of a document share its id. In a mixed collection the language precedes it, ``it:ID``,
 so that each translation is a document of its own; all those of a relevant document are relevant.
 """
 
@@ -17,7 +17,7 @@ from ce2de_os.evaluation.metrics import Qrels, Runs
 from ce2de_os.records import Document, ScoredDoc
 
 LanguageOf = Callable[[str], str]
-"""From a document's id to its language; raises `DataError` if that is not known."""
+"""Maps a document's id to its language; raises `DataError` if that is not known."""
 
 
 def mixed_id(language: str, doc_id: str) -> str:
@@ -100,7 +100,7 @@ def mixed_qrels(held: Mapping[str, Set[str]], qrels: Qrels) -> dict[str, dict[st
         first = next((doc_id for judged in qrels.values() for doc_id in judged), "")
         raise DataError(
             f"no relevant document is in {', '.join(held)}, the first one judged is '{first}'; expected "
-            "judgements by the ids that the corpora use, without a language"
+            "judgments by the ids that the corpora use, without a language"
         )
     return kept
 

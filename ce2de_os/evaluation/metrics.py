@@ -19,7 +19,7 @@ Qrels = Mapping[str, Mapping[str, int]]
 Scores = dict[str, float]
 """Query id to the metric's value."""
 
-# name here: trec_eval's measure to ask for, and its name in the answer
+# name here: trec_eval's measure in the request, and its name in the answer
 _TREC = {
     "nDCG@10": ("ndcg_cut.10", "ndcg_cut_10"),
     "nDCG@20": ("ndcg_cut.20", "ndcg_cut_20"),

@@ -1,4 +1,4 @@
-"""From rankings of passages to rankings of documents, and the files that name the document of a passage."""
+"""Convert rankings of passages to rankings of documents; read the files with the document of each passage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ce2de_os.evaluation.metrics import Runs
 from ce2de_os.records import ScoredDoc, text_lines
 
 DocumentOf = Mapping[str, str] | Callable[[str], str]
-"""From a passage's id to its document's."""
+"""Maps a passage's id to its document's."""
 
 
 def max_p(runs: Runs, document_of: DocumentOf) -> dict[str, list[ScoredDoc]]:
@@ -34,7 +34,7 @@ def max_p(runs: Runs, document_of: DocumentOf) -> dict[str, list[ScoredDoc]]:
 
 
 def read_mapping(path: Path, wanted: Container[str]) -> dict[str, str]:
-    """Read two columns with a tab between them, ``.gz`` or not: of the ids in ``wanted``, what stands beside.
+    """Read two columns with a tab between them, ``.gz`` or not: the values of the ids in ``wanted``.
 
     The first column is a passage's id or a document's, the second its document's id or its language. Other
     ids are skipped: such a file may have a line for each of millions of passages.

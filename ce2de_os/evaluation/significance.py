@@ -1,4 +1,4 @@
-"""Means over queries: how sure they are, and how sure a difference of two systems is.
+"""Compute means over queries with intervals, and the significance of a difference of two systems.
 
 All tests are paired: both systems answer the same queries.
 """
@@ -48,7 +48,7 @@ def paired_t_test(left: Scores, right: Scores) -> float:
 
 
 def better_than(left: Scores, right: Scores) -> float:
-    """Compute a one-sided paired t-test's p-value: how unlikely it is that ``left`` is not better.
+    """Compute the p-value of a one-sided paired t-test that ``left`` is better.
 
     1.0 where nothing differs or there is one query only; where all queries differ by the same amount, 0.0 if
     ``left`` is better, else 1.0.
@@ -71,14 +71,14 @@ def tost(left: Scores, right: Scores, margin: float = 0.05) -> float:
     Args:
         left: a system's scores.
         right: another's, of the same queries.
-        margin: the largest difference that does not matter, in the metric's own unit.
+        margin: the largest difference that counts as equivalent, in the metric's own unit.
 
     Raises:
         DataError: the two have other queries.
         ConfigError: ``margin`` is not above 0.
     """
     if not margin > 0:
-        raise ConfigError(f"margin: got {margin}, expected a difference above 0 that does not matter")
+        raise ConfigError(f"margin: got {margin}, expected a difference above 0")
     differences = _differences(left, right)
     return max(_p_above_zero(differences + margin), _p_above_zero(margin - differences))
 

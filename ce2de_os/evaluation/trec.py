@@ -1,4 +1,4 @@
-"""Rankings and judgements as TREC's files, which every evaluation tool of the field reads."""
+"""Read and write rankings and judgments in TREC's formats, which every evaluation tool reads."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def read_run(path: Path) -> dict[str, list[ScoredDoc]]:
 
 
 def write_run(path: Path, runs: Runs, tag: str) -> None:
-    """Write a TREC run, beside and then renamed; gzip if named ``.gz``.
+    """Write a TREC run to a temporary file, then rename it; gzip if named ``.gz``.
 
     Ranks count from 1. Where a score is not below the one before it (equal ones, or a re-ranker's before a
     first stage's), the next lower float32 is written, so that every tool sees the order of ``runs``.
@@ -60,7 +60,7 @@ def write_run(path: Path, runs: Runs, tag: str) -> None:
 
 
 def write_qrels(path: Path, qrels: Qrels) -> None:
-    """Write judgements as BEIR's ``qrels.tsv``, beside and then renamed.
+    """Write judgments as BEIR's ``qrels.tsv`` to a temporary file, then rename it.
 
     Raises:
         DataError: the file cannot be written.

@@ -1,7 +1,7 @@
 """Fixed activation scales: a text gets the same vector alone, in a batch, as a query and as a document.
 
 Dynamic quantization takes one scale for a whole batch, padding included, so that a text's vector depends on
-its neighbours. Here the scales are measured once and become constants of the graph. Weights, and the products
+its neighbors. Here the scales are measured once and become constants of the graph. Weights, and the products
 of two activations, stay as they are.
 """
 
@@ -20,7 +20,7 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from ce2de_os.errors import DataError
 
 QUANTILE = 0.99
-"""The range covers the extremes of all but one text in a hundred; what is beyond is clipped."""
+"""The range covers the extremes of all but one text in a hundred; values beyond are clipped."""
 
 Feeds = Mapping[str, NDArray[np.int64]]
 """A graph's inputs for one text, or one pair, by their names; each ``(1, L)``."""
@@ -46,7 +46,7 @@ def fix_scales(path: Path, texts: Sequence[Feeds]) -> None:
         DataError: there are no texts.
     """
     if not texts:
-        raise DataError("no texts to measure activations on; distil again with more texts")
+        raise DataError("no texts to measure activations on; distill again with more texts")
     model = onnx.load(path)
     ranges = _measure(model, texts)
     model.graph.initializer.extend(_constants(model, ranges))
@@ -116,7 +116,7 @@ def _fuse(model: ModelProto) -> list[NodeProto]:
 
 
 class _Graph:
-    """Who makes and who uses a tensor."""
+    """The nodes that produce and use a tensor."""
 
     def __init__(self, model: ModelProto) -> None:
         self.vectors = {tensor.name for tensor in model.graph.initializer if len(tensor.dims) == 1}

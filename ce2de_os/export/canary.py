@@ -1,4 +1,4 @@
-"""Canary texts: their embeddings travel with the artifact and are replayed where it is loaded."""
+"""Canary texts: their embeddings are in the artifact and are checked when it is loaded."""
 
 # ruff: noqa: RUF001 - other scripts have letters that look like Latin ones
 from __future__ import annotations
@@ -40,7 +40,7 @@ TEXTS = (
     "schools, mills and a newspaper.",
     "buffer " * 120,
 )
-"""From one letter to a hundred words, prose, code, noise and other scripts: what an index may contain."""
+"""From one letter to a hundred words, prose, code, noise and other scripts, as in an index."""
 
 
 BY_LANGUAGE: Mapping[str, tuple[str, str]] = {

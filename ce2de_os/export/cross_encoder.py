@@ -1,4 +1,4 @@
-"""From a cross-encoder to a reranker's artifact folder: ONNX through Optimum, int8, and a parity report."""
+"""Export a cross-encoder to a reranker's artifact folder: ONNX through Optimum, int8, and a parity report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ QUERIES = (
     "scurvy symptoms",
     "railway along the river",
 )
-"""Questions that some of the canary texts answer: with the texts they are the sample where there is none."""
+"""Questions that some of the canary texts answer: with the texts they are the sample if no other is given."""
 
 _MOST_PAIRS = 2000
 _SCALE_PAIRS = 200
@@ -45,11 +45,11 @@ Group = tuple[str, Sequence[str]]
 
 
 class LoadedCrossEncoder(Protocol):
-    """What the export needs to know of a cross-encoder, as `distill.models.cross_encoder` loads it."""
+    """The part of a cross-encoder that the export needs, as `distill.models.cross_encoder` loads it."""
 
     @property
     def name(self) -> str:
-        """As the user gave it."""
+        """Name of the model, as the user gave it."""
 
     @property
     def model(self) -> Any:  # noqa: ANN401 - transformers has no types
@@ -65,7 +65,7 @@ class LoadedCrossEncoder(Protocol):
 
     @property
     def digest(self) -> str:
-        """Names the weights."""
+        """Fingerprint of the weights."""
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, list[int]]]:
         """Tokenize each pair."""
@@ -76,7 +76,7 @@ class LoadedCrossEncoder(Protocol):
 
 @dataclass(frozen=True)
 class LogitParity:
-    """How far the quantized graph's logits are from the float32 model's.
+    """The differences of the quantized graph's logits from the float32 model's.
 
     Attributes:
         pairs: pairs compared.
@@ -195,7 +195,7 @@ def _write_model(encoder: LoadedCrossEncoder, groups: Sequence[Group], folder: P
             "use one of type bert, distilbert, roberta, xlm-roberta or modernbert"
         ) from error
     model = encoder.model.cpu().float().eval()
-    # PyTorch's fused attention becomes many small nodes in the graph; the plain one is what runtimes know.
+    # PyTorch's fused attention becomes many small nodes in the graph; runtimes know the plain one.
     model.config._attn_implementation = "eager"
     float_path = export_model(model, make_config(model.config, task="text-classification"), scratch)
     quantize(float_path, scratch, model.config).replace(scratch / MODEL_FILE)
@@ -222,7 +222,7 @@ def _check(
 ) -> LogitParity:
     """Write the canaries, with the exported graph's own logits, and measure the parity."""
     canaries = [(QUERIES[row % len(QUERIES)], text) for row, text in enumerate(TEXTS)]
-    # A folder with canaries is needed to compute the canaries: the float32 model's logits stand in for them.
+    # A folder with canaries is needed to compute the canaries: the float32 model's logits are placeholders.
     _write_canaries(folder, canaries, encoder.logits(canaries))
     Artifact.create(folder, **settings)
     reranker = OnnxReranker(folder, threads=threads, check=False)
@@ -234,7 +234,7 @@ def _check(
     if not parity.passed:
         raise ParityError(
             f"{encoder.name}: the int8 model orders pairs differently (rank correlation {parity.spearman}, "
-            f"expected {MIN_SPEARMAN}); give pairs of your own domain with --pairs, or train it longer"
+            f"expected {MIN_SPEARMAN}); give pairs of your own domain in `pairs`, or train it longer"
         )
     return parity
 

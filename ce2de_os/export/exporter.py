@@ -1,4 +1,4 @@
-"""From a finished student folder to an artifact folder."""
+"""Export a finished student's folder to an artifact folder."""
 
 from __future__ import annotations
 
@@ -48,13 +48,14 @@ def export(
     """Export and quantize the student in ``run``, check it, and write the artifact folder ``out``.
 
     The texts that ``ce2de distill`` held out measure how close the int8 graph is to the float32 student; the
-    result stands in ``run/parity.json`` and in the manifest.
+    result is in ``run/parity.json`` and in the manifest.
 
     Args:
-        run: a finished student's folder; ``languages`` in its ``recipe.json`` says what it was made for:
-            codes in a list, or what each part of a distillation read, ``{"student": "en-it,de", ...}``; no
-            such key means English.
-        out: folder for the artifact; one that is there is replaced.
+        run: a finished student's folder; ``languages`` in its ``recipe.json`` has the languages that it was
+            made for:
+            codes in a list, or the languages of each part of a distillation, ``{"student": "en-it,de",
+            ...}``; no such key means English.
+        out: folder for the artifact; an existing one is replaced.
         name: the model's name for people; ``None`` means the run folder's name.
         dim: length of an embedding, see `truncate`; ``None`` means the student's own.
         token_dim: length of a token vector, see `token_head`; ``None`` means that the model gives none.

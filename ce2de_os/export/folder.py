@@ -1,4 +1,4 @@
-"""A model folder that is there as a whole or not at all."""
+"""Write a model folder completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ce2de_os.model.artifact import MANIFEST_FILE
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside ``out`` to write to; it takes ``out``'s place when all went well.
+    """Yield a temporary folder next to ``out``; it replaces ``out`` after success.
 
     Raises:
-        DataError: ``out`` is not empty and no model folder, or the disk is full or refuses.
+        DataError: ``out`` is not empty and no model folder, or it cannot be written.
     """
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_FILE).exists())):
-        raise DataError(f"{out}: exists and is not a model folder; choose another --out")
+        raise DataError(f"{out}: exists and is not a model folder; choose another `out`")
     beside = out.absolute().with_name(f".{out.absolute().name}.partial")
     try:
         shutil.rmtree(beside, ignore_errors=True)
@@ -30,9 +30,9 @@ def new_folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(out)
         beside.replace(out)
     except OSError as error:
-        cure = (
-            "free some space, there or in TMPDIR" if error.errno == errno.ENOSPC else "choose another --out"
+        action = (
+            "free some space, there or in TMPDIR" if error.errno == errno.ENOSPC else "choose another `out`"
         )
-        raise DataError(f"{out}: cannot be written ({error.strerror or error}); {cure}") from error
+        raise DataError(f"{out}: cannot be written ({error.strerror or error}); {action}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -1,9 +1,9 @@
-"""The student's arithmetic, written for a fast ONNX graph.
+"""Compute the student in a form that exports to a fast ONNX graph.
 
-The same function as `StudentModel.forward`, with everything folded that does not depend on the text: the
+The same function as `StudentModel.forward`, with everything precomputed that does not depend on the text: the
 token type into the position table, the attention's scale into the query projection, and query, key and value
-into one product. Pooling, head and normalisation are in the graph: it returns ``(B, D)``, not ``(B, L, H)``,
-and where token vectors are wanted those too.
+into one product. Pooling, head and normalization are in the graph: it returns ``(B, D)``, not ``(B, L, H)``,
+and, if requested, the token vectors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class StudentGraph(torch.nn.Module):
     """A student in the form that is exported: ``(B, L)`` int64 ids and mask to ``(B, D)`` embeddings.
 
     With ``token_head``, a linear layer of ``T`` outputs that reads what the student's own head reads, it
-    gives token vectors ``(B, L, T)`` besides, each of length 1.
+    also gives token vectors ``(B, L, T)``, each of length 1.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""PyTorch to ONNX and float32 to int8, both through Optimum."""
+"""Convert PyTorch to ONNX and float32 to int8, both through Optimum."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FLOAT_FILE = "model_fp32.onnx"
 
 
 class EmbeddingOnnxConfig(BertOnnxConfig):  # type: ignore[misc]
-    """Inputs and output of the exported graph: no token types, one embedding a text."""
+    """Inputs and output of the exported graph: no token types, one embedding per text."""
 
     @property
     def inputs(self) -> dict[str, dict[int, str]]:
@@ -38,7 +38,7 @@ class EmbeddingOnnxConfig(BertOnnxConfig):  # type: ignore[misc]
 
 
 class TokenOnnxConfig(EmbeddingOnnxConfig):
-    """The same with one vector for each token besides."""
+    """The same, plus one vector for each token."""
 
     @property
     def outputs(self) -> dict[str, dict[int, str]]:
@@ -92,7 +92,7 @@ def _weight_nodes(graph: onnx.GraphProto) -> Iterator[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the warnings of exporter and quantizer: they are about internals, of no use to the user."""
+    """Suppress the warnings of exporter and quantizer: they are about internals and do not help the user."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

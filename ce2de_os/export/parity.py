@@ -1,4 +1,4 @@
-"""How far the quantized graph is from the student it was made of."""
+"""Measure the difference of the quantized graph from its student."""
 
 from __future__ import annotations
 

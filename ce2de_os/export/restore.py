@@ -1,7 +1,7 @@
-"""From an artifact folder back to a student that can be trained, to go on from it with other texts.
+"""Convert an artifact folder back to a student that can be trained further.
 
 The exported graph folds and quantizes (see `ce2de_os.export.graph`); here its weights are taken out of the
-ONNX file and unfolded. The int8 ones come back rounded, which training mends in its first steps.
+ONNX file and unfolded. The int8 ones come back rounded; the first steps of training repair that.
 """
 
 from __future__ import annotations
@@ -43,13 +43,14 @@ def restore_student(artifact: Artifact) -> StudentModel:
     """Rebuild the student whose graph the artifact holds; its int8 weights come back rounded.
 
     Raises:
-        ArtifactError: the manifest does not say how the student is built (it was written before that was
-            noted), or the graph is not that of such a student.
+        ArtifactError: the manifest lacks the architecture of the student (an older version wrote it),
+            or the graph is not that of such a student.
     """
     built = artifact.source.get("student")
     if not isinstance(built, dict):
         raise ArtifactError(
-            f"{artifact.folder}: its manifest does not say how the student is built; export it again from "
+            f"{artifact.folder}: its manifest does not have the architecture of the student; export it "
+            "again from "
             "the folder of its training, or start from that folder"
         )
     try:
@@ -77,7 +78,7 @@ def restore_tokenizer(artifact: Artifact) -> PreTrainedTokenizerFast:
 
 
 def describe(student: StudentModel) -> dict[str, Any]:
-    """Describe for the manifest how the student is built: what `restore_student` needs."""
+    """Describe the student's architecture for the manifest, as `restore_student` needs it."""
     body = {name: getattr(student.body.config, name) for name in _BODY}
     return {"body": body, "readout": student.readout, "pooled": student.pooled}
 

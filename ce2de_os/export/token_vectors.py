@@ -1,4 +1,4 @@
-"""Token vectors of a student: the head that makes them, and what the float32 student gives."""
+"""Token vectors of a student: the head that makes them, and the values of the float32 student."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def token_head(student: StudentModel, ids: Ids, dim: int) -> torch.nn.Linear:
     vectors = np.concatenate(student_tokens(student, ids, student.head))
     if len(vectors) < dim:
         raise ConfigError(
-            f"token vectors: {dim} axes cannot be measured on {len(vectors)} tokens; distil with more texts"
+            f"token vectors: {dim} axes cannot be measured on {len(vectors)} tokens; distill with more texts"
         )
     return rotated(student.head, vectors, dim)
 

@@ -1,4 +1,4 @@
-"""Shorter embeddings from a finished student: principal axes instead of the first coordinates."""
+"""Shorten the embeddings of a finished student: principal axes instead of the first coordinates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ce2de_os.student import StudentModel
 
 
 def truncate(student: StudentModel, embeddings: Embeddings, dim: int) -> None:
-    """Make ``student`` give embeddings of length ``dim``, in place.
+    """Change ``student`` in place to give embeddings of length ``dim``.
 
     Its head is rotated onto the principal axes of ``embeddings`` ``(N, D)``, its own of sample texts, and the
     first ``dim`` axes are kept. Of all linear maps to ``dim`` numbers this one keeps inner products best
@@ -28,7 +28,7 @@ def truncate(student: StudentModel, embeddings: Embeddings, dim: int) -> None:
         )
     if len(embeddings) < dim:
         raise ConfigError(
-            f"dim: {dim} axes cannot be measured on {len(embeddings)} sample texts; distil with more texts"
+            f"dim: {dim} axes cannot be measured on {len(embeddings)} sample texts; distill with more texts"
         )
     student.head, student.dim = rotated(student.head, embeddings, dim), dim
 

@@ -1,4 +1,4 @@
-"""Indexes and aliases: look, create, refresh, move."""
+"""Indexes and aliases: look up, create, refresh, move."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def describe(client: OpenSearch, name: str) -> IndexInfo:
 
     Raises:
         IndexSchemaError: there is no such index.
-        ConfigError: ``name`` stands for several indexes.
+        ConfigError: ``name`` means several indexes.
     """
     with backend_errors(f"look up index '{name}'"):
         found = client.indices.get(index=name, params={"flat_settings": "true"})
     if len(found) != 1:
         names = ", ".join(sorted(found)) or "none"
-        raise ConfigError(f"'{name}' stands for {len(found)} indexes ({names}); name one index")
+        raise ConfigError(f"'{name}' means {len(found)} indexes ({names}); name one index")
     return _info(*next(iter(found.items())))
 
 
@@ -99,13 +99,13 @@ def put_settings(client: OpenSearch, name: str, settings: Mapping[str, Any]) -> 
 
 
 def block_writes(client: OpenSearch, name: str) -> None:
-    """Let an index refuse writes from now on; returns when those in flight have ended."""
+    """Block writes to an index; return when those in flight have ended."""
     with backend_errors(f"block writes to '{name}'"):
         client.indices.add_block(index=name, block="write")
 
 
 def unblock_writes(client: OpenSearch, name: str) -> None:
-    """Let an index take writes again."""
+    """Unblock writes to an index."""
     put_settings(client, name, {"index.blocks.write": None})
 
 
@@ -126,7 +126,7 @@ def count(client: OpenSearch, name: str, query: Mapping[str, Any] | None = None)
     action = f"count documents of '{name}'"
     with backend_errors(action):
         body = {"query": query} if query else None
-        # Replicas may be behind where segments are copied to them.
+        # Replicas may be behind with segment replication.
         answer = client.count(index=name, body=body, params={"preference": "_primary"})
     check_complete(action, answer)
     return int(answer["count"])

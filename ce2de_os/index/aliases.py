@@ -1,4 +1,4 @@
-"""How an alias moves: exactly the replaced indices leave, every other member stays as it is."""
+"""Move an alias: exactly the replaced indices leave, every other member stays as it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.index.client import backend_errors
 
 Definitions = Mapping[str, Mapping[str, Any]]
-"""How each index is in an alias: filter, routing, ``is_write_index``, ``is_hidden``."""
+"""Definition of each index in an alias: filter, routing, ``is_write_index``, ``is_hidden``."""
 
 _KNOWN = ("filter", "index_routing", "search_routing", "is_write_index", "is_hidden")
 
@@ -22,7 +22,7 @@ def moved(
 
     Args:
         alias: what moves.
-        leaving: the indices that leave it; each must be a member, or the whole request is refused.
+        leaving: the indices that leave it; each must be a member, or the whole request is rejected.
         joining: the indices that join it, or change how they are in it.
         guards: ``(index, guard)`` to remove in the same moment.
     """
@@ -46,16 +46,16 @@ def update(client: OpenSearch, actions: list[dict[str, Any]], what: str) -> None
 
     Raises:
         IndexSchemaError: an index is gone, or is no member of the alias any more; nothing has changed.
-        BackendError: OpenSearch refuses or does not answer.
+        BackendError: OpenSearch rejects the request or does not answer.
     """
     with backend_errors(what):
         client.indices.update_aliases(body={"actions": actions})
 
 
 def definitions(client: OpenSearch, alias: str) -> dict[str, dict[str, Any]]:
-    """Read how each index is in an alias; empty if there is no such alias."""
+    """Read the definition of each index in an alias; empty if there is no such alias."""
     with backend_errors(f"look up alias '{alias}'"):
-        # GET _alias/NAME would need the right to see every index of the cluster.
+        # GET _alias/NAME would need the privilege to see every index of the cluster.
         answer = client.indices.get(
             index=alias, params={"ignore": [404], "expand_wildcards": "open,closed,hidden"}
         )

@@ -1,4 +1,4 @@
-"""The bulk writer: newest wins, refused documents are returned, a busy cluster is given time."""
+"""The bulk writer: the newest version wins, rejected documents are returned, a busy cluster gets time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ce2de_os.index.json_text import JsonText, dumps, encoded
 from ce2de_os.index.pace import MOST_IN_FLIGHT, BulkPace
 
 PATIENCE_S = 60.0
-"""How long the cluster may take no document at all before the writer gives up."""
+"""Seconds without any accepted document after which the writer fails."""
 
 _SMALLEST_SHARE_BYTES = 256 * 1024  # below this, a second request costs more than it saves
 _BUSY, _CONFLICT, _MISSING, _TOO_LARGE = 429, 409, 404, 413
@@ -81,7 +81,7 @@ class ReplaceAction(NamedTuple):
 
 
 class CreateAction(NamedTuple):
-    """A document to write if there is none of its id."""
+    """A document to write if there is none with its id."""
 
     doc_id: str
     routing: str | None
@@ -92,7 +92,7 @@ Action = WriteAction | UpdateAction | DeleteAction | ReplaceAction | CreateActio
 
 
 class Refusal(NamedTuple):
-    """A document that OpenSearch did not take: HTTP ``status``, its error type ``kind``, and why."""
+    """A document that OpenSearch rejected: HTTP ``status``, error type ``kind``, and the reason."""
 
     doc_id: str
     status: int
@@ -102,14 +102,14 @@ class Refusal(NamedTuple):
 
 @dataclass
 class BulkReport:
-    """What became of the documents of one or more bulk requests.
+    """The outcome of the documents of one or more bulk requests.
 
     Attributes:
         written: documents that were written, updated or deleted.
         already_newer: documents that were changed, or deleted, by another writer in the meantime;
             ``conflicts`` are their ids.
         seq_nos: the ``_seq_no`` of each document that was written.
-        refused: documents that OpenSearch does not take.
+        refused: documents that OpenSearch rejected.
         rejected: how often a document was answered with 429 and sent again.
         paused_s: seconds spent waiting for a busy cluster.
     """
@@ -137,12 +137,12 @@ class _Answer(NamedTuple):
 
 
 class BulkWriter:
-    """Writes at the pace that the cluster bears, and remembers that pace from call to call.
+    """Writes at the pace that the cluster can take, and keeps that pace from call to call.
 
-    `write` returns when every document has an answer. It is thereby the brake of whatever feeds it: on a busy
-    cluster the pauses and the small requests make the call long; a caller that hands over its next page only
-    after the last call has returned, through a bounded queue, cannot read or encode faster than is written.
-    Memory holds one round of requests (at most 32 MB) beside the caller's page.
+    `write` returns when every document has an answer. This gives backpressure: on a busy cluster the pauses
+    and the small requests make the call long; a caller that passes its next page only after the last call has
+    returned, through a bounded queue, cannot read or encode faster than it writes.
+    Memory holds one round of requests (at most 32 MB) besides the caller's page.
 
     One `write` at a time; the writer's own threads share the client's connections. ``pipeline`` is an ingest
     pipeline to run on documents that are written; ``None``: none, not even the index's default one.
@@ -180,7 +180,7 @@ class BulkWriter:
     def write(self, index: str, actions: Iterable[Action]) -> BulkReport:
         """Carry out ``actions``, in any order: no two of one call may concern the same document.
 
-        A `WriteAction` has ``version_type: external_gte``: of two writes the newer source version stays, so
+        A `WriteAction` has ``version_type: external_gte``: the newer source version of two writes stays, so
         any document may be written twice. An `UpdateAction` or `DeleteAction` whose document has changed does
         nothing and counts as ``already_newer``. What a busy or read-only cluster rejects is sent again.
 
@@ -243,7 +243,7 @@ class BulkWriter:
         return _Answer(entries, items, answer["took"] / 1000)
 
     def _send_less(self, index: str, entries: list[_Entry], error: RequestTooLargeError) -> _Answer:
-        """Send the halves of a request that is too large; a document that is so alone is refused."""
+        """Send the halves of a request that is too large; a single document that is too large is rejected."""
         if len(entries) == 1:
             told = f"{error}: the document has {_size(entries[0]):,} bytes; {_MORE}"
             refused = {"status": _TOO_LARGE, "error": {"type": TOO_LARGE, "reason": told}}
@@ -302,7 +302,7 @@ def _size(entry: _Entry) -> int:
 
 
 def _share(entries: list[_Entry], pace: BulkPace) -> Iterator[list[_Entry]]:
-    """Cut ``entries`` into requests of even size, so that as many as the pace allows go out together."""
+    """Cut ``entries`` into requests of even size, to send as many at once as the pace allows."""
     even = -(-sum(map(_size, entries)) // pace.in_flight) + max(map(_size, entries))
     share = min(pace.request_bytes, max(_SMALLEST_SHARE_BYTES, even))
     request: list[_Entry] = []
@@ -317,7 +317,7 @@ def _share(entries: list[_Entry], pace: BulkPace) -> Iterator[list[_Entry]]:
 
 
 def _enter(index: str, answer: _Answer, report: BulkReport, guarded: bool = False) -> Iterator[_Entry]:
-    """Enter the results of one request in ``report`` and yield the entries to send again."""
+    """Add the results of one request to ``report`` and yield the entries to send again."""
     for entry, item in zip(answer.entries, answer.items, strict=True):
         status, kind = item["status"], _kind(item)
         if status in RETRYABLE_STATUS or kind == BLOCKED:
@@ -326,11 +326,11 @@ def _enter(index: str, answer: _Answer, report: BulkReport, guarded: bool = Fals
         elif guarded and kind == _NO_INDEX:
             raise GuardGoneError(
                 f"the job may not write to '{index}' any more: applications write there now, the job was "
-                "cancelled, or the index was deleted or created again; look: ce2de reindex status"
+                "cancelled, or the index was deleted or created again; see: ce2de reindex status"
             )
         elif kind in _NO_DOCUMENTS_FAULT:
             raise BulkWriteError(f"write to '{index}': {reason(item)} (HTTP {status})")
-        elif status in (_CONFLICT, _MISSING):  # 404: an update or a delete came after somebody's delete
+        elif status in (_CONFLICT, _MISSING):  # 404: an update or a delete came after another client's delete
             report.already_newer += 1
             report.conflicts.append(entry.doc_id)
         elif status >= 400:

@@ -1,10 +1,10 @@
-"""Which of a source's settings its copy gets, and when.
+"""Choose the settings of a source that its copy gets, and when.
 
-Only settings that are known to be about the documents and their searches are carried over. The others belong
-to one physical index (uuid, creation date, where a shrunken index had to lie), to a feature that the copy has
-no part in (remote store, searchable snapshots, replication from another cluster, rollover and retention
-policies), or are archived ones of an older version, which a new index may not have. A list of what to leave
-out could never name them all; a setting that this list lacks is at OpenSearch's default in the copy.
+Only settings that are known to concern the documents and their searches are copied. The others belong
+to one physical index (uuid, creation date, the node of a shrunken index), to a feature that the copy does
+not use (remote store, searchable snapshots, replication from another cluster, rollover and retention
+policies), or are archived ones of an older version, which a new index may not have. A list of settings to
+leave out could never name them all; a setting that this list lacks has OpenSearch's default in the copy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DEFAULT_FIELDS_LIMIT = 1000
 """Most fields in a mapping, where an index does not say otherwise."""
 
 DEFAULT_WINDOW = 10_000
-"""Most hits of one search, likewise."""
+"""Most hits of one search, where an index does not say otherwise."""
 
 NO_PIPELINE = "_none"
 
@@ -80,7 +80,7 @@ _OWN = (
 )
 
 PIPELINES = ("default_pipeline", "final_pipeline")
-"""They would run on what they have changed already; the target has none until applications write there."""
+"""Pipelines would change documents twice; the target has none until applications write there."""
 
 HELD_BACK = (
     "auto_expand_replicas",
@@ -90,7 +90,7 @@ HELD_BACK = (
     "translog.durability",
     "write.wait_for_active_shards",
 )
-"""What would slow the load down, stop it, or lose what it has acknowledged; it comes back afterwards."""
+"""Settings that would slow the load down, stop it, or lose acknowledged writes; restored afterwards."""
 
 
 def carried_over(source: Mapping[str, Any], added_fields: int = 0) -> dict[str, Any]:

@@ -25,31 +25,31 @@ from ce2de_os.errors import (
 
 RETRYABLE_STATUS = frozenset({408, 429, 502, 503, 504})
 BLOCKED = "cluster_block_exception"
-"""Error type of what is read-only: by an operator, or because a disk is nearly full."""
+"""Error type of a read-only index: set by an operator, or because a disk is nearly full."""
 
 _NODE_AWAY = frozenset({
     "node_disconnected_exception", "node_not_connected_exception", "connect_transport_exception",
     "node_closed_exception", "failed_node_exception", "receive_timeout_transport_exception",
 })  # fmt: skip
-"""Error types of what a node was asked that went away; OpenSearch gives some of them the status 500."""
+"""Error types of a request whose node went away; OpenSearch gives some of them the status 500."""
 
 _REASON_CHARS = 300
-_CA = "name the file of the cluster's CA in --ca-certs or CE2DE_OPENSEARCH_CA_CERTS"
-_CLIENT = "see that --client-cert and --client-key belong together and that the cluster knows their CA"
-_HOST = "write a name that stands in the server's certificate in --url or CE2DE_OPENSEARCH_URL"
-# A part of OpenSSL's message: what helps.
-_TLS_CURES = {
-    "WRONG_VERSION_NUMBER": "the server speaks plain HTTP: write http:// in --url or CE2DE_OPENSEARCH_URL",
+_CA = "name the file of the cluster's CA in `ca_certs` or CE2DE_OPENSEARCH_CA_CERTS"
+_CLIENT = "check that `client_cert` and `client_key` belong together and that the cluster knows their CA"
+_HOST = "in `url` or CE2DE_OPENSEARCH_URL, use a host name that the server's certificate contains"
+# A part of OpenSSL's message, and what to do.
+_TLS_ADVICE = {
+    "WRONG_VERSION_NUMBER": "the server speaks plain HTTP: write http:// in `url` or CE2DE_OPENSEARCH_URL",
     "Hostname mismatch": _HOST,
     "IP address mismatch": _HOST,
-    "CERTIFICATE_REQUIRED": "the cluster wants a client certificate: --client-cert and --client-key",
+    "CERTIFICATE_REQUIRED": "the cluster wants a client certificate: set `client_cert` and `client_key`",
     "KEY_VALUES_MISMATCH": _CLIENT,
     "PEM lib": _CLIENT,
     "ALERT_UNKNOWN_CA": _CLIENT,
     "ALERT_CERTIFICATE_UNKNOWN": _CLIENT,
     "ALERT_BAD_CERTIFICATE": _CLIENT,
 }
-_ACCESS_CURES: dict[int | str, str] = {
+_ACCESS_ADVICE: dict[int | str, str] = {
     401: "check CE2DE_OPENSEARCH_USERNAME and CE2DE_OPENSEARCH_PASSWORD, or the client certificate",
     403: "give this user the role in docs/how-to/operator/security.md, with your own index names",
 }
@@ -99,22 +99,22 @@ def backend_errors(action: str) -> Iterator[None]:
     """Turn opensearch-py's errors into ours; ``action`` starts the message ("search articles").
 
     Raises:
-        BackendBusyError: 429, or what is to be written is read-only.
+        BackendBusyError: 429, or the index is read-only.
         BackendUnavailableError: no answer, 408, 502, 503, 504, or a node went away while it was asked.
         IndexSchemaError: 400, 404 or 409: the request does not fit the index.
         RequestTooLargeError: 413.
-        BackendError: anything else that OpenSearch refuses.
+        BackendError: anything else that OpenSearch rejects.
     """
     try:
         yield
     except SSLError as error:
         failure = _first_line(error.error)
-        cure = next((cure for name, cure in _TLS_CURES.items() if name in failure), _CA)
-        raise BackendError(f"{action}: TLS failed ({failure}); {cure}") from error
+        advice = next((advice for name, advice in _TLS_ADVICE.items() if name in failure), _CA)
+        raise BackendError(f"{action}: TLS failed ({failure}); {advice}") from error
     except OpenSearchConnectionError as error:
         raise BackendUnavailableError(
             f"{action}: OpenSearch does not answer ({_first_line(error.error)}); "
-            "check the address in --url or CE2DE_OPENSEARCH_URL, or run: ce2de local up"
+            "check the address in `url` or CE2DE_OPENSEARCH_URL, or run: ce2de local up"
         ) from error
     except TransportError as error:
         raise _from_status(action, error) from error
@@ -123,7 +123,7 @@ def backend_errors(action: str) -> Iterator[None]:
 
 
 def _from_status(action: str, error: TransportError) -> BackendError:
-    if not isinstance(error.status_code, int):  # "N/A": the request did not come to an answer
+    if not isinstance(error.status_code, int):  # "N/A": the request got no answer
         return BackendUnavailableError(f"{action}: {_first_line(error.error)}")
     status = error.status_code
     message = f"{action}: {reason(error.info) or _first_line(error.error) or _phrase(status)} (HTTP {status})"
@@ -135,15 +135,15 @@ def _from_status(action: str, error: TransportError) -> BackendError:
         return RequestTooLargeError(message)
     if status in (400, 404, 409):
         return IndexSchemaError(message)
-    cure = _SIGNATURE if status == 403 and "signature" in message.lower() else _ACCESS_CURES.get(status)
-    return BackendError(f"{message}; {cure}" if cure else message)
+    advice = _SIGNATURE if status == 403 and "signature" in message.lower() else _ACCESS_ADVICE.get(status)
+    return BackendError(f"{message}; {advice}" if advice else message)
 
 
 def check_complete(action: str, answer: Mapping[str, Any]) -> None:
-    """Refuse an answer that some shards have no part in: a node went away while it was asked.
+    """Reject an answer in which some shards are missing: a node went away during the request.
 
     Raises:
-        BackendUnavailableError: asking again helps, for a replica takes over.
+        BackendUnavailableError: a retry helps, since a replica takes over.
     """
     shards = answer.get("_shards", {})
     if shards.get("failed"):
@@ -177,7 +177,7 @@ def reason(body: Any) -> str:  # noqa: ANN401 - whatever OpenSearch answered
 
 
 def _phrase(status: int) -> str:
-    """Return what a status without a body means; an answer to a HEAD request has no body."""
+    """Return the meaning of a status without a body; an answer to a HEAD request has no body."""
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return "OpenSearch is too busy, or short of memory (circuit breaker); see GET _nodes/stats/breaker"
     return HTTPStatus(status).phrase if status in list(HTTPStatus) else "refused"

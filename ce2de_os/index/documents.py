@@ -1,4 +1,4 @@
-"""Documents of an index and the text in them, for whoever embeds, scores or trains on it."""
+"""Read documents of an index and their text, to embed, score or train on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ce2de_os.index.admin import patiently
 from ce2de_os.index.client import backend_errors
 
 _PAGE = 500  # documents in one answer
-_KEEP_ALIVE = "10m"  # how long a reader may be busy with one page
+_KEEP_ALIVE = "10m"  # how long a reader may take for one page
 
 
 def document_text(source: Mapping[str, Any], text_fields: Sequence[str]) -> str:
@@ -80,10 +80,10 @@ def stream_sources(
 ) -> Generator[tuple[str, dict[str, Any]], None, None]:
     """Stream the ``doc_id`` of every document with its ``_source``, cut down to ``fields``.
 
-    ``seed`` decides a random order, so that whoever stops early has a sample; ``None`` means no order, which
-    is faster: the cluster need not sort.
+    ``seed`` gives a random order, so that a reader that stops early has a sample; ``None`` means no order,
+    which is faster: the cluster need not sort.
 
-    It reads the index as it is at the first call (a scroll), whatever is written meanwhile.
+    It reads the index as it is at the first call (a scroll); later writes are not seen.
 
     Raises:
         IndexSchemaError: there is no such index.

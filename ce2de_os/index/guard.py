@@ -1,8 +1,9 @@
 """The guard: a hidden alias through which a job writes to its target, for as long as it may write there.
 
-OpenSearch itself refuses a bulk request with ``require_alias`` to an alias that does not exist. The alias is
+OpenSearch itself rejects a bulk request with ``require_alias`` to an alias that does not exist. The alias is
 removed in the same request that hands the truth over to the target, and when a job is cancelled. So a worker
-that was asleep meanwhile writes nothing, and a target that was deleted, or created again, is never filled.
+that was suspended in between writes nothing, and a target that was deleted, or created again, is never
+filled.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Vectors written as JSON by numpy; Python's own writer takes longer for one than for all other fields."""
+"""Write vectors as JSON with numpy; Python's own writer would take most of the time of a document."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class JsonText(str):
-    """A value that is JSON already; `dumps` takes it over as it stands."""
+    """A value that is JSON already; `dumps` inserts it unchanged."""
 
     __slots__ = ()
 
@@ -38,7 +38,7 @@ def dumps(source: Mapping[str, Any]) -> str:
 
 
 def encoded(text: str) -> bytes:
-    """Encode JSON as UTF-8; a lone surrogate, which UTF-8 cannot carry, becomes an escape again."""
+    """Encode JSON as UTF-8; a lone surrogate, which UTF-8 cannot represent, becomes an escape again."""
     return text.encode("utf-8", "backslashreplace")
 
 

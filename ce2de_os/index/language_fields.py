@@ -1,13 +1,13 @@
-"""The fields beside a vector field that hold each document's text under the analyzer of its language.
+"""The fields that hold each document's text under the analyzer of its language.
 
 ::
 
     ce2de_vector_text       object: one text field a language, each with that language's analyzer
-    ├── en, it, de, …       the embedded text of the documents in that language, nobody else's
+    ├── en, it, de, …       the embedded text of the documents in that language only
     └── other               that of documents in none of them, with the standard analyzer
-    ce2de_vector_language   keyword: which of these fields the document's text stands in
+    ce2de_vector_language   keyword: the language, which names the field with the document's text
 
-A document's text stands in one field only, so that each field's word statistics are those of its language.
+A document's text is in one field only, so that each field's word statistics are those of its language.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def text_path(vector_field: str, language: str) -> str:
 
 @dataclass(frozen=True)
 class LanguageSpec:
-    """The languages of an index, and how a document's own becomes known.
+    """The languages of an index, and how the language of a document is found.
 
     Attributes:
         codes: two-letter codes, see `ce2de_os.languages`; each gets a text field.
@@ -95,7 +95,7 @@ class LanguageSpec:
 
 
 def language_spec(codes: str | None, field: str | None = None) -> LanguageSpec | None:
-    """Read what the command line says, such as ``"en,it,de"`` and ``"lang"``; ``None``: no languages.
+    """Parse the options, such as ``"en,it,de"`` and ``"lang"``; ``None``: no languages.
 
     Raises:
         ConfigError: a language is not known or cannot be detected, or there is a field but no languages.
@@ -103,15 +103,15 @@ def language_spec(codes: str | None, field: str | None = None) -> LanguageSpec |
     if codes is None:
         if field is not None:
             raise ConfigError(
-                f"--language-field {field}: name the languages that get an analyzer: --languages en,it,de"
+                f"`language_field={field}`: name the languages that get an analyzer: `languages=en,it,de`"
             )
         return None
     spec = LanguageSpec(languages.parse_languages(codes), field)
     hidden = [code for code in spec.codes if code in UNDETECTED]
     if hidden and field is None:
         raise ConfigError(
-            f"--languages: '{hidden[0]}' cannot be detected in a text; name the field that says it: "
-            "--language-field lang"
+            f"`languages`: '{hidden[0]}' cannot be detected in a text; name the field that holds the "
+            "language: `language_field=lang`"
         )
     return spec
 

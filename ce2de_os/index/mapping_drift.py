@@ -1,4 +1,4 @@
-"""What a source's mapping got since its copy was made, and how the copy gets it too."""
+"""Copy the fields that a source's mapping got since its copy was made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Properties = Mapping[str, Any]
 def carry_over(
     client: OpenSearch, source: str, target: str, own: Properties, left_out: Collection[str] = ()
 ) -> list[str]:
-    """Add to ``target`` the fields that ``source`` has and it lacks; returns why it cannot get one, by field.
+    """Add to ``target`` the fields of ``source`` that it lacks; return the reasons of failures, by field.
 
     It must happen before documents come that use the new fields, or the target guesses their types.
 
@@ -59,7 +59,7 @@ def _missing(wanted: Properties, there: Properties) -> Iterator[tuple[str, Any]]
 
 
 def _put(client: OpenSearch, index: str, properties: Properties) -> str | None:
-    """Add fields; returns why OpenSearch refuses, ``None`` if it does not."""
+    """Add fields; return the reason if OpenSearch rejects them, else ``None``."""
     try:
         with backend_errors(f"change the mapping of '{index}'"):
             client.indices.put_mapping(index=index, body={"properties": dict(properties)})

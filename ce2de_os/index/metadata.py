@@ -1,4 +1,4 @@
-"""What an index says of its own vectors: the ``ce2de`` entry in its mapping's ``_meta``.
+"""Metadata of an index's vectors: the ``ce2de`` entry in its mapping's ``_meta``.
 
 The reindex writes it and the searcher reads it, both through `IndexMetadata`, so that a query never meets
 vectors of another model. An index may carry several models' vectors, each in a field of its own: the old one
@@ -40,7 +40,7 @@ class IndexMetadata:
         languages: the languages that have a text field each, see `ce2de_os.index.language_fields`; empty: the
             embedded text has no fields of its own.
         language_from: the documents' field that names their language; ``None``: it is detected.
-        token_dim: length of the token vectors that stand beside each vector; ``None``: there are none.
+        token_dim: length of the token vectors; ``None``: there are none.
         ready: whether every document has been embedded; searches leave a field alone until then.
     """
 
@@ -70,7 +70,7 @@ class IndexMetadata:
 
     @property
     def text(self) -> TextSpec:
-        """How a document's embedded text is made."""
+        """The rule that makes a document's embedded text."""
         return TextSpec(self.text_fields, self.template)
 
     def to_meta(self, others: Iterable[IndexMetadata] = ()) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""How much to write at once: additive increase, multiplicative decrease, as networks do it.
+"""Adapt the size of writes: additive increase, multiplicative decrease, as networks do.
 
-Nothing in here reads a clock or talks to a server: `BulkPace` is fed with what was observed.
+Nothing here reads a clock or calls a server: `BulkPace` gets the observations.
 """
 
 from __future__ import annotations
@@ -8,24 +8,24 @@ from __future__ import annotations
 import random
 
 FIRST_BYTES, LEAST_BYTES, MOST_BYTES = 1024 * 1024, 64 * 1024, 8 * 1024 * 1024
-"""Size of one bulk request. One document that is larger than this goes alone."""
+"""Largest size of a bulk request in bytes. A document that is larger is sent alone."""
 
 STEP_BYTES = 1024 * 1024
 MOST_IN_FLIGHT = 4
 
 TARGET_S = 1.0
-"""A request that keeps OpenSearch busy for longer than this is too large; below half of it there is room."""
+"""Seconds of a request above which it is too large; below half of it, the next may be larger."""
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 2.0
-"""By the time that pauses are longest, requests are so small that asking every two seconds is no load; who
-asks more rarely finds the queue taken by less patient clients every time."""
+"""When pauses are longest, requests are so small that one every two seconds is no load; with longer pauses,
+less patient clients would always fill the queue first."""
 
 
 class BulkPace:
     """The size and the number of the next bulk requests, and the pause before them.
 
     Several requests that are sent together are one round and one observation, so that four rejections at once
-    halve the pace once.
+    halve the pace only once.
 
     Attributes:
         request_bytes: how large the next requests may be.

@@ -1,7 +1,7 @@
-"""Search answers in which every ``_source`` stands to the letter.
+"""Read search answers in which every ``_source`` is unchanged, byte for byte.
 
-Python's numbers are not JSON's: ``1.10`` becomes 1.1, and of 24 digits 17 are left. What is copied is
-therefore cut out of the answer as it is; what Python reads of it is for looking only.
+Python's numbers are not JSON's: ``1.10`` becomes 1.1, and of 24 digits 17 are left. Documents
+to copy are therefore cut out of the answer as text; Python's own values are for looking only.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _after_space(text: str, at: int) -> int:
 
 
 class _Text:
-    """Leaves an answer as it is."""
+    """A serializer that leaves an answer as it is."""
 
     def loads(self, text: str, _mimetype: str | None = None) -> str:
         """Return the text itself."""

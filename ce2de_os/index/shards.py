@@ -1,4 +1,4 @@
-"""The primaries of an index: how far each has come, and which history its sequence numbers belong to."""
+"""The primaries of an index: the checkpoint of each, and the history of its sequence numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.index.client import backend_errors
 
-_NAMES_CHARS = 3000  # OpenSearch takes 4,096 characters in a request's first line
+_NAMES_CHARS = 3000  # OpenSearch accepts 4,096 characters in the first line of a request
 _WANTED = ",".join(
     f"indices.*.{path}"
     for path in (
@@ -53,7 +53,7 @@ def primaries(client: OpenSearch, name: str) -> Primaries:
 
 
 def primaries_of(client: OpenSearch, names: Sequence[str]) -> dict[str, Primaries]:
-    """Read the primaries of several indices, by name; one request for some 3,000 characters of names.
+    """Read the primaries of several indices, by name; one request per 3,000 characters of names.
 
     Raises:
         IndexSchemaError: one of them is not there, or closed.

@@ -27,7 +27,7 @@ def target_body(
     Args:
         source_settings: ``index`` settings of the source, flat (``"number_of_shards": "1"``).
         source_mappings: the source's mapping.
-        metadata: what the target's ``_meta`` will say.
+        metadata: the target's ``_meta``.
         vector_field: the field for the vectors.
         hash_field: the field for the hash of what was embedded.
         languages: the languages that get a text field each; ``None``: no text fields.

@@ -11,7 +11,7 @@ from typing import Any
 from ce2de_os.errors import ConfigError
 
 _PACKAGE = Path(__file__).parents[1]
-# A wheel carries the folder inside the package; a checkout has it at the top.
+# A wheel has the folder inside the package; a checkout has it at the top.
 _FOLDER = next(
     folder / "index_templates"
     for folder in (_PACKAGE, _PACKAGE.parent)

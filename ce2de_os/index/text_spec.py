@@ -1,4 +1,4 @@
-"""What of a document is embedded: its fields, how they are joined, whether in passages."""
+"""The text of a document to embed: its fields, how they are joined, whether in passages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TextSpec:
     """The text that is embedded.
 
     Attributes:
-        fields: fields by dotted path; without a template their values stand one to a line.
+        fields: fields by dotted path; without a template each value is a line.
         template: the text with the fields in braces, such as ``"{title}. {body}"``; ``None`` for none.
         passages: ``(length, stride)`` in tokens: a vector for each passage, which begins ``stride`` tokens
             after the one before; ``None``: one vector for the document, of its first tokens.
@@ -50,33 +50,31 @@ class TextSpec:
         return _HOLE.sub(lambda hole: values[hole.group(1)], self.template)
 
     def hash_of(self, text: str, fingerprint: str) -> str:
-        """Return a hash that names a text's vectors: equal only for equal text, splitting and model."""
+        """Return a hash for a text's vectors: equal only for equal text, splitting and model."""
         identity = f"{fingerprint}\n{self.passages}\n".encode() + text.encode("utf-8", "surrogatepass")
         return hashlib.sha256(identity).hexdigest()[:_HASH_DIGITS]
 
 
 def text_spec(fields: str | None, template: str | None = None, passages: str | None = None) -> TextSpec:
-    """Read what the command line says, such as ``"title,body"``, ``"{title}. {body}"`` and ``"180:90"``.
+    """Parse the options, such as ``"title,body"``, ``"{title}. {body}"`` and ``"180:90"``.
 
     Raises:
-        ConfigError: there is neither field nor template, both, or ``passages`` are no two numbers.
+        ConfigError: there is neither field nor template, both, or ``passages`` are not two numbers.
     """
     named = tuple(name.strip() for name in (fields or "").split(",") if name.strip())
     holes = tuple(dict.fromkeys(_HOLE.findall(template or "")))
     if template is not None and (named or not holes):
         raise ConfigError(
-            f"--template: got '{template}', expected fields in braces, such as '{{title}}. {{body}}', "
-            "and no --text-fields beside it"
+            f"`template`: got '{template}', expected fields in braces, such as '{{title}}. {{body}}', "
+            "and no `text_fields`"
         )
     if not named and not holes:
-        raise ConfigError(
-            "name the fields to embed: --text-fields title,body or --template '{title}. {body}'"
-        )
+        raise ConfigError("name the fields to embed: `text_fields=title,body` or `template={title}. {body}`")
     return TextSpec(named or holes, template, _passages(passages))
 
 
 def follow_spec(fields: str | None, template: str | None, passages: str | None) -> TextSpec:
-    """Read the same, where neither fields nor template means: as the index says, with no fields here.
+    """Parse the same; without fields and template the result has no fields, and the index's record holds.
 
     Raises:
         ConfigError: as `text_spec`.
@@ -92,7 +90,7 @@ def _passages(text: str | None) -> tuple[int, int] | None:
     length, _, stride = text.partition(":")
     if not (length.isdecimal() and stride.isdecimal() and 0 < int(stride) <= int(length)):
         raise ConfigError(
-            f"--passages: got '{text}', expected LENGTH:STRIDE in tokens, the stride at most the length, "
+            f"`passages`: got '{text}', expected LENGTH:STRIDE in tokens, the stride at most the length, "
             "such as 180:90"
         )
     return int(length), int(stride)

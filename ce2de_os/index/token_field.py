@@ -1,8 +1,8 @@
-"""Token vectors beside a document's vector: one byte a number, in a binary field that no query searches.
+"""Store token vectors: one byte per number, in a binary field that no query searches.
 
-A coordinate times 127, rounded, is a signed byte; a cosine does not mind the scale. In ``_source`` they stand
-as one base64 string and as doc values in a column of their own: as lists of numbers, which must be parsed,
-they slow down even the searches that leave them alone.
+A coordinate times 127, rounded, is a signed byte; the cosine does not depend on the scale. In ``_source``
+they are one base64 string and as doc values in a column of their own: as lists of numbers, which must be
+parsed, they would slow down even searches that do not use them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the user's own index templates would add to an index that is created under a name."""
+"""Find what the user's own index templates would add to an index with a given name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ce2de_os.index.client import backend_errors
 
 @dataclass(frozen=True)
 class Additions:
-    """What templates add.
+    """The additions of templates.
 
     Attributes:
         templates: their names; empty: none matches, or they may not be read.
@@ -35,7 +35,7 @@ class Additions:
 
 
 def additions(client: OpenSearch, name: str) -> Additions:
-    """Ask which templates match a name, and what they add; nothing where that may not be asked.
+    """Ask which templates match a name, and what they add; nothing without the privilege to ask.
 
     Raises:
         BackendUnavailableError: OpenSearch does not answer.

@@ -1,6 +1,6 @@
-"""The field that holds the vectors: its mapping, what OpenSearch allows in it, and its values.
+"""The field that holds the vectors: its mapping, its valid options, and its values.
 
-The rules in `VectorField.validate` were read off OpenSearch 2.19.1 and 3.6.0 by creating every combination.
+The rules in `VectorField.validate` were found by creating every combination in OpenSearch 2.19.1 and 3.6.0.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ ENCODERS = ("fp16",)
 
 MOST_DIMENSIONS = 16_000
 MOST_M, MOST_EF_CONSTRUCTION = 512, 3200
-"""What Lucene bears; a mapping with more is taken, but then every document is refused."""
+"""Most dimensions in Lucene; a mapping with more is accepted, but then every document is rejected."""
 
 ORIGIN_SUFFIX = "_origin"
-"""Ends the name of the field, beside the vectors, that names the version which a document was copied from."""
+"""Suffix of the field with the source version that a document was copied from."""
 
 _BYTE_SCALE = 127
 _FP16_LEVEL = "2x"
@@ -58,7 +58,7 @@ class VectorField:
         data_type: ``float``, or ``byte`` (see `encode`).
         encoder: ``fp16`` halves the memory of ``faiss``; ``None``: as ``compression_level`` says.
         passages: the field is nested and holds a vector, and its place in the text, for each passage.
-        token_dim: length of the token vectors that stand beside it, see `ce2de_os.index.token_field`;
+        token_dim: length of the token vectors, see `ce2de_os.index.token_field`;
             ``None``: there are none.
     """
 
@@ -78,17 +78,17 @@ class VectorField:
 
     @property
     def vector_path(self) -> str:
-        """What a ``knn`` query names: the field itself, or ``<name>.vector`` inside a ``nested`` query."""
+        """Field for a ``knn`` query: the field itself, or ``<name>.vector`` inside a ``nested`` query."""
         return f"{self.name}.vector" if self.passages else self.name
 
     @property
     def hash_field(self) -> str:
-        """The field beside it that names what was embedded: text and model."""
+        """The field with a hash of the embedded text and the model."""
         return f"{self.name}_hash"
 
     @property
     def origin_field(self) -> str:
-        """The field of a copy that names what each document was copied from: shard and ``_seq_no``."""
+        """The field of a copy with the origin of each document: shard and ``_seq_no``."""
         return f"{self.name}{ORIGIN_SUFFIX}"
 
     @property
@@ -126,13 +126,14 @@ class VectorField:
         return render("passages_field", {"vector": vector}) if self.passages else vector
 
     def validate(self, version: Version | None = None) -> None:
-        """Refuse what OpenSearch would refuse.
+        """Reject what OpenSearch would reject.
 
         Args:
-            version: the cluster's, ``(2, 19)``; ``None``: take what 3.6 takes.
+            version: the cluster's, ``(2, 19)``; ``None``: accept what 3.6 accepts.
 
         Raises:
-            ConfigError: names the option, what it was, what is possible and how to get there.
+            ConfigError: a combination is not possible; the message has the option, its value, and the valid
+                ones.
         """
         problem = next(self._problems(version or (3, 6)), None)
         if problem is not None:
@@ -165,7 +166,7 @@ class VectorField:
 
     @classmethod
     def from_source(cls, source: Mapping[str, Any]) -> VectorField:
-        """Read what `to_source` gave; what is missing has its default.
+        """Parse the result of `to_source`; missing keys have their defaults.
 
         Raises:
             ConfigError: a key is unknown, or ``dim`` is missing.
@@ -203,10 +204,10 @@ class VectorField:
         if self.encoder is None:
             return
         if self.engine != "faiss":
-            yield f"encoder {self.encoder}: only faiss has it; take that engine, or compression_level 4x"
+            yield f"encoder {self.encoder}: only faiss has it; use that engine, or compression_level 4x"
         if self.compression_level is not None:
             yield (
-                f"encoder {self.encoder} with compression_level {self.compression_level}: take one of them; "
+                f"encoder {self.encoder} with compression_level {self.compression_level}: use one of them; "
                 "fp16 is the same as 2x"
             )
 
@@ -217,7 +218,7 @@ class VectorField:
             if getattr(self, name) is not None:
                 yield f"data_type byte with {name} {getattr(self, name)}: only float has it; drop one of them"
         if (self.engine, self.space_type) == ("faiss", "cosinesimil"):
-            yield "data_type byte with cosinesimil: faiss cannot; take space_type innerproduct"
+            yield "data_type byte with cosinesimil: faiss cannot; use space_type innerproduct"
 
     def _wrong_level(self, version: Version) -> Iterator[str]:
         engine, level, told = (
@@ -228,14 +229,14 @@ class VectorField:
         if level is None:
             return
         if level not in LEVELS[engine]:
-            yield f"{told}: {engine} has {', '.join(LEVELS[engine])}; take one of these, or another engine"
+            yield f"{told}: {engine} has {', '.join(LEVELS[engine])}; use one of these, or another engine"
         if (engine, level) == ("lucene", "32x") and version < (3, 6):
-            yield f"{told}: lucene has it from 3.6 on, this cluster is {_told(version)}; take 4x"
+            yield f"{told}: lucene has it from 3.6 on, this cluster is {_told(version)}; use 4x"
         if (self.mode, level) == ("on_disk", "1x"):
             if engine == "lucene":
-                yield f"mode on_disk with {told}: lucene compresses on disk; take 4x, or mode in_memory"
+                yield f"mode on_disk with {told}: lucene compresses on disk; use 4x, or mode in_memory"
             elif version < (3, 1):
-                yield f"mode on_disk with {told}: needs 3.1, this cluster is {_told(version)}; take 2x"
+                yield f"mode on_disk with {told}: needs 3.1, this cluster is {_told(version)}; use 2x"
 
 
 def _told(version: Version) -> str:

@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:
 class Ce2deRetriever:
     """The hits of a hybrid search as Haystack documents, best first.
 
-    What is not given comes from the ``CE2DE_`` variables of the machine that runs the pipeline. A saved
+    Missing arguments come from the ``CE2DE_`` variables of the machine that runs the pipeline. A saved
     pipeline holds the names of the variables with the credentials, never the credentials; a new process that
     loads it names this module in ``allowed_modules``.
 
@@ -35,14 +35,14 @@ class Ce2deRetriever:
         index: an index or an alias that ``ce2de reindex`` has filled, or any for ``{"mode": "bm25"}``.
         url: OpenSearch's address, without user and password.
         username: the user, as a secret from the environment.
-        password: the password, likewise.
+        password: the password, as a secret too.
         artifact: folder of the model whose vectors the index carries; ``None``: ``CE2DE_ARTIFACT``, else the
             student that comes with the package.
         reranker: folder of an exported cross-encoder; ``None``: none.
-        options: what questions say beyond their text, see `ce2de_os.search.question.Question`.
+        options: options of the questions, see `ce2de_os.search.question.Question`.
         content_fields: the fields in a document's content; ``None``: the text that was embedded.
         meta_fields: the fields in its ``meta``; ``None``: all others. See
-            `ce2de_os.integrations.hit_parts.HitParts` for what else stands there.
+            `ce2de_os.integrations.hit_parts.HitParts` for its other entries.
 
     Raises:
         ConfigError: the address holds a password, or there is no such option.
@@ -93,7 +93,7 @@ class Ce2deRetriever:
 
         Args:
             query: the question in plain words.
-            top_k: documents wanted; ``None``: what the options say, else 10.
+            top_k: number of documents; ``None``: as in the options, else 10.
             filters: Haystack's filters, or an OpenSearch query; they replace those in the options.
 
         Raises:

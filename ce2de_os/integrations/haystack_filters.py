@@ -1,4 +1,4 @@
-"""Haystack's filters as OpenSearch queries."""
+"""Convert Haystack's filters to OpenSearch queries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def opensearch_filter(filters: Mapping[str, Any]) -> dict[str, Any]:
     """Convert ``filters`` to an OpenSearch query; an OpenSearch query is returned as it is.
 
     ``meta.lang`` and ``lang`` both mean the field ``lang``. ``NOT`` of several conditions means: not all of
-    them hold. ``==`` and ``in`` compare whole values, so they want keyword, number, date or boolean fields.
+    them hold. ``==`` and ``in`` compare whole values, so they need keyword, number, date or boolean fields.
 
     Raises:
         DataError: an operator is unknown, or a key is missing.
@@ -51,7 +51,7 @@ def _comparison(operator: str, field: str, value: Any) -> dict[str, Any]:  # noq
 
 def _value(filters: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - any JSON value
     if key not in filters:
-        raise DataError(f"filters: '{key}' is missing beside the operator {filters['operator']!r:.40}")
+        raise DataError(f"filters: '{key}' is missing next to the operator {filters['operator']!r:.40}")
     return filters[key]
 
 

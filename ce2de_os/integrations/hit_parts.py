@@ -1,4 +1,4 @@
-"""HitParts: which fields of a hit are a document's text, and which its metadata."""
+"""HitParts: choose the fields of a hit for a document's text, and those for its metadata."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ce2de_os.search.result import SearchResult
 
 
 class Parts(NamedTuple):
-    """One hit as a framework wants it."""
+    """One hit in the form that a framework needs."""
 
     doc_id: str
     content: str
@@ -23,9 +23,9 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class HitParts:
-    """How a hit is divided.
+    """The division of a hit into text and metadata.
 
-    The metadata also tells ``id``, ``score`` and ``rank``, and where there are any ``passage`` (``text``,
+    The metadata also has ``id``, ``score`` and ``rank``, and where there are any ``passage`` (``text``,
     ``start``, ``end``, ``score``), ``logit`` and ``highlight``; they replace fields of the same name.
 
     Attributes:

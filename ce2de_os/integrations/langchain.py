@@ -36,10 +36,10 @@ class Ce2deRetriever(BaseRetriever):
     Attributes:
         searcher: answers ``invoke`` and ``batch``; ``None``: only the awaited methods work.
         async_searcher: answers ``ainvoke`` and ``abatch``; ``None``: ``searcher`` does, in threads.
-        options: what questions say beyond their text, see `ce2de_os.search.question.Question`.
+        options: options of the questions, see `ce2de_os.search.question.Question`.
         content_fields: the fields in ``page_content``; ``None``: the text that was embedded.
         metadata_fields: the fields in ``metadata``; ``None``: all others. See
-            `ce2de_os.integrations.hit_parts.HitParts` for what else stands there.
+            `ce2de_os.integrations.hit_parts.HitParts` for its other entries.
 
     Raises:
         ConfigError: there is no searcher, or no such option.

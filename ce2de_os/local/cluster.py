@@ -1,4 +1,4 @@
-"""The OpenSearch nodes of an instance: their folders, how each is started, and when it is ready."""
+"""The OpenSearch nodes of an instance: their folders, start and readiness."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ce2de_os.local.state import Node, State
 MOST_NODES = 5
 STOP_S = 60.0
 _HEAP, _SMALL_HEAP = "1g", "384m"
-_MORE_S = 60.0  # that each further node may take to start, because they share the cores
+_MORE_S = 60.0  # additional seconds for each further node to start, because they share the cores
 # A node of several is small: a simple garbage collector needs less memory and fewer threads, and the code
 # that a quick start needs is compiled once only.
 _SMALL_JAVA = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -110,7 +110,7 @@ def default_heap(nodes: int) -> str:
 
 
 def check_number(nodes: int | None) -> None:
-    """Refuse a number of nodes that makes no sense on one machine.
+    """Reject a number of nodes that is not possible on one machine.
 
     Raises:
         ConfigError: it is not between 1 and `MOST_NODES`.
@@ -120,7 +120,7 @@ def check_number(nodes: int | None) -> None:
 
 
 def check_heap(heap: str | None) -> None:
-    """Refuse what Java would not take as a size.
+    """Reject a size that Java would not accept.
 
     Raises:
         ConfigError: ``heap`` is no size.
@@ -130,10 +130,10 @@ def check_heap(heap: str | None) -> None:
 
 
 def refuse_change(known: State, version: str | None, heap: str | None) -> None:
-    """Refuse another version or heap than that of the nodes that run.
+    """Reject another version or heap than that of the running nodes.
 
     Raises:
-        LocalServerError: with the command that stops them.
+        LocalServerError: they differ; the message has the command that stops the nodes.
     """
     wanted = (version or known.version, heap or known.heap)
     if wanted != (known.version, known.heap):
@@ -153,14 +153,14 @@ def resized(known: State, nodes: int | None, home: Path) -> State:
         return known
     if known.running or any(home.glob("opensearch-*/data/nodes")):
         raise LocalServerError(
-            f"{home}: got --nodes {nodes}, but the cluster here has {len(known.nodes)}, and its data lies on "
-            "them; choose another folder with --home, or stop it and delete this one"
+            f"{home}: got `nodes={nodes}`, but the cluster here has {len(known.nodes)}, and its data lies on "
+            "them; choose another folder in `home`, or stop it and delete this one"
         )
     return replace(known, nodes=(Node(),) * nodes, heap=default_heap(nodes))
 
 
 def with_ports(known: State) -> State:
-    """Keep the ports as far as they are free; a server that runs keeps its own."""
+    """Keep the ports that are free; a running server keeps its own."""
     if not known.redis_runs:
         (port,) = state.usable_ports([known.redis_port])
         known = replace(known, redis_port=port)
@@ -218,7 +218,7 @@ def make_folders(home: Path, names: list[str], account: Account | None) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write beside the folder and move: root must not write through a link in a folder of another user."""
+    """Write outside of the folder and move: root must not write through a link in another user's folder."""
     partial = path.parent.parent / f".{path.name}.partial"
     partial.write_text(text, encoding="utf-8")
     partial.chmod(0o644)

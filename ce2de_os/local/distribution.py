@@ -1,4 +1,4 @@
-"""Put an OpenSearch together from downloaded files: ``lib/``, ``modules/``, ``plugins/``."""
+"""Assemble an OpenSearch from downloaded files: ``lib/``, ``modules/``, ``plugins/``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ce2de_os.local.lockfile import Lock, LockedFile, Module
 from ce2de_os.local.process import make_folder
 
 # 2.x refuses a module without a policy. The server is a test server of its own user on the loopback
-# device; what it may do is limited by that user's rights.
+# device; that user's rights limit it.
 _POLICY = "grant {\n  permission java.security.AllPermission;\n};\n"
 
 
@@ -52,7 +52,7 @@ def exclusive(path: Path) -> Iterator[None]:
     except OSError as error:
         raise LocalServerError(
             f"{error.filename or path.parent}: {error.strerror or error}; make it writable, or choose "
-            "another place with --home or CE2DE_CACHE"
+            "another place in `home` or CE2DE_CACHE"
         ) from error
 
 
@@ -83,7 +83,7 @@ def _place(file: LockedFile, downloads: Path, folder: Path) -> None:
 
 
 def _describe(module: Module, lock: Lock, folder: Path) -> None:
-    """Write what the published jar of a module lacks."""
+    """Write the files that the published jar of a module lacks."""
     lines = [
         f"name={module.name}",
         f"description={module.name}",

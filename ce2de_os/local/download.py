@@ -13,7 +13,7 @@ from typing import Any
 from ce2de_os.errors import LocalServerError, MissingExtraError
 from ce2de_os.local.lockfile import LockedFile
 
-# Called with what is being done, how much of it is done, and the whole; a whole of 0 is unknown.
+# Called with the current action, the amount done, and the total; a total of 0 is unknown.
 Progress = Callable[[str, int, int], None]
 
 _PARALLEL = 8
@@ -23,10 +23,10 @@ _CHUNK_BYTES = 1 << 18
 
 
 def download(files: Sequence[LockedFile], folder: Path, progress: Progress) -> None:
-    """Bring ``files`` into ``folder``; those that lie there unchanged are not fetched again.
+    """Download ``files`` into ``folder``; files that are there unchanged are not downloaded again.
 
     Raises:
-        LocalServerError: a file cannot be had, or is not the one that the lock names.
+        LocalServerError: a file cannot be downloaded, or its checksum is wrong.
         MissingExtraError: jgo is not installed.
     """
     missing = [file for file in files if not is_intact(folder / file.name, file)]
@@ -55,12 +55,12 @@ def verify(file: LockedFile, sha256: str) -> None:
     """Compare a download's checksum with the lock.
 
     Raises:
-        LocalServerError: it is another one.
+        LocalServerError: the checksum is wrong.
     """
     if sha256 != file.sha256:
         raise LocalServerError(
-            f"{file.name}: got sha256 {sha256}, expected {file.sha256}; the download was cut off or altered, "
-            "run 'ce2de local up' again; if it stays so, a proxy on the way changes files"
+            f"{file.name}: got sha256 {sha256}, expected {file.sha256}; the download was cut off or changed, "
+            "run 'ce2de local up' again; if the error stays, a proxy changes the files"
         )
 
 
@@ -74,7 +74,7 @@ class _Meter:
     def advance(self, size_bytes: int) -> None:
         with self._lock:
             self._done += size_bytes
-            # A second attempt counts its bytes again; the bar must not run over.
+            # A retry counts its bytes again; the bar must not pass its end.
             self._progress("Downloading OpenSearch", min(self._done, self._total), self._total)
 
 
@@ -96,7 +96,7 @@ class _Repository:
         self._session.headers["Accept-Encoding"] = "identity"
 
     def fetch(self, file: LockedFile) -> None:
-        """Download ``file``; only when it is verified does it get its name."""
+        """Download ``file``; it gets its name only after its checksum was verified."""
         url, partial = self._url(file), self._folder / ".partial" / file.name
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -129,5 +129,5 @@ class _Repository:
 def _unreachable(file: LockedFile, error: Exception) -> LocalServerError:
     return LocalServerError(
         f"cannot download {file.name}: {str(error).splitlines()[0]}; check the network (HTTPS_PROXY sets a "
-        "proxy), then run 'ce2de local up' again: it goes on where it stopped"
+        "proxy), then run 'ce2de local up' again: it resumes where it stopped"
     )

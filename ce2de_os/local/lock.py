@@ -45,7 +45,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
         "log4j": "2.25.3",
         "modules": {**_MODULES, **_MODULES_3},
     },
-    # Java 24 removed the security manager, which 2.x insists on.
+    # Java 24 removed the security manager, which 2.x requires.
     "2.19.1": {
         "java": [11, 23],
         "core": _CORE,

@@ -1,4 +1,4 @@
-"""The lock files: which files make one OpenSearch, where each goes, and its checksum."""
+"""The lock files: the files of one OpenSearch, the place of each, and its checksum."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LockedFile:
 
 @dataclass(frozen=True)
 class Module:
-    """What a module's descriptor must say, because the published jar carries none."""
+    """The content of a module's descriptor, because the published jar has none."""
 
     name: str
     classname: str

@@ -1,10 +1,10 @@
-"""Whether this machine has the memory that the servers will take."""
+"""Check that this machine has the memory that the servers need."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-_BESIDE_HEAP_BYTES = 300_000_000  # what a Java process takes beside its heap
+_BESIDE_HEAP_BYTES = 300_000_000  # memory of a Java process outside of its heap
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -16,7 +16,7 @@ def shortage(nodes: int, heap: str, meminfo: Path = Path("/proc/meminfo")) -> st
         return None
     return (
         f"memory is short: {nodes} node{'s' if nodes > 1 else ''} with a heap of {heap} take about "
-        f"{needed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free; take fewer nodes, or a smaller --heap"
+        f"{needed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free; take fewer `nodes`, or a smaller `heap`"
     )
 
 

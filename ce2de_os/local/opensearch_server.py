@@ -1,4 +1,4 @@
-"""How OpenSearch is configured, started, and known to be ready."""
+"""Configure and start OpenSearch, and check that it is ready."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def is_ready(port: int, nodes: int = 1) -> bool:
 
 
 def has_joined(port: int, nodes: int) -> bool:
-    """Return whether this node is in a cluster of at least ``nodes``, whatever its shards do."""
+    """Return whether this node is in a cluster of at least ``nodes``; its shards do not matter."""
     path = f"/_cluster/health?wait_for_nodes=ge({nodes})&timeout=1s"
     return get(port, path, timeout_s=5) is not None
 

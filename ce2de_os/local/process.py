@@ -1,4 +1,4 @@
-"""Start, recognise and stop processes that outlive the command that started them."""
+"""Start, recognize and stop processes that outlive the command that started them."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _POLL_S = 0.05
 _KILL_S = 10.0
 START_S = 180.0
 _LOG_LINES = 5
-# The shell raises the descriptor limit as far as it may, starts the server in the background, tells its
-# pid, and goes; the server then belongs to init and not to us.
+# The shell raises the descriptor limit as far as it may, starts the server in the background, prints its
+# pid, and exits; then the server is a child of init, not of us.
 _LAUNCH = 'ulimit -n "$(ulimit -Hn)" 2>/dev/null; { exec "$@" </dev/null 1>&2; } & echo $!'
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process and its birth, which tells it from a later process with the same pid."""
+    """A process and its start time, which differs for a later process with the same pid."""
 
     pid: int
     birth: str
 
     @property
     def is_alive(self) -> bool:
-        """Return whether this very process runs; a zombie does not."""
+        """Return whether this process runs; a zombie does not."""
         return birth(self.pid) == self.birth
 
     def stop(self, timeout_s: float) -> None:
-        """Ask it to stop, wait, and kill it after ``timeout_s``.
+        """Send SIGTERM, wait, and kill the process after ``timeout_s``.
 
         Raises:
-            LocalServerError: it is still there.
+            LocalServerError: it still runs.
         """
         for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, _KILL_S)):
             if self._signal_and_wait(number, patience_s):
@@ -46,10 +46,10 @@ class Process:
         raise _stays(self.pid)
 
     def kill(self) -> None:
-        """End it at once, as a crash would.
+        """Kill the process at once, like a crash.
 
         Raises:
-            LocalServerError: it is still there.
+            LocalServerError: it still runs.
         """
         if not self._signal_and_wait(signal.SIGKILL, _KILL_S):
             raise _stays(self.pid)
@@ -88,7 +88,7 @@ def service_account() -> Account | None:
 
 
 def check_reachable(path: Path, account: Account | None) -> None:
-    """See that ``account`` can enter ``path`` and the folders above it, as far as they exist.
+    """Check that ``account`` can enter ``path`` and the folders above it, as far as they exist.
 
     Raises:
         LocalServerError: one of them is closed.
@@ -98,13 +98,13 @@ def check_reachable(path: Path, account: Account | None) -> None:
         if folder.exists() and not folder.stat().st_mode & 0o001:
             raise LocalServerError(
                 f"{path}: the account '{account.name if account else ''}', which runs OpenSearch because "
-                f"it refuses to run as root, cannot enter {folder}; choose another place with --home or "
+                f"it refuses to run as root, cannot enter {folder}; choose another place in `home` or "
                 "CE2DE_CACHE, or run this command as an ordinary user"
             )
 
 
 def make_folder(path: Path) -> None:
-    """Create ``path`` and what is missing above it; root's are open to the account that runs the servers."""
+    """Create ``path`` and its missing parents; root's are open to the account that runs the servers."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in missing if os.geteuid() == 0 else ():
@@ -117,7 +117,7 @@ def start(args: list[str | Path], log: Path, folder: Path, account: Account | No
     Raises:
         LocalServerError: this user may not start processes as ``account``.
     """
-    # A clean environment: JAVA_TOOL_OPTIONS and the like are meant for other programs.
+    # A clean environment: JAVA_TOOL_OPTIONS and similar variables are for other programs.
     environment = {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(folder)}
     identity = {"user": account.uid, "group": account.gid, "extra_groups": []} if account else {}
     with log.open("wb") as output:
@@ -161,7 +161,7 @@ def wait_until(
 
 
 def _stays(pid: int) -> LocalServerError:
-    return LocalServerError(f"process {pid} does not stop; it hangs in the kernel, look at its disk")
+    return LocalServerError(f"process {pid} does not stop; it hangs in the kernel, check its disk")
 
 
 def _last_words(log: Path) -> str:
@@ -187,7 +187,7 @@ def _birth_on_linux(pid: int) -> str | None:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command's name stands in brackets and may hold blanks; after it come state (3rd) … start (22nd).
+    # The command's name is in brackets and may contain blanks; after it come state (3rd) … start (22nd).
     fields = stat.rpartition(")")[2].split()
     if fields[0] in "ZX":
         return None

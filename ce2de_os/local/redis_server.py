@@ -1,4 +1,4 @@
-"""How Redis is configured, started, and known to be ready."""
+"""Configure and start Redis, and check that it is ready."""
 
 from __future__ import annotations
 

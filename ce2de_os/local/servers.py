@@ -1,4 +1,4 @@
-"""An OpenSearch of one or several nodes and a Redis: up, down, and where they answer."""
+"""Start and stop an OpenSearch of one or several nodes and a Redis, and find their addresses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where the servers answer, for clients on this machine.
+    """The addresses of the servers, for clients on this machine.
 
     ``opensearch_url`` and ``opensearch_pid`` are those of the first node that runs; ``node_urls`` has the
     address of each that runs, by its number.
@@ -56,10 +56,10 @@ class NodeStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """What is known of an instance; ``None``: not running, or for ``version``: never started.
+    """The status of an instance; ``None``: not running, or for ``version``: never started.
 
     ``opensearch_url`` and ``opensearch_pid`` are those of the first node that runs. ``health`` is
-    OpenSearch's own word: green, yellow or red.
+    OpenSearch's status: green, yellow or red.
     """
 
     home: Path
@@ -108,11 +108,11 @@ class LocalServers:
     def up(
         self, progress: Progress | None = None, version: str | None = None, heap: str | None = None
     ) -> Endpoints:
-        """Start what does not run yet, and wait until it answers.
+        """Start the servers that do not run yet, and wait until they answer.
 
         ``version`` and ``heap`` (as Java writes it, ``"1g"``): ``None`` means the last ones of this
-        instance, at first the best version for the Java at hand, and 1 GB, or 384 MB for each of several
-        nodes.
+        instance, at first the newest version that the Java here can run, and 1 GB, or 384 MB for each of
+        several nodes.
 
         Raises:
             ConfigError: ``heap`` is no size.
@@ -160,7 +160,7 @@ class LocalServers:
         """Start OpenSearch again, every node of it, on the ports that it had.
 
         Raises:
-            LocalServerError: it was never up, or does not start.
+            LocalServerError: it was never started, or does not start.
         """
         with self._locked():
             known = self._known()
@@ -170,29 +170,29 @@ class LocalServers:
         """Start Redis again, on the port that it had.
 
         Raises:
-            LocalServerError: it was never up, or does not start.
+            LocalServerError: it was never started, or does not start.
         """
         with self._locked():
             known = self._start_redis(self._known())
             self._wait_for_redis(known)
 
     def stop_node(self, number: int) -> None:
-        """Stop one node of the cluster, the first is 1, and let the others go on.
+        """Stop one node of the cluster, the first is 1; the others continue.
 
         Raises:
             ConfigError: there is no such node.
-            LocalServerError: the servers were never up.
+            LocalServerError: the servers were never started.
         """
         with self._locked():
             known = self._with(number)
             self._save(cluster.stop(known, [number]))
 
     def kill_node(self, number: int) -> None:
-        """End one node without any warning, as a crash would.
+        """Kill one node without a clean stop, like a crash.
 
         Raises:
             ConfigError: there is no such node.
-            LocalServerError: the servers were never up.
+            LocalServerError: the servers were never started.
         """
         with self._locked():
             known = self._with(number)
@@ -206,7 +206,7 @@ class LocalServers:
 
         Raises:
             ConfigError: there is no such node.
-            LocalServerError: the servers were never up, or the node does not start.
+            LocalServerError: the servers were never started, or the node does not start.
         """
         with self._locked():
             self._start_nodes(self._with(number), [number])
@@ -243,7 +243,7 @@ class LocalServers:
             known = self._start_redis(known)
             known = self._start_nodes(known, _numbers(known), report)
             self._wait_for_redis(known)
-        except BaseException:  # Ctrl-C too: half an instance helps nobody
+        except BaseException:  # Ctrl-C too: half an instance is useless
             self._down()
             raise
         return known

@@ -1,4 +1,4 @@
-"""What an instance remembers between commands: its version, nodes, ports and processes."""
+"""The state of an instance between commands: its version, nodes, ports and processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ce2de_os.errors import LocalServerError
 from ce2de_os.local.process import Process
 
 # Below the range from which systems take the ports of outgoing connections. In that range a client that
-# tries again and again to reach a stopped server can be given the server's port, and even meet itself.
+# retries a stopped server can get the server's own port, and even connect to itself.
 _PORTS = range(20000, 32000)
 _CLOSING_S = 2.0
 
@@ -36,7 +36,7 @@ class Node:
 
     @property
     def url(self) -> str:
-        """Where it answers, if it runs."""
+        """URL of the node, if it runs."""
         return f"http://127.0.0.1:{self.http_port}"
 
 
@@ -89,7 +89,7 @@ def load(path: Path) -> State | None:
         return None
     except OSError as error:
         raise LocalServerError(
-            f"{path}: {error.strerror}; choose another place with --home or CE2DE_CACHE"
+            f"{path}: {error.strerror}; choose another place in `home` or CE2DE_CACHE"
         ) from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise LocalServerError(
@@ -138,7 +138,7 @@ def _becomes_free(port: int) -> bool:
 
 
 def _free_port(taken: list[int]) -> int:
-    # Drawn at random, so that two instances that start at the same time hardly choose the same one.
+    # Random, so that two instances that start at the same time hardly choose the same one.
     candidates = random.sample(_PORTS, k=len(_PORTS))
     return next(port for port in candidates if port not in taken and _is_free(port))
 

@@ -1,1 +1,1 @@
-"""What serving loads: a model folder, its tokenizer and its ONNX Runtime session."""
+"""The models for serving: a model folder, its tokenizer and its ONNX Runtime session."""

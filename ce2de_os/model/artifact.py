@@ -7,16 +7,16 @@
     │                    and where the manifest has a ``token_dim`` also token_vectors (B, L, T) float32
     ├── tokenizer.json   Hugging Face fast tokenizer, without truncation or padding
     ├── canary.jsonl     texts with the embeddings that the unquantized model gives them
-    └── manifest.json    what it is, what it was made from, and the hashes of the other three
+    └── manifest.json    kind, origin and settings of the model, and the hashes of the other three
 
 A reranker's folder has the same four files and ``"kind": "reranker"`` in its manifest: its graph takes pairs
 and gives ``logits (B, 1)``, its canaries are pairs with the logits that the exported graph gave them.
 
-The **fingerprint** names the model: it changes whenever the vectors could. It stands in the mapping of every
+The **fingerprint** names the model: it changes whenever the vectors could. It is in the mapping of every
 index that carries the model's vectors, in every task and in the query helper, so that vectors of two models
-never meet in one ranking. The **space** names what the vectors can be compared with: a student that was
-trained to its teacher's embeddings shares the teacher's space, so that it may answer queries over documents
-that the teacher embedded.
+never meet in one ranking. The **space** names the vectors that can be compared with each other: a student
+that was trained to its teacher's embeddings shares the teacher's space, so that it may answer queries over
+documents that the teacher embedded.
 """
 
 from __future__ import annotations
@@ -66,20 +66,20 @@ class Artifact:
     """A validated model folder.
 
     Attributes:
-        folder: where the files lie.
+        folder: the folder with the files.
         name: a short name for people.
         dim: length of one embedding; 1 for a reranker, which gives one logit.
         max_length: tokens read of a text, special tokens included; the rest is cut off.
         pooling: how token states become one embedding, in words.
         query_prefix: put before every query, ``""`` for none.
         document_prefix: put before every document, ``""`` for none.
-        source: what the weights were made from.
-        recipe: how they were made.
+        source: the origin of the weights.
+        recipe: the settings of the training.
         fingerprint: 64 hexadecimal digits that name the model.
-        space: 64 hexadecimal digits that name the vector space; the fingerprint where the model has it for
-            itself.
+        space: 64 hexadecimal digits that name the vector space; equal to the fingerprint if no other model
+            shares it.
         kind: ``"encoder"`` or ``"reranker"``.
-        languages: codes of the languages that it was made for; a folder that does not say is English.
+        languages: codes of the languages that it was made for; English if the manifest has none.
         token_dim: length of one token vector; ``None``: the model gives none.
     """
 
@@ -102,7 +102,7 @@ class Artifact:
     def load(cls, folder: Path | str | None = None, *, kind: str = ENCODER) -> Artifact:
         """Read a folder's manifest and check every file against it; ``None`` means the packaged student.
 
-        ``kind`` is what the folder has to hold.
+        ``kind`` is the expected kind of model.
 
         Raises:
             ArtifactNotFoundError: the folder or its manifest does not exist.
@@ -149,7 +149,7 @@ class Artifact:
     ) -> Artifact:
         """Write the manifest for a folder that already holds the three other files, and load the result.
 
-        ``space`` ``None`` means that nobody shares the model's vector space, ``token_dim`` ``None`` that the
+        ``space`` ``None`` means that no other model shares the vector space, ``token_dim`` ``None`` that the
         graph gives no token vectors.
 
         Raises:
@@ -235,9 +235,9 @@ class Artifact:
 def _read_manifest(folder: Path, expected: str) -> dict[str, Any]:
     path = folder / MANIFEST_FILE
     if not path.is_file():
-        option = "--artifact or CE2DE_ARTIFACT" if expected == ENCODER else f"--{expected}"
+        setting = "`artifact` or CE2DE_ARTIFACT" if expected == ENCODER else f"`{expected}`"
         raise ArtifactNotFoundError(
-            f"{folder}: no {MANIFEST_FILE} there; pass a folder written by 'ce2de export' in {option}"
+            f"{folder}: no {MANIFEST_FILE} there; pass a folder written by 'ce2de export' in {setting}"
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
@@ -245,9 +245,9 @@ def _read_manifest(folder: Path, expected: str) -> dict[str, Any]:
         raise ArtifactError(f"{path}: cannot be read: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ArtifactError(f"{path}: not a format {FORMAT} manifest; use the ce2de-os version that wrote it")
-    manifest.setdefault("kind", ENCODER)  # there were no others in the beginning
+    manifest.setdefault("kind", ENCODER)  # the first format had no other kind
     manifest.setdefault("languages", [ENGLISH])
-    manifest.setdefault("token_dim", None)  # likewise
+    manifest.setdefault("token_dim", None)  # as above
     for key, kind in _FIELDS.items():
         if not isinstance(manifest.get(key), kind):
             raise ArtifactError(

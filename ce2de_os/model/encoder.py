@@ -1,4 +1,4 @@
-"""OnnxEncoder: text to embedding with tokenizers, ONNX Runtime and numpy, and nothing else."""
+"""OnnxEncoder: embed text with tokenizers, ONNX Runtime and numpy only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CANARY_MIN_COSINE = 0.95
 """Least cosine between this machine's int8 embedding and the stored fp32 one; saturation is far below."""
 
 BATCH_TOKENS = 512
-"""Tokens in one run of the graph, padding included: enough to amortise a call, few enough for the cache."""
+"""Tokens in one run of the graph, padding included: enough to amortize a call, few enough for the cache."""
 
 EMBEDDINGS, TOKEN_VECTORS = "embeddings", "token_vectors"  # the graph's outputs
 
@@ -31,11 +31,11 @@ class OnnxEncoder:
     """Encodes queries and documents with an artifact's quantized model.
 
     One encoder may be shared by threads. Creating it replays the artifact's canaries: a CPU on which the
-    quantized arithmetic goes wrong is refused instead of filling an index with noise.
+    quantized arithmetic goes wrong is rejected, and cannot fill an index with noise.
 
     Args:
         artifact: a loaded artifact, its folder, or ``None`` for the packaged student.
-        threads: cores that one encoder uses.
+        threads: number of cores for one encoder.
         batch_tokens: tokens per run of the graph, padding included.
 
     Raises:
@@ -54,7 +54,7 @@ class OnnxEncoder:
         if threads < 1 or batch_tokens < 1:
             raise ConfigError(
                 f"threads and batch_tokens must be at least 1, got {threads} and {batch_tokens}; "
-                "see --threads or CE2DE_THREADS"
+                "see `threads` or CE2DE_THREADS"
             )
         self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
         self._batch_tokens = batch_tokens
@@ -62,7 +62,7 @@ class OnnxEncoder:
         self._tokenizer = load_tokenizer(self.artifact.tokenizer_path, self.artifact.max_length)
         self._session = load_session(self.artifact.model_path, threads)
         self._run_options = onnxruntime.RunOptions()
-        # Where token vectors are not asked for they are not computed.
+        # Token vectors are computed only if they are requested.
         self._run_options.only_execute_path_to_fetches = True
         self._tokens_read = 0
         self._check_canaries()
@@ -88,13 +88,13 @@ class OnnxEncoder:
         return self.artifact.dim
 
     def encode_queries(self, texts: Sequence[str]) -> Embeddings:
-        """Encode search queries to ``(B, D)`` float32, L2-normalised, in the order given."""
+        """Encode search queries to ``(B, D)`` float32, L2-normalized, in the order given."""
         return self._encode(texts, self.artifact.query_prefix)
 
     def encode_documents(self, texts: Sequence[str]) -> Embeddings:
-        """Encode documents to ``(B, D)`` float32, L2-normalised, in the order given.
+        """Encode documents to ``(B, D)`` float32, L2-normalized, in the order given.
 
-        Only the first ``max_length`` tokens count. An empty text has an embedding too, that of no words.
+        Only the first ``max_length`` tokens count. An empty text has an embedding too.
         """
         return self._encode(texts, self.artifact.document_prefix)
 
@@ -107,7 +107,7 @@ class OnnxEncoder:
         return self._encode_tokens(texts, self.artifact.query_prefix)[1]
 
     def encode_document_tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
-        """Encode documents likewise; raises like `encode_query_tokens`."""
+        """Encode documents in the same way; raise like `encode_query_tokens`."""
         return self._encode_tokens(texts, self.artifact.document_prefix)[1]
 
     def encode_documents_and_tokens(self, texts: Sequence[str]) -> tuple[Embeddings, list[TokenVectors]]:
@@ -132,7 +132,7 @@ class OnnxEncoder:
             Each passage's first character and the one after its last; the last passage ends with the text.
 
         Raises:
-            ConfigError: the model cannot read so long a passage at once.
+            ConfigError: the passage is longer than the model can read.
         """
         longest = self.artifact.max_length - self._tokenizer.num_special_tokens_to_add(is_pair=False)
         if length > longest:
@@ -162,7 +162,7 @@ class OnnxEncoder:
         if self.artifact.token_dim is None:
             raise ArtifactError(
                 f"{self.artifact.folder}: gives no token vectors, which late interaction needs; "
-                "export the student again with --token-vectors, and pass it in --artifact or CE2DE_ARTIFACT"
+                "export the student again with `token_vectors`, and pass it in `artifact` or CE2DE_ARTIFACT"
             )
         return self._both(self.token_ids(self._readable(texts, prefix)))
 

@@ -1,4 +1,4 @@
-"""OnnxReranker: pairs of query and document to logits with tokenizers, ONNX Runtime and numpy only."""
+"""OnnxReranker: score pairs of query and document with tokenizers, ONNX Runtime and numpy only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ce2de_os.model.artifact import RERANKER, Artifact
 from ce2de_os.model.runtime import CHARS_PER_TOKEN, load_session, load_tokenizer, readable
 
 CANARY_MAX_SHIFT = 0.25
-"""Most that a canary's logit may differ from the stored one, as a share of the stored ones' deviation."""
+"""Largest difference of a canary's logit from the stored one, as a share of the stored ones' deviation."""
 
 BATCH_TOKENS = 512
 """Tokens in one run of the graph, padding included."""
@@ -25,11 +25,11 @@ class OnnxReranker:
     """Scores documents for a query with an exported, quantized cross-encoder.
 
     One reranker may be shared by threads. Creating it replays the artifact's canaries, so that a CPU on which
-    the quantized arithmetic goes wrong is refused.
+    the quantized arithmetic goes wrong is rejected.
 
     Args:
         artifact: a loaded artifact, or its folder.
-        threads: cores that one reranker uses.
+        threads: number of cores for one reranker.
         batch_tokens: tokens per run of the graph, padding included.
         check: whether to replay the canaries; the export does not have them yet.
 

@@ -1,4 +1,4 @@
-"""What every exported model needs to run: a tokenizer and an ONNX Runtime session."""
+"""Load the parts that every exported model needs: a tokenizer and an ONNX Runtime session."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tokenizers import Tokenizer
 from ce2de_os.errors import ArtifactError
 
 CHARS_PER_TOKEN = 32
-"""Text beyond a model's longest input times this is not even tokenized."""
+"""Characters per token beyond which text is not even tokenized."""
 
 
 def readable(text: str) -> str:
-    """Replace lone surrogates by question marks: the tokenizer takes only valid Unicode."""
+    """Replace lone surrogates by question marks: the tokenizer accepts only valid Unicode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -53,7 +53,7 @@ def load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
             str(path),
             options,
             providers=["CPUExecutionProvider"],
-            # The fused kernel is slower than the vectorised add and layer norm that it would replace.
+            # The fused kernel is slower than the vectorized add and layer norm that it would replace.
             disabled_optimizers=["SkipLayerNormFusion"],
         )
     except Exception as error:  # onnxruntime's exception classes share no public base

@@ -1,1 +1,1 @@
-"""How well searches find: BM25, vectors and hybrids compared on judged queries."""
+"""Search quality: compare BM25, vectors and hybrids on judged queries."""

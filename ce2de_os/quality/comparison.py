@@ -1,4 +1,4 @@
-"""What an evaluation of several ways to search is told, and what it finds."""
+"""Settings and results of an evaluation of several ways to search."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAIN_METRIC = METRICS[0]
 
 @dataclass(frozen=True)
 class ComparisonSettings:
-    """How to compare.
+    """Settings of a comparison.
 
     Attributes:
         fusions: the hybrids to compare.
@@ -27,7 +27,7 @@ class ComparisonSettings:
         rerank_weight: its share of their order; ``None``: its own default, see `Question`.
         tune: whether to choose a fusion and a weight on one half of the queries, and to report on the other.
         latency_queries: queries timed one by one in every system; 0: none.
-        seed: decides the halves, and which queries are timed.
+        seed: seed of the halves, and of the choice of timed queries.
         fields: the text fields for BM25; ``None``: those that were embedded.
         vector_field: the vector field; ``None``: the newest that fits the encoder.
     """
@@ -81,13 +81,13 @@ class Latency:
 
 @dataclass(frozen=True)
 class SystemResult:
-    """What was found of one system.
+    """The results of one system.
 
     Attributes:
-        name: for tables.
+        name: its name in tables.
         reference: the system that it is compared with.
-        options: what the searcher was told.
-        strategy: where its legs were joined; ``None``: there was one leg.
+        options: the options of the search.
+        strategy: where its legs were fused; ``None``: there was one leg.
         figures: by metric.
         partial: queries that some shard did not answer, or not in time.
         latency_ms: ``None`` if it was not measured.
@@ -104,11 +104,11 @@ class SystemResult:
 
 @dataclass(frozen=True)
 class Tuning:
-    """How the weighting was chosen.
+    """The choice of the weighting.
 
     Attributes:
         chosen: the best on the dev half.
-        dev_queries: how many queries that half has.
+        dev_queries: number of queries in that half.
         scores: each weighting's nDCG@10 on them, best first.
     """
 
@@ -119,16 +119,16 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The whole outcome.
+    """The whole result.
 
     Attributes:
-        index: what was searched.
+        index: the index that was searched.
         queries: queries that the figures are over: with tuning, the test half.
         missing: relevant documents that the index does not have; they count as not found.
         relevant: relevant documents of all judged queries.
         tuning: ``None`` if there was none.
         systems: in the order of the table.
-        settings: how it was compared.
+        settings: settings of the comparison.
     """
 
     index: str
@@ -140,5 +140,5 @@ class Comparison:
     settings: ComparisonSettings
 
     def to_json(self) -> dict[str, Any]:
-        """Return the outcome as ``--json`` prints it."""
+        """Return the outcome as JSON values."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""A comparison as a picture: quality, with its uncertainty, against latency."""
+"""Plot a comparison: quality, with its uncertainty, against latency."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ce2de_os.plot_files import STYLE, save_plot
 from ce2de_os.quality.comparison import MAIN_METRIC, Comparison, Latency, SystemResult
 from ce2de_os.quality.systems import BM25, DENSE, TUNED
 
-# Colours that stay apart for colour-blind readers; markers tell them apart in grey.
+# Colors that color-blind readers can distinguish; markers distinguish them in gray.
 _STYLES: dict[str, tuple[str, str]] = {
     BM25: ("#000000", "o"),
     DENSE: ("#0072B2", "s"),
@@ -25,18 +25,18 @@ _STYLES: dict[str, tuple[str, str]] = {
     "hybrid rrf": ("#56B4E9", "P"),
     TUNED: ("#E69F00", "*"),
 }
-_WIDE = 8.0  # latencies that differ more than this many times are drawn on a logarithmic scale
+_WIDE = 8.0  # ratio of latencies from which the scale is logarithmic
 _RC: Any = STYLE | {"axes.axisbelow": True}
 
 
 def draw(found: Comparison, file: Path) -> list[Path]:
-    """Write ``file`` as PNG and as SVG, whatever its suffix; its folder must exist. Returns both paths.
+    """Write ``file`` as PNG and as SVG, whatever its suffix; its folder must exist. Return both paths.
 
     Raises:
         ConfigError: latency was not measured.
     """
     if any(one.latency_ms is None for one in found.systems):
-        raise ConfigError("the plot needs latencies; time at least one query (--latency-queries 1)")
+        raise ConfigError("the plot needs latencies; time at least one query: `latency_queries=1`")
     with rc_context(_RC):
         return save_plot(_canvas(found), file)
 

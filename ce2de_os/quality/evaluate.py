@@ -1,7 +1,7 @@
-"""Compare ways to search one index on judged queries, through the cluster that answers them.
+"""Compare ways to search one index on judged queries, in its own cluster.
 
-Quality is asked in batches, with every query's vector and every pair's logit computed once; latency in single
-searches, with nothing kept from one to the next.
+Quality is measured in batches, with every query's vector and every pair's logit computed once; latency in
+single searches, with no cache between them.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ def evaluate(
     phase: Phase = lambda name, done, total: None,
     keep: Keep = lambda name, runs: None,
 ) -> Comparison:
-    """Ask every judged query in every way, and compare.
+    """Search every judged query in every way, and compare.
 
     Args:
         client: the connection to OpenSearch.
         index: an index or an alias with vectors of ``encoder``.
         encoder: encodes the queries.
-        judged: what `ce2de_os.evaluation.load_judged` read.
+        judged: the result of `ce2de_os.evaluation.load_judged`.
         reranker: scores the best hits again, in systems of its own.
         settings: how to compare; ``None``: the defaults.
         phase: receives the progress.
@@ -77,7 +77,9 @@ def evaluate(
     """
     settings = settings or ComparisonSettings()
     if settings.top_k < 100:
-        raise ConfigError(f"top_k: got {settings.top_k}, expected at least 100, for recall is counted there")
+        raise ConfigError(
+            f"top_k: got {settings.top_k}, expected at least 100, since recall is computed there"
+        )
     kept = _kept(reranker) if reranker else None
     asker = _Asker(_searcher(client, index, encoder, kept, settings, len(judged.queries)), judged, phase)
     asker.check()
@@ -86,7 +88,7 @@ def evaluate(
     if missing == len(relevant):
         raise DataError(
             f"{index}: none of the {missing:,} relevant documents is in it, the first is '{min(relevant)}'; "
-            "expected judgements by the index's own _id"
+            "expected judgments by the index's own _id"
         )
     tuning, tested = None, judged
     if settings.tune:
@@ -238,13 +240,13 @@ class _Answers:
 
 
 class _Asker:
-    """Asks judged queries in batches."""
+    """Searches judged queries in batches."""
 
     def __init__(self, searcher: HybridSearcher, judged: Judged, phase: Phase) -> None:
         self._searcher, self._judged, self._phase = searcher, judged, phase
 
     def check(self) -> None:
-        """Fail now if the index has no vectors of this model, and not after minutes of BM25."""
+        """Fail at once if the index has no vectors of this model, not after minutes of BM25."""
         self._searcher.search(next(iter(self._judged.queries.values())), mode="dense", rerank_depth=0)
 
     def ask(self, name: str, query_ids: Sequence[str], options: QuestionOptions) -> _Answers:

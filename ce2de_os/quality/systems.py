@@ -1,4 +1,4 @@
-"""The ways to search that an evaluation compares, and what each is compared with."""
+"""The ways to search that an evaluation compares, and the reference of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ce2de_os.search.question import DENSE_WEIGHT, Fusion, QuestionOptions
 
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 BM25, DENSE, TUNED = "BM25", "dense", "hybrid, tuned"
-CE, MAX_SIM = "CE", "MaxSim"  # after a system's name: what scores its hits again
+CE, MAX_SIM = "CE", "MaxSim"  # suffixes of a system's name: its reranker
 
 GRID = tuple(round(0.1 * step, 1) for step in range(1, 10))
 """The dense weights that tuning tries: 0.1 to 0.9; 0 and 1 are the two legs themselves."""
@@ -21,8 +21,8 @@ class System:
     """A way to search.
 
     Attributes:
-        name: for tables.
-        options: what `HybridSearcher.search` is told.
+        name: its name in tables.
+        options: options for `HybridSearcher.search`.
         reference: the system that it is compared with; ``None``: it is the baseline.
     """
 
@@ -45,7 +45,7 @@ class Weighting:
 
     @property
     def options(self) -> QuestionOptions:
-        """What `HybridSearcher.search` is told."""
+        """Options for `HybridSearcher.search`."""
         return {"mode": "hybrid", "fusion": self.fusion, "dense_weight": self.dense_weight}
 
 
@@ -57,8 +57,8 @@ def systems(
     Args:
         fusions: the hybrids, with their default weights.
         tuned: one more hybrid.
-        reranker: what scores the hits of one more system each again; ``None``: nothing does.
-        reranking: how it does, ``rerank_depth`` and ``rerank_weight``.
+        reranker: name of the reranker of one more system each; ``None``: none.
+        reranking: its options, ``rerank_depth`` and ``rerank_weight``.
     """
     first = [
         System(BM25, {"mode": "bm25"}, None),
@@ -73,14 +73,14 @@ def systems(
 def grid(fusions: Sequence[Fusion]) -> list[Weighting]:
     """Return the weightings to try: every fusion with its default weight and with those of `GRID`.
 
-    Of equally good ones the first is taken: the default, then what is nearest to equal weights.
+    The first of equally good ones is taken: the default, then the one nearest to equal weights.
     """
     weights = sorted(GRID, key=lambda weight: (abs(weight - DENSE_WEIGHT), weight))
     return [
         Weighting(fusion, weight)
         for weight in (None, *weights)
         for fusion in fusions
-        # Only RRF without weights is another thing than RRF with equal ones.
+        # Only RRF without weights differs from RRF with equal ones.
         if not (weight == DENSE_WEIGHT and fusion != "rrf")
     ]
 

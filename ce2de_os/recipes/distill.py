@@ -1,4 +1,4 @@
-"""Distil a student: from a teacher, texts and rankings to a model folder, step by step."""
+"""Distill a student: from a teacher, texts and rankings to a model folder, step by step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class DistillResult:
-    """What a run has made so far; ``None`` where its last step came before, or had nothing to do.
+    """The results of a run so far; ``None`` for steps that did not run, or had nothing to do.
 
     Attributes:
         run: the run's folder.
@@ -45,8 +45,8 @@ class DistillResult:
         student: folder of the finished student.
         recipe: the record of the training (recipe.json), where this call trained.
         model: folder of the exported int8 model.
-        fingerprint: names that model.
-        mean_cosine: of embeddings by the int8 model with those before quantization.
+        fingerprint: the fingerprint of that model.
+        mean_cosine: mean cosine of the int8 model's embeddings with those before quantization.
         kept: share of the teacher's quality on the judged collections, 0 to about 1.
         report: the page of the report.
     """
@@ -64,7 +64,7 @@ class DistillResult:
     report: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Give the fields that are not ``None`` as JSON holds them."""
+        """Return the fields that are not ``None`` as JSON values."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {
             name: str(value) if isinstance(value, Path) else value
@@ -77,7 +77,7 @@ def distill(
 ) -> DistillResult:
     """Train a student, export it, compare it, and report on it, as far as ``request.until``.
 
-    Every step leaves files in ``request.out``; the same request goes on where an earlier one stopped.
+    Every step leaves files in ``request.out``; the same request resumes where an earlier one stopped.
 
     Args:
         request: what to make.

@@ -1,4 +1,4 @@
-"""From a request to the settings of the training, and back to a complete request."""
+"""Convert a request to the settings of the training, and back to a complete request."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def config_of(request: DistillRequest) -> DistillConfig:
 
 
 def completed(request: DistillRequest, config: DistillConfig) -> DistillRequest:
-    """Fill in what was found out: the losses, and the prefixes of a teacher's folder."""
+    """Fill in the values found during the run: the losses, and the prefixes of a teacher's folder."""
     teacher = replace(
         request.teacher,
         query_prefix=config.query_prefix,

@@ -1,4 +1,4 @@
-"""What `ce2de_os.distill` takes: the tables of a recipe file, and what belongs to one run only."""
+"""The request for `ce2de_os.distill`: the tables of a recipe file, and the settings of one run."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ STEPS: tuple[Step, ...] = (
     "queries", "candidates", "scores", "teacher", "student", "export", "evaluate", "report",
 )  # fmt: skip
 PACKAGED = "packaged"
-"""Names the student that comes with the package, as a place to start from."""
+"""Name of the student that comes with the package, as a start."""
 
 _SET_QUERIES = "set one of rankings.queries, rankings.query_log and rankings.query_field"
 
 
 @dataclass(frozen=True)
 class DistillRequest:
-    """A student to make: each table of a recipe file, and what belongs to one run only.
+    """A student to make: each table of a recipe file, and the settings of one run.
 
     Attributes:
-        out: the run's folder: each step leaves its files there, and the same request goes on.
+        out: the run's folder: each step leaves its files there, and the same request resumes.
         until: the last step to do.
         teacher: the dual encoder whose embeddings the student learns.
-        student: its shape, or the student to go on from.
-        documents: the documents that queries are ranked on.
+        student: its shape, or the student to continue from.
+        documents: the documents that are ranked for queries.
         texts: the texts that the teacher reads.
         rankings: the queries, and the cross-encoders whose rankings the student learns.
         languages: translations, and the languages that each part reads.
@@ -63,7 +63,7 @@ class DistillRequest:
     command: str = ""
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` where settings contradict each other or one lacks another."""
+        """Raise `ConfigError` if settings contradict each other or one needs another."""
         if self.until not in STEPS:
             raise ConfigError(f"until: got '{self.until}', expected one of {', '.join(STEPS)}")
         self._check_queries()

@@ -1,4 +1,4 @@
-"""Where a distillation takes queries, candidates and documents from: files or a cluster."""
+"""Read the queries, candidates and documents of a distillation, from files or a cluster."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEXTS_FILE = "texts.jsonl.gz"
 
 
 class Sources:
-    """Reads what a request names.
+    """Reads the sources that a request names.
 
     Args:
         request: the request.
@@ -46,7 +46,7 @@ class Sources:
     def fields(self) -> tuple[str, ...]:
         """The fields of candidates, without the one that queries are taken from.
 
-        A document that holds its query word for word would teach to look for nothing else.
+        A document that holds its query word for word would teach only to match words.
         """
         named = self.named_fields
         return tuple(field for field in named if field != self.rankings.query_field) or named
@@ -96,7 +96,7 @@ class Sources:
         return self.translated.passages(self.originals if self.translated.table.translations else {})
 
     def collected(self) -> Collected:
-        """Give the sources in the form that the steps take."""
+        """Return the sources in the form that the steps need."""
         from ce2de_os.distill.training.examples import Collected
 
         return Collected(
@@ -107,7 +107,7 @@ class Sources:
     def texts(self, run: Path, phase: Phase, words: int, seed: int) -> list[Path]:
         """Use the documents themselves as training texts, where no other texts are given.
 
-        Of an index with more than this number of ``words`` a random sample is taken, which ``seed`` decides.
+        From an index with more than this number of ``words``, take a random sample with this ``seed``.
         """
         if self.corpus is not None:
             return [self.corpus]
@@ -222,7 +222,7 @@ class Sources:
 
 
 class _Everything:
-    """Contains every id: which documents an index has is only known when their texts are fetched."""
+    """Contains every id: the documents of an index are only known when their texts are fetched."""
 
     def __contains__(self, doc_id: object) -> bool:
         return True

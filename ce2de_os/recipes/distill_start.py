@@ -1,4 +1,4 @@
-"""The student that a distillation goes on from: a finished run, or an artifact made into one."""
+"""Find the student that a distillation continues from: a finished run, or an artifact converted to one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ START_FOLDER = "start"  # inside the run's folder
 
 
 def start_folder(start: str, out: Path) -> Path:
-    """Find the folder of the student to go on from; write one out of an artifact to ``out/start`` first.
+    """Find the folder of the student to continue from; convert an artifact to ``out/start`` first.
 
     Args:
         start: ``"packaged"``, the folder of an artifact, or that of a finished run.

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 QUERIES, CANDIDATES, SCORES, TEACHER, STUDENT, EXPORT, EVALUATE, REPORT = range(8)
 SPEED_TEXTS = 200
-PROBE_DOCUMENTS = 2000  # of a collection: every layer of two models reads them
+PROBE_DOCUMENTS = 2000  # texts of a collection: every layer of two models reads them
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Run:
     """One call of `ce2de_os.recipes.distill.distill`.
 
     Args:
-        request: the request, for all that is not in ``config``.
-        config: how the student is made.
+        request: the request, for everything that is not in ``config``.
+        config: settings of the training.
         shown: receives the progress.
     """
 
@@ -74,10 +74,10 @@ class Run:
         self.facts: dict[str, Any] = {"run": str(self.out)}
 
     def go(self) -> dict[str, Any]:
-        """Do the steps; return the facts that they found out."""
+        """Run the steps; return their facts."""
         loaded = [load_collection(folder) for folder in self.request.evaluate.collections]
         copied = self.config.cross_encoder if self.config.init == "ce" else None
-        if copied is not None:  # before hours of scoring
+        if copied is not None:  # fail before hours of scoring
             refuse_seq2seq(f"student.init ce: '{copied}'", copied)
         dev = judged(self.request.evaluate.dev, self.request.evaluate.dev_translations)
         if not is_finished(self.out, self.config, self.texts):
@@ -132,7 +132,7 @@ class Run:
         return examples.read_examples(collected, queries, scores) if self.last >= STUDENT else None
 
     def _texts(self) -> Sequence[Path]:
-        """Give the training texts: files, or the documents."""
+        """Return the training texts: files, or the documents."""
         return self.texts or self.sources.texts(
             self.out, self.shown.phase, self.config.unique_tokens, self.config.seed
         )
@@ -141,7 +141,7 @@ class Run:
         return self.sources.parallel() if self.config.reads_parallel else ()
 
     def _read(self) -> None:
-        """Let the teacher read the texts that a student will learn from; one process does."""
+        """Let the teacher read the texts that a student will learn from, in one process."""
         with main_first():
             self.facts["passages"] = read_teacher(
                 self._texts(), self.config, self.cache, parallel=self._parallel(), phase=self.shown.phase

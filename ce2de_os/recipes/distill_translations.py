@@ -1,4 +1,4 @@
-"""Reads the translations and parallel texts of a distillation."""
+"""Read the translations and parallel texts of a distillation."""
 
 from __future__ import annotations
 

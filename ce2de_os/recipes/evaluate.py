@@ -23,12 +23,12 @@ __all__ = ["EvaluateRequest", "evaluate"]
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """An index, and the judged queries to ask it.
+    """An index, and judged queries for it.
 
     Attributes:
         index: an index or an alias that holds vectors of the model.
         queries: JSON lines with ``_id`` and ``text``; or a folder with queries.jsonl and qrels.tsv.
-        qrels: judgements: query-id, corpus-id, score, by tabs; ``None``: they are in the folder ``queries``.
+        qrels: judgments: query-id, corpus-id, score, by tabs; ``None``: they are in the folder ``queries``.
         reranker: folder of an exported cross-encoder, which adds each system re-ranked; ``None``: none.
         late_interaction: re-rank by MaxSim of the model's token vectors instead.
         comparison: how to compare; ``None``: the defaults.
@@ -47,7 +47,7 @@ class EvaluateRequest:
             raise ConfigError("got reranker and late_interaction, expected one of them; remove one")
 
     def judged(self) -> Judged:
-        """Read the queries and their judgements.
+        """Read the queries and their judgments.
 
         Raises:
             DataError: a file cannot be used.
@@ -66,7 +66,7 @@ def evaluate(
     phase: Phase = lambda name, done, total: None,
     keep: Keep = lambda name, runs: None,
 ) -> Comparison:
-    """Ask every judged query by BM25, by vectors and by each hybrid of the two, and compare.
+    """Search every judged query by BM25, by vectors and by each hybrid of the two, and compare.
 
     Args:
         request: the index and the queries.
@@ -77,8 +77,8 @@ def evaluate(
     Raises:
         DataError: a file cannot be used, or no relevant document is in the index.
         ArtifactMismatchError: the index's vectors are another model's.
-        BackendError: OpenSearch does not answer or refuses.
-        MissingExtraError: a library for the measures is not installed.
+        BackendError: OpenSearch does not answer, or rejects a request.
+        MissingExtraError: a library for the metrics is not installed.
     """
     try:
         from ce2de_os.quality.evaluate import evaluate as compare

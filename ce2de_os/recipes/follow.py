@@ -19,19 +19,20 @@ __all__ = ["JobRequest", "follow", "return_at_once", "wait_until_fresh"]
 def follow(
     request: JobRequest, *, settings: Settings | None = None, watch: Watch = wait_until_fresh
 ) -> JobStatus:
-    """Start the standing job of an index, or find the one that is there; the workers follow for good.
+    """Start the standing job of an index, or find the one that is there; the workers do the work.
 
     Args:
-        request: the index, and the text to embed; without fields the index says what was embedded. Vectors
-            stay in the index: ``mode`` does not count.
+        request: the index, and the text to embed; without fields, those that the index records. Vectors
+            stay in the index: ``mode`` is ignored.
         settings: connection, broker and model; ``None``: from the environment.
         watch: waits for the job; `return_at_once` does not wait.
 
     Raises:
-        ConfigError: the index has neither the model's field nor ``index.knn``, or nothing says what to embed.
+        ConfigError: the index has neither the model's field nor ``index.knn``, or the text to embed is
+            unknown.
         JobError: another standing job covers the index.
         BrokerUnavailableError: Redis does not answer.
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects a request.
         MissingExtraError: Celery is not installed.
     """
     from ce2de_os.index.client import connect

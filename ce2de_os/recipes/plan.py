@@ -22,12 +22,12 @@ def plan(
     sample: int = 500,
     settings: Settings | None = None,
 ) -> Plan:
-    """Look at the cluster and embed a sample; nothing is written.
+    """Read facts about the cluster and embed a sample; nothing is written.
 
     Args:
         request: the job, as `ce2de_os.reindex` takes it.
-        within_s: seconds in which the job is wanted, to say how many workers that needs; ``None``: no wish.
-        workers: number of workers, one core each; ``None``: as many as ``within_s`` needs, else one.
+        within_s: time limit of the job in seconds, to compute the number of workers; ``None``: no limit.
+        workers: number of workers, one core each; ``None``: the number that ``within_s`` needs, else one.
         sample: number of documents to draw at random for tokens and speed.
         settings: connection and model; ``None``: from the environment.
 
@@ -35,7 +35,7 @@ def plan(
         ConfigError: the vector field does not fit the cluster.
         DataError: the source holds no documents.
         ArtifactError: token vectors are wanted, and the model gives none.
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects a request.
     """
     from ce2de_os.index.client import connect
     from ce2de_os.model.encoder import OnnxEncoder

@@ -1,4 +1,4 @@
-"""Embed an existing index's documents; let its alias, or a new field, answer with vectors."""
+"""Embed the documents of an existing index, for vector search through an alias or a new field."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def reindex(
     """Start a job, or resume the same one where it stopped; the workers do the work.
 
     Args:
-        request: what to embed, and where to.
+        request: what to embed, and where to write.
         settings: connection, broker and model; ``None``: from the environment.
         watch: waits for the job; `return_at_once` does not wait.
 
     Raises:
         ConfigError: the request does not fit the cluster.
-        JobError: another job has the target, or the same job cannot go on.
+        JobError: another job has the target, or the same job cannot continue.
         BrokerUnavailableError: Redis does not answer.
-        BackendError: OpenSearch does not answer or refuses.
+        BackendError: OpenSearch does not answer, or rejects a request.
         MissingExtraError: Celery is not installed.
     """
     from ce2de_os.index.client import connect

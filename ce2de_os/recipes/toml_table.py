@@ -91,7 +91,7 @@ class TableReader:
         return None if value is None else Path(value)
 
     def paths(self, key: str) -> tuple[Path, ...]:
-        """Take a list of names of files; ``*`` stands for any characters, in the order of the names."""
+        """Take a list of names of files; ``*`` matches any characters, in the order of the names."""
         return tuple(path for name in self.texts(key) for path in self._matches(key, name))
 
     def files(self, key: str) -> dict[str, Path]:
@@ -138,7 +138,7 @@ class TableReader:
 
 
 def nearest(word: str, known: Collection[str]) -> str | None:
-    """Find the known word that looks most like ``word``; ``None``: no one does."""
+    """Find the known word most similar to ``word``; ``None``: none is similar."""
     return next(iter(difflib.get_close_matches(word, known, n=1)), None)
 
 

@@ -1,4 +1,4 @@
-"""The queue to the workers, and waiting for what they do."""
+"""Connect to the queue of the workers, and wait for jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POLL_S = 1.0
-NUDGE_S = 30.0  # between messages that are sent again, since the broker may have lost them
+NUDGE_S = 30.0  # seconds until messages that may be lost are sent again
 
 Watch = Callable[["OpenSearch", "TaskQueue", "Job"], "JobStatus"]
 """Waits for a job that has started, and returns its last status."""
@@ -30,7 +30,7 @@ def task_queue(broker_url: str, fingerprint: str | None = None) -> CeleryQueue:
     """Connect to the queue of a model's workers; check once that Redis answers.
 
     Raises:
-        BrokerUnavailableError: it does not.
+        BrokerUnavailableError: Redis does not answer.
         MissingExtraError: Celery is not installed.
     """
     try:
@@ -43,7 +43,7 @@ def task_queue(broker_url: str, fingerprint: str | None = None) -> CeleryQueue:
 
 
 def wait_until_done(client: OpenSearch, queue: TaskQueue, job: Job) -> JobStatus:
-    """Wait until a reindex has ended, or waits for a person; return its last status."""
+    """Wait until a reindex has ended, or needs an operator; return its last status."""
     from ce2de_os.reindex.job import FINISHING, RUNNING
 
     return _wait(client, queue, job, lambda found: found.job.state not in (RUNNING, FINISHING))
@@ -57,7 +57,7 @@ def wait_until_fresh(client: OpenSearch, queue: TaskQueue, job: Job) -> JobStatu
 
 
 def return_at_once(client: OpenSearch, queue: TaskQueue, job: Job) -> JobStatus:
-    """Return the status of a job that has just started; the workers go on."""
+    """Return the status of a job that has just started; the workers continue."""
     from ce2de_os.reindex.status import status
 
     return status(client, job.job_id)
@@ -80,7 +80,7 @@ def statuses(
 ) -> Iterator[JobStatus]:
     """Yield a job's status every ``poll_s`` seconds, without end; send messages again that may be lost.
 
-    ``away`` is called for OpenSearch or Redis that does not answer; the waiting goes on.
+    If OpenSearch or Redis does not answer, call ``away`` and keep waiting.
     """
     from ce2de_os.reindex.ledger import Ledger
     from ce2de_os.reindex.queue import nudge

@@ -1,4 +1,4 @@
-"""Documents that could not be embedded or written, set aside with the reason."""
+"""Dead letters: documents that could not be embedded or written, each with the reason."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ce2de_os.index.templates import render
 
 DLQ_INDEX = "ce2de-dlq"
 KILLER = "killed_its_worker"
-"""The ``kind`` of a document at which several workers died."""
+"""The ``kind`` of a document that crashed several workers."""
 
 FAILING = "embedding_failed"
-"""The ``kind`` of a document that several tries could not read, encode or write."""
+"""The ``kind`` of a document that failed in several tries to read, encode or write it."""
 
 _BATCH = 1000
 _AGAIN = """
@@ -32,13 +32,13 @@ _AGAIN = """
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A document that was set aside.
+    """A document in the dead-letter index.
 
     Attributes:
         part: number of the job's part that it belongs to.
-        status: HTTP status of its refusal, 0 if it never came to writing.
+        status: HTTP status of the rejection; 0 if it was never sent.
         kind: OpenSearch's type of error, `KILLER` or `FAILING`.
-        tries: how often it was refused.
+        tries: how often it failed.
         at_s: when, by the cluster's clock.
     """
 
@@ -55,7 +55,7 @@ class DeadLetter:
 
     @property
     def key(self) -> str:
-        """Its id in the dead-letter index: a document is there once for each job.
+        """Id in the dead-letter index, where a document is once for each job.
 
         An id may be in an index several times, under different routings; those are different documents.
         """
@@ -69,11 +69,11 @@ class DeadLetter:
 
 
 def add(client: OpenSearch, letters: Iterable[DeadLetter]) -> None:
-    """Enter documents; one that is there already counts a try more.
+    """Add documents; one that is there already gets one more try.
 
     Raises:
         BackendBusyError: 429, or the index is read-only for now.
-        BulkWriteError: OpenSearch does not take them.
+        BulkWriteError: OpenSearch rejects them.
     """
     lines: list[dict[str, Any]] = []
     for letter in letters:
@@ -132,7 +132,7 @@ def letters(client: OpenSearch, job_id: str) -> Iterator[DeadLetter]:
 
 
 def remove(client: OpenSearch, found: Iterable[DeadLetter]) -> None:
-    """Take letters out again."""
+    """Delete dead letters."""
     keys = [letter.key for letter in found]
     for start in range(0, len(keys), _BATCH):
         lines = [{"delete": {"_id": key}} for key in keys[start : start + _BATCH]]

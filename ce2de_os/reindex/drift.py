@@ -1,4 +1,4 @@
-"""A target follows its source's mapping, so that new fields are indexed there as they are in the source."""
+"""Copy new fields of a source's mapping to its target, so that they are indexed in the same way."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def own_fields(vector: VectorField) -> frozenset[str]:
 
 
 def carry_fields(client: OpenSearch, job: Job, part: Part) -> list[str]:
-    """Give a copy the fields that its source got meanwhile; returns why it cannot get one, by field.
+    """Add the new fields of the source to a copy; return the reasons of failures, by field.
 
     Called after the checkpoint was read up to which documents are copied: then whatever field one of them was
     the first to use is in the source's mapping already.

@@ -1,4 +1,4 @@
-"""Errors that nobody raised on purpose: which ones a worker outlives, and how they are reported."""
+"""Unexpected errors: those that a worker survives, and their reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import traceback
 
 _CHARS = 300
 _QUOTED = re.compile(r"(Preview of field's value:|For input string:|date field|boolean field|number:) .*")
-_PANIC = "pyo3_runtime"  # where tokenizers' PanicException, which is no Exception, comes from
+_PANIC = "pyo3_runtime"  # the module of tokenizers' PanicException, which is no Exception
 
 
 def is_failure(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""A job whose lease a worker holds: it alone finishes, switches or follows."""
+"""A job whose lease a worker holds: only this worker finishes, switches or follows it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class HeldJob:
 
     Attributes:
         ledger: where the job's record is.
-        owner: who holds the lease.
+        owner: the worker that holds the lease.
     """
 
     def __init__(self, ledger: Ledger, stored: StoredJob, owner: str, lease_s: float) -> None:
@@ -67,7 +67,7 @@ class HeldJob:
             self.renew()
 
     def end(self, state: str, **changes: Any) -> Job:  # noqa: ANN401 - fields of Job
-        """Leave the job in ``state`` and give the lease back."""
+        """Set the job to ``state`` and release the lease."""
         return self.change(state=state, owner=None, **changes)
 
 
@@ -83,7 +83,7 @@ def claim_job(
 ) -> HeldJob | None:
     """Take a job's lease and set its ``state``; ``None``: not ``among`` these, or it is held.
 
-    A worker may take up its own attempt again: OpenSearch may have been away meanwhile.
+    A worker may continue its own attempt: OpenSearch may not have answered for a while.
     """
     job = stored.job
     others = job.owner not in (None, owner) and not (is_gone is not None and is_gone(str(job.owner)))

@@ -1,4 +1,4 @@
-"""Whether a job's indices are still the ones that it knows, not others that have their names by now.
+"""Check that a job's indices are still the same, not others with the same names.
 
 A cursor is a ``_seq_no``, which means something only in one history of one shard. An index that was deleted
 and created again has another uuid. After a snapshot was restored over it, or a stale copy of a shard was made
@@ -23,7 +23,7 @@ from ce2de_os.reindex.job import TARGET, Job, Part, Slice
 _SETTLE_S = 15.0
 
 Cursors = Mapping[int, int]
-"""By shard, the last operation that was read, of which the index must know."""
+"""By shard, the last operation that was read; the index must know it."""
 
 
 def source_checkpoints(client: OpenSearch, part: Part, cursors: Cursors | None = None) -> dict[int, int]:
@@ -61,7 +61,7 @@ def checkpoints_of(
     """
     try:
         found = primaries_of(client, sorted({part.source for part in parts if part.source_uuid}))
-    except IndexSchemaError:  # one of them: the single requests say which, and why
+    except IndexSchemaError:  # one of them failed: the single requests show which, and why
         return [source_checkpoints(client, part) if part.source_uuid else {} for part in parts]
     checked: list[dict[int, int]] = []
     for number, part in enumerate(parts):
@@ -77,7 +77,7 @@ def checkpoints_of(
 def settle(client: OpenSearch, names: Iterable[str]) -> None:
     """Wait until what was written to indices so far is below their checkpoints, or it would be overlooked.
 
-    It is, at once, but after up to five seconds where ``index.translog.durability`` is ``async``; a flush
+    This is immediate, but takes up to five seconds where ``index.translog.durability`` is ``async``; a flush
     ends that.
 
     Raises:
@@ -94,7 +94,7 @@ def settle(client: OpenSearch, names: Iterable[str]) -> None:
                 f"'{late[0]}': what was written {_SETTLE_S:.0f} s ago is not on all copies of its shards; "
                 "see GET _cat/recovery"
             )
-        with suppress(BackendError), backend_errors(f"flush '{late[0]}'"):  # without the right: wait
+        with suppress(BackendError), backend_errors(f"flush '{late[0]}'"):  # no privilege to flush: wait
             client.indices.flush(index=late[0])
         time.sleep(pause)
         pause = min(2 * pause, 0.5)
@@ -156,7 +156,7 @@ def problems(client: OpenSearch, job: Job) -> list[str]:
 
 
 def check_job(client: OpenSearch, job: Job) -> None:
-    """Refuse to go on with a job whose indices are not what they were.
+    """Reject a job whose indices are not the same any more.
 
     Raises:
         IdentityError: the first of the `problems`.
@@ -200,7 +200,7 @@ def check(
     advice: str,
     cursors: Cursors | None = None,
 ) -> None:
-    """Compare an index with what is known of it; what is not known (``None``, empty) is not compared.
+    """Compare an index with the known facts; unknown ones (``None``, empty) are not compared.
 
     Raises:
         IdentityError: it is another index, or its history is another one.
@@ -238,7 +238,7 @@ def _source_advice(part: Part) -> str:
     if part.source == part.target:
         return "cancel the job, clean it and start it again, so that every document is looked at"
     return (
-        f"its copy '{part.target}' may be wrong: cancel the job, clean it with --target, and start it again; "
+        f"its copy '{part.target}' may be wrong: cancel the job, clean it with `target`, and start it again; "
         "the alias stays until then"
     )
 
@@ -266,7 +266,11 @@ def _why_not(client: OpenSearch, name: str, advice: str) -> str:
     body = answer.get(name)
     if not isinstance(body, dict) or "settings" not in body:
         return f"'{name}' does not exist any more; {advice}"
-    return f"'{name}' is closed, so nothing can be read from it; open it with POST {name}/_open, then go on"
+    return (
+        f"'{name}' is closed, so nothing can be read from it; open it with POST {name}/_open, then "
+        "resume the "
+        "job"
+    )
 
 
 def _checkpoints(name: str, found: Primaries, shards: int) -> dict[int, int]:

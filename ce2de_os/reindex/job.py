@@ -16,14 +16,14 @@ from ce2de_os.index.vector_field import VectorField
 RUNNING, PAUSED, FINISHING, READY = "running", "paused", "finishing", "ready"
 DONE, FAILED, CANCELLED, ROLLED_BACK = "done", "failed", "cancelled", "rolled_back"
 ROLLING_BACK = "rolling_back"
-FOLLOWING = "following"  # a standing job: it embeds what is written and never ends by itself
-WAITING = "waiting"  # a slice that nobody works on
+FOLLOWING = "following"  # a standing job: it embeds every write and never ends by itself
+WAITING = "waiting"  # a slice without a worker
 
 STATES = (
     RUNNING, PAUSED, FINISHING, READY, DONE, FAILED, CANCELLED, ROLLING_BACK, ROLLED_BACK, FOLLOWING,
 )  # fmt: skip
 ACTIVE = (RUNNING, FINISHING, FOLLOWING)
-"""States in which workers have something to do."""
+"""States in which workers have work."""
 
 Mode = Literal["copy", "in_place"]
 Truth = Literal["source", "switching", "target"]
@@ -32,17 +32,17 @@ Way = Literal["mirror", "handover"]
 SOURCE: Final = "source"
 SWITCHING: Final = "switching"
 TARGET: Final = "target"
-"""Where the truth is: which side applications write to. It decides what may be deleted or overwritten."""
+"""The side that applications write to. It decides what may be deleted or overwritten."""
 
 MIRROR: Final = "mirror"
 HANDOVER: Final = "handover"
-"""What the alias does: show a copy that follows the source, or take over the writes."""
+"""The role of the alias: show a copy that follows the source, or take over the writes."""
 
 MAX_BLOCK_S = 30.0
-"""Most seconds that a handover may keep applications from writing."""
+"""Longest time in seconds that a handover may block writes."""
 
 SLICE_OPERATIONS = 1000
-"""Least number of ``_seq_no`` in a slice; fewer would only cost messages."""
+"""Least number of ``_seq_no`` in a slice; smaller slices would only cost messages."""
 
 SLICES, SHARD_SLICES = 256, 5
 """Slices of a large job, and least of a large shard: shards are uneven, and workers are to end together."""
@@ -57,15 +57,15 @@ class Part:
 
     Attributes:
         source: the index that is read.
-        source_uuid: tells a source that was deleted and created again.
+        source_uuid: detects a source that was deleted and created again.
         target: the index that is written; the source itself when the job works in place.
         documents: in the source when the job was created.
-        snapshot: each shard's global checkpoint at that time; what is beyond it are live writes.
+        snapshot: each shard's global checkpoint at that time; operations beyond it are live writes.
         existed: whether the target was there before; then any document may be in it already, else only those
             beyond the snapshot, and its vector is looked for there first.
         restore: settings that the target gets back after the load.
         dropped: fields of another model's vectors, which are not copied.
-        target_uuid: tells a target that was deleted and created again; ``None``: not known.
+        target_uuid: detects a target that was deleted and created again; ``None``: not known.
         source_history: history uuid of each shard of the source, which a restored snapshot changes.
         target_history: the same of the target.
     """
@@ -94,7 +94,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Range:
-    """Operations of one shard: ``after < _seq_no <= upto``; ``upto`` ``None`` means "and whatever comes"."""
+    """Operations of one shard: ``after < _seq_no <= upto``; ``upto`` ``None``: open-ended."""
 
     part: int
     shard: int
@@ -107,37 +107,37 @@ class Job:
     """A reindex of ``source``; at its end ``alias`` moves to the targets.
 
     Attributes:
-        source: what was asked for: an index, an alias, a data stream or a pattern.
+        source: the requested name: an index, an alias, a data stream or a pattern.
         mode: ``copy`` fills new indices; ``in_place`` adds a vector field to the source's own.
         parts: the physical indices.
         alias: moves to the targets; ``None`` for none, which only ``in_place`` allows.
-        text: what is embedded.
+        text: the text to embed.
         vector: the field for the vectors.
         fingerprint: the model's; also ``model``, its name, and ``space``.
         ranges: the slices, by number.
-        languages: what has a text field beside the vectors; ``None``: the text has none.
+        languages: languages that get a text field each; ``None``: none.
         hold: whether the alias waits for ``ce2de reindex cutover`` when all is verified.
         accept_refused: whether the alias may move although documents were refused.
-        pipeline: ingest pipeline that runs on what is written; ``None``: none does.
-        docs_per_s: most documents a second, over all workers; ``None``: as many as the cluster takes.
+        pipeline: ingest pipeline for the written documents; ``None``: none.
+        docs_per_s: most documents per second, all workers together; ``None``: no limit.
         state: ``running``, ``paused``, ``finishing`` (verifying), ``ready`` (verified, the alias not moved),
             ``done``, ``failed``, ``cancelled``, ``rolled_back``, or ``following`` of a standing job.
         owner: who finishes the job, until ``lease_until_s`` of the cluster's clock.
         truth: which side applications write to: ``source``; ``target`` after a handover; ``switching`` while
-            it is going on, and then it can only be completed or undone.
-        way: ``mirror`` (applications write to the source, the job copies for good) or ``handover``
+            it moves, and then the switch can only be completed or undone.
+        way: ``mirror`` (applications write to the source, the job keeps copying) or ``handover``
             (applications write through the alias). ``None`` in place, where there is one index.
         block: whether a handover blocks writes for its last step; ``max_block_s``: for how long at most.
         follow: whether a standing job keeps the vectors up to date afterwards.
         accept_unreplicated: whether the alias may move before the replicas are there.
-        standing: whether this is such a job, which embeds what is written for good.
+        standing: whether this is a standing job.
         before: how each index was in the alias before it moved; ``None``: it has not moved.
         fences: for each target, the last operation of each shard before applications write there.
         turn: what the request must hand over that moves the alias, see `cutover.turn`; ``None``:
             none is under way.
         blocked_at_s: when writes were blocked, by the cluster's clock; ``blocked_s``: for how long they were.
         fresh_at_s: of a standing job, when everything written until then had its vector.
-        unordered: documents that were written on both sides at once, so that nothing tells which is newer.
+        unordered: documents that were written on both sides at once, so that their order is unknown.
         report: what the verification found, ``None`` before it.
         error: why the job failed, ``None`` if it did not.
     """
@@ -234,7 +234,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Counts:
-    """Sums over the pages of a slice; a document that changes meanwhile counts each time it is read.
+    """Sums over the pages of a slice; a document that changes counts each time it is read.
 
     Attributes:
         documents: read.
@@ -242,13 +242,13 @@ class Counts:
         reused: documents whose vector was known from an equal text.
         unchanged: documents that carried the right vector already.
         without_text: documents that have no text and get no vector.
-        other_languages: documents with text in none of the job's languages, or too short to tell.
-        unknown_languages: documents whose language field names no language that is known.
+        other_languages: documents with text in none of the job's languages, or too short to detect it.
+        unknown_languages: documents whose language field holds no known language.
         already_newer: writes that found a newer version in the target.
-        refused: documents set aside in the dead-letter index.
+        refused: documents written to the dead-letter index.
         rejected: writes that OpenSearch was too busy for (429) and that were sent again.
         written: documents written to the target.
-        read_s: seconds spent reading; ``encode_s`` and ``write_s`` likewise. They overlap.
+        read_s: seconds spent reading; ``encode_s`` and and ``write_s``: the same. They overlap.
     """
 
     documents: int = 0
@@ -276,17 +276,17 @@ class Slice:
     """A slice: everything up to ``cursor`` is in the target.
 
     Attributes:
-        state: ``waiting``, ``running`` (somebody has the lease), ``done`` or ``failed``.
+        state: ``waiting``, ``running`` (a worker has the lease), ``done`` or ``failed``.
         cursor: the last ``_seq_no`` that is written.
-        owner: who has the lease.
-        lease_until_s: until when, by the cluster's clock; later anybody may take the slice over.
-        deaths: workers that died on it since its cursor last moved; ``failures``: pages that failed since.
-        condemned: documents set aside in a row because of that, with none in between that succeeded.
-        page_limit: most documents in a page while workers die of them, or fail; ``None``: no limit.
-        careful: documents left to go with that limit.
+        owner: the worker that has the lease.
+        lease_until_s: its end, by the cluster's clock; then any worker may take the slice over.
+        deaths: workers that crashed on it since its cursor last moved; ``failures``: pages that failed since.
+        condemned: dead letters in a row because of that, with no success between them.
+        page_limit: most documents in a page while documents crash workers or fail; ``None``: no limit.
+        careful: remaining documents for which that limit holds.
         read_limit: most documents in a page while larger ones cannot be read; ``None``: no limit.
-        retry_at_s: when its worker tries again, because OpenSearch did not answer; 0: it was not so.
-        doing: how far a page is that takes long; ``None``: its worker goes on from page to page.
+        retry_at_s: when its worker retries, because OpenSearch did not answer; 0: no retry.
+        doing: progress inside a page that takes long; ``None``: pages are short.
         docs_per_s: of the newest pages.
         last_error: the newest error or refusal.
     """

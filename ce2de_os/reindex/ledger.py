@@ -1,6 +1,6 @@
 """The ledger: jobs and slices as documents of one OpenSearch index.
 
-A document is changed only if nobody changed it since it was read (``if_seq_no``/``if_primary_term``), so two
+A document is changed only if it was not changed since it was read (``if_seq_no``/``if_primary_term``), so two
 workers can never both hold a lease. Leases are timed by the cluster's clock: workers' clocks may disagree.
 """
 
@@ -36,29 +36,29 @@ logger = logging.getLogger(__name__)
 LEDGER_INDEX = "ce2de-ledger"
 LEASE_S = 30.0
 POISON_DEATHS = 3
-"""Tries that a single document gets before it is set aside: workers that die of it, and errors."""
+"""Tries of a single document before it becomes a dead letter: crashes of workers, and errors."""
 
 CAREFUL_PAGE = 16
 CAREFUL_DOCUMENTS = 2048
-"""After a worker's death so many documents go in small pages: more than it can have had in hand."""
+"""Documents in small pages after a crash of a worker: more than it can have been working on."""
 
 ALONE_DOCUMENTS = 4 * CAREFUL_PAGE
-"""So many go alone after a death in small pages, of which a worker has three in hand at most."""
+"""Documents in pages of one after a crash in small pages; a worker holds three pages at most."""
 
 IsGone = Callable[[str], bool]
-"""Whether the owner of a lease is known to be dead."""
+"""Returns whether the owner of a lease is known to be dead."""
 
 _ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK)
 _JOBS = {"term": {"kind": "job"}}
 _AFRESH = {"deaths": 0, "failures": 0, "condemned": 0, "last_error": None}
 _BATCH = 1000
 _CONFLICT = 409
-_CLOCK_S = 60.0  # so long the offset to the cluster's clock is trusted
+_CLOCK_S = 60.0  # seconds for which the offset to the cluster's clock is valid
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Where a record stands, to change it only if it is still as it was read."""
+    """The version of a record, to change it only if it is still as it was read."""
 
     seq_no: int
     primary_term: int
@@ -66,7 +66,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class StoredJob(Stored):
-    """A job as it stands in the ledger."""
+    """A job as it is in the ledger."""
 
     job: Job
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -74,7 +74,7 @@ class StoredJob(Stored):
 
 @dataclass(frozen=True)
 class StoredSlice(Stored):
-    """A slice as it stands in the ledger."""
+    """A slice as it is in the ledger."""
 
     slice: Slice
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -120,11 +120,11 @@ class Ledger:
         admin.create(self._client, LEDGER_INDEX, body)
 
     def add_job(self, job: Job) -> None:
-        """Enter a new job; one of this id that is there already stays as it is."""
+        """Add a new job; one with this id that is there already stays as it is."""
         self._put(_job_key(job.job_id), merged({}, job.to_source()), {"op_type": "create"})
 
     def add_slices(self, job: Job) -> None:
-        """Enter the job's slices; those already there stay as they are."""
+        """Add the job's slices; those that are there already stay as they are."""
         lines: list[dict[str, Any]] = []
         for number, bounds in enumerate(job.ranges):
             record = Slice(job.job_id, number, bounds, cursor=bounds.after)
@@ -213,14 +213,14 @@ class Ledger:
         return found
 
     def change_job(self, stored: StoredJob, **changes: Any) -> StoredJob | None:  # noqa: ANN401
-        """Change a job; ``None`` if somebody changed it since it was read."""
+        """Change a job; ``None`` if it was changed since it was read."""
         job = replace(stored.job, **changes)
         source = merged(stored.raw, job.to_source())
         written = self._put(_job_key(job.job_id), source, _condition(stored))
         return StoredJob(written.seq_no, written.primary_term, job, source) if written else None
 
     def change_slice(self, stored: StoredSlice, **changes: Any) -> StoredSlice | None:  # noqa: ANN401
-        """Change a slice; ``None`` if somebody changed it since it was read: the lease is lost."""
+        """Change a slice; ``None`` if it was changed since it was read: the lease is lost."""
         record = replace(stored.slice, **changes)
         source = merged(stored.raw, record.to_source())
         written = self._put(_slice_key(record.job_id, record.number), source, _condition(stored))
@@ -238,9 +238,9 @@ class Ledger:
         return [record for record in records if record.state == RUNNING and not self.claimable(record)]
 
     def claim(self, stored: StoredSlice, owner: str, is_gone: IsGone | None = None) -> StoredSlice | None:
-        """Take a slice's lease; ``None`` if there is nothing to do or somebody else is at it.
+        """Take a slice's lease; ``None`` if there is nothing to do or another worker holds it.
 
-        A slice whose worker died goes on in small pages, so that the document that killed it is found.
+        A slice whose worker died continues in small pages, to find the document that crashed it.
         """
         record = stored.slice
         mine = record.state == RUNNING and record.owner == owner  # it was interrupted, not killed
@@ -255,7 +255,7 @@ class Ledger:
         return claimed
 
     def reset(self, job: Job) -> None:
-        """Let failed slices and open-ended finished ones be taken again."""
+        """Reopen failed slices and open-ended finished ones, so that workers can take them."""
         for record in self.slices(job):
             reopen = record.state == FAILED or (record.state == DONE and record.range.upto is None)
             if reopen:

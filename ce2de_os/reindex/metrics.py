@@ -1,7 +1,7 @@
 """Jobs as Prometheus metrics, computed from the ledger at every scrape.
 
-Workers count into the ledger, so that nothing is lost when one dies, and one exporter for each cluster is
-enough. The label is ``job_id``: ``job`` belongs to Prometheus.
+Workers write their counts to the ledger, so that nothing is lost when one dies, and one exporter per cluster
+is enough. The label is ``job_id``: ``job`` belongs to Prometheus.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ce2de_os.reindex.status import JobStatus, status_of
 logger = logging.getLogger(__name__)
 
 WEEK_S = 7 * 24 * 3600.0
-"""So long a job is shown after it has ended."""
+"""Seconds for which an ended job is shown."""
 
 _ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK)
 _SLICE_STATES = (WAITING, RUNNING, DONE, FAILED)
@@ -46,9 +46,12 @@ _COUNTERS = {
     "unchanged": ("documents_unchanged", "Documents that carried the right vector already."),
     "without_text": ("documents_without_text", "Documents that have no text and get no vector."),
     "other_languages": ("documents_other_languages", "Documents in none of the job's languages."),
-    "unknown_languages": ("documents_unknown_languages", "Documents that name a language that is none."),
+    "unknown_languages": (
+        "documents_unknown_languages",
+        "Documents whose language field holds no known language.",
+    ),
     "already_newer": ("documents_already_newer", "Writes that found a newer version in the target."),
-    "refused": ("documents_refused", "Documents set aside in the dead-letter index."),
+    "refused": ("documents_refused", "Documents written to the dead-letter index."),
     "rejected": ("writes_rejected", "Writes answered with 429 and sent again."),
 }
 _STAGES = {"read": "read_s", "encode": "encode_s", "write": "write_s"}
@@ -71,7 +74,7 @@ class LedgerCollector(Collector):
             yield _up(0)
             return
         yield _up(1)
-        text = "Whether the job's records, and what they name, could be read."
+        text = "Whether the job's records, and the indices they name, could be read."
         readable = GaugeMetricFamily("ce2de_job_readable", text, labels=["job_id"])
         for job_id, status in seen:
             readable.add_metric([job_id], float(status is not None))
@@ -109,11 +112,11 @@ def families(found: Sequence[JobStatus]) -> Iterator[Metric]:
     yield _gauge("source_documents", "Documents in the source when the job was created.", found, _documents)
     yield _gauge("backlog_documents", "Documents that are still to be read.", found, _backlog)
     yield _gauge("lag_operations", "Live writes that the targets have not seen.", found, _lag)
-    text = "Age of the oldest write whose vector a standing job still owes."
+    text = "Age of the oldest write whose vector is missing or stale, for a standing job."
     yield _gauge("freshness_seconds", text, found, _freshness)
-    yield _gauge("documents_per_second", "What the workers read now.", found, _rate)
+    yield _gauge("documents_per_second", "Documents that the workers read per second now.", found, _rate)
     yield _gauge("workers_busy", "Workers that hold a lease.", found, _workers)
-    yield _gauge("dead_letters", "Documents set aside now.", found, _dead_letters, "reason")
+    yield _gauge("dead_letters", "Documents in the dead-letter index now.", found, _dead_letters, "reason")
     yield _gauge("slices", "Slices in each state.", found, _slices, "state")
     yield _gauge("job_state", "1 for the state that the job is in.", found, _states, "state")
     model = InfoMetricFamily("ce2de_model", "The model that the job embeds with.", labels=["job_id"])
@@ -168,7 +171,7 @@ def _freshness(found: JobStatus) -> Samples:
 
 
 def _rate(found: JobStatus) -> Samples:
-    # Without workers the status tells the mean since the start, which is no rate of now.
+    # Without workers the status has the mean since the start, which is not the current rate.
     return {(): found.docs_per_s or 0.0 if found.workers else 0.0}
 
 

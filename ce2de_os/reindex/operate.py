@@ -1,4 +1,4 @@
-"""What an operator does to a job: pause, resume, throttle, cancel, verify, cut over, clean."""
+"""The operator's commands for a job: pause, resume, throttle, cancel, verify, cut over, clean."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK, READY, PAUSED)
 
 
 def pause(client: OpenSearch, job_id: str) -> Job:
-    """Let the workers stop after the pages they have in hand."""
+    """Pause a job: its workers stop after their current pages."""
     return _change(
         client, job_id, (RUNNING, FINISHING, FOLLOWING),
         lambda job: _unless_switching(job, "pausing", {"state": PAUSED, "owner": None}),
@@ -50,7 +50,7 @@ def pause(client: OpenSearch, job_id: str) -> Job:
 
 
 def resume(client: OpenSearch, queue: TaskQueue, job_id: str) -> Job:
-    """Go on with a paused job, or send the messages of a running one again that were lost with the broker.
+    """Continue a paused job, or send the messages of a running one again that were lost with the broker.
 
     A standing job that failed is followed again; another failed job is started again, not resumed.
     """
@@ -62,9 +62,7 @@ def resume(client: OpenSearch, queue: TaskQueue, job_id: str) -> Job:
 def throttle(client: OpenSearch, job_id: str, docs_per_s: float | None) -> Job:
     """Set the most documents a second, over all workers; ``None`` lifts the limit."""
     if docs_per_s is not None and not docs_per_s > 0:
-        raise JobError(
-            f"--docs-per-second: got {docs_per_s}, expected a number above 0; to stop, pause the job"
-        )
+        raise JobError(f"`docs_per_s`: got {docs_per_s}, expected a number above 0; to stop, pause the job")
     return _change(client, job_id, None, lambda _: {"docs_per_s": docs_per_s})
 
 
@@ -84,12 +82,12 @@ def cancel(client: OpenSearch, job_id: str) -> Job:
 def verify_job(client: OpenSearch, encoder: DocumentEncoder, job_id: str) -> VerifyReport:
     """Compare a job's sources and targets now, and keep the report.
 
-    A failed job that passes becomes ready for the cutover. After a handover there is nothing to compare with
-    any more: then the vectors of the target are verified.
+    A failed job that passes becomes ready for the cutover. After a handover there is nothing to compare
+    with: then the vectors of the target are verified.
 
     Raises:
         ArtifactMismatchError: the encoder is not the job's.
-        JobError: workers are still at the job.
+        JobError: workers still work on the job.
     """
     ledger = Ledger(client)
     stored = ledger.job(job_id)
@@ -152,7 +150,7 @@ def cutover(
 
 
 def clean(client: OpenSearch, job_id: str, *, targets: bool = False, sources: bool = False) -> list[str]:
-    """Forget an ended job: its records and dead letters; returns the indices deleted beside.
+    """Delete an ended job's records and dead letters; return the indices that were deleted too.
 
     ``targets`` also deletes what it filled, unless an alias points there; ``sources`` what it replaced. Only
     the very indices that the job read or made are deleted, never others that have their names by now.
@@ -176,7 +174,7 @@ def clean(client: OpenSearch, job_id: str, *, targets: bool = False, sources: bo
 
 
 def _check_follower(ledger: Ledger, job: Job, *, targets: bool) -> None:
-    """Refuse to take from a standing job what it works on."""
+    """Reject the removal of an index that a standing job works on."""
     found = ledger.find_job(standing.standing_id(standing.followed_name(job)))
     follows = found is not None and found.job.standing and found.job.state in (FOLLOWING, PAUSED)
     if found is None or job.standing or not follows:
@@ -221,7 +219,7 @@ def _check_deletable(client: OpenSearch, name: str, uuid: str | None) -> bool:
         return False
     info = admin.describe(client, name)
     if info.name != name or (uuid and info.uuid != uuid):
-        raise JobError(f"'{name}' was deleted and created again since, so it is not this job's to delete")
+        raise JobError(f"'{name}' was deleted and created again since, so this job must not delete it")
     aliases = admin.aliases_of(client, name)
     if aliases:
         raise JobError(
@@ -231,7 +229,7 @@ def _check_deletable(client: OpenSearch, name: str, uuid: str | None) -> bool:
 
 
 def _unless_switching(job: Job, what: str, changes: dict[str, Any]) -> dict[str, Any]:
-    """Return ``changes``, or refuse them while the truth moves, and until the job is done afterwards."""
+    """Return ``changes``, or reject them while the truth moves, and until the job is done afterwards."""
     moves = job.truth == SWITCHING or (job.truth == TARGET and job.mode == "copy")
     if moves and job.state == FINISHING:
         by_hand = f"complete it with: ce2de reindex cutover {job.job_id}"
@@ -246,14 +244,14 @@ def _resumed(job: Job) -> dict[str, Any]:
     if job.standing:
         return {"state": FOLLOWING, "error": None}
     if job.state == FAILED:
-        raise JobError(f"job '{job.job_id}' failed: {job.error}; start it again when the cause is removed")
+        raise JobError(f"job '{job.job_id}' failed: {job.error}; fix the cause, then start it again")
     return {"state": RUNNING} if job.state == PAUSED else {}
 
 
 def _change(
     client: OpenSearch, job_id: str, states: tuple[str, ...] | None, changes: Callable[[Job], dict[str, Any]]
 ) -> Job:
-    """Change a job that is in one of ``states``, whoever else changes it at the same time."""
+    """Change a job that is in one of ``states``, although others may change it at the same time."""
     ledger = Ledger(client)
     for _ in range(_TRIES):
         stored = ledger.job(job_id)

@@ -1,4 +1,4 @@
-"""Messages: what is sent to the workers, and when a job's messages are sent again."""
+"""Send messages to the workers, and send a job's messages again if they may be lost."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from ce2de_os.reindex.standing import followed_name, standing_id
 logger = logging.getLogger(__name__)
 
 OTHERS_S = 5.0
-"""So long a worker that lacks a job's model keeps a message before it gives it back: others may be faster."""
+"""Seconds that a worker without the job's model keeps a message before it sends it back."""
 
 BROKER_PATIENCE_S = 30.0
-"""So long a worker tries to pass its work on to a broker that does not answer."""
+"""Seconds that a worker tries to pass its work on while the broker does not answer."""
 
 _PAUSE_S = 2.0
 
@@ -37,8 +37,8 @@ _PAUSE_S = 2.0
 class TaskQueue(Protocol):
     """Carries "look at slice S of job J" to the workers; the broker may lose or repeat any message.
 
-    A worker goes on to other slices of the job. So many a message finds its slice done, and a slice that has
-    lost its message is found by way of any other.
+    A worker continues with other slices of the job. So a message may find its slice done, and a slice whose
+    message was lost is found through any other message.
     """
 
     def embed_slice(self, job: Job, number: int) -> None:
@@ -74,7 +74,7 @@ def send_waiting(ledger: Ledger, job: Job, queue: TaskQueue) -> None:
 def nudge(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
     """Send the messages of a job again that the broker may have lost.
 
-    Where messages wait, none was lost but workers are missing or busy: more would only pile up.
+    If messages wait, none was lost: workers are missing or busy, and more messages would only pile up.
     """
     job = ledger.job(job_id).job
     if job.state in ACTIVE and not (queue.following() if job.standing else queue.waiting()):
@@ -82,7 +82,7 @@ def nudge(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
 
 
 def after_finish(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
-    """Let a worker take up the standing job that a job has left behind."""
+    """Send the message for the standing job that a job has started."""
     found = patiently(lambda: ledger.find_job(job_id))
     if found is None:
         return
@@ -92,9 +92,9 @@ def after_finish(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
 
 
 def after_follow(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
-    """Let a worker go on with a standing job that this worker has given back.
+    """Send the message for a standing job that this worker has released.
 
-    A job that has two messages, since both a sweep and its worker sent one, loses one of them here.
+    If both a sweep and its worker sent a message for a job, one of the two is dropped here.
     """
     found = patiently(lambda: ledger.find_job(job_id))
     if found is None:
@@ -113,9 +113,9 @@ def standing_jobs(active: Iterable[Job], fingerprint: str | None) -> list[Job]:
 def after_slices(
     ledger: Ledger, queue: TaskQueue, job_id: str, left: int | None, failed: bool = False
 ) -> None:
-    """Pass the work on: the slice that was left, those whose worker or message was lost, or the job's end.
+    """Pass the work on: the unfinished slice, those whose worker or message was lost, or the job's end.
 
-    ``failed`` tells that the worker may have given back a slice whose message was dropped while it was held.
+    ``failed``: the worker may have released a slice whose message was dropped while it was held.
     """
     found = patiently(lambda: ledger.find_job(job_id))
     if found is None or found.job.state in (PAUSED, CANCELLED):
@@ -126,7 +126,7 @@ def after_slices(
         return
     records = patiently(lambda: ledger.slices(job))
     lost = [record.number for record in records if ledger.claimable(record)]
-    if queue.waiting():  # where no message waits, whatever nobody works on has lost its worker or its message
+    if queue.waiting():  # if no message waits, a slice without a worker has lost its worker or its message
         lost = lost[:1] if failed else []
     for number in lost:
         queue.embed_slice(job, number)
@@ -141,7 +141,7 @@ def after_slices(
 
 
 def _fail(ledger: Ledger, job_id: str, error: str) -> None:
-    """Let a running job fail, unless it was paused or cancelled meanwhile."""
+    """Let a running job fail, unless it was paused or cancelled in the meantime."""
     while (stored := patiently(lambda: ledger.job(job_id))).job.state == RUNNING:
         if patiently(lambda: ledger.change_job(stored, state=FAILED, error=error)) is not None:
             return
@@ -154,9 +154,9 @@ def after_error(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, erro
 
 
 def after_failure(ledger: Ledger, queue: TaskQueue, job_id: str, number: int, error: BaseException) -> None:
-    """Enter an error that nobody raised on purpose, outside of any page, then pass work on.
+    """Record an unexpected error outside of any page, then pass work on.
 
-    The slice fails with the third one, so that no job goes round for ever.
+    The slice fails with the third one, so that no job retries forever.
     """
     enter_failure(ledger, job_id, number, error)
     after_slices(ledger, queue, job_id, None, failed=True)
@@ -174,7 +174,7 @@ def enter_failure(ledger: Ledger, job_id: str, number: int, error: BaseException
 
 
 def finish_failed(ledger: Ledger, job_id: str, error: BaseException) -> None:
-    """Let a job fail whose end met an error that nobody raised on purpose."""
+    """Set a job to failed whose end met an unexpected error."""
     stored = patiently(lambda: ledger.find_job(job_id))
     if stored is not None and stored.job.state in ACTIVE:
         patiently(lambda: ledger.change_job(stored, state=FAILED, owner=None, error=error_line(error)))
@@ -183,7 +183,7 @@ def finish_failed(ledger: Ledger, job_id: str, error: BaseException) -> None:
 def pass_on(send: Callable[[], None], job_id: str, patience_s: float = BROKER_PATIENCE_S) -> None:
     """Send messages even if the broker does not answer at once.
 
-    Where it stays away, the work is left to the sweep, which finds every job that nobody works on.
+    If it does not answer for long, the work is left to the sweep, which finds every job without a worker.
     """
     deadline = time.monotonic() + patience_s
     while True:
@@ -192,20 +192,20 @@ def pass_on(send: Callable[[], None], job_id: str, patience_s: float = BROKER_PA
         except BrokerUnavailableError as error:
             if time.monotonic() + _PAUSE_S > deadline:
                 keys = {"action": "message_lost", "job": job_id}
-                logger.warning("%s; the job goes on when it answers again", error, extra=keys)
+                logger.warning("%s; the job continues when it answers again", error, extra=keys)
                 return None
             time.sleep(_PAUSE_S)
 
 
 def _record_slice_error(ledger: Ledger, job_id: str, number: int, error: str) -> None:
-    """Enter an error in a slice, unless another worker is at it."""
+    """Record an error in a slice, unless another worker holds it."""
     _change_free_slice(ledger, job_id, number, lambda _: {"last_error": error})
 
 
 def _change_free_slice(
     ledger: Ledger, job_id: str, number: int, changes: Callable[[StoredSlice], dict[str, Any]]
 ) -> None:
-    """Change a slice that no other worker is at."""
+    """Change a slice that no other worker holds."""
     if patiently(lambda: ledger.find_job(job_id)) is None:
         return  # a message of a job that was removed
     stored = patiently(lambda: ledger.slice(job_id, number))

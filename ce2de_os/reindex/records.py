@@ -10,7 +10,7 @@ from ce2de_os.reindex.failures import error_line
 from ce2de_os.reindex.job import Job, Slice
 
 SCHEMA = 2
-"""Goes up when an older version would misread the records; a new field alone does no harm."""
+"""Version of the records; raised when an older version would misread them, not for a new field."""
 
 T = TypeVar("T")
 

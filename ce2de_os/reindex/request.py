@@ -1,4 +1,4 @@
-"""What is asked for when a job starts."""
+"""The request for a job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VectorOptions = Callable[..., VectorField]
 
 
 class Model(Protocol):
-    """What a job has to know of the model; an `Artifact` is one, an encoder too."""
+    """The part of a model that a job needs; an `Artifact` is one, an encoder too."""
 
     @property
     def fingerprint(self) -> str:
@@ -38,7 +38,7 @@ class Model(Protocol):
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name of the model, for people."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,22 @@ class JobRequest:
 
     Attributes:
         source: an index, an alias, a data stream or a pattern.
-        text: what is embedded.
+        text: the text to embed.
         alias: will point to the targets; applications search this name. ``None``: only possible in place.
         target: the new index; ``None`` means ``<source>-ce2de-<fingerprint>``.
         mode: ``copy``, ``in_place``, or ``auto``: in place where every index has ``index.knn`` already.
         vector: makes the vector field.
         languages: the languages whose documents' text gets the analyzer of its language; ``None``: none.
         hold: wait for ``ce2de reindex cutover`` before the alias moves.
-        pipeline: ingest pipeline for what is written; ``None``: none.
-        docs_per_s: most documents a second; ``None``: no limit.
-        accept_refused: move the alias although documents were refused.
+        pipeline: ingest pipeline for the written documents; ``None``: none.
+        docs_per_s: most documents per second; ``None``: no limit.
+        accept_refused: move the alias even if documents were rejected.
         token_vectors: store every token's vector too, for late interaction.
-        accept_excluded: go on although the source's ``_source`` leaves fields out, which the copy will lack.
-        way: ``mirror`` or ``handover``; ``auto``: a handover where the alias stands on the source already.
+        accept_excluded: copy even if the source's ``_source`` excludes fields; the copy will lack them.
+        way: ``mirror`` or ``handover``; ``auto``: a handover if the alias points to the source already.
         block: block writes for the last step of a handover; ``max_block_s``: for how long at most.
         follow: let a standing job keep the vectors up to date afterwards.
-        accept_unreplicated: move the alias before the target's replicas are there.
+        accept_unreplicated: move the alias even if the target's replicas are not ready.
     """
 
     source: str
@@ -89,12 +89,12 @@ def token_dim_of(model: Model) -> int:
     """Return the length of the model's token vectors.
 
     Raises:
-        ArtifactError: it gives none.
+        ArtifactError: the model gives none.
     """
     if model.token_dim is None:
         raise ArtifactError(
-            f"model {model.name} gives no token vectors; export the student again with --token-vectors, and "
-            "pass it in --artifact or CE2DE_ARTIFACT"
+            f"model {model.name} gives no token vectors; export the student again with `token_vectors`, and "
+            "pass it in `artifact` or CE2DE_ARTIFACT"
         )
     return model.token_dim
 

@@ -1,4 +1,4 @@
-"""The records of standing jobs: one for each alias or index, whose documents get their vectors for good.
+"""The records of standing jobs: one for each alias or index whose vectors are kept up to date.
 
 A mirror copies from the source to the targets. After a handover, and in place, the indices that applications
 write to are read and updated themselves.
@@ -40,14 +40,14 @@ def followed_name(job: Job) -> str:
 
 
 def start(client: OpenSearch, ledger: Ledger, job: Job) -> Job:
-    """Let a standing job take over what a finished job did; one that does the same already goes on.
+    """Start the standing job of a finished job; one that does the same already continues.
 
     It begins where the job ended, so nothing is read twice and nothing is left out.
     """
     record = _record(client, ledger, job)
     stored = ledger.find_job(record.job_id)
     if stored is not None and _same_work(stored.job, record):
-        ledger.add_slices(stored.job)  # its maker may have died before it entered them
+        ledger.add_slices(stored.job)  # the worker that made it may have died before it added them
         if stored.job.state in (FOLLOWING, PAUSED):
             return stored.job
         changed = ledger.change_job(stored, state=FOLLOWING, error=None)
@@ -56,7 +56,7 @@ def start(client: OpenSearch, ledger: Ledger, job: Job) -> Job:
 
 
 def enter(ledger: Ledger, record: Job) -> Job:
-    """Enter a standing job in the place of whatever had its name."""
+    """Add a standing job, in place of any job with its id."""
     stored = ledger.find_job(record.job_id)
     if stored is not None:
         ledger.forget(stored.job)
@@ -66,7 +66,7 @@ def enter(ledger: Ledger, record: Job) -> Job:
 
 
 def stop(ledger: Ledger, job: Job) -> None:
-    """End the standing job of this job's alias, and let the job go on where that one stopped."""
+    """End the standing job of this job's alias, and let this job continue where that one stopped."""
     stored = ledger.find_job(standing_id(followed_name(job)))
     if stored is None or not stored.job.standing:
         return

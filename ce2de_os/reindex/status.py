@@ -1,4 +1,4 @@
-"""Where a job stands: counts, rate, time left, the slowest slice, errors."""
+"""Read the status of a job: counts, rate, time left, the slowest slice, errors."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ _WATCHED = (*ACTIVE, READY, DONE, PAUSED)
 
 @dataclass(frozen=True)
 class JobStatus:
-    """Where a job stands.
+    """The status of a job.
 
     Attributes:
         counts: sums over all slices.
-        slices: how many are in each state.
-        workers: that hold a lease now.
-        docs_per_s: of the workers now; if none works, the mean over the time the job took. ``None``: neither.
+        slices: number of slices in each state.
+        workers: number of workers that hold a lease now.
+        docs_per_s: rate of the workers now; if none works, the mean over the time of the job. ``None``:
+            neither.
         eta_s: seconds until every document of the start has been read; ``None``: unknown.
         slowest: the unfinished slice with most operations left, and how many; ``None``: all are done.
-        doing: of each slice whose page takes long, how far its worker is.
+        doing: progress inside the page, of each slice whose page takes long.
         lag: operations of live writes that the targets have not seen; ``None``: a source is another one.
-        freshness_s: age of the oldest write whose vector a standing job still owes, to two seconds; 0: there
+        freshness_s: age of the oldest write whose vector is missing or stale, to two seconds; 0: there
             is none; ``None``: unknown, or no standing job.
-        dead_letters: documents set aside; ``refusals``: how many for each kind of error.
+        dead_letters: number of dead letters; ``refusals``: their number for each kind of error.
         errors: the newest errors and refusals of the slices.
     """
 
@@ -53,13 +54,13 @@ class JobStatus:
 
     @property
     def documents_left(self) -> int:
-        """Documents of the start that are still to be read; one that changes meanwhile counts twice."""
+        """Documents of the start that are still to be read; one that changes counts twice."""
         if self.job.state in (DONE, READY):
             return 0
         return max(0, self.job.documents - self.counts.documents)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the status as ``--json`` prints it."""
+        """Return the status as JSON values."""
         job = self.job.to_source()
         for internal in ("kind", "ranges", "owner", "lease_until_s"):
             del job[internal]
@@ -79,7 +80,7 @@ class JobStatus:
 
 
 def status(client: OpenSearch, job_id: str) -> JobStatus:
-    """Read where a job stands.
+    """Read the status of a job.
 
     Raises:
         JobError: there is no such job.
@@ -89,7 +90,7 @@ def status(client: OpenSearch, job_id: str) -> JobStatus:
 
 
 def status_of(client: OpenSearch, ledger: Ledger, job: Job) -> JobStatus:
-    """Read where a job of the ledger stands."""
+    """Read the status of a job of the ledger."""
     records = ledger.slices(job)
     lag = _lag(client, job, records)
     letters = dead_letters.by_kind(client, job.job_id)
@@ -106,7 +107,7 @@ def summarize(
     letters: Mapping[str, int],
     now_s: float,
 ) -> JobStatus:
-    """Add up a job's slices; ``alive`` are those that somebody works on."""
+    """Add up a job's slices; ``alive`` are those with a worker."""
     counts = sum((record.counts for record in records), Counts())
     rate = _rate(alive) or _mean_rate(job, counts, now_s)
     rate = None if job.state == PAUSED else rate
@@ -134,7 +135,7 @@ def _lag(client: OpenSearch, job: Job, records: Sequence[Slice]) -> int | None:
     try:
         checkpoints = identity.checkpoints_of(client, job.parts, identity.cursors_of(len(job.parts), records))
         return live_writes(job, records, checkpoints)
-    except (BackendError, IdentityError, KeyError):  # one is red or gone; the rest can be told
+    except (BackendError, IdentityError, KeyError):  # one index is red or gone; the rest is still known
         return None
 
 

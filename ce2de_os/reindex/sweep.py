@@ -1,4 +1,4 @@
-"""The sweep: finds jobs that nobody works on, and sends their message again.
+"""The sweep: find jobs without a worker, and send their message again.
 
 A message may be lost with the broker, with its worker, or after a long outage. Therefore no message is the
 only thing that keeps a job alive: every worker looks once a minute.
@@ -16,14 +16,14 @@ from ce2de_os.reindex.queue import TaskQueue, standing_jobs
 logger = logging.getLogger(__name__)
 
 SWEEP_S = 60.0
-"""So often every worker looks."""
+"""Seconds between two sweeps of a worker."""
 
 
 def sweep(ledger: Ledger, queue: TaskQueue, fingerprint: str | None = None) -> list[str]:
     """Send one message for each job that has work, but neither a live lease nor a waiting message.
 
-    One is enough: whoever takes it up sends the others. An idle cluster is asked one small question; several
-    workers may sweep at once, since a message that is sent twice does no harm. ``fingerprint`` is the model
+    One is enough: the worker that gets it sends the others. An idle cluster gets one small request; several
+    workers may sweep at once, since a repeated message does no harm. ``fingerprint`` is the model
     of the jobs to look at, ``None``: any; a worker could not do other models' jobs.
 
     Returns:
@@ -44,7 +44,7 @@ def sweep(ledger: Ledger, queue: TaskQueue, fingerprint: str | None = None) -> l
 
 
 def _nudged(ledger: Ledger, queue: TaskQueue, job: Job) -> bool:
-    """Send a job's message if nobody works on it."""
+    """Send a job's message if no worker works on it."""
     if job.owner is not None and job.lease_until_s >= ledger.now():
         return False
     try:
@@ -60,12 +60,12 @@ def _nudged(ledger: Ledger, queue: TaskQueue, job: Job) -> bool:
         queue.finish_job(job)
     else:
         queue.embed_slice(job, _choice(ledger, records))
-    logger.info("A job that nobody worked on is taken up", extra={"action": "job_swept", "job": job.job_id})
+    logger.info("A job without a worker is continued", extra={"action": "job_swept", "job": job.job_id})
     return True
 
 
 def _is_awaited(ledger: Ledger, records: list[Slice]) -> bool:
-    """Return whether a worker will retry a slice that it gave back because OpenSearch did not answer."""
+    """Return whether a worker will retry a slice that it released because OpenSearch did not answer."""
     return any(record.retry_at_s > ledger.now() for record in records)
 
 

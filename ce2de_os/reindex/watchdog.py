@@ -1,7 +1,7 @@
-"""Ends a process in which nothing moves any more: native code may hang, and hold Python's lock.
+"""Stop a process that hangs: native code may hang while it holds Python's lock.
 
 The watchdog is the interpreter's own thread in C, which needs no lock. The process then counts as dead:
-Celery starts another one, and the slice is taken over as from any dead worker.
+Celery starts another one, and another worker takes the slice over.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 HANGING_S = 900.0
-"""Seconds without progress; a page takes a few, and one that waits for OpenSearch a few minutes."""
+"""Longest time without progress, in seconds; a page takes a few, and minutes if OpenSearch is busy."""
 
 _limit_s: float | None = None
 _output: IO[str] | None = None
@@ -22,7 +22,7 @@ _output: IO[str] | None = None
 
 @contextmanager
 def watched(limit_s: float = HANGING_S) -> Iterator[None]:
-    """End this process with all stacks on stderr where `beat` is not called for ``limit_s`` inside."""
+    """Stop this process, with all stacks on stderr, if `beat` is not called for ``limit_s`` inside."""
     global _limit_s
     before, _limit_s = _limit_s, limit_s
     beat()
@@ -35,7 +35,7 @@ def watched(limit_s: float = HANGING_S) -> Iterator[None]:
 
 
 def beat() -> None:
-    """Tell the watchdog, if there is one, that work moves on."""
+    """Report progress to the watchdog, if there is one."""
     if _limit_s is not None:
         faulthandler.dump_traceback_later(_limit_s, exit=True, file=_file())
 

@@ -1,11 +1,12 @@
-"""Search: what applications call, and how it is carried out.
+"""Search: the searchers for applications, and their parts.
 
-Called: `searcher.HybridSearcher` and `async_searcher.AsyncHybridSearcher`. They take a `question.Question` or
-its fields as keywords, and give a `result.SearchResult` of `ce2de_os.records.Hit`.
+The API: `searcher.HybridSearcher` and `async_searcher.AsyncHybridSearcher`. They take a `question.Question`
+or its fields as keywords, and give a `result.SearchResult` of `ce2de_os.records.Hit`.
 
-Beneath, each pure but the drivers: ``question`` (what can be said) → ``core`` (the course of a search, as
-``steps`` for two drivers) → ``target`` (what cluster and index are) → ``strategy`` (where to join) → ``plan``
-and ``queries`` (requests) → ``answers`` and ``ranking`` (hits) → ``rerank``. ``vectors`` keeps query vectors.
+Below, pure except for the drivers: ``question`` (options) → ``core`` (the course of a search, as
+``steps`` for two drivers) → ``target`` (facts about cluster and index) → ``strategy`` (where to fuse) →
+``plan`` and ``queries`` (requests) → ``answers`` and ``ranking`` (hits) → ``rerank``. ``vectors`` keeps query
+vectors.
 
 `evaluate` compares ``systems`` on judged queries, to a ``comparison``; it needs the extra ``evaluate``.
 """

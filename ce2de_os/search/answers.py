@@ -1,4 +1,4 @@
-"""Reading OpenSearch's answers: plain dictionaries in, documents and legs out."""
+"""Read OpenSearch's answers: turn plain dictionaries into documents and legs."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Answer = Mapping[str, Any]
 
 
 class FoundDocuments(NamedTuple):
-    """A document in an answer; what was not asked for is empty.
+    """A document in an answer; parts that were not requested are empty.
 
-    ``values`` are field values that were asked for beside the source; ``inner`` is the best inner hit.
+    ``values`` are requested field values outside of the source; ``inner`` is the best inner hit.
     """
 
     index_name: str
@@ -33,7 +33,7 @@ class FoundDocuments(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Tells documents apart behind an alias, where two indices may hold the same id."""
+        """Unique key behind an alias, where two indices may hold the same id."""
         return f"{self.doc_id} {self.index_name}"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class AsyncHybridSearcher:
     """Like `HybridSearcher`, with an ``AsyncOpenSearch`` and methods to be awaited.
 
-    The models run in threads, so that the event loop is not kept waiting. The client needs aiohttp, which
+    The models run in threads, so that they do not block the event loop. The client needs aiohttp, which
     comes with the extra ``async``.
     """
 
@@ -52,5 +52,5 @@ class AsyncHybridSearcher:
         return await drive_async(self._client, self._core.search(questions))
 
     async def warm_up(self) -> None:
-        """Read the index, look at the cluster, and run the models once; raises like `search`."""
+        """Read the index and the cluster, and run the models once; raise like `search`."""
         await drive_async(self._client, self._core.warm_up())

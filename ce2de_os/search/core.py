@@ -33,11 +33,11 @@ from ce2de_os.search.target import Target, Version, embedded_in, query_vector, t
 from ce2de_os.search.token_scores import StoredTokens
 from ce2de_os.search.vectors import QueryEncoder, QueryVectors, Vector
 
-_GRACE_MS = 1000  # after `timeout_ms`, until an answer that does not come is given up
+_GRACE_MS = 1000  # seconds after `timeout_ms` until a search without an answer fails
 
 
 class SearchCore:
-    """What both searchers know and decide; its methods yield steps for a driver."""
+    """The logic of both searchers; its methods yield steps for a driver."""
 
     def __init__(
         self,
@@ -68,8 +68,7 @@ class SearchCore:
             raise ConfigError("only mode 'bm25' works without an encoder; pass one to the searcher")
         if question.rerank_depth and self._reranker is None:
             raise ConfigError(
-                "rerank_depth needs a second model; pass a reranker to the searcher, "
-                "or --reranker or --late-interaction"
+                "`rerank_depth` needs a second model; pass a `reranker`, or use `late_interaction`"
             )
         return question
 
@@ -80,7 +79,7 @@ class SearchCore:
         return [self.question(one, options) for one in asked]
 
     def search(self, questions: Sequence[Question]) -> Steps[list[SearchResult]]:
-        """Ask; if the name has come to mean another index since it was read, check that one and ask again."""
+        """Search; if the name means another index since it was read, check that one and search again."""
         if not questions:
             return []
         known = self._target or (yield from self._read_target())
@@ -96,7 +95,7 @@ class SearchCore:
         return (yield from self._ask(known, questions))
 
     def warm_up(self) -> Steps[None]:
-        """Do everything that the first search would wait for."""
+        """Do in advance all work that the first search would wait for."""
         known = yield from self._read_target()
         yield from self._neural_search()
         if self._vectors is not None:
@@ -169,7 +168,7 @@ class SearchCore:
         return choose(self._strategy, version, question)
 
     def _rankings(self, plans: Sequence[SearchPlan]) -> Steps[list[Ranking]]:
-        """Ask all plans in one request, and fetch what is still missing in a second one."""
+        """Send all plans in one request, and fetch what is still missing in a second one."""
         asked = [plan.requests() for plan in plans]
         received = yield from self._msearch(plans, asked)
         rankings = [read(*one) for one in zip(plans, asked, received, strict=True)]

@@ -1,7 +1,7 @@
-"""Late interaction: every token of a question looks for the token of a document that fits it best.
+"""Late interaction: match every token of a question with the most similar token of a document.
 
 Source: Khattab and Zaharia, "ColBERT: Efficient and Effective Passage Search via Contextualized Late
-Interaction over BERT", SIGIR 2020 (arXiv 2004.12832); there are no mask tokens behind the question here.
+Interaction over BERT", SIGIR 2020 (arXiv 2004.12832); there are no mask tokens after the question here.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ce2de_os.search.question import check_choice
 Scoring = Literal["cluster", "stored", "text"]
 
 LATE_WEIGHT = 0.25
-"""MaxSim's share of the final order, see ``benchmarks/late_interaction.py``: alone it orders the hits of a
-hybrid search worse than they were."""
+"""MaxSim's share of the final order, see ``benchmarks/late_interaction.py``: alone it ranks the hits of a
+hybrid search worse than before."""
 
 _KEPT_QUESTIONS = 64  # token vectors of the last questions: a deadline scores their hits in several calls
 
 
 class TokenEncoder(Protocol):
-    """What late interaction needs of an encoder; an `OnnxEncoder` with token vectors is one."""
+    """The encoder that late interaction needs; an `OnnxEncoder` with token vectors is one."""
 
     @property
     def fingerprint(self) -> str:
@@ -60,17 +60,17 @@ def max_sim(query: TokenVectors, document: TokenVectors) -> float:
 class LateInteraction:
     """A reranker that scores documents by `max_sim` of token vectors.
 
-    Give it to a searcher as its ``reranker``. Where the index has token vectors of this model (``ce2de
-    reindex start --token-vectors``), the cluster scores them by a script, from OpenSearch 3.3 on, or they are
+    Give it to a searcher as its ``reranker``. Where the index has token vectors of this model (see
+    ``token_vectors`` of a job), the cluster scores them by a script, from OpenSearch 3.3 on, or they are
     fetched and scored here; elsewhere the hits' texts are encoded when the question is asked. All three rank
-    alike, but for the rounding of what is stored.
+    alike, except for the rounding of stored vectors.
 
     The script keeps 86 bytes for each token of 64 numbers off the network, and takes the cluster's time: for
     50 of Cranfield's abstracts it added 520 ms on a busy machine of two cores, where fetching added 131 ms
     and encoding the texts 4.4 s. Force ``"stored"`` where the network is fast.
 
     Args:
-        encoder: the model; it is asked for token vectors once now, so that a wrong artifact shows at once.
+        encoder: the model; it is asked for token vectors once now, so that a wrong artifact fails at once.
         scoring: ``"cluster"``, ``"stored"`` or ``"text"`` to force one; ``None``: the first that is possible.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Plan: what one question asks of one target, as requests for ``_msearch``; pure."""
+"""Plan: the requests for ``_msearch`` of one question to one target; pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ce2de_os.search.target import Target
 
 
 class Request(NamedTuple):
-    """One search of an ``_msearch``; ``role`` says what its answer is for."""
+    """One search of an ``_msearch``; ``role`` is the use of its answer."""
 
     role: str
     header: Body
@@ -29,16 +29,16 @@ MAIN, BM25, DENSE, COUNT = "main", "bm25", "dense", "count"
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """A question with all that is needed to ask it.
+    """A question with everything that its requests need.
 
     Attributes:
-        question: what is asked.
+        question: the question with its options.
         target: the indices.
-        text: the question's text without what is beyond some hundred words.
-        strategy: how to join the legs; ``None``: there is one leg, or the user's own sort.
+        text: the question's text, cut after some hundred words.
+        strategy: how to fuse the legs; ``None``: there is one leg, or the user's own sort.
         vector: the text's vector, as the vector field takes it; ``None`` in mode ``"bm25"``.
         metadata: the vector field; ``None`` in mode ``"bm25"``.
-        reranks: whether a reranker is at hand.
+        reranks: whether there is a reranker.
     """
 
     question: Question
@@ -59,12 +59,12 @@ class SearchPlan:
 
     @property
     def first(self) -> int:
-        """How many of the best hits need not be looked at; re-ranking looks at all."""
+        """Number of best hits that are not needed; re-ranking needs all."""
         return 0 if self.rerank_depth else self.question.from_
 
     @property
     def last(self) -> int:
-        """The rank of the last hit that has to be looked at."""
+        """The rank of the last hit that is needed."""
         return max(self.question.end, self.rerank_depth)
 
     @property
@@ -90,7 +90,7 @@ class SearchPlan:
 
     @property
     def filters(self) -> list[Body]:
-        """What every hit must match, in both legs."""
+        """The filters that every hit must match, in both legs."""
         language = self.question.language_code
         return self.question.filter_list + ([self.target.language_filter(language)] if language else [])
 
@@ -106,7 +106,7 @@ class SearchPlan:
 
     @property
     def header(self) -> Body:
-        """Where to send; the same question goes to the same copies of the shards, so that pages agree."""
+        """The ``preference``: the same question goes to the same copies of shards, so that pages agree."""
         digest = hashlib.sha256(self.text.encode()).hexdigest()[:16]
         return {"index": self.target.name, "preference": f"ce2de-{digest}"}
 
@@ -190,7 +190,7 @@ class SearchPlan:
         return counts
 
     def _contents(self) -> Body:
-        """Return the part of the request that says what a hit contains."""
+        """Return the part of the request that selects the content of a hit."""
         contents: Body = {"_source": self._source()}
         if self.question.highlight is not None:
             contents["highlight"] = self._highlight(self.question.highlight)

@@ -16,20 +16,20 @@ MAX_CLAUSES = 1024
 """OpenSearch's default for ``indices.query.bool.max_clause_count``: one clause is one word in one field."""
 
 PASSAGE_VECTOR = "vector"
-"""The field of a passage that holds its vector, beside ``start`` and ``end``."""
+"""The field of a passage that holds its vector, next to ``start`` and ``end``."""
 
 MAX_WORDS = 512
-"""Words that a query may have at all; the encoder reads fewer anyway."""
+"""Most words of a query; the encoder reads fewer anyway."""
 
 _WORD = re.compile(r"\w+")
 
 
 def clip(text: str, fields: int) -> str:
-    """Cut ``text`` after as many words as fit into OpenSearch's clause limit when ``fields`` are searched.
+    """Cut ``text`` to the words that fit into OpenSearch's clause limit when ``fields`` are searched.
 
     A script without upper and lower case (Chinese, Thai, ...) may be split anywhere, so there each character
     counts as a word. Half of the limit stays free, because analyzers may make two words of one. Lone
-    surrogates, which no request can carry, become question marks.
+    surrogates, which no request can contain, become question marks.
     """
     text = text.encode("utf-8", "replace").decode("utf-8")
     left = min(MAX_WORDS, MAX_CLAUSES // (2 * max(fields, 1)))
@@ -46,7 +46,7 @@ def as_filters(filters: Filters) -> list[Body]:
     """Convert ``filters`` to a list of queries that must all match.
 
     Raises:
-        DataError: something in it is not a query object such as ``{"term": {"lang": "en"}}``.
+        DataError: a filter is not a query object such as ``{"term": {"lang": "en"}}``.
     """
     several = [filters] if isinstance(filters, Mapping) and filters else filters or []
     if not isinstance(several, Sequence) or not all(one and isinstance(one, Mapping) for one in several):
@@ -68,8 +68,9 @@ def by_language(text: str, fields: Sequence[str]) -> Body:
     """Build a query for ``text`` in the fields of all languages; each field's analyzer reads the words.
 
     A document has its text in one of the fields. So its score is that of its own field, and documents of all
-    languages compete: the best field counts (``best_fields``, a ``dis_max``), nothing is added up. What is
-    rare differs from field to field: an English word in an Italian text weighs more than in an English one.
+    languages compete: the best field counts (``best_fields``, a ``dis_max``), nothing is added up. Word
+    frequencies differ from field to field: an English word in an Italian text weighs more than in an English
+    one.
     """
     return {"multi_match": {"query": text, "fields": list(fields), "type": "best_fields", "lenient": True}}
 

@@ -1,4 +1,4 @@
-"""Question: everything that one search can say, as one checked, unchanging value."""
+"""Question: all options of a search, as one checked, immutable value."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ DENSE_WEIGHT = 0.5
 
 RERANK_DEPTH = 50
 
-_MOST = 10_000  # OpenSearch's `index.max_result_window`, and the most neighbours that k-NN looks for
+_MOST = 10_000  # OpenSearch's `index.max_result_window`, and the most neighbors that k-NN looks for
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, and how. Every field but ``text`` is also a keyword of `HybridSearcher.search`.
+    """A question and its options. Every field but ``text`` is also a keyword of `HybridSearcher.search`.
 
     Attributes:
-        text: the question in plain words; what is beyond some hundred words is cut off.
+        text: the question in plain words; cut after some hundred words.
         top_k: hits wanted; the size of a page.
         from_: hits to skip, for the pages after the first. Ask every page with the same ``top_k`` and
-            ``candidates``: then each document of the candidates stands on exactly one page, unless the index
-            changes meanwhile. Pages end where the candidates end.
+            ``candidates``: then each document of the candidates is on exactly one page, unless the index
+            changes in between. Pages end where the candidates end.
         mode: ``"hybrid"``, ``"bm25"`` or ``"dense"``.
-        filters: an OpenSearch query or several, which every hit must match and which score nothing.
+        filters: one or several OpenSearch queries that every hit must match; they do not change scores.
         language: ``"it"``, ``"it-IT"`` or ``"ita"``: only documents in this language, in both legs, and words
             only as its analyzer reads them; ``"other"``: those in none of the index's languages; ``None``:
             all documents.
@@ -46,7 +46,7 @@ class Question:
             ``("title^3", "body")``; ``None``: the embedded text under the analyzer of its language where the
             index has that, else the fields that were embedded, else every text field.
         vector_field: the vector field to search; ``None``: the newest whose vectors fit the encoder.
-        fusion: ``"min_max"``, ``"l2"``, ``"z_score"`` (weighted means of normalised scores) or ``"rrf"``
+        fusion: ``"min_max"``, ``"l2"``, ``"z_score"`` (weighted means of normalized scores) or ``"rrf"``
             (sums of reciprocal ranks).
         dense_weight: the dense leg's share, 0 to 1; the lexical leg has the rest. ``None``: 0.5 each, and for
             ``"rrf"`` plain sums without weights.
@@ -62,17 +62,17 @@ class Question:
         source: OpenSearch's ``_source``: ``False``, fields, or ``{"includes": ..., "excludes": ...}``.
             Vectors and their hashes are never returned; the text by language and the language only if they
             are named.
-        explain: whether each hit of a hybrid search tells the raw score and the rank in both legs; costs two
+        explain: whether each hit of a hybrid search has the raw score and the rank in both legs; costs two
             more searches in the same request.
         track_total_hits: whether to count the documents that match either leg; costs one more search in
             the same request.
         rerank_depth: hits that the reranker scores again; 0: none. ``None``: 50 if there is one.
         rerank_weight: its share of their final order, 0 to 1; the rest is the first stage's score, both
-            min-max normalised over the hits that were scored. ``None``: 1 for a cross-encoder, 0.25 for late
+            min-max normalized over the hits that were scored. ``None``: 1 for a cross-encoder, 0.25 for late
             interaction.
         rerank_deadline_ms: time for that; hits not scored by then follow the scored ones in their fused
             order. ``None``: no deadline.
-        timeout_ms: OpenSearch gives back what it found in this time; if nothing at all comes one second
+        timeout_ms: OpenSearch returns the hits found in this time; if nothing at all comes one second
             later, the search fails. ``None``: no timeout but the client's.
     """
 
@@ -133,7 +133,7 @@ class Question:
 
     @property
     def sorts(self) -> bool:
-        """Return whether hits come in an order of the user's own instead of by score."""
+        """Return whether the user's sort orders the hits, not the score."""
         return bool(self.sort)
 
     def changed(self, options: Mapping[str, Any]) -> Question:
@@ -153,7 +153,7 @@ class Question:
 
         Raises:
             ConfigError: a value is outside its bounds, or two options exclude each other.
-            DataError: a query, filter or bound is not what OpenSearch takes.
+            DataError: a query, filter or bound is not valid in OpenSearch.
         """
         check_choice("mode", self.mode, get_args(Mode))
         check_choice("fusion", self.fusion, get_args(Fusion))
@@ -185,7 +185,7 @@ class Question:
 
         Raises:
             ConfigError: a value is outside its bounds, or two options exclude each other.
-            DataError: the text is blank, or a query, filter or bound is not what OpenSearch takes.
+            DataError: the text is blank, or a query, filter or bound is not valid in OpenSearch.
         """
         self.check_options()
         if not isinstance(self.text, str):
@@ -268,6 +268,6 @@ def _check_together(question: Question) -> None:
         raise ConfigError("sort and min_score exclude each other in mode 'hybrid': sorted hits have no score")
     if question.rerank_deadline_ms is not None and question.from_:
         raise ConfigError(
-            "rerank_deadline_ms: what is scored in time may differ from page to page, so that hits would be "
+            "rerank_deadline_ms: the hits scored in time may differ from page to page, so that hits would be "
             "missing or come twice; leave it out together with from_, or ask for a larger top_k"
         )

@@ -1,4 +1,4 @@
-"""Ranking: the answers to one plan, step by step on their way to hits; pure."""
+"""Ranking: turn the answers to one plan into hits, step by step; pure."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ce2de_os.search.strategy import fuse
 
 @dataclass(frozen=True)
 class Ranking:
-    """Documents in their order, and what each leg said of them.
+    """Documents in their order, with the scores of each leg.
 
     Attributes:
-        plan: what was asked.
-        documents: those from rank ``plan.first`` + 1 on, as far as they were looked at.
-        legs: raw scores and ranks by leg, where they were asked for or come by themselves.
+        plan: the plan of the requests.
+        documents: those from rank ``plan.first`` + 1 on, as far as they were requested.
+        legs: raw scores and ranks by leg, where requested or available anyway.
         logits: the second model's, of the first documents.
         weight: their share of the final order, the rest is the first stage's.
-        answers: all that came, for times, failures and totals.
+        answers: all answers, for times, failures and totals.
         counted: the answer that counts and aggregates.
     """
 
@@ -47,7 +47,7 @@ class Ranking:
 
     @property
     def texts(self) -> list[str]:
-        """What a reranker reads: the best passage of each document, or its whole text."""
+        """The text for a reranker: the best passage of each document, or its whole text."""
         return [passage.text if (passage := self.passage(one)) else self.text(one) for one in self.best]
 
     @property

@@ -1,4 +1,4 @@
-"""Scoring the best hits again with a second model, as far as a deadline allows."""
+"""Re-rank the best hits with a second model, as far as a deadline allows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHUNK = 8
 
 
 class Reranker(Protocol):
-    """What a searcher needs of a second model.
+    """The reranker that a searcher needs.
 
     `ce2de_os.model.reranker.OnnxReranker` is one, `ce2de_os.search.late_interaction.LateInteraction` another.
     """
@@ -34,7 +34,7 @@ def score_in_time(
 
     Without a deadline all are batched, sorted by length. With a deadline they are scored in chunks, the
     best of the first stage first; a chunk does not start if one as slow as the slowest so far would end too
-    late. The very first chunk is scored unless the deadline is 0.
+    late. The first chunk is always scored unless the deadline is 0.
     """
     logits: list[float] = []
     for part in in_time(len(texts), CHUNK, deadline_ms):
@@ -43,7 +43,7 @@ def score_in_time(
 
 
 def in_time(count: int, chunk: int, deadline_ms: float | None) -> Iterator[slice]:
-    """Yield the next of ``count`` things to do, until all are done or the next would end too late.
+    """Yield the next slice of ``count`` items, until all are done or the next would end too late.
 
     Between two slices the caller does the work, which is timed. Without a deadline there is one slice.
     """

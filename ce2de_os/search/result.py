@@ -1,4 +1,4 @@
-"""SearchResult: the hits of one question, and all that is to be known about how they came."""
+"""SearchResult: the hits of one question, and how they were found."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ce2de_os.records import Hit
 
 
 class Timings(NamedTuple):
-    """Where the time went, in milliseconds, as the caller sees it.
+    """The time of each step, in milliseconds, as the caller sees it.
 
-    ``search_ms`` is the waiting for OpenSearch, its own time and the network's; in `search_many` all
+    ``search_ms`` is the time until OpenSearch's answer, the network included; in `search_many` all
     questions share it, and ``encode_ms`` too.
     """
 
@@ -29,20 +29,20 @@ class SearchResult(Sequence[Hit]):
     Attributes:
         hits: best first.
         total: documents that match, where they were counted: with ``track_total_hits`` or ``aggregations``.
-        strategy: how the legs were joined: ``"pipeline"`` or ``"client"``; ``None``: there was nothing to
+        strategy: how the legs were fused: ``"pipeline"`` or ``"client"``; ``None``: there was nothing to
             join.
         took_ms: OpenSearch's own time.
         timed_out: whether ``timeout_ms`` passed before every document was looked at.
         failures: shards that did not answer, each with its reason: ``"articles-v2[0]: ..."``.
         reranked: hits that the reranker scored.
-        rerank_wanted: hits that it was to score; more than ``reranked`` when the deadline came first.
+        rerank_wanted: hits that it should have scored; more than ``reranked`` when the deadline came first.
         aggregations: OpenSearch's answer to ``aggregations``.
         vector_field: the vector field that was searched; ``None``: none was.
         vector_model: fingerprint of the model that embedded the documents there; it may be another one of the
             searcher's vector space.
-        text: how a hit's text is made of its fields: what was embedded, or where no vectors were searched
+        text: how a hit's text is made of its fields: the embedded ones, or where no vectors were searched
             the fields for BM25.
-        timings: where the time went.
+        timings: the time of each step.
     """
 
     hits: tuple[Hit, ...]
@@ -65,7 +65,7 @@ class SearchResult(Sequence[Hit]):
         return self.timed_out or bool(self.failures)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as ``--json`` prints it."""
+        """Return the result as JSON values."""
         return {
             "hits": [hit.to_json() for hit in self.hits],
             "total": self.total,

@@ -1,4 +1,4 @@
-"""Many questions at once, for training: the ids of the best documents, by words or by vectors."""
+"""Retrieve the ids of the best documents for many questions at once, for training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ce2de_os.search.queries import Body
 from ce2de_os.search.target import embedded_in, query_vector, read_target
 from ce2de_os.search.vectors import QueryEncoder, model_of
 
-_REQUEST = 32  # searches in one `_msearch`: a live cluster has others to serve
+_REQUEST = 32  # searches in one `_msearch`: a live cluster serves other clients too
 _MOST = 10_000  # OpenSearch's `index.max_result_window`
 
 
@@ -102,7 +102,7 @@ def _retrieve(
 
 
 def _msearch(client: OpenSearch, index: str, bodies: Sequence[Body], top_k: int) -> list[list[ScoredDoc]]:
-    # A shard that does not answer is an error: half a ranking would teach the wrong thing without a word.
+    # A shard that does not answer is an error: half a ranking would silently teach the wrong thing.
     header = {"index": index, "allow_partial_search_results": False}
     lines = [
         line

@@ -1,4 +1,4 @@
-"""HybridSearcher: one question, answered by words, by vectors, or by both."""
+"""HybridSearcher: answer a question by words, by vectors, or by both."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class HybridSearcher:
         strategy: ``"pipeline"`` or ``"client"`` to force one; ``None``: a pipeline where the cluster can,
             else here.
         cached_queries: query vectors to keep for questions that come again.
-        defaults: what questions say unless they say otherwise, see `Question`.
+        defaults: default options of questions, see `Question`.
 
     Raises:
         ConfigError: an argument is outside its bounds.
-        DataError: a default is not what OpenSearch takes.
+        DataError: a default is not valid in OpenSearch.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class HybridSearcher:
             options: see `Question`.
 
         Raises:
-            DataError: the query is blank, or a query or filter is not what OpenSearch takes.
+            DataError: the query is blank, or a query or filter is not valid in OpenSearch.
             ConfigError: an option is outside its bounds, two exclude each other, or one needs an encoder or
                 a reranker that the searcher does not have.
             ArtifactMismatchError: the index carries no vectors of the encoder's space. (Those of another
-                model of that space may be searched; the result's ``vector_model`` says whose they are.)
+                model of that space may be searched; the result's ``vector_model`` is its fingerprint.)
             IndexSchemaError: no such index, no vectors in it, or OpenSearch does not understand the request.
             BackendError: OpenSearch does not answer, or rejects the request.
         """
@@ -87,13 +87,13 @@ class HybridSearcher:
     def search_many(
         self, asked: Sequence[str | Question], **options: Unpack[QuestionOptions]
     ) -> list[SearchResult]:
-        """Answer several questions in one ``_msearch``, in the order given; raises like `search`.
+        """Answer several questions in one ``_msearch``, in the order given; raise like `search`.
 
-        One question that OpenSearch refuses fails them all.
+        If OpenSearch rejects one question, all fail.
         """
         questions = self._core.questions(asked, options)
         return drive(self._client, self._core.search(questions))
 
     def warm_up(self) -> None:
-        """Read the index, look at the cluster, and run the models once; raises like `search`."""
+        """Read the index and the cluster, and run the models once; raise like `search`."""
         drive(self._client, self._core.warm_up())

@@ -1,8 +1,8 @@
-"""A search as steps that one of two drivers carries out: the sync one or the async one.
+"""Run a search as steps, by one of two drivers: the sync one or the async one.
 
-A search is a generator. It yields a `Call` (something OpenSearch is to be asked) or a `Compute` (work that
+A search is a generator. It yields a `Call` (a request to OpenSearch) or a `Compute` (work that
 takes a while), is sent the outcome, and returns its result; an error is thrown into it at the place of the
-step. So all that a search decides is written once, and only the waiting differs.
+step. So the logic of a search is written once, and only the waiting differs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Call(NamedTuple):
 
 
 class Compute(NamedTuple):
-    """Work that keeps a core busy; the async driver does it in a thread."""
+    """CPU-bound work; the async driver does it in a thread."""
 
     work: Callable[[], Any]
 

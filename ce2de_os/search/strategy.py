@@ -1,4 +1,4 @@
-"""The two ways to join two legs, and which of them a cluster can go."""
+"""The two ways to fuse two legs, and the choice between them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Strategy = Literal["pipeline", "client"]
 
 
 def choose(asked: Strategy | None, version: Version | None, question: Question) -> Strategy:
-    """Choose how to answer a hybrid question; ``asked``: the user's wish; ``None``: the best way.
+    """Choose the strategy for a hybrid question; ``asked``: the user's choice; ``None``: the best one.
 
     ``version`` is neural-search's, ``None`` where it is missing or unknown.
 
     Raises:
-        ConfigError: the cluster, or the question, does not allow the wish.
+        ConfigError: the cluster, or the question, does not allow the user's choice.
     """
     needed = needs(question)
     if asked == "client" or question.collapse is not None:
@@ -54,12 +54,12 @@ def pipeline(question: Question) -> Body:
 
 
 def pipeline_body(question: Question, legs: Sequence[Body]) -> Body:
-    """Build the request that lets a search pipeline join ``legs``."""
+    """Build the request in which a search pipeline fuses ``legs``."""
     return {"query": hybrid_query(legs, question.depth), "search_pipeline": pipeline(question)}
 
 
 def fuse(question: Question, bm25: list[ScoredDoc], dense: list[ScoredDoc]) -> list[ScoredDoc]:
-    """Join two legs here, with the arithmetic of the pipeline."""
+    """Fuse two legs here, with the arithmetic of the pipeline."""
     runs, weights = [bm25, dense], question.weights
     if question.fusion == "rrf" or weights is None:
         return fuse_rrf(runs, question.rrf_k, weights)
@@ -90,7 +90,7 @@ def _bound(bound: LowerBound | None) -> Body:
 def _client(asked: Strategy | None) -> Strategy:
     if asked not in (None, "client"):
         raise ConfigError(
-            f"collapse: strategy '{asked}' would collapse each leg before joining them; "
+            f"collapse: strategy '{asked}' would collapse each leg before fusing them; "
             "leave the strategy out, or use 'client'"
         )
     return "client"

@@ -1,4 +1,4 @@
-"""What a searcher has to know of cluster and index before it asks."""
+"""Read the facts about cluster and index that a searcher needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ce2de_os.search.steps import Call, Steps, drive
 logger = logging.getLogger(__name__)
 
 NEURAL_SEARCH = "opensearch-neural-search"
-# Beside a vector field: the embedded text's hash, token vectors, and what the document was copied from.
+# Fields of ours next to a vector field: hash of the embedded text, token vectors, origin of the document.
 SUFFIXES = ("_hash", TOKENS_SUFFIX, ORIGIN_SUFFIX)
 Version = tuple[int, int]
 
@@ -38,11 +38,12 @@ class Target:
         indices: the indices behind it.
         shards: the number of shards of the index that has most.
         text_fields: the fields for BM25: those that were embedded, else every text field.
-        hidden: what results leave out: every vector, passages, token vectors, hashes of embedded text, and
+        hidden: fields that results leave out: every vector, passages, token vectors, hashes of embedded text,
+            and
             what documents were copied from.
-        embedded: the vector fields and whose vectors they carry; empty: only BM25 works.
+        embedded: the vector fields and the models of their vectors; empty: only BM25 works.
         bytes_in: those of the vector fields that hold bytes instead of floats.
-        asides: what results leave out unless it is named: the text by language, and the language.
+        asides: fields that results leave out unless they are named: the text by language, and the language.
     """
 
     name: str
@@ -84,8 +85,8 @@ class Target:
         if language not in (*self.languages, OTHER) or not self.languages:
             there = ", ".join((*self.languages, OTHER)) if self.languages else "none"
             raise IndexSchemaError(
-                f"{self.name}: no documents are known to be in '{language}', only in: {there}; make an "
-                "index that tells with: ce2de reindex start --languages, or filter by a field of your own"
+                f"{self.name}: no documents are known to be in '{language}', only in: {there}; embed the "
+                "index again with `languages`, or filter by a field of your own"
             )
         return {"term": {language_field(self.embedded[-1].vector_field): language}}
 
@@ -115,13 +116,13 @@ def target_steps(name: str) -> Steps[Target]:
 
 
 def _mapping_steps(name: str) -> Steps[dict[str, Mapping[str, Any]]]:
-    cure = "see the names there are with GET _cat/indices and GET _cat/aliases"
+    action = "see the existing names with GET _cat/indices and GET _cat/aliases"
     try:
         answer = yield Call(f"read the mapping of {name}", "indices.get_mapping", {"index": name})
     except IndexSchemaError as error:
-        raise IndexSchemaError(f"{error}; {cure}") from error
+        raise IndexSchemaError(f"{error}; {action}") from error
     if not answer:
-        raise IndexSchemaError(f"{name}: no index has this name; {cure}")
+        raise IndexSchemaError(f"{name}: no index has this name; {action}")
     return {index: body["mappings"] for index, body in sorted(answer.items())}
 
 
@@ -154,12 +155,12 @@ def embedded_in(
 
     Raises:
         IndexSchemaError: there are no vectors, or none in a field of this name.
-        ArtifactMismatchError: they lie in another space.
+        ArtifactMismatchError: they are of another space.
     """
     if not target.embedded:
         raise IndexSchemaError(
             f"{target.name}: no vectors of ce2de in it; make them with: "
-            f"ce2de reindex start {target.name} --text-fields {','.join(target.text_fields[:2])}, "
+            f"ce2de reindex start {target.name} `text_fields={','.join(target.text_fields[:2])}`, "
             "or search with mode 'bm25'"
         )
     named = _named(target, vector_field)
@@ -169,7 +170,7 @@ def embedded_in(
         raise ArtifactMismatchError(
             f"{target.name}: the index has vectors of {models}, "
             "and this model's cannot be compared with them; pass the index's model in "
-            "--artifact or CE2DE_ARTIFACT, or embed again with: "
+            "`artifact` or CE2DE_ARTIFACT, or embed again with: "
             f"ce2de reindex start {target.embedded[-1].source}"
         )
     own = [metadata for metadata in fitting if metadata.fingerprint == fingerprint]

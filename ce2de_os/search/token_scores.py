@@ -1,4 +1,4 @@
-"""MaxSim of token vectors that stand in the index: by a script in the cluster, or fetched and scored here."""
+"""MaxSim of token vectors in the index: by a script in the cluster, or fetched and scored here."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ Scores = dict[str, float]
 
 
 class StoredTokens:
-    """Scores hits by the token vectors that an index has of the model, and remembers if the cluster cannot.
+    """Scores hits by the model's token vectors in an index, and remembers whether the cluster can.
 
     Args:
-        late: the question's side, and where to score.
+        late: encodes the question, and says where to score.
     """
 
     def __init__(self, late: LateInteraction) -> None:
@@ -76,7 +76,7 @@ class StoredTokens:
         if not fields and self._late.scoring is not None:
             raise ConfigError(
                 f"{target.name}: has no token vectors of this model, which scoring '{self._late.scoring}' "
-                "needs; make them with ce2de reindex start --token-vectors, or leave scoring out"
+                "needs; make them with 'ce2de reindex start' and `token_vectors`, or leave scoring out"
             )
         return fields[-1] if fields else None
 

@@ -1,4 +1,4 @@
-"""Query vectors, kept for questions that come again."""
+"""A cache of query vectors, for repeated questions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ce2de_os.arrays import Embeddings
 from ce2de_os.errors import ConfigError
 
 Vector = NDArray[np.float32]
-"""``(D,)``, as the encoder gave it."""
+"""``(D,)``, as the encoder returned it."""
 
 CACHED_QUERIES = 1024
 """Vectors that a searcher keeps: 1.5 MB at 384 dimensions."""
 
 
 class QueryEncoder(Protocol):
-    """What a searcher needs of an encoder; `ce2de_os.OnnxEncoder` is one."""
+    """The encoder that a searcher needs; `ce2de_os.OnnxEncoder` is one."""
 
     @property
     def space(self) -> str:

@@ -1,7 +1,7 @@
-"""Translation by Apertium, the rule-based translator that Debian and Ubuntu package.
+"""Translate with Apertium, the rule-based translator that Debian and Ubuntu package.
 
 All texts go through one process (``apertium -z``), each ended by a zero byte at which the whole pipe is
-flushed, so that no text touches the next.
+flushed, so that no text affects the next.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ce2de_os.translate.base import Translation
 from ce2de_os.translate.languages import names_of
 
 _PART_CHARS = 300_000
-_END = ".[]"  # a full stop of our own: without one the last words wait for more
+_END = ".[]"  # an additional full stop: without one the last words wait for more input
 _MARKED = re.compile(r"([\[\]{}^$/\\@<>])")
-_BLANK = re.compile(r" ?[^\S ]\s*| {2,}|~")  # what must come out as it went in
+_BLANK = re.compile(r" ?[^\S ]\s*| {2,}|~")  # parts that must stay unchanged
 _UNMARK = re.compile(r"\\(.)|\[((?:[^\\\]]|\\.)*)\]", re.DOTALL)
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
-_SHOWN = 8  # pairs that a message spells out
+_SHOWN = 8  # most pairs in a message
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ApertiumTranslator:
         """Translate each piece, in the given order; words that Apertium does not know stay.
 
         Raises:
-            DataError: the program fails, or gives back another number of texts.
+            DataError: the program fails, or returns another number of texts.
         """
         given = "".join(f"{_packed(piece)}{_END}\0" for piece in pieces)
         done = subprocess.run(
@@ -102,7 +102,7 @@ def find_apertium(source: str, target: str) -> ApertiumTranslator:
 
 
 def _means(own: str, wanted: str) -> bool:
-    """Return whether Apertium's name of a language (``spa``, ``eng_US``) is the wanted one."""
+    """Return whether Apertium's name of a language (``spa``, ``eng_US``) means the wanted one."""
     return own == wanted or ("_" not in own and own in names_of(wanted))
 
 

@@ -1,4 +1,4 @@
-"""Translations that were made before, so that no sentence is translated twice."""
+"""A cache of translations, so that no sentence is translated twice."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ce2de_os.errors import DataError
 from ce2de_os.translate.base import Translation
 
 FILE = "translations.sqlite"
-_ASKED = 500  # keys in one question
-_WAIT_S = 60.0  # for another run that is writing
+_ASKED = 500  # keys in one query
+_WAIT_S = 60.0  # seconds to wait for another run that is writing
 
 
 class TranslationCache:
     """Pieces and their translations by one translator, in a file that any number of runs share.
 
-    A piece is known by the hash of itself and of the translator's identity. What was added is safe at once:
-    a run that is killed loses nothing of it. A context manager.
+    The key of a piece is the hash of itself and of the translator's identity. Added translations are stored
+    at once: a run that is killed loses none of them. A context manager.
 
     Raises:
         DataError: the file cannot be read or written.

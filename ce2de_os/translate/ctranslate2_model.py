@@ -1,4 +1,4 @@
-"""Translation by a model that was converted for CTranslate2."""
+"""Translate with a model that was converted for CTranslate2."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def load_ctranslate2(folder: str, source: str, target: str, beams: int = 1) -> C
 
     Raises:
         MissingExtraError: CTranslate2, or a library that the tokenizer needs, is not installed.
-        ConfigError: the folder is none, or it does not know the languages.
+        ConfigError: the folder has no such model, or the model does not know the languages.
     """
     try:
         import ctranslate2
@@ -51,7 +51,7 @@ def load_ctranslate2(folder: str, source: str, target: str, beams: int = 1) -> C
         raise MissingExtraError.for_extra("translate-ct2", "ctranslate2") from error
     file = Path(folder, MODEL_FILE)
     if not file.is_file():
-        raise ConfigError(f"'{folder}': holds no {MODEL_FILE}, so it is no CTranslate2 model; {_CURE}")
+        raise ConfigError(f"'{folder}': holds no {MODEL_FILE}, so it is not a CTranslate2 model; {_CURE}")
     try:
         words = pair_tokenizer(folder, source, target)
     except ConfigError as error:

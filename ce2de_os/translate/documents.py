@@ -1,4 +1,4 @@
-"""Documents or queries in another language, under the same ids.
+"""Translate documents or queries, under the same ids.
 
 It is the first step of Translate-Distill (Yang et al., ECIR 2024, arXiv 2401.04810): the teacher scores the
 originals, and the student learns from the same scores with the translations.
@@ -39,10 +39,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Originals:
-    """Documents, or queries, that have translations or are to get them.
+    """Documents, or queries, to translate.
 
     Attributes:
-        name: the file, or the index and its fields; part of what the result depends on.
+        name: the file, or the index and its fields; part of the identity of the work.
         read: streams them, the same ones every time; a query is a document without a title.
         titled: whether they have titles; queries have none.
         sources: query id to the ``doc_id`` of its source, for queries that were taken from a document.
@@ -66,7 +66,7 @@ class Originals:
 
 @dataclass(frozen=True)
 class Survey:
-    """What there is to translate: counts."""
+    """Counts of the texts to translate."""
 
     documents: int
     characters: int
@@ -74,7 +74,7 @@ class Survey:
 
 @dataclass
 class TranslateReport:
-    """What became of the texts: counts.
+    """Counts of the translated texts.
 
     Attributes:
         documents: written to the file.
@@ -106,7 +106,7 @@ def query_originals(path: Path) -> Originals:
 
 
 def survey(originals: Originals) -> Survey:
-    """Read everything once, so that hours of work do not end at a broken line.
+    """Read everything once, so that a broken line fails at once, not after hours of work.
 
     Raises:
         DataError: a line is broken, an id comes twice, or there is nothing.
@@ -128,11 +128,11 @@ def survey(originals: Originals) -> Survey:
 def translate(
     originals: Originals, translator: Translator, out: Path, cache: Path, progress: Progress | None = None
 ) -> TranslateReport:
-    """Write the translations of ``originals`` to ``out``; the same call goes on after an interruption.
+    """Write the translations of ``originals`` to ``out``; the same call resumes after an interruption.
 
-    Titles and texts are translated apart, sentence by sentence. Every part of some 15 seconds' work is kept
-    in ``cache`` at once, and what is there is not translated again: neither after a crash nor for another
-    file. ``out`` appears when it is whole. Parts begin where the last one ended, so an interrupted run puts
+    Titles and texts are translated separately, sentence by sentence. Every part of about 15 seconds' work is
+    kept in ``cache`` at once, and is not translated again, neither after a crash nor for another file.
+    ``out`` appears when it is complete. Parts begin where the last one ended, so an interrupted run puts
     the same sentences together and gives the same file.
 
     Raises:
@@ -157,7 +157,7 @@ def translate(
 
 @contextmanager
 def claimed(out: Path, originals: Originals, how: str) -> Iterator[None]:
-    """Make ``out`` this work's alone for the block; ``FILE.work`` beside it says whose it is.
+    """Lock ``out`` for this work during the block; ``FILE.work`` next to it names the work.
 
     Raises:
         DataError: ``out`` comes from other work or is being written by another run.
@@ -177,7 +177,7 @@ def claimed(out: Path, originals: Originals, how: str) -> Iterator[None]:
 
 
 def write_rows(out: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write a JSON-lines file, beside and then renamed, in UTF-8; lone surrogates in ids are escaped."""
+    """Write a JSON-lines file to a temporary file, then rename it; lone surrogates in ids are escaped."""
     with replacing(out) as file:
         for row in rows:
             line = json.dumps(row, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""Translations that were made elsewhere, checked against the originals and written in the same layout."""
+"""Import translations: check them against the originals and write them in the same layout."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ce2de_os.translate.sentences import is_language
 
 logger = logging.getLogger(__name__)
 
-_NAMED = 3  # ids that a message spells out
-_MAX_UNCHANGED = 0.5  # share of texts; beyond it they were hardly translated
+_NAMED = 3  # most ids in a message
+_MAX_UNCHANGED = 0.5  # share of unchanged texts above which they were hardly translated
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of the imported translations: counts.
+    """Counts of the imported translations.
 
     Attributes:
         documents: written to the file.
@@ -49,11 +49,11 @@ def import_translations(
     """Write the translations in ``file`` to ``out``, in the order and under the ids of ``originals``.
 
     ``file`` has lines ``id<TAB>text``, or JSON lines with ``_id`` and ``text``, ``title`` or both. A document
-    has no translation if its id is not there or its text is empty there. Ids are kept on disk meanwhile, so
+    has no translation if its id is not there or its text is empty there. Ids are kept on disk, so
     that collections of millions fit.
 
     Args:
-        originals: what was translated.
+        originals: the documents that were translated.
         file: the translations, ``.tsv`` or ``.jsonl``, ``.gz`` or not.
         out: the file to make.
         skip_missing: leave documents without a translation out; otherwise they are an error.
@@ -72,7 +72,7 @@ def import_translations(
         if check.missing and not skip_missing:
             raise DataError(
                 f"{file}: {_told(check.missing, check.named)} of {originals.name} have no translation; "
-                "translate them too, or leave them out with --missing skip"
+                "translate them too, or leave them out: `missing=skip`"
             )
         if not check.translated:
             raise DataError(f"{file}: holds no translation of a text in {originals.name}")
@@ -94,7 +94,7 @@ class _Row(NamedTuple):
 
 
 class _Given:
-    """The translations by id, in a file of their own that vanishes with this object."""
+    """The translations by id, in a temporary file that is deleted with this object."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -121,7 +121,7 @@ class _Given:
         return found and Document(doc_id, *found)
 
     def refuse_unknown(self, originals: Originals) -> None:
-        """Raise a `DataError` if there are translations of something that was not asked for."""
+        """Raise a `DataError` if there are translations of unknown documents."""
         unknown = "FROM given WHERE id NOT IN (SELECT id FROM asked)"
         count = self._rows.execute(f"SELECT count(*) {unknown}").fetchone()[0]
         if count:
@@ -134,7 +134,7 @@ class _Given:
 
 
 class _Check:
-    """Counts what fits and what does not."""
+    """Counts documents with and without a translation."""
 
     def __init__(self) -> None:
         self.read = self.missing = self.translated = self.unchanged = self.untitled = self.characters = 0
@@ -155,7 +155,7 @@ class _Check:
     def warn(self, file: Path) -> None:
         if self.unchanged > _MAX_UNCHANGED * self.translated:
             logger.warning(
-                "%s: %d of %d translations are the original, letter for letter; is it the right file?", file,
+                "%s: %d of %d translations are equal to the original; check that it is the right file", file,
                 self.unchanged, self.translated, extra={"action": "import_translations"},
             )  # fmt: skip
         if self.untitled:

@@ -1,4 +1,4 @@
-"""The many names of a language: ``it``, ``ita``, ``ita_Latn``, ``it_IT``, ``>>ita<<``."""
+"""Match the many names of a language: ``it``, ``ita``, ``ita_Latn``, ``it_IT``, ``>>ita<<``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from ce2de_os.errors import ConfigError
 
-_NEAR = 5  # names that a message spells out
+_NEAR = 5  # most names in a message
 
 # ISO 639-1 codes with NLLB's names of the same languages (FLORES-200).
 _PAIRS = """

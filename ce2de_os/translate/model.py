@@ -1,4 +1,4 @@
-"""What translators that are models have in common: a tokenizer, and batches of similar length."""
+"""The common part of translators that are models: a tokenizer, and batches of similar length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ce2de_os.arrays import token_batches
 from ce2de_os.translate.base import Translation, most_tokens_out
 from ce2de_os.translate.tokens import PairTokenizer
 
-_BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}  # read in one batch, times the beams
+_BATCH_TOKENS = {"cpu": 1024, "cuda": 16_384}  # tokens read in one batch, times the beams
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ModelTranslator(ABC):
 
     @property
     def max_tokens(self) -> int:
-        """Longest piece that it reads."""
+        """Longest piece that it reads, in tokens."""
         return self.words.max_tokens
 
     @property

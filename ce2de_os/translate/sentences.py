@@ -1,7 +1,7 @@
-"""Texts as the sentences that a translator reads one by one, and back again.
+"""Split texts into sentences for a translator, and join them again.
 
-Translation models are trained on single sentences. Between the pieces stands the white space of the
-original, so that lines and paragraphs survive.
+Translation models are trained on single sentences. The white space of the original stays between the
+pieces, so that lines and paragraphs survive.
 """
 
 # ruff: noqa: RUF001 - the punctuation of several scripts
@@ -15,7 +15,7 @@ _STOPS = ".!?…؟۔।॥"
 _CLOSERS = "\"'”’»)]"
 _WIDE = "。！？｡"  # full stops after which no space comes
 _WIDE_CLOSERS = "”’」』）"
-# What may stand between sentences: white space after a full stop, the end of a line, or nothing.
+# Gaps between sentences: white space after a full stop, the end of a line, or nothing.
 _GAP = re.compile(
     rf"(?<=[{re.escape(_STOPS + _CLOSERS + _WIDE)}])\s+|\s*\n\s*"
     rf"|(?<=[{_WIDE}])(?=[^{_WIDE}{_WIDE_CLOSERS}\s])|(?<=[{_WIDE}][{_WIDE_CLOSERS}])(?=[^{_WIDE_CLOSERS}\s])"
@@ -31,7 +31,7 @@ _SPACE = re.compile(r"\s+")
 _SPACELESS = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
 
 CountTokens = Callable[[Sequence[str]], list[int]]
-"""The tokens that a translator makes of each text."""
+"""The number of a translator's tokens of each text."""
 
 
 def sentences(text: str) -> list[str]:
@@ -85,7 +85,7 @@ def joined(parts: Sequence[str], translations: Mapping[str, str]) -> str:
 
 
 def is_language(piece: str) -> bool:
-    """Return whether there is a letter in it; translators make something up for numbers and rulers."""
+    """Return whether there is a letter in it; translators invent text for numbers and rulers."""
     return any(character.isalpha() for character in piece)
 
 

@@ -1,4 +1,4 @@
-"""Translation by a Hugging Face sequence-to-sequence model: Marian, NLLB, M2M100."""
+"""Translate with a Hugging Face sequence-to-sequence model: Marian, NLLB, M2M100."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def load_seq2seq(
 
     Raises:
         MissingExtraError: a library that its tokenizer needs is not installed.
-        ConfigError: there is no such model, it is no translator, or it does not know the languages.
+        ConfigError: there is no such model, it is not a translation model, or it does not know the languages.
     """
     model = _load(name)
     words = pair_tokenizer(name, source, target, getattr(model.config, "max_position_embeddings", None))
@@ -75,6 +75,7 @@ def _load(name: str) -> Any:  # noqa: ANN401 - transformers has no types
         ) from error
     if found["missing_keys"]:
         raise ConfigError(
-            f"translator '{name}': is no trained translator ({sorted(found['missing_keys'])[0]} is missing)"
+            f"translator '{name}': is not a trained translation model "
+            f"({sorted(found['missing_keys'])[0]} is missing)"
         )
     return model

@@ -22,14 +22,14 @@ _NEEDED = ("sentencepiece", "sacremoses")
 
 @dataclass(frozen=True)
 class PairTokenizer:
-    """A tokenizer that knows which languages are meant.
+    """A tokenizer that is set to a pair of languages.
 
     Attributes:
         tokenizer: a slow or fast one of transformers.
         rows: tokens that the model can read or write.
-        prefix: what a Marian model of several target languages wants before each text, else ``""``.
+        prefix: text that a Marian model of several target languages needs before each text, else ``""``.
         first_token: the target language's token, with which an M2M100 or NLLB begins; ``None``: none.
-        language_ids: the tokens of all languages, which not every tokenizer holds for special.
+        language_ids: the tokens of all languages, which are not special tokens in every tokenizer.
     """
 
     tokenizer: Any
@@ -52,12 +52,12 @@ class PairTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Decode what the model wrote, without special tokens and outer spaces."""
+        """Decode the model's output, without special tokens and outer spaces."""
         words = [token for token in ids if token not in self.language_ids]
         return str(self.tokenizer.decode(words, skip_special_tokens=True)).strip()
 
     def _plain(self, text: str) -> str:
-        """Put a space into whatever would be read as a special token, such as ``</s>``."""
+        """Put a space into text that would be read as a special token, such as ``</s>``."""
         for token in self.tokenizer.all_special_tokens:
             if token in text:
                 text = text.replace(token, f"{token[0]} {token[1:]}")
@@ -67,11 +67,12 @@ class PairTokenizer:
 def pair_tokenizer(name: str, source: str, target: str, rows: int | None = None) -> PairTokenizer:
     """Load the tokenizer in a folder or of a hub id for translating from ``source`` to ``target``.
 
-    ``rows`` is the size of the model's position table; ``None`` means what the tokenizer says.
+    ``rows`` is the size of the model's position table; ``None`` means that of the tokenizer.
 
     Raises:
         MissingExtraError: a library that such tokenizers need is not installed.
-        ConfigError: there is no tokenizer, it is no translator's, or it does not know the languages.
+        ConfigError: there is no tokenizer, it is not that of a translation model, or it does not know the
+            languages.
     """
     for module in _NEEDED:
         if find_spec(module) is None:
@@ -104,7 +105,7 @@ def _set_languages(
     targets = getattr(tokenizer, "supported_language_codes", None)
     if targets is None:
         raise ConfigError(
-            f"{whose}: is no translator: its tokenizer names no languages; expected a Marian, "
+            f"{whose}: is not a translation model: its tokenizer names no languages; expected a Marian, "
             "NLLB or M2M100 model"
         )
     given = ("source", source, tokenizer.source_lang), ("target", target, tokenizer.target_lang)

@@ -17,9 +17,9 @@ from ce2de_os.errors import Ce2deError
 from ce2de_os.worker import resources
 
 QUEUE = "ce2de"
-"""Where messages went before each model had a queue of its own; still drained."""
+"""Queue of messages before each model had a queue of its own; still read."""
 
-# Seconds until a message that a dead worker had taken is given to another; far above a task's time budget.
+# Seconds until a dead worker's message is delivered to another one; far above a task's time budget.
 VISIBILITY_TIMEOUT_S = 300
 
 
@@ -43,7 +43,7 @@ app.conf.update(
     task_serializer="json",
     task_default_queue=QUEUE,
     task_ignore_result=True,
-    # A message is done when its work is done; a worker that dies in between gives it back.
+    # A message is acknowledged after its work; if the worker dies before, another one gets it.
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
@@ -66,7 +66,7 @@ app.conf.update(
 
 @celeryd_init.connect
 def check_model(conf: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's signal arguments
-    """Refuse to start with a model that is damaged, or that this CPU computes wrongly; read its queue."""
+    """Stop if the model is damaged, or if this CPU computes it wrongly; else read its queue."""
     # In a process of its own: a loaded ONNX Runtime must not be forked into the workers.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
@@ -79,10 +79,10 @@ def check_model(conf: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's signal 
 
 @after_setup_logger.connect
 def format_records(logger: logging.Logger, format: str, **_: Any) -> None:  # noqa: A002, ANN401 - Celery's name
-    """Write this package's records with their keys; the worker's ``--loglevel`` says which are written."""
+    """Write this package's log records with their keys; Celery's log level decides which."""
     for handler in logger.handlers:
         handler.setFormatter(logs.formatter(Settings.from_env().log_format, format))
-    logging.getLogger("opensearch").setLevel(logging.WARNING)  # not every request that is sent
+    logging.getLogger("opensearch").setLevel(logging.WARNING)  # not every request
 
 
 @after_setup_task_logger.connect

@@ -1,4 +1,4 @@
-"""What a worker tells ``ce2de doctor`` of itself."""
+"""Answer ``ce2de doctor`` with the model of this worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sending tasks: the library's ``TaskQueue`` on Celery."""
+"""Send tasks: the library's ``TaskQueue`` on Celery."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ce2de_os.reindex.job import Job
 from ce2de_os.worker.app import QUEUE, app, follow_queue_name, queue_name
 
 _FIRST, _THEN = 0, 3
-"""Priorities: Redis gives out the messages with the smaller number first."""
+"""Priorities: Redis delivers messages with the smaller number first."""
 
 
 class CeleryQueue:
     """Sends tasks to the workers by name, with ids and the model's fingerprint only.
 
-    ``broker_url`` ``None`` means the environment's. Each model has its own queue; `waiting` counts in that of
-    ``fingerprint``, and of every job that a message was sent for.
+    ``broker_url`` ``None`` means the environment's. Each model has its own queue; `waiting` counts in the
+    queue of ``fingerprint``, and in that of every job that a message was sent for.
 
     Raises:
         BrokerUnavailableError: from every method, if Redis does not answer.

@@ -1,4 +1,4 @@
-"""What a worker process opens once and keeps: its client and its encoder."""
+"""Resources of a worker process, opened once: its client and its encoder."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def owner() -> str:
 
 
 def is_gone(owner: str) -> bool:
-    """Return whether the process that holds a lease is known to be dead; of other hosts nothing is known."""
+    """Return whether the process that holds a lease is known to be dead; never known for other hosts."""
     if not owner.startswith(f"{_host()}:") or _host().endswith(f":{_UNKNOWN}"):
         return False
     birth, pid = owner.rsplit(":", 2)[1:]

@@ -1,4 +1,4 @@
-"""Looks once a minute, in every worker, for jobs that nobody works on."""
+"""Look once a minute, in every worker, for jobs without a worker."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def sweep_once() -> list[str]:
         with connect(Settings.from_env().opensearch) as client:
             return sweep(Ledger(client), CeleryQueue(fingerprint=_model()), _model())
     except Ce2deError as error:
-        logger.warning("No sweep: %s", error, extra={"action": "sweep_failed"})
-    except Exception:  # whatever it is, the next sweep may succeed
+        logger.warning("Sweep failed: %s", error, extra={"action": "sweep_failed"})
+    except Exception:  # after any error, the next sweep may succeed
         logger.exception("No sweep", extra={"action": "sweep_failed"})
     return []

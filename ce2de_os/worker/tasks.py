@@ -20,11 +20,11 @@ BUDGET_S = 20.0
 """Seconds that a task works before it passes the rest on, so that no message is held for long."""
 
 SHORT_BUDGET_S = 5.0
-"""The same where standing jobs wait for this worker: new documents are to have their vectors soon."""
+"""The same while standing jobs wait for this worker: new documents need their vectors soon."""
 
 _OPTIONS: dict[str, Any] = {
     "autoretry_for": (BackendUnavailableError,),
-    "max_retries": None,  # OpenSearch may be away for a night
+    "max_retries": None,  # OpenSearch may be down for a night
     "retry_backoff": 2,
     "retry_backoff_max": 60,
     "throws": (Ce2deError,),  # one line in the log, no traceback
@@ -33,7 +33,7 @@ _OPTIONS: dict[str, Any] = {
 
 @app.task(name="ce2de.embed_slice", **_OPTIONS)
 def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
-    """Embed a slice, and others of the job, for a while and pass on what is left."""
+    """Embed a slice, and others of the job, for a while; then pass the rest on."""
     client = resources.client()
     ledger, messages = Ledger(client), CeleryQueue(fingerprint=fingerprint)
     try:
@@ -86,7 +86,7 @@ def finish_job(job_id: str, fingerprint: str) -> None:
 
 @app.task(name="ce2de.follow_job", **_OPTIONS)
 def follow_job(job_id: str, fingerprint: str) -> None:
-    """Give new documents their vectors for a while, and pass the job on."""
+    """Embed new documents for a while, then pass the job on."""
     client, broker = resources.client(), CeleryQueue(fingerprint=fingerprint)
     ledger = Ledger(client)
     try:

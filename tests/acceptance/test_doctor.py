@@ -1,4 +1,4 @@
-"""``ce2de doctor``: its verdict, its cures and its exit code."""
+"""``ce2de doctor``: its verdict, its advice and its exit code."""
 
 from __future__ import annotations
 

@@ -362,7 +362,7 @@ def test_a_document_that_kills_every_worker_is_set_aside(
     assert found.set_aside == 1
     listed = json.loads(ce2de("reindex", "dlq", "list", job_id, "--json").stdout)
     assert [letter["doc_id"] for letter in listed["documents"]] == ["1234"]
-    assert "workers died of it" in listed["documents"][0]["reason"]
+    assert "workers crashed on it" in listed["documents"][0]["reason"]
 
 
 def test_a_mapping_conflict_in_one_document_of_a_hundred(
@@ -383,7 +383,7 @@ def test_a_mapping_conflict_in_one_document_of_a_hundred(
     start_worker()
     failed = wait_for(client, job_id, has_ended)
     assert failed.job.state == "failed"
-    assert "20 documents were refused" in str(failed.job.error)
+    assert "20 documents were rejected" in str(failed.job.error)
     assert vars(tally(client, failed.job)) == vars(Tally(documents=2000, set_aside=20))
     listed = json.loads(ce2de("reindex", "dlq", "list", job_id, "--limit", "99", "--json").stdout)
     assert listed["kinds"] == {"mapper_parsing_exception": 20}

@@ -344,7 +344,7 @@ def test_a_copy_follows_its_source_and_takes_no_other_languages(client: OpenSear
     for doc_id, language in {**LANGUAGES, "it-found": "de", "finnish": None}.items():
         assert_in_its_language(found[doc_id], language)
     for other in (None, LanguageSpec(("en", "it", "de")), LanguageSpec(("en", "it"), "lang")):
-        with pytest.raises(ConfigError, match=r"languages en,it,de, read from lang; choose another --target"):
+        with pytest.raises(ConfigError, match=r"languages en,it,de, read from lang; choose another `target`"):
             reindex(client, index_name, encoder, languages=other)
     spanish, plain = f"{index_name}-es", f"{index_name}-plain"
     third = reindex(client, index_name, encoder, languages=LanguageSpec(("es",), "lang"), target=spanish)

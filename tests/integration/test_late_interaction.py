@@ -192,7 +192,7 @@ def test_they_may_come_later(client: OpenSearch, index_name: str) -> None:
 def test_they_may_not_be_left_behind(client: OpenSearch, index_name: str) -> None:
     create_index(client, index_name, TEXTS, knn=True)
     assert reindex(client, index_name, alias=None).state == DONE
-    with pytest.raises(ConfigError, match="which must follow the texts; add --token-vectors"):
+    with pytest.raises(ConfigError, match="which must follow the texts; add `token_vectors`"):
         reindex(client, index_name, alias=None, token_vectors=False)
 
 

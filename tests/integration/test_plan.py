@@ -197,7 +197,7 @@ def test_a_breaker_that_is_too_low_for_faiss_says_no(client, index_name, plan, c
     assert exit_code == 1
     # 40 * 1830.4 bytes are more than 20 * 1024, and 40 * 352 are not, but 40 * 985.6 are.
     assert "knn.memory.circuit_breaker.limit (20kb)" in refusals(answer)[0]
-    assert "--compression-level 8x" in answer["refusals"][0]["cure"]
+    assert "`compression_level=8x`" in answer["refusals"][0]["action"]
     assert plan(index_name, "--engine", "faiss", "--compression-level", "8x")[1] == 0
     assert plan(index_name, "--engine", "lucene")[1] == 0
 
@@ -232,7 +232,7 @@ def test_a_field_that_is_in_no_index(client, index_name, plan):
     create_index(client, index_name, articles(3), number_of_replicas=0)
     with pytest.raises(DataError, match=r"no field 'headline'; the fields that hold text are: body, title"):
         plan(index_name, fields="title,headline")
-    with pytest.raises(ConfigError, match="name the fields to embed: --text-fields"):
+    with pytest.raises(ConfigError, match="name the fields to embed: `text_fields"):
         plan(index_name, fields=" , ")
 
 

@@ -368,7 +368,7 @@ def test_refused_documents_are_reported_and_stop_the_cutover(client: OpenSearch,
     assert found.job.state == FAILED
     assert found.counts.refused >= 1
     assert "'odd'" in found.errors[0]
-    assert "1 documents were refused" in str(found.job.error)
+    assert "1 documents were rejected" in str(found.job.error)
     assert len(all_documents(client, job.target)) == 20
     client.ingest.put_pipeline(id=index_name, body={"processors": []})
     assert retry(client, ENCODER, job.job_id).written == 1

@@ -123,7 +123,7 @@ class TestInPlace:
 
     def test_a_copy_needs_an_alias(self, client: OpenSearch, index_name: str) -> None:
         create_index(client, index_name, articles(1))
-        with pytest.raises(ConfigError, match="--alias"):
+        with pytest.raises(ConfigError, match="`alias="):
             reindex(client, index_name)
 
 
@@ -186,7 +186,7 @@ class TestSeveralSources:
     def test_one_target_cannot_hold_several(self, client: OpenSearch, index_name: str) -> None:
         create_index(client, f"{index_name}-1", articles(1))
         create_index(client, f"{index_name}-2", articles(1))
-        with pytest.raises(ConfigError, match="stands for 2 indices, and each gets a target of its own"):
+        with pytest.raises(ConfigError, match="means 2 indices, and each gets a target of its own"):
             reindex(client, f"{index_name}-*", alias="a", target=f"{index_name}-t")
 
 

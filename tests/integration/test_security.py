@@ -257,7 +257,7 @@ def operate(shell: Shell, job_id: str) -> None:
         assert done.returncode == 0, (command, done.stderr)
 
 
-def test_every_failed_access_is_one_line_that_names_the_cure(
+def test_every_failed_access_is_one_line_that_says_what_to_do(
     secured: SecuredServers, admin: OpenSearch, shell: Shell, passwords: dict[str, str], tmp_path: Path
 ) -> None:
     stranger = Authority(tmp_path, "stranger")
@@ -274,9 +274,9 @@ def test_every_failed_access_is_one_line_that_names_the_cure(
         (unknown | {"CLIENT_KEY": str(secured.node.key)}, "TLS failed", "--client-key"),
         ({"URL": secured.url.replace("https", "http")}, "does not answer", "--url"),
     ]
-    for change, failure, cure in cases:
+    for change, failure, action in cases:
         changed = {f"{prefix}{name}": value for name, value in change.items()}
-        assert_one_line_error(shell.ce2de("reindex", "list", **changed), failure, cure)
+        assert_one_line_error(shell.ce2de("reindex", "list", **changed), failure, action)
     lesser = {f"{prefix}USERNAME": BARELY, f"{prefix}PASSWORD": passwords[BARELY]}
     refused = shell.ce2de(*START, "--alias", f"{SOURCE}-search", **lesser)
     assert_one_line_error(
@@ -284,10 +284,10 @@ def test_every_failed_access_is_one_line_that_names_the_cure(
     )
 
 
-def assert_one_line_error(done: subprocess.CompletedProcess[str], failure: str, cure: str) -> None:
+def assert_one_line_error(done: subprocess.CompletedProcess[str], failure: str, action: str) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert failure in done.stderr
-    assert cure in done.stderr
+    assert action in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert "not-the-password" not in done.stderr
 

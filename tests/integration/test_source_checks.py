@@ -46,8 +46,8 @@ def test_a_field_that_opensearch_computes_is_refused_and_the_real_ones_are_named
     fields = {"title": text, "body": text, "everything": {"type": "text"}}
     fields["content"] = {"type": "alias", "path": "body"}
     create_index(client, index_name, articles(3), {"properties": fields})
-    refused(client, index_name, "copy_to.*--text-fields body,title", text=TextSpec(("everything",)))
-    refused(client, index_name, "alias of the field 'body'.*--text-fields body", text=TextSpec(("content",)))
+    refused(client, index_name, "copy_to.*`text_fields=body,title`", text=TextSpec(("everything",)))
+    refused(client, index_name, "alias of the field 'body'.*`text_fields=body`", text=TextSpec(("content",)))
 
 
 def test_every_field_that_holds_text_is_offered(client: OpenSearch, index_name: str) -> None:
@@ -73,7 +73,7 @@ def test_a_filtered_alias_is_refused_as_source_unless_it_is_the_one_that_moves(
     ("request_options", "told"),
     [
         ({"alias": "Bad Alias"}, "--alias 'Bad Alias' has 'B' in it"),
-        ({"alias": "same", "target": "same"}, "--alias and --target are both 'same'"),
+        ({"alias": "same", "target": "same"}, "`alias` and `target` are both 'same'"),
         ({"target": "x" * 256}, "has 256 bytes"),
         ({"pipeline": "not-there"}, "there is no ingest pipeline 'not-there'"),
     ],

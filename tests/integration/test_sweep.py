@@ -143,7 +143,7 @@ def test_records_of_jobs_that_ended_long_ago_are_forgotten(client: OpenSearch, l
     client.indices.refresh(index=LEDGER_INDEX)
     wrong = ce2de("reindex", "clean", lost.job_id, "--ended-before", "1d", "--yes")
     assert wrong.returncode == 2
-    assert "name one of JOB and --ended-before" in wrong.stderr
+    assert "give one of JOB and --ended-before" in wrong.stderr
     assert ce2de("reindex", "clean", "--ended-before", "2d", "--yes").returncode == 0
     assert ledger.find_job(lost.job_id) is not None
     done = ce2de("reindex", "clean", "--ended-before", "1d", "--yes")

@@ -194,7 +194,7 @@ def test_a_held_job_keeps_up_until_its_cutover(
     client.index(index=index_name, id="new", body={"title": "new", "body": "one"}, refresh=True)
     queue.follow(client, ENCODER)
     assert contents(client, job.target) == contents(client, index_name)
-    with pytest.raises(JobError, match="--hold"):
+    with pytest.raises(JobError, match="`hold`"):
         begin(client, queue, index_name)
     assert run(client, queue, index_name, hold=True).state == READY
     client.index(index=index_name, id="newer", body={"title": "newer", "body": "one"}, refresh=True)

@@ -153,7 +153,7 @@ def test_what_a_template_forces_on_a_target_is_told_and_nothing_is_left_behind(
 ) -> None:
     create_index(client, index_name, articles(5))
     name = template(f"*{index_name}*", {"aliases": {f"{index_name}-read": {}}})
-    with pytest.raises(ConfigError, match=f"'{name}'.*choose a --target"):
+    with pytest.raises(ConfigError, match=f"'{name}'.*choose a `target`"):
         reindex(client, index_name)
     with pytest.raises(ConfigError, match=f"'{name}'. gave '{index_name}-new' alias '{index_name}-read'"):
         reindex(client, index_name, target=f"{index_name}-new")

@@ -133,7 +133,7 @@ class TestMappingsThatChangeMeanwhile:
         client.indices.put_mapping(index=index_name, body={"properties": NEW_FIELDS})
         (problem,) = verified(client, job).problems
         assert f"field 'status' of '{index_name}' is not the same in '{job.target}'" in problem
-        assert "--target" in problem
+        assert "`target`" in problem
         properties = client.indices.get_mapping(index=job.target)[job.target]["mappings"]["properties"]
         assert properties["seen"] == NEW_FIELDS["seen"], "one that cannot be carried over keeps no other back"
 
@@ -186,7 +186,7 @@ def test_a_refused_document_is_neither_lost_nor_an_answer_that_differs(
         assert found.report is not None
         assert found.report["refused"] == 2
     else:
-        with pytest.raises(Exception, match="2 documents were refused"):
+        with pytest.raises(Exception, match="2 documents were rejected"):
             operate.cutover(client, ENCODER, job.job_id, "operator")
     report = Ledger(client).job(job.job_id).job.report
     assert report is not None

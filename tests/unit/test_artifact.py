@@ -35,7 +35,7 @@ def test_packaged_student_is_valid() -> None:
 
 
 def test_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactNotFoundError, match=r"manifest\.json.*--artifact"):
+    with pytest.raises(ArtifactNotFoundError, match=r"manifest\.json.*`artifact`"):
         Artifact.load(tmp_path / "nowhere")
 
 

@@ -125,7 +125,7 @@ def test_a_passage_longer_than_the_model_reads(encoder: OnnxEncoder) -> None:
 
 
 def test_an_artifact_without_token_vectors_says_so(encoder: OnnxEncoder) -> None:
-    with pytest.raises(ArtifactError, match=r"gives no token vectors.*export.*--token-vectors"):
+    with pytest.raises(ArtifactError, match=r"gives no token vectors.*export.*`token_vectors`"):
         encoder.encode_query_tokens(["a question"])
 
 

@@ -1,4 +1,4 @@
-"""The documents of the demo: what every Python installation says about itself.
+"""The documents of the demo: the documentation inside every Python installation.
 
 Docstrings of the standard library (parsed, never imported), docstrings of the modules compiled into the
 interpreter, and the language reference that ``pydoc`` shows. The order and the ids depend on nothing but the
@@ -18,10 +18,10 @@ from pathlib import Path
 from ce2de_os.records import Document
 
 MIN_CHARS = 60
-"""Shorter docstrings ("Return the value.") say nothing that a person would look for."""
+"""Shorter docstrings ("Return the value.") have nothing that a person would search for."""
 
 MAX_TITLE_SENTENCE_CHARS = 120
-"""A longer first sentence stays out of the title."""
+"""Most characters of a first sentence that becomes the title."""
 
 # Modules without a source file must be imported to be read.
 COMPILED_MODULES = (
@@ -29,7 +29,7 @@ COMPILED_MODULES = (
     *("posix", "select", "sys", "time", "zlib"),
 )
 
-# Folders of the standard library that hold tests, programs, tables of characters or what is deprecated.
+# Folders of the standard library that hold tests, programs, tables of characters or deprecated modules.
 SKIPPED_FOLDERS = frozenset(
     {"site-packages", "test", "tests", "turtledemo", "idlelib", "lib2to3", "ensurepip", "encodings"}
     | {"pydoc_data", "distutils"}
@@ -64,7 +64,7 @@ def module_docstrings(source: str, module: str) -> Iterator[tuple[str, str]]:
     """Yield pairs of qualified name and docstring in a module's ``source``; private names are left out."""
     try:
         tree = ast.parse(source)
-    except SyntaxError:  # the library carries deliberately broken files for its own tests
+    except SyntaxError:  # the standard library has broken files on purpose, for its own tests
         return
     yield from _docstrings(tree, module)
 
@@ -117,7 +117,7 @@ def _docstrings(node: ast.Module | Definition, name: str) -> Iterator[tuple[str,
 
 def _compiled_docstrings(module_name: str) -> Iterator[tuple[str, str]]:
     module = import_module(module_name)
-    # People know the functions of `posix` under the name of the module that passes them on.
+    # People know the functions of `posix` as those of the module that re-exports them.
     module_name = {"posix": "os"}.get(module_name, module_name)
     yield module_name, inspect.getdoc(module) or ""
     for name, value in _public(vars(module).items()):

@@ -1,4 +1,4 @@
-"""The demo's day after: an application writes through the alias, and vectors follow within seconds."""
+"""The demo after the switch: an application writes through the alias, and vectors follow within seconds."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LOOK_S = 0.1
 _ID = "ce2de-demo-day-after"
 _NEW = {"title": "Brewing espresso", "body": "Grind the beans finely and press hot water through them."}
 _CHANGED = {
-    "title": "Mending a bicycle tyre",
+    "title": "Mending a bicycle tire",
     "body": "Find the hole in the tube, glue a patch on it and wait.",
 }
 _QUESTIONS = ("how do I make strong coffee", "repair a flat wheel")
 
 
 def writes_through_the_alias(client: OpenSearch, plan: DemoPlan, settings: Settings) -> Iterator[str]:
-    """Write, change and delete a document through the alias; say how soon each is right by its meaning.
+    """Write, change and delete a document through the alias; report when search by meaning shows each.
 
     Raises:
         JobError: it was not right after a minute.

@@ -1,4 +1,4 @@
-"""``ce2de demo``: the whole way from a plain text index to hybrid search, on this machine."""
+"""``ce2de demo``: from a plain text index to hybrid search, on this machine."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ STEPS = 6
 
 
 class Steps:
-    """Says on stderr which step runs and what came of it; ``seconds`` keeps how long each took."""
+    """Reports each step and its result on stderr; ``seconds`` has the time of each step."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
-        """Time a step. One that fails is not entered."""
+        """Measure the time of a step; a step that fails is not recorded."""
         click.secho(f"\n[{len(self.seconds) + 1}/{STEPS}] {title}", err=True, bold=True)
         begin = time.monotonic()
         yield
@@ -56,8 +56,8 @@ class Steps:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Your documents instead of Python's: JSON lines with _id, title, text; .gz too.",
 )
-@click.option("--question", "questions", multiple=True, help="Ask this; may be repeated.")
-@click.option("--keep", is_flag=True, help="Leave the servers up, to search on.")
+@click.option("--question", "questions", multiple=True, help="Question to ask; may be repeated.")
+@click.option("--keep", is_flag=True, help="Keep the servers running afterwards.")
 @click.option(
     "--artifact",
     type=click.Path(path_type=Path),
@@ -74,7 +74,7 @@ def command(
     home: Path | None,
     as_json: bool,
 ) -> None:
-    """See it all work on this machine, with real servers and nothing to prepare.
+    """Show everything on this machine, with real servers and no preparation.
 
     Starts OpenSearch and Redis, fills a plain text index with the documentation inside this Python, lets
     two Celery workers embed it, moves the alias, and asks the same questions by BM25, vectors and both. Then
@@ -113,7 +113,7 @@ def _check_extras() -> None:
 
 @contextmanager
 def _running(servers: LocalServers, steps: Steps, keep: bool) -> Iterator[Endpoints]:
-    """Run the servers during the block; afterwards they stay only if they were up before, or to be kept."""
+    """Run the servers during the block; stop them afterwards unless they ran before, or ``keep`` is given."""
     stay = servers.endpoints() is not None
     try:
         with steps.step("Local servers"):

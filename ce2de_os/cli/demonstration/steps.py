@@ -33,7 +33,7 @@ TEXT_FIELDS = ("title", "body")
 MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
 TOP_K = 3
 
-# Asked in other words than the documents use, as people do.
+# The questions use other words than the documents, as people do.
 PYTHON_QUESTIONS = (
     "pause the program for a few seconds",
     "find files whose names match a pattern",
@@ -51,7 +51,7 @@ _MAPPING = {
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """What the demo shows: ``documents`` streams them, ``source`` is the plain index they go to."""
+    """The inputs of the demo: ``documents`` streams them, ``source`` is the plain index for them."""
 
     source: str
     documents: Callable[[], Iterable[Document]]
@@ -65,14 +65,14 @@ class DemoPlan:
 
 @dataclass(frozen=True)
 class Answer:
-    """What each mode found for a question, best first."""
+    """The hits of each mode for a question, best first."""
 
     question: str
     hits: dict[str, Sequence[Hit]]
 
 
 def plan(corpus: Path | None, questions: Sequence[str]) -> DemoPlan:
-    """Choose documents and questions; a ``corpus`` is read once to the end, so that a bad line shows now.
+    """Choose documents and questions; read a ``corpus`` once to the end, so that a bad line is reported now.
 
     Raises:
         DataError: the corpus cannot be read, or is empty.
@@ -92,7 +92,7 @@ def sample_titles(documents: Iterable[Document], number: int = 5) -> tuple[str, 
 
 
 def clear(client: OpenSearch, plan: DemoPlan) -> None:
-    """Delete what an earlier demo left.
+    """Delete the indices of an earlier demo.
 
     Raises:
         ConfigError: there is an index of this name that no demo made.
@@ -111,18 +111,18 @@ def fill(client: OpenSearch, plan: DemoPlan) -> int:
     """Make the plain text index and return the number of its documents.
 
     Raises:
-        DataError: OpenSearch refuses a document.
+        DataError: OpenSearch rejects a document.
     """
     body = {
         "settings": {"number_of_replicas": 0},
         "mappings": _MAPPING,
-        "aliases": {plan.alias: {}},  # what an application reads and writes through, before and after
+        "aliases": {plan.alias: {}},  # applications read and write through it, before and after
     }
     admin.create(client, plan.source, body)
     report = write_documents(client, plan.source, map(_action, plan.documents()))
     if report.refused:
         refusal = report.refused[0]
-        raise DataError(f"document '{refusal.doc_id}' was refused: {refusal.reason}")
+        raise DataError(f"document '{refusal.doc_id}' was rejected: {refusal.reason}")
     admin.refresh(client, plan.source)
     return admin.count(client, plan.source)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ce2de_os.cli.durations import duration_s
+from ce2de_os.cli.flags import with_flags
 from ce2de_os.cli.jobs.output import print_status, show
 from ce2de_os.cli.jobs.switch_options import switch_options
 from ce2de_os.cli.options import broker_option, connection_options, encoding_options, json_option
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ce2de_os.reindex.job import Job
     from ce2de_os.reindex.verify import VerifyReport
 
-_YES = click.option("--yes", is_flag=True, help="Do not ask.")
+_YES = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 _JOB = click.argument("job_id", metavar="JOB")
 
 
@@ -36,7 +37,7 @@ def add_to(group: click.Group) -> None:
 @connection_options
 @json_option
 def pause(job_id: str, settings: Settings, as_json: bool) -> None:
-    """Let the workers of JOB stop after the pages in hand; nothing is lost.
+    """Pause JOB: its workers stop after their current batches; nothing is lost.
 
     \b
         ce2de reindex pause articles-1a2b3c4d
@@ -47,7 +48,7 @@ def pause(job_id: str, settings: Settings, as_json: bool) -> None:
 
     client = connect(settings.opensearch)
     operate.pause(client, job_id)
-    click.echo(f"Paused; go on with: ce2de reindex resume {job_id}", err=True)
+    click.echo(f"Paused; to continue: ce2de reindex resume {job_id}", err=True)
     print_status(status(client, job_id), as_json)
 
 
@@ -57,7 +58,7 @@ def pause(job_id: str, settings: Settings, as_json: bool) -> None:
 @connection_options
 @json_option
 def resume(job_id: str, broker_url: str | None, settings: Settings, as_json: bool) -> None:
-    """Go on with a paused JOB, or with one whose messages were lost with Redis.
+    """Continue a paused JOB, or one whose messages were lost with Redis.
 
     \b
         ce2de reindex resume articles-1a2b3c4d
@@ -73,14 +74,16 @@ def resume(job_id: str, broker_url: str | None, settings: Settings, as_json: boo
 
 @click.command()
 @_JOB
-@click.option("--docs-per-second", type=float, help="Most documents a second, over all workers.")
-@click.option("--no-limit", is_flag=True, help="As many as the cluster takes.")
+@click.option(
+    "--docs-per-second", "docs_per_s", type=float, help="Most documents per second, all workers together."
+)
+@click.option("--no-limit", is_flag=True, help="Remove the limit.")
 @connection_options
 @json_option
 def throttle(
-    job_id: str, docs_per_second: float | None, no_limit: bool, settings: Settings, as_json: bool
+    job_id: str, docs_per_s: float | None, no_limit: bool, settings: Settings, as_json: bool
 ) -> None:
-    """Slow JOB down, or let it run again; workers follow within seconds.
+    """Limit the rate of JOB, or remove the limit; workers follow within seconds.
 
     \b
         ce2de reindex throttle articles-1a2b3c4d --docs-per-second 50
@@ -91,12 +94,12 @@ def throttle(
     from ce2de_os.reindex.job import ACTIVE
     from ce2de_os.reindex.status import status
 
-    if no_limit == (docs_per_second is not None):
-        raise click.UsageError("name one of --docs-per-second and --no-limit")
+    if no_limit == (docs_per_s is not None):
+        raise click.UsageError("give one of --docs-per-second and --no-limit")
     client = connect(settings.opensearch)
-    job = operate.throttle(client, job_id, docs_per_second)
-    limit = "No limit" if docs_per_second is None else f"At most {docs_per_second:g} documents a second"
-    when = "from now on" if job.state in ACTIVE else f"once the job, which is {job.state}, goes on"
+    job = operate.throttle(client, job_id, docs_per_s)
+    limit = "No limit" if docs_per_s is None else f"At most {docs_per_s:g} documents a second"
+    when = "from now on" if job.state in ACTIVE else f"once the job, which is {job.state}, continues"
     click.echo(f"{limit}, {when}.", err=True)
     print_status(status(client, job_id), as_json)
 
@@ -107,7 +110,7 @@ def throttle(
 @connection_options
 @json_option
 def cancel(job_id: str, yes: bool, settings: Settings, as_json: bool) -> None:
-    """End JOB without moving the alias; 'start' can take it up again, 'clean' removes what it made.
+    """Cancel JOB without moving the alias; 'start' can resume it, 'clean' removes what it made.
 
     \b
         ce2de reindex cancel articles-1a2b3c4d --yes
@@ -130,7 +133,7 @@ def cancel(job_id: str, yes: bool, settings: Settings, as_json: bool) -> None:
 def verify(job_id: str, settings: Settings, as_json: bool) -> None:
     """Compare source and target of JOB: counts, vectors computed again, BM25 results, latency.
 
-    Exits with 1 if something stands against moving the alias.
+    Exits with 1 if a problem forbids moving the alias.
 
     \b
         ce2de reindex verify articles-1a2b3c4d --json
@@ -141,14 +144,14 @@ def verify(job_id: str, settings: Settings, as_json: bool) -> None:
 
     client = connect(settings.opensearch)
     report = operate.verify_job(client, OnnxEncoder(settings.artifact, threads=settings.threads), job_id)
-    click.echo(json.dumps(report.to_source(), indent=2) if as_json else _told(report))
+    click.echo(json.dumps(report.to_source(), indent=2) if as_json else _lines(report))
     if report.problems:
         raise SystemExit(1)
 
 
 @click.command()
 @_JOB
-@click.option("--accept-refused", is_flag=True, help="Move the alias although documents were refused.")
+@click.option("--accept-refused", is_flag=True, help="Move the alias even if documents were rejected.")
 @switch_options
 @broker_option
 @encoding_options
@@ -157,7 +160,7 @@ def cutover(
     job_id: str,
     accept_refused: bool,
     no_block: bool,
-    max_block: float | None,
+    max_block_s: float | None,
     accept_unreplicated: bool,
     broker_url: str | None,
     settings: Settings,
@@ -182,7 +185,7 @@ def cutover(
     client = connect(settings.opensearch)
     queue = task_queue(broker_url or settings.broker_url)
     encoder = OnnxEncoder(settings.artifact, threads=settings.threads)
-    options = {"block": False if no_block else None, "max_block_s": max_block}
+    options = {"block": False if no_block else None, "max_block_s": max_block_s}
     chosen = {name: value for name, value in options.items() if value is not None}
     if accept_unreplicated:
         chosen["accept_unreplicated"] = True
@@ -201,15 +204,15 @@ def cutover(
 @click.option(
     "--discard-writes",
     is_flag=True,
-    help="Do not copy back what applications wrote since the alias moved; it stays in the new index alone.",
+    help="Do not copy back what applications wrote after the alias moved; it stays in the new index only.",
 )
 @connection_options
 @json_option
 def rollback(job_id: str, yes: bool, discard_writes: bool, settings: Settings, as_json: bool) -> None:
-    """Let JOB's alias be as it was before; what applications wrote since is copied back first.
+    """Move JOB's alias back; first copy back what applications wrote since.
 
-    It says beforehand how many documents that are. Meanwhile writes are rejected, as at the handover. The new
-    index stays, read-only; 'cutover' moves the alias there again.
+    Shows the number of documents and asks first. Writes are rejected in the meantime, as at the handover. The
+    new index stays, read-only; 'cutover' moves the alias there again.
 
     \b
         ce2de reindex rollback articles-1a2b3c4d --yes
@@ -251,10 +254,16 @@ def _told_rollback(planned: RollbackPlan, discard: bool) -> str:
     "--ended-before",
     metavar="TIME",
     callback=duration_s,
-    help="Instead of JOB: all that ended longer ago, such as 30d.",
+    help="Clean all jobs that ended longer ago than this, such as 30d, instead of JOB.",
 )
-@click.option("--target", is_flag=True, help="Delete the indices that it filled, unless an alias is there.")
-@click.option("--source", is_flag=True, help="Delete the indices that it replaced: no rollback after that.")
+@click.option(
+    "--target", is_flag=True, help="Delete the indices that it filled too, unless an alias points there."
+)
+@click.option(
+    "--source",
+    is_flag=True,
+    help="Delete the indices that it replaced too; no rollback is possible after that.",
+)
 @_YES
 @connection_options
 @json_option
@@ -267,7 +276,7 @@ def clean(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Forget an ended JOB: its records and its dead letters, and indices if asked for.
+    """Delete the records and dead letters of an ended JOB, and on request its indices.
 
     \b
         ce2de reindex clean articles-1a2b3c4d --source --yes
@@ -279,9 +288,9 @@ def clean(
     from ce2de_os.reindex.ledger import Ledger
 
     if (job_id is None) == (ended_before is None):
-        raise click.UsageError("name one of JOB and --ended-before")
+        raise click.UsageError("give one of JOB and --ended-before")
     if ended_before is not None and (target or source):
-        raise click.UsageError("indices are deleted job by job: name the JOB instead of --ended-before")
+        raise click.UsageError("indices are deleted job by job: give a JOB instead of --ended-before")
     client = connect(settings.opensearch)
     ledger = Ledger(client)
     jobs = ledger.ended_before(ended_before) if ended_before else [ledger.job(str(job_id)).job]
@@ -296,11 +305,11 @@ def clean(
         except JobError as error:
             if ended_before is None:
                 raise
-            kept.append(f"Kept {job.job_id}: {error}")
+            kept.append(f"Kept {job.job_id}: {with_flags(str(error))}")
             continue
         told = f"Forgot job {job.job_id}."
         click.echo(json.dumps({"job_id": job.job_id, "deleted": deleted}) if as_json else told)
-    for line in kept if jobs else ["No job ended so long ago."]:
+    for line in kept if jobs else ["No job ended that long ago."]:
         click.echo(line, err=True)
 
 
@@ -308,7 +317,7 @@ def _doomed(job: Job, target: bool, source: bool) -> list[str]:
     return [*(job.targets if target else ()), *((part.source for part in job.parts) if source else ())]
 
 
-def _told(report: VerifyReport) -> str:
+def _lines(report: VerifyReport) -> str:
     cosine = "none" if report.min_cosine is None else f"{report.min_cosine:.4f}"
     lines = [
         f"documents: {report.source_documents:,} in the source, {report.target_documents:,} in the target, "
@@ -325,4 +334,4 @@ def _told(report: VerifyReport) -> str:
             f"BM25: {report.agreement:.0%} of the best hits agree; "
             f"median {report.source_p50_ms:.0f} ms in the source, {report.target_p50_ms:.0f} ms in the target"
         )
-    return "\n".join([*lines, *(f"problem: {problem}" for problem in report.problems or ["none"])])
+    return "\n".join([*lines, *(f"problem: {with_flags(each)}" for each in report.problems or ["none"])])

@@ -1,4 +1,4 @@
-"""``ce2de reindex dlq``: the documents that a job had to set aside."""
+"""``ce2de reindex dlq``: list, retry and export the dead letters of a job."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _JOB = click.argument("job_id", metavar="JOB")
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Documents that OpenSearch refused, or that killed workers: list, retry, export.
+    """List, retry or export dead letters: documents that OpenSearch rejected, or that crashed workers.
 
-    The rest of their page went on. After the cause is mended, retry writes them as they are now.
+    The other documents of the batch were written. Fix the cause, then retry: it writes the documents as they
+    are now.
 
     \b
         ce2de reindex dlq list articles-1a2b3c4d
@@ -28,12 +29,16 @@ def command() -> None:
 @command.command("list")
 @_JOB
 @click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Most documents to show."
+    "--limit",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Largest number of documents to show.",
 )
 @connection_options
 @json_option
 def list_letters(job_id: str, limit: int, settings: Settings, as_json: bool) -> None:
-    """Show how many documents of JOB are set aside for which reason, and the first of them.
+    """Count the dead letters of JOB by reason, and show the first ones.
 
     \b
         ce2de reindex dlq list articles-1a2b3c4d --limit 5
@@ -56,7 +61,7 @@ def list_letters(job_id: str, limit: int, settings: Settings, as_json: bool) -> 
     for letter in first:
         click.echo(f"{letter.source}/{letter.doc_id}  ({letter.tries}x)  {letter.reason}")
     if not kinds:
-        click.echo("No document is set aside.", err=True)
+        click.echo("No dead letters.", err=True)
 
 
 @command.command()
@@ -64,7 +69,7 @@ def list_letters(job_id: str, limit: int, settings: Settings, as_json: bool) -> 
 @encoding_options
 @json_option
 def retry(job_id: str, settings: Settings, as_json: bool) -> None:
-    """Embed and write JOB's documents again that were set aside, as they are in the source now.
+    """Embed and write the dead letters of JOB again, as the documents are in the source now.
 
     \b
         ce2de reindex dlq retry articles-1a2b3c4d
@@ -79,7 +84,7 @@ def retry(job_id: str, settings: Settings, as_json: bool) -> None:
         click.echo(json.dumps(asdict(report)))
     else:
         click.echo(
-            f"{report.written} written, {report.gone} gone from the source, {report.refused} refused again"
+            f"{report.written} written, {report.gone} gone from the source, {report.refused} rejected again"
         )
     if report.refused:
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""``ce2de follow``: keep the vectors of an index up to date, for good."""
+"""``ce2de follow``: keep the vectors of an index up to date."""
 
 from __future__ import annotations
 
@@ -29,17 +29,27 @@ LOOK_S = 2.0
 
 @click.command(short_help="Keep the vectors of an index up to date with every write.")
 @click.argument("name")
-@click.option("--text-fields", help="Fields to embed, separated by commas. (default: as the index says)")
-@click.option("--template", help="The text with fields in braces instead: '{title}. {body}'.")
+@click.option(
+    "--text-fields", help="Fields to embed, separated by commas. (default: those that the index records)"
+)
+@click.option(
+    "--template", help="Text to embed, instead of --text-fields, with fields in braces: '{title}. {body}'."
+)
 @click.option(
     "--passages", metavar="LENGTH:STRIDE", help="A vector for each LENGTH tokens, a new one every STRIDE."
 )
-@click.option("--token-vectors", is_flag=True, help="Also a vector for each token, for late interaction.")
+@click.option(
+    "--token-vectors", is_flag=True, help="Also store a vector for each token, for late interaction."
+)
 @language_options
 @vector_options
-@click.option("--docs-per-second", type=float, help="Most documents a second, over all workers.")
-@click.option("--once", is_flag=True, help="Return when everything written so far has its vector.")
-@click.option("--detach", is_flag=True, help="Return at once; the workers follow.")
+@click.option(
+    "--docs-per-second", "docs_per_s", type=float, help="Most documents per second, all workers together."
+)
+@click.option(
+    "--once", is_flag=True, help="Wait until everything written so far has its vector, then return."
+)
+@click.option("--detach", is_flag=True, help="Return at once, without progress.")
 @broker_option
 @connection_options
 @json_option
@@ -51,14 +61,14 @@ def command(
     token_vectors: bool,
     languages: LanguageSpec | None,
     vector_field: VectorOptions,
-    docs_per_second: float | None,
+    docs_per_s: float | None,
     once: bool,
     detach: bool,
     broker_url: str | None,
     settings: Settings,
     as_json: bool,
 ) -> None:
-    """Give every document of NAME its vector within seconds of its write, for good.
+    """Keep the vectors of NAME up to date: embed every write within seconds, until the job is cancelled.
 
     NAME is an index, an alias, a data stream or a pattern. A reindex starts this job by itself when its
     alias has moved; call it for an index that another tool filled. The index needs this model's vector field,
@@ -79,7 +89,7 @@ def command(
         text=follow_spec(text_fields, template, passages),
         vector=vector_field,
         languages=languages,
-        docs_per_s=docs_per_second,
+        docs_per_s=docs_per_s,
         token_vectors=token_vectors,
     )
     settings = replace(settings, broker_url=broker_url or settings.broker_url)
@@ -88,7 +98,7 @@ def command(
 
 
 class Watching(NamedTuple):
-    """What the display needs to know of the command line."""
+    """Options of the command line that the display needs."""
 
     name: str
     once: bool
@@ -97,7 +107,7 @@ class Watching(NamedTuple):
 
 
 def _watch(asked: Watching, client: OpenSearch, queue: TaskQueue, job: Job) -> JobStatus:
-    """Say what has started, and show how far the vectors are behind."""
+    """Report what has started, and show how far the vectors are behind."""
     from ce2de_os.reindex.status import status
 
     click.echo(f"Job {job.job_id} follows '{asked.name}': {len(job.parts)} indices", err=True)
@@ -109,7 +119,7 @@ def _watch(asked: Watching, client: OpenSearch, queue: TaskQueue, job: Job) -> J
             time.sleep(LOOK_S)
             found = status(client, job.job_id)
     except KeyboardInterrupt:
-        click.echo(f"\nThe workers go on. Look again: ce2de reindex status {job.job_id}", err=True)
+        click.echo(f"\nThe workers continue. To see the status: ce2de reindex status {job.job_id}", err=True)
     return found
 
 

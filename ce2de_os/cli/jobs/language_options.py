@@ -18,13 +18,14 @@ def language_options(command: Command) -> Command:
         "codes",
         metavar="CODE,...",
         help="Languages of the documents, such as en,it,de: BM25 searches each document with the analyzer of "
-        "its own. The language is detected, and documents in none of them get the standard analyzer. "
+        "its language. The language is detected, and documents in none of them get the standard analyzer. "
         "(default: BM25 searches the text fields as they are)",
     )
     @click.option(
         "--language-field",
         metavar="NAME",
-        help="The field that says a document's language: it, it-IT or ita. Detected where it says nothing.",
+        help="Field with the language of a document: it, it-IT or ita. Where it is empty, the language "
+        "is detected.",
     )
     @wraps(command)
     def wrapper(

@@ -10,17 +10,17 @@ import click
 from ce2de_os.cli.options import connection_options
 from ce2de_os.config import Settings
 
-REQUEST_S = 8.0  # Prometheus gives up after 10 seconds unless it is told otherwise
+REQUEST_S = 8.0  # Prometheus' default timeout of a scrape is 10 seconds
 
 
 @click.command()
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=9464, show_default=True, help="Port to listen at."
+    "--port", type=click.IntRange(1, 65535), default=9464, show_default=True, help="Port to listen on."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; 0.0.0.0 for all.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @connection_options
 def command(port: int, host: str, settings: Settings) -> None:
-    """Show the progress of all jobs to Prometheus, until Ctrl-C.
+    """Export the progress of all jobs to Prometheus, until Ctrl-C.
 
     Everything is read from the ledger at each scrape, so one exporter serves a cluster and all its workers.
     While OpenSearch does not answer, ce2de_up is 0. Jobs that ended more than a week ago are left out.
@@ -41,7 +41,7 @@ def command(port: int, host: str, settings: Settings) -> None:
     opensearch = replace(settings.opensearch, timeout_s=min(settings.opensearch.timeout_s, REQUEST_S))
     registry = CollectorRegistry()
     registry.register(LedgerCollector(connect(opensearch)))
-    for stop in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
+    for stop in (signal.SIGINT, signal.SIGTERM):  # a background job of a shell ignores SIGINT
         signal.signal(stop, signal.default_int_handler)
     try:
         server, thread = start_http_server(port, host, registry)

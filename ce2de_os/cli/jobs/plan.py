@@ -1,4 +1,4 @@
-"""``ce2de plan``: what a reindex would take, and whether it fits."""
+"""``ce2de plan``: estimate what a reindex takes, and say whether it fits."""
 
 from __future__ import annotations
 
@@ -26,24 +26,28 @@ if TYPE_CHECKING:
     "where that is possible."
 )
 @click.option("--alias", help="The alias that will move; shows whether the job is a mirror or a handover.")
-@click.option("--target", help="Name of the new index, to see whether it can be used.")
-@click.option("--pipeline", help="Ingest pipeline, to see whether it exists.")
+@click.option("--target", help="Name of the new index; checks whether it can be used.")
+@click.option("--pipeline", help="Ingest pipeline; checks whether it exists.")
 @language_options
-@click.option("--token-vectors", is_flag=True, help="With a vector for each token, for late interaction.")
+@click.option("--token-vectors", is_flag=True, help="Plan a vector for each token too, for late interaction.")
 @vector_options
 @click.option(
     "--within",
     metavar="TIME",
     callback=duration_s,
-    help="Time in which it should be done, such as 4h: how many workers?",
+    help="Compute the number of workers for a job within this time, such as 4h.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Workers there will be, one core each: how long?")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Compute the time for this number of workers, with one core each.",
+)
 @click.option(
     "--sample",
     type=click.IntRange(1, 10_000),
     default=500,
     show_default=True,
-    help="Documents to draw at random for tokens and speed.",
+    help="Documents in the random sample that measures tokens and speed.",
 )
 @connection_options
 @json_option

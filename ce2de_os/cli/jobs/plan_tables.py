@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ce2de_os.cli.flags import with_flags
 from ce2de_os.reindex.planning.verdict import counted, duration, gigabytes
 
 if TYPE_CHECKING:
@@ -197,5 +198,5 @@ def _memory_table(plan: Plan) -> Table:
 
 def _finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
     for finding in findings:
-        yield f"- {finding.reason}"
-        yield f"  cure: {finding.cure}"
+        yield f"- {with_flags(finding.reason)}"
+        yield f"  to do: {with_flags(finding.action)}"

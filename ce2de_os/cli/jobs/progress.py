@@ -1,4 +1,4 @@
-"""Following a reindex job on the terminal."""
+"""Show a reindex job on the terminal while it runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ce2de_os.cli.flags import with_flags
 from ce2de_os.recipes.watching import statuses
 from ce2de_os.reindex.job import FINISHING, READY, RUNNING
 from ce2de_os.reindex.status import JobStatus, status
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 POLL_S = 0.5
 HINT_S = 10.0
-LINE_S = 5.0  # between lines where there is no terminal
+LINE_S = 5.0  # seconds between two lines of output without a terminal
 
 
 def follow(client: OpenSearch, queue: TaskQueue, job_id: str) -> JobStatus:
@@ -37,7 +38,7 @@ def follow(client: OpenSearch, queue: TaskQueue, job_id: str) -> JobStatus:
                 progress.update(bar, completed=_completed(found), description=found.job.state, rate=rate)
     except KeyboardInterrupt:
         click.echo(
-            f"\nDetached; the workers go on. Look again: ce2de reindex status {job_id}; "
+            f"\nDetached; the workers continue. To see the status: ce2de reindex status {job_id}; "
             f"follow again: ce2de reindex watch {job_id}",
             err=True,
         )
@@ -72,11 +73,11 @@ def status_lines(found: JobStatus) -> Iterator[str]:
     if job.state == READY:
         yield f"  ready; move the alias with: ce2de reindex cutover {job.job_id}"
     if found.dead_letters:
-        yield f"  see what was refused: ce2de reindex dlq list {job.job_id}"
+        yield f"  see the rejected documents: ce2de reindex dlq list {job.job_id}"
     if job.error:
-        yield f"  failed: {job.error}"
+        yield f"  failed: {with_flags(job.error)}"
     for error in found.errors:
-        yield f"  {error}"
+        yield f"  {with_flags(error)}"
 
 
 def _languages(found: JobStatus) -> str:
@@ -85,7 +86,7 @@ def _languages(found: JobStatus) -> str:
     if report.get("languages"):
         each = ", ".join(f"{name} {number:,}" for name, number in report["languages"].items())
         told = f"languages: {each}"
-    return f"{told}; {counts.unknown_languages:,} name a language that is not known"
+    return f"{told}; {counts.unknown_languages:,} with an unknown language"
 
 
 def _speed(found: JobStatus) -> str:
@@ -115,7 +116,7 @@ def _progress() -> Progress:
 
 
 def _completed(found: JobStatus) -> int:
-    # A document that was changed meanwhile counts twice; the bar must not run over.
+    # A document that changes during the job counts twice; the bar must not pass its end.
     return found.job.documents - found.documents_left
 
 
@@ -136,7 +137,7 @@ def _poll(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[JobStat
             last, hinted_at = state, now
         if now - hinted_at > HINT_S and not found.workers:
             click.echo(
-                "No worker has taken this up; start one: celery -A ce2de_os.worker.app worker", err=True
+                "No worker has started on this job; start one: celery -A ce2de_os.worker.app worker", err=True
             )
             hinted_at = now + 5 * HINT_S
         if not sys.stderr.isatty() and now - said_at > LINE_S:
@@ -145,4 +146,4 @@ def _poll(client: OpenSearch, queue: TaskQueue, job_id: str) -> Iterator[JobStat
 
 
 def _say_away(error: Exception) -> None:
-    click.echo(f"{error}; waiting", err=True)
+    click.echo(f"{with_flags(str(error))}; waiting", err=True)

@@ -1,4 +1,4 @@
-"""``ce2de reindex``: start, watch, steer, verify and cut over jobs."""
+"""``ce2de reindex``: start, watch, control, verify and cut over jobs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Embed an existing index's documents and let an alias, or a new field, answer with vectors.
+    """Embed the documents of an existing index, for vector search through an alias or a new field.
 
     Workers do the work; start some with
 
@@ -41,14 +41,16 @@ def command() -> None:
 
     \b
     The way of a job:  start → watch → (verify → cutover) → done; rollback goes back, clean tidies up.
-    On the way:        pause, resume, throttle, cancel; dlq shows documents that OpenSearch refused.
+    On the way:        pause, resume, throttle, cancel; dlq shows documents that OpenSearch rejected.
     """
 
 
 @command.command()
 @click.argument("source")
 @click.option("--text-fields", help="Fields to embed, separated by commas, in this order.")
-@click.option("--template", help="The text with fields in braces instead: '{title}. {body}'.")
+@click.option(
+    "--template", help="Text to embed, instead of --text-fields, with fields in braces: '{title}. {body}'."
+)
 @click.option(
     "--passages",
     metavar="LENGTH:STRIDE",
@@ -57,9 +59,9 @@ def command() -> None:
 @click.option(
     "--token-vectors",
     is_flag=True,
-    help="Also store a vector for each token, for late interaction: some 150 bytes a token of 64 numbers.",
+    help="Also store a vector for each token, for late interaction: about 150 bytes per token of 64 numbers.",
 )
-@click.option("--alias", help="Moves to the new index at the end; let applications search it.")
+@click.option("--alias", help="Alias for applications to search; it moves to the new index at the end.")
 @click.option("--target", help="Name of the new index. (default: SOURCE-ce2de-FINGERPRINT)")
 @mode_option(
     "copy: new indices and the alias. in-place: a second vector field in the index, which must have "
@@ -67,21 +69,28 @@ def command() -> None:
 )
 @language_options
 @vector_options
-@click.option("--pipeline", help="Ingest pipeline to run on what is written. (default: none)")
-@click.option("--docs-per-second", type=float, help="Most documents a second, over all workers.")
-@click.option("--hold", is_flag=True, help="Do not move the alias at the end; wait for 'cutover'.")
-@click.option("--accept-refused", is_flag=True, help="Move the alias although documents were refused.")
+@click.option("--pipeline", help="Ingest pipeline for the written documents. (default: none)")
+@click.option(
+    "--docs-per-second", "docs_per_s", type=float, help="Most documents per second, all workers together."
+)
+@click.option(
+    "--hold", is_flag=True, help="Do not move the alias at the end; wait for 'ce2de reindex cutover'."
+)
+@click.option("--accept-refused", is_flag=True, help="Move the alias even if documents were rejected.")
 @click.option(
     "--accept-excluded-fields",
+    "accept_excluded",
     is_flag=True,
-    help="Go on although the source's _source leaves out fields, which the copy will lack.",
+    help="Copy even if the source's _source excludes fields; the copy will lack them.",
 )
 @way_option
 @switch_options
 @click.option(
-    "--no-follow", is_flag=True, help="Do not keep the vectors up to date after the alias has moved."
+    "--no-follow", is_flag=True, help="Do not start a standing job that keeps the vectors up to date."
 )
-@click.option("--detach", is_flag=True, help="Return at once; follow with 'ce2de reindex watch JOB'.")
+@click.option(
+    "--detach", is_flag=True, help="Return at once, without progress; see 'ce2de reindex watch JOB'."
+)
 @broker_option
 @connection_options
 @json_option
@@ -97,13 +106,13 @@ def start(
     languages: LanguageSpec | None,
     vector_field: VectorOptions,
     pipeline: str | None,
-    docs_per_second: float | None,
+    docs_per_s: float | None,
     hold: bool,
     accept_refused: bool,
-    accept_excluded_fields: bool,
+    accept_excluded: bool,
     way: Way | Literal["auto"],
     no_block: bool,
-    max_block: float | None,
+    max_block_s: float | None,
     accept_unreplicated: bool,
     no_follow: bool,
     detach: bool,
@@ -115,8 +124,8 @@ def start(
 
     SOURCE is an index, an alias, a data stream or a pattern; each of its indices gets its own target, and the
     alias points to all of them. The source is never written to, except in place. Ctrl-C detaches; the
-    workers go on. When the alias has moved, a standing job keeps the vectors up to date with every write (see
-    'ce2de follow'); to start a finished job again changes nothing.
+    workers continue. When the alias has moved, a standing job keeps the vectors up to date with every write
+    (see 'ce2de follow'); to start a finished job again changes nothing.
 
     \b
         ce2de reindex start articles --text-fields title,body --alias articles-search
@@ -138,13 +147,13 @@ def start(
         languages=languages,
         hold=hold,
         pipeline=pipeline,
-        docs_per_s=docs_per_second,
+        docs_per_s=docs_per_s,
         accept_refused=accept_refused,
         token_vectors=token_vectors,
-        accept_excluded=accept_excluded_fields,
+        accept_excluded=accept_excluded,
         way=way,
         block=not no_block,
-        max_block_s=max_block or MAX_BLOCK_S,
+        max_block_s=max_block_s or MAX_BLOCK_S,
         follow=not no_follow,
         accept_unreplicated=accept_unreplicated,
     )
@@ -155,7 +164,7 @@ def start(
 
 
 def _watch(detach: bool, client: OpenSearch, queue: TaskQueue, job: Job) -> JobStatus:
-    """Say what has started, and show its progress."""
+    """Report what has started, and show its progress."""
     from ce2de_os.cli.jobs.progress import follow
     from ce2de_os.recipes.reindex import return_at_once
     from ce2de_os.reindex.setup.way import meaning
@@ -167,7 +176,7 @@ def _watch(detach: bool, client: OpenSearch, queue: TaskQueue, job: Job) -> JobS
 
 
 def _warn(folder: Path | None, languages: LanguageSpec) -> None:
-    """Say which of the languages the model was not made for; words find those documents all the same."""
+    """Warn about languages that the model was not made for; BM25 still finds those documents."""
     from ce2de_os.model.artifact import Artifact
 
     artifact = Artifact.load(folder)

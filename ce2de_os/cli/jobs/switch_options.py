@@ -16,27 +16,28 @@ way_option = click.option(
     type=click.Choice(["auto", "mirror", "handover"]),
     default="auto",
     show_default=True,
-    help="mirror: applications go on writing to SOURCE, and the alias shows a copy that follows it. "
+    help="mirror: applications still write to SOURCE, and the alias shows a copy that follows it. "
     "handover: "
-    "applications write through the alias, and go on doing so. auto: handover where the alias points to "
+    "applications write through the alias, before and after. auto: handover where the alias points to "
     "SOURCE "
     "already.",
 )
 
 
 def switch_options(command: Command) -> Command:
-    """Add ``block``, ``max_block`` and ``accept_unreplicated``."""
+    """Add ``block``, ``max_block_s`` and ``accept_unreplicated``."""
     command = click.option(
-        "--accept-unreplicated", is_flag=True, help="Move the alias before the replicas are there."
+        "--accept-unreplicated", is_flag=True, help="Move the alias even if the replicas are not ready."
     )(command)
     command = click.option(
         "--max-block",
+        "max_block_s",
         metavar="TIME",
         callback=duration_s,
-        help="Longest time that a handover may reject writes; it is undone when that is over. (default: 30s)",
+        help="Longest time that a handover may reject writes; after that it is undone. (default: 30s)",
     )(command)
     return click.option(
         "--no-block",
         is_flag=True,
-        help="Handover without rejecting writes; documents written on both sides at once are reported.",
+        help="Handover without rejecting writes; documents that were written on both sides are reported.",
     )(command)

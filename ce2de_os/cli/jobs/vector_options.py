@@ -25,7 +25,7 @@ _NAMES = (
 def vector_options(command: Command) -> Command:
     """Add the vector field's flags and pass one ``vector_field`` factory to the command.
 
-    The factory raises ConfigError for a combination that OpenSearch refuses. The numbers in the help are the
+    The factory raises ConfigError for a combination that OpenSearch rejects. The numbers in the help are the
     published formula 1.1 * (bytes of the vector + 8 * m), here for 384 dimensions and m = 16.
     """
 

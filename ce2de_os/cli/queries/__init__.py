@@ -1,1 +1,1 @@
-"""The commands that search, and that measure searches."""
+"""The commands that search and evaluate searches."""

@@ -1,4 +1,4 @@
-"""``ce2de compare``: systems by the rankings they left in files."""
+"""``ce2de compare``: compare systems by their rankings in files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _named(_: click.Context, option: click.Option, values: tuple[str, ...]) -> d
 @click.command(short_help="Compare rankings in files: which is better, which equivalent.")
 @click.option(
     "--qrels", type=_FILE, required=True,
-    help="Judgements: query-id, corpus-id, score, by tabs; or TREC's four columns.",
+    help="Judgments: query-id, corpus-id, score, by tabs; or TREC's four columns.",
 )  # fmt: skip
 @click.option(
     "--run", "runs", metavar="NAME=FILE", multiple=True, required=True, callback=_named,
@@ -48,7 +48,7 @@ def _named(_: click.Context, option: click.Option, values: tuple[str, ...]) -> d
 @click.option(
     "--documents", metavar="LANG=FILE", multiple=True, callback=_named,
     help="Rankings over several languages: a language's corpus.jsonl, once for each. Runs name its documents "
-    "LANG:ID; judgements name ID, and hold for every translation.",
+    "LANG:ID; judgments name ID, and hold for every translation.",
 )  # fmt: skip
 @click.option(
     "--languages", type=_FILE, help="Instead of --documents: each document's id and language, by a tab."
@@ -60,20 +60,20 @@ def _named(_: click.Context, option: click.Option, values: tuple[str, ...]) -> d
 )  # fmt: skip
 @click.option(
     "--metric", "metrics", metavar="NAME", multiple=True, default=_METRICS, show_default=True,
-    help="What to measure: nDCG@10, nDCG@20, MAP, MAP@100, MRR@10, Recall@100, Recall@1000, Hits@10.",
+    help="Metrics to compute: nDCG@10, nDCG@20, MAP, MAP@100, MRR@10, Recall@100, Recall@1000, Hits@10.",
 )  # fmt: skip
 @click.option(
     "--margin", type=click.FloatRange(0, min_open=True), default=0.05, show_default=True,
-    help="Difference from the baseline that does not matter.",
+    help="Largest difference from the baseline that counts as equivalent.",
 )  # fmt: skip
-@click.option("--plot", type=_FILE, help="Draw the means to this file, as PNG and as SVG.")
+@click.option("--plot", type=_FILE, help="Plot the means into this file, as PNG and as SVG.")
 @json_option
 def command(
     qrels: Path, runs: dict[str, Path], baseline: str | None, queries: Path | None,
     documents: dict[str, Path], languages: Path | None, passages: Path | None, metrics: tuple[str, ...],
     margin: float, plot: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Compare systems by the rankings that they left in files.
+    """Compare systems by their rankings in files.
 
     Each metric's mean with its 95% bootstrap interval; a one-sided paired t-test of "better than the
     baseline", and an equivalence test (TOST) of "within the margin of it", both with Bonferroni's correction.
@@ -88,8 +88,8 @@ def command(
                     ce2de compare --qrels runs/qrels.tsv --run BM25=runs/BM25.trec.gz \\
                       --run dense=runs/dense.trec.gz --baseline BM25
 
-    Equal scores rank in the order of the file. A query that a run does not answer counts 0. No mark means
-    that neither is shown; more queries may show it.
+    Equal scores rank in the order of the file. A query that is missing in a run counts 0. No mark means
+    that neither test is significant; more queries may help.
     """
     try:
         from ce2de_os.cli.queries.compare_tables import notes, print_tables

@@ -75,7 +75,7 @@ def notes(found: RunComparison) -> Iterator[str]:
     for name, one in found.answers.items():
         if not one.relevant:
             yield (
-                f"{name} finds no relevant document at all; do run and judgements name documents alike? "
+                f"{name} finds no relevant document at all; do run and judgments name documents alike? "
                 "Passages need --passages"
             )
         if one.missing:
@@ -95,7 +95,7 @@ def _legend(found: RunComparison) -> Iterator[str]:
         times = f" ({found.comparisons} comparisons)" if found.comparisons > 1 else ""
         yield f"▲ p of a one-sided paired t-test: better than {found.baseline}"
         yield f"≈ p of a paired TOST: within ±{found.margin:g} of {found.baseline}"
-        yield f"each with Bonferroni's correction{times}; beside the mean: p < 0.05"
+        yield f"each with Bonferroni's correction{times}; next to the mean: p < 0.05"
 
 
 def _cell(figure: MetricFigure, tests: bool = False) -> Text:

@@ -1,4 +1,4 @@
-"""``ce2de evaluate``: how well each way to search finds what people judged relevant, and how fast."""
+"""``ce2de evaluate``: measure the quality and the speed of each way to search, on judged queries."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Folder with queries.jsonl and qrels.tsv or qrels/test.tsv.",
 )  # fmt: skip
 @click.option("--queries", type=_FILE, help="Instead of --data: JSON lines with _id and text.")
-@click.option("--qrels", type=_FILE, help="And their judgements: query-id, corpus-id, score, by tabs.")
+@click.option("--qrels", type=_FILE, help="And their judgments: query-id, corpus-id, score, by tabs.")
 @click.option(
     "--fusion", "fusions", type=click.Choice(FUSIONS), multiple=True,
     help="A hybrid to compare; several times for several.  [default: all]",
@@ -48,7 +48,11 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="The same by MaxSim of the model's token vectors; needs one exported with --token-vectors.",
 )  # fmt: skip
 @click.option(
-    "--rerank-depth", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Hits it scores."
+    "--rerank-depth",
+    type=click.IntRange(1, 10_000),
+    default=50,
+    show_default=True,
+    help="Number of hits to re-rank.",
 )
 @click.option(
     "--rerank-weight", type=click.FloatRange(0, 1),
@@ -56,16 +60,22 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )  # fmt: skip
 @click.option(
     "--tune", is_flag=True,
-    help="Choose fusion and weight on one half of the queries, and report on the other half only.",
+    help="Tune fusion and weight on one half of the queries, and report on the other half only.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides the halves, and what is timed.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of the halves, and of the choice of timed queries.",
+)
 @click.option(
     "--top-k", type=click.IntRange(100, 10_000), default=100, show_default=True,
-    help="Hits ranked for every query.",
+    help="Number of hits for every query.",
 )  # fmt: skip
 @click.option(
     "--candidates", type=click.IntRange(1, 10_000), default=100, show_default=True,
-    help="Documents that each leg takes from each shard.",
+    help="Number of documents that each leg takes from each shard.",
 )  # fmt: skip
 @click.option(
     "--field", "fields", metavar="NAME[^BOOST]", multiple=True,
@@ -74,13 +84,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--vector-field", help="The vector field. (default: the newest that fits the model)")
 @click.option(
     "--latency-queries", type=click.IntRange(0), default=100, show_default=True,
-    help="Queries timed one by one in every system; 0: none.",
+    help="Number of queries to time one by one in every system; 0: none.",
 )  # fmt: skip
 @click.option(
     "--save-runs", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Write each system's rankings to DIR as a TREC run, and their judgements, for 'ce2de compare'.",
+    help="Write each system's rankings to DIR as a TREC run, and their judgments, for 'ce2de compare'.",
 )  # fmt: skip
-@click.option("--plot", type=_FILE, help="Draw quality against latency to this file, as PNG and as SVG.")
+@click.option("--plot", type=_FILE, help="Plot quality against latency into this file, as PNG and as SVG.")
 @json_option
 @encoding_options
 def command(
@@ -93,7 +103,7 @@ def command(
 
     BM25, vectors, and each hybrid of the two, asked in your cluster: nDCG@10, MRR@10, recall@100 with 95%
     bootstrap intervals, paired tests against BM25, and the latency of single searches. INDEX is an index or
-    an alias that 'ce2de reindex' has filled; judgements name its documents by _id.
+    an alias that 'ce2de reindex' has filled; judgments name its documents by _id.
 
     \b
     ce2de evaluate articles-search --data my-queries
@@ -101,7 +111,7 @@ def command(
     ce2de evaluate articles-search --data my-queries --reranker my-reranker --plot quality.png
     CE2DE_ARTIFACT=my-token-model ce2de evaluate articles-search --data my-queries --late-interaction
 
-    Some fifty judged queries show large differences, a few hundred also small ones.
+    About fifty judged queries show large differences; small ones take a few hundred.
     """
     try:
         from ce2de_os.cli.queries.evaluate_tables import print_tables, warnings
@@ -146,7 +156,7 @@ def _keep_nothing(name: str, runs: Runs) -> None:
 
 
 def _save(folder: Path, qrels: Qrels, name: str, runs: Runs) -> None:
-    """Write one system's rankings, and the judgements of the queries that it was asked."""
+    """Write one system's rankings, and the judgments of the queries that it answered."""
     from ce2de_os.evaluation import write_qrels, write_run
 
     tag = "-".join(re.findall(r"\w+", name))

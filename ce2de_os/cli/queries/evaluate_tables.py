@@ -53,7 +53,7 @@ def latency_table(found: Comparison) -> Table:
     table.add_column("system")
     for name in ("p50", "p90", "p99"):
         table.add_column(name, justify="right")
-    table.add_column("joined by")
+    table.add_column("fused by")
     table.caption = "one search after the other, 10 hits each, query encoded anew"
     for one in found.systems:
         if one.latency_ms:
@@ -80,7 +80,7 @@ def tuning_lines(found: Comparison) -> Iterator[str]:
 
 
 def warnings(found: Comparison) -> Iterator[str]:
-    """Yield the reasons to doubt the figures."""
+    """Yield warnings about the figures."""
     if found.missing:
         yield (
             f"{found.missing:,} of {found.relevant:,} relevant documents are not in {found.index}; "

@@ -1,4 +1,4 @@
-"""How ``ce2de compare`` and ``ce2de evaluate`` show what they found: tables or JSON, a plot, notes."""
+"""Output of ``ce2de compare`` and ``ce2de evaluate``: tables or JSON, a plot, notes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The second model of a search, as the flags name it."""
+"""The reranker that the flags name."""
 
 from __future__ import annotations
 

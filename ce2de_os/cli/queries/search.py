@@ -1,4 +1,4 @@
-"""``ce2de search``: ask an index from the command line."""
+"""``ce2de search``: search an index from the command line."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     return modes
 
 
-@click.command(short_help="Ask an index by BM25, vectors, or both.")
+@click.command(short_help="Search an index by BM25, vectors, or both.")
 @click.argument("index")
 @click.argument("question", nargs=-1, required=True)
 @click.option(
@@ -63,7 +63,7 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     help="bm25, dense or hybrid; several, or 'all', are shown side by side.",
 )
 @click.option(
-    "--top-k", type=click.IntRange(1), default=10, show_default=True, help="How many documents to show."
+    "--top-k", type=click.IntRange(1), default=10, show_default=True, help="Number of documents to show."
 )
 @click.option(
     "--from",
@@ -71,7 +71,7 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="How many to skip, for the pages after the first.",
+    help="Number of documents to skip, for later pages.",
 )
 @click.option(
     "--filter",
@@ -100,7 +100,7 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     type=click.Choice(FUSIONS),
     default="min_max",
     show_default=True,
-    help="How hybrid joins the two lists: by normalised scores, or by ranks (rrf).",
+    help="How hybrid fuses the two lists: by normalized scores, or by ranks (rrf).",
 )
 @click.option(
     "--dense-weight", type=click.FloatRange(0, 1), help="The vectors' share in hybrid. (default: 0.5)"
@@ -110,33 +110,41 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     type=click.IntRange(1, 10_000),
     default=100,
     show_default=True,
-    help="Documents that each leg takes from each shard.",
+    help="Number of documents that each leg takes from each shard.",
 )
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
-    help="Where to join the two lists: in the cluster, or here. (default: in the cluster if it can)",
+    help="Where to fuse the two lists: in the cluster, or here. (default: in the cluster if it supports it)",
 )
 @click.option(
     "--reranker",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder of an exported cross-encoder that scores the best hits again.",
+    help="Folder of an exported cross-encoder that re-ranks the best hits.",
 )
 @click.option(
     "--late-interaction",
     is_flag=True,
-    help="Score them again by MaxSim of token vectors instead; needs a model exported with --token-vectors.",
+    help="Re-rank them by MaxSim of token vectors instead; needs a model exported with --token-vectors.",
 )
-@click.option("--rerank-depth", type=click.IntRange(0), help="Hits it scores. (default: 50)")
+@click.option("--rerank-depth", type=click.IntRange(0), help="Number of hits to re-rank. (default: 50)")
 @click.option(
     "--rerank-weight",
     type=click.FloatRange(0, 1),
     help="Its share of their order. (default: 1 for a cross-encoder, 0.25 for late interaction)",
 )
-@click.option("--rerank-deadline-ms", type=click.FloatRange(0), help="Its time. (default: all it takes)")
-@click.option("--timeout-ms", type=click.IntRange(1), help="Show what OpenSearch found in this time.")
-@click.option("--explain", is_flag=True, help="Show the raw scores of BM25 and vectors, and where time went.")
+@click.option(
+    "--rerank-deadline-ms", type=click.FloatRange(0), help="Longest time for re-ranking. (default: no limit)"
+)
+@click.option(
+    "--timeout-ms",
+    type=click.IntRange(1),
+    help="Longest time for the search in OpenSearch; shows the hits found until then. (default: no limit)",
+)
+@click.option(
+    "--explain", is_flag=True, help="Show the raw scores of BM25 and vectors, and the time of each step."
+)
 @json_option
 @encoding_options
 def command(
@@ -151,7 +159,7 @@ def command(
     as_json: bool,
     **options: Any,  # noqa: ANN401 - the searcher's own options
 ) -> None:
-    """Ask INDEX, an index or an alias, a QUESTION in plain words.
+    """Search INDEX, an index or an alias, for a QUESTION in plain words.
 
     \b
     Both ways together:   ce2de search articles-search how do I copy a folder
@@ -161,7 +169,7 @@ def command(
     For a program:        ce2de search articles-search folder --json
 
     The mode bm25 works on any index; dense and hybrid need one that 'ce2de reindex' has filled with the same
-    model. Each row shows the document's rank in the two lists that hybrid joins.
+    model. Each row shows the document's rank in the two lists that hybrid fuses.
     """
     embeds = set(modes) != {"bm25"}
     searcher, model = _searcher(settings, index, strategy, reranker, late_interaction, embeds)
@@ -212,7 +220,7 @@ def _show(text: str, answers: Mapping[Mode, SearchResult], explain: bool) -> Non
 
 
 def _tell(answers: Mapping[Mode, SearchResult], model: str | None, explain: bool) -> None:
-    """Print on stderr what is missing, and with ``explain`` how the results were found."""
+    """Print on stderr which results are missing, and with ``explain`` how they were found."""
     used = {result.vector_model for result in answers.values() if result.vector_model}
     for other in sorted(used - {model}):
         click.echo(

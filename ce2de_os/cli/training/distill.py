@@ -38,14 +38,14 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
          metavar="TABLE.KEY=VALUE")  # fmt: skip
 @_option("--out", "Folder for the run: each step leaves its files there.", type=FOLDER, required=True,
          metavar="DIR")  # fmt: skip
-@_option("--until", "Stop after this step; the same command without it goes on.", type=click.Choice(STEPS),
+@_option("--until", "Stop after this step; the same command without it continues.", type=click.Choice(STEPS),
          default=STEPS[-1], show_default=True)  # fmt: skip
 @_option("--texts", "Texts to learn from: .txt or .jsonl, .gz or not, one paragraph a line; more files may "
          "follow. (texts.files; default: documents)", type=FILE, multiple=True, metavar="FILE")  # fmt: skip
 @_option("--index", "Documents: an index or an alias of your cluster. (documents.index)", metavar="NAME")
 @_option("--text-fields", "Fields of the index that hold the text. (documents.text_fields; default: "
          "title,text)", metavar="FIELD,...")  # fmt: skip
-@_option("--corpus", "Documents from a file instead: a corpus.jsonl with _id, title, text. "
+@_option("--corpus", "Documents from a file, instead of --index: a corpus.jsonl with _id, title, text. "
          "(documents.corpus)", type=FILE, metavar="FILE")  # fmt: skip
 @_option("--start", "Continue to train this student: the folder of a finished run, a model folder, or "
          f"'{PACKAGED}'. (student.start)", metavar="DIR")  # fmt: skip
@@ -55,7 +55,7 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
          "several are merged. (rankings.cross_encoders)", multiple=True, metavar="ID")  # fmt: skip
 @_option("--query-field", "Field of the documents to use as queries, such as title. (rankings.query_field)",
          metavar="FIELD")  # fmt: skip
-@_option("--minutes", "Time to train, after the teachers have read. (training.minutes; default: 28)",
+@_option("--minutes", "Minutes to train, after the teachers have read. (training.minutes; default: 28)",
          type=float, metavar="MINUTES")  # fmt: skip
 @_option("--evaluate", "Judged collection to compare the student on; repeat it for more. "
          "(evaluate.collections)", type=FOLDER, multiple=True, metavar="DIR")  # fmt: skip
@@ -70,9 +70,9 @@ def command(
 ) -> None:  # fmt: skip
     """Train a small student, export it, compare it, and report on it.
 
-    From texts alone the student learns a larger encoder's embeddings. With queries and a cross-encoder it
-    also learns how that ranks the documents that your search finds for them. Every step leaves files in OUT:
-    Ctrl-C or a crash loses at most a minute, and the same command goes on.
+    From texts alone the student learns the embeddings of a larger encoder. With queries and a cross-encoder
+    it also learns how the cross-encoder ranks the documents that your search finds. Every step leaves files
+    in OUT: Ctrl-C or a crash loses at most a minute, and the same command resumes.
 
     \b
     From a recipe:     ce2de distill --recipe student.toml --out runs/mine

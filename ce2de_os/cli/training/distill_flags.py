@@ -1,4 +1,4 @@
-"""How the flags of ``ce2de distill`` and the tables of a recipe come together."""
+"""Merge the flags of ``ce2de distill`` into the tables of a recipe."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FORMER_FLAGS = {
 
 
 class RecipeCommand(click.Command):
-    """A command that says where a setting is that has no flag of its own."""
+    """A command whose usage error names the recipe key of a setting that has no flag."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line; name the recipe's key for a flag that is none."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--dim",
     type=int,
-    help="Length of shorter embeddings: the student's head is rotated onto its N principal axes.",
+    help="Length of shorter embeddings: the student's head is reduced to its N principal components.",
 )
 @click.option(
     "--token-vectors", "token_dim", type=int, is_flag=False, flag_value=64, metavar="[DIM]",
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     "--full-depth", is_flag=True,
     help="Export the encoder that RUN learned from, all its layers: an artifact of the same vector space.",
 )  # fmt: skip
-@click.option("--threads", type=int, default=1, show_default=True, help="Cores for the check.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Number of cores for the check.")
 @json_option
 def command(
     run: Path, out: Path, name: str | None, pairs: Path | None, dim: int | None, token_dim: int | None,
@@ -52,7 +52,7 @@ def command(
     RUN is a folder written by 'ce2de distill' or 'ce2de train teacher', or any cross-encoder: a folder or a
     hub id with a sequence-classification model of one output.
 
-    The int8 model is compared with RUN's float32 one on texts that the training has not seen, and refused if
+    The int8 model is compared with RUN's float32 one on texts that the training has not seen, and rejected if
     it differs too much: an encoder by the cosine of the embeddings, a reranker by the order of the pairs.
 
     \b

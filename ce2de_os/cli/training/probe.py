@@ -1,4 +1,4 @@
-"""``ce2de probe``: where in a cross-encoder the retrieval signal lies."""
+"""``ce2de probe``: find the layers of a cross-encoder that are good for retrieval."""
 
 from __future__ import annotations
 
@@ -52,10 +52,12 @@ if TYPE_CHECKING:
     type=int,
     help="Number of documents to search, the relevant ones among them.  [default: all]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides which documents --limit takes.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of the choice of documents with --limit."
+)
 @click.option(
     "--max-tokens", type=int, default=128, show_default=True,
-    help="Tokens read of each text, by both models.",
+    help="Most tokens of a text that both models read.",
 )  # fmt: skip
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False),
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--cache", type=click.Path(path_type=Path, file_okay=False),
-    help="Folder to keep embeddings in: an interrupted or repeated probe goes on from there.",
+    help="Folder that keeps embeddings; an interrupted or repeated probe resumes from it.",
 )  # fmt: skip
 @json_option
 def command(

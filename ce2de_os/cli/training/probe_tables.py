@@ -11,7 +11,7 @@ from ce2de_os.distill.report.probe import CHOSEN_BY, METRICS, Probe
 
 
 def print_tables(found: Probe) -> None:
-    """Print to stdout: the ways to read the models, if there were several, and each collection's layers."""
+    """Print the ways to read the models, if there were several, and each collection's layers."""
     console = Console()
     if len(found.models[0].curves) > 1:
         console.print(readings_table(found))

@@ -24,7 +24,7 @@ DEFAULTS = TeacherConfig()
 
 @click.group("train", short_help="Train a cross-encoder for your domain.")
 def command() -> None:
-    """Train a model that has to be there before a student can be distilled.
+    """Train a model that distillation needs.
 
     \b
     ce2de train teacher --index articles --query-field title --passage-field body --out runs/teacher
@@ -36,9 +36,9 @@ def command() -> None:
     "--pairs", "pairs_file", type=click.Path(path_type=Path), metavar="FILE",
     help='JSON lines {"query": …, "positive": …, "negatives": […]}, .gz or not; "negatives" may be missing.',
 )  # fmt: skip
-@click.option("--index", help="Take the pairs from this index instead.")
-@click.option("--query-field", help="With --index: the field that stands for the query, such as title.")
-@click.option("--passage-field", help="With --index: the field that answers it, such as body.")
+@click.option("--index", help="Take the pairs from this index, instead of --pairs.")
+@click.option("--query-field", help="With --index: field to use as the query, such as title.")
+@click.option("--passage-field", help="With --index: field to use as the passage, such as body.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the teacher."
 )
@@ -48,20 +48,28 @@ def command() -> None:
 )  # fmt: skip
 @click.option(
     "--loss", type=click.Choice(["softmax", "bce"]), default=DEFAULTS.loss, show_default=True,
-    help="softmax: the positive against its negatives; bce: each pair for itself.",
+    help="softmax: the positive against its negatives; bce: each pair by itself.",
 )  # fmt: skip
-@click.option("--minutes", type=float, default=DEFAULTS.minutes, show_default=True, help="Time to train.")
-@click.option("--steps", type=int, help="Train this number of steps instead, to repeat a run exactly.")
+@click.option(
+    "--minutes", type=float, default=DEFAULTS.minutes, show_default=True, help="Minutes of training."
+)
+@click.option(
+    "--steps", type=int, help="Number of training steps, instead of --minutes, to repeat a run exactly."
+)
 @click.option(
     "--max-pairs", type=int, default=DEFAULTS.pairs, show_default=True,
-    help="Most pairs to use; they are drawn at random.",
+    help="Largest number of pairs to use, drawn at random.",
 )  # fmt: skip
 @click.option(
     "--negatives", type=int, default=DEFAULTS.negatives, show_default=True,
-    help="Passages that the positive is compared with in one step.",
+    help="Negative passages for each positive one in a step.",
 )  # fmt: skip
 @click.option(
-    "--max-length", type=int, default=DEFAULTS.max_length, show_default=True, help="Tokens read of a pair."
+    "--max-length",
+    type=int,
+    default=DEFAULTS.max_length,
+    show_default=True,
+    help="Most tokens of a pair that the model reads.",
 )
 @click.option(
     "--batch-queries",
@@ -73,7 +81,7 @@ def command() -> None:
 @click.option("--lr", type=float, default=DEFAULTS.lr, show_default=True, help="Peak learning rate.")
 @click.option(
     "--seed", type=int, default=DEFAULTS.seed, show_default=True,
-    help="Decides the pairs' choice and order, and the new head.",
+    help="Seed of the choice and order of the pairs, and of the new head.",
 )  # fmt: skip
 @click.option("--threads", type=int, default=0, help="Cores to use.  [default: all]")
 @connection_options
@@ -82,18 +90,18 @@ def teacher(
     pairs_file: Path | None, index: str | None, query_field: str | None, passage_field: str | None, out: Path,
     max_pairs: int, as_json: bool, settings: Settings, **options: object,
 ) -> None:  # fmt: skip
-    """Train a cross-encoder: a model that reads a query and a passage together and tells how well they match.
+    """Train a cross-encoder: a model that reads a query and a passage together and scores their match.
 
     For those who have none for their domain. It needs pairs of a query and a passage that answers it, from a
     file or from two fields of an index; wrong answers to learn from are found among the other passages by
-    BM25. Ctrl-C or a crash loses at most a minute: the same command goes on where it stopped.
+    BM25. Ctrl-C or a crash loses at most a minute: the same command resumes where it stopped.
 
     \b
     ce2de train teacher --index articles --query-field title --passage-field body --out runs/teacher
     ce2de train teacher --pairs pairs.jsonl.gz --minutes 60 --out runs/teacher
 
-    The folder is a Hugging Face sequence-classification model. What was held out and measured on the way
-    (the rank of the right passage among ten, MRR@10) stands in its teacher.json.
+    The folder is a Hugging Face sequence-classification model. Its teacher.json has the results on held-out
+    queries (the rank of the right passage among ten, MRR@10).
     """
     config = TeacherConfig(pairs=max_pairs, **options)  # type: ignore[arg-type]
     fields = _check_source(pairs_file, index, query_field, passage_field)

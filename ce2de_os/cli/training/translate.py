@@ -58,7 +58,7 @@ class TranslateOptions:
 
     @property
     def fields(self) -> list[str]:
-        """The index's fields, as they are named."""
+        """The names of the index's fields."""
         return [field.strip() for field in self.text_fields.split(",") if field.strip()]
 
 
@@ -67,10 +67,10 @@ class TranslateOptions:
 @click.option("--index", help="Documents instead: an index or an alias of your cluster.")
 @click.option(
     "--text-fields", default="title,text", show_default=True,
-    help="With --index: the documents' fields; of several the first becomes the title.",
+    help="With --index: fields of the documents; the first of several becomes the title.",
 )  # fmt: skip
 @click.option("--queries", type=PATH, help="Queries instead: .txt, .tsv or .jsonl, .gz or not.")
-@click.option("--out", type=PATH, required=True, help="The file to make: .jsonl or .jsonl.gz.")
+@click.option("--out", type=PATH, required=True, help="File to write: .jsonl or .jsonl.gz.")
 @click.option(
     "--backend", type=click.Choice([TRANSFORMERS, CTRANSLATE2, APERTIUM]), default=TRANSFORMERS,
     show_default=True, help="What translates.",
@@ -83,11 +83,12 @@ class TranslateOptions:
 @click.option("--to", "target", metavar="CODE", help="Language to translate into, such as it or zho_Hant.")
 @click.option(
     "--beams", type=click.IntRange(min=1), default=1, show_default=True,
-    help="Hypotheses a model keeps: more search more widely, and take longer.",
+    help="Width of the beam search: a larger one is slower and often better.",
 )  # fmt: skip
 @click.option(
     "--import", "imported", type=PATH, metavar="FILE",
-    help="Translations made elsewhere instead: id<TAB>text, or JSON lines with _id and text, title or both.",
+    help="Translations from another tool, instead of a model: id<TAB>text, or JSON lines with _id and "
+         "text, title or both.",
 )  # fmt: skip
 @click.option(
     "--missing", type=click.Choice(["refuse", "skip"]), default="refuse", show_default=True,
@@ -95,7 +96,7 @@ class TranslateOptions:
 )  # fmt: skip
 @click.option(
     "--cache", type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for what was translated, shared by runs.  [default: 'translations' beside OUT]",
+    help="Cache folder for translations, shared by runs.  [default: 'translations' in the folder of OUT]",
 )  # fmt: skip
 @connection_options
 @json_option
@@ -103,8 +104,8 @@ def command(as_json: bool, **options: object) -> None:
     """Translate documents or queries; ids stay, so that a teacher's scores of the originals fit.
 
     A student for a language that your cross-encoder cannot read learns from translated documents what the
-    cross-encoder said of the originals (Translate-Distill). Titles and texts are translated apart, sentence
-    by sentence; the file has the layout of a corpus.jsonl, or of a queries.jsonl.
+    cross-encoder scored for the originals (Translate-Distill). Titles and texts are translated separately,
+    sentence by sentence; the file has the layout of a corpus.jsonl, or of a queries.jsonl.
 
     \b
     A model of the hub:  ce2de translate --corpus corpus.jsonl --model Helsinki-NLP/opus-mt-en-it \\
@@ -118,8 +119,8 @@ def command(as_json: bool, **options: object) -> None:
     Made elsewhere:      ce2de translate --corpus corpus.jsonl --import msmarco.fas.tsv.gz \\
                            --out corpus.fa.jsonl.gz
 
-    Ctrl-C or a crash loses at most about a minute: the same command goes on, and gives the same file. A
-    sentence that is in the cache is not translated again, so a grown corpus costs only what is new.
+    Ctrl-C or a crash loses at most about a minute: the same command resumes, and gives the same file. A
+    sentence that is in the cache is not translated again, so a larger corpus costs only its new sentences.
     """
     asked = TranslateOptions(**options)  # type: ignore[arg-type]
     try:
@@ -130,7 +131,7 @@ def command(as_json: bool, **options: object) -> None:
     with ConsoleProgress() as console:
         originals = _originals(asked, console)
         console.phase("survey", 0, 1)
-        there = survey(originals)  # a file that cannot be read is told before a model is fetched
+        there = survey(originals)  # fail on a file that cannot be read before a model is downloaded
         console.phase("survey", 1, 1)
         translator = _translator(asked) if asked.imported is None else None
 

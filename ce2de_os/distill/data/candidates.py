@@ -1,8 +1,8 @@
-"""The documents that a teacher will score for each query: what one or several searches find for it.
+"""Find the documents that a teacher will score for each query, by one or several searches.
 
 Documents that a search takes for relevant and that are not ("hard negatives") teach a student more than
-random ones (Xiong et al., ANCE, ICLR 2021). BM25 and the present student err in different places, so their
-findings are joined.
+random ones (Xiong et al., ANCE, ICLR 2021). BM25 and the present student make different errors, so their
+results are joined.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from ce2de_os.records import Query, ScoredDoc
 logger = logging.getLogger(__name__)
 
 DEPTH = 50
-_BATCH = 64  # queries asked at once, a second or two of work
+_BATCH = 64  # queries in one search, a second or two of work
 
 Retrieve = Callable[[Sequence[Query], int], Runs]
-"""Asks a search for the best so many documents of each query; a query may be absent from the answer."""
+"""Searches for the given number of best documents of each query; a query may be absent from the answer."""
 
 Progress = Callable[[int, int], None]
-"""Receives how much is done, and how much there is."""
+"""Receives the amount done, and the total."""
 
 
 @dataclass(frozen=True)
 class CandidateReport:
-    """What a file of candidates holds.
+    """The counts of a file of candidates.
 
     Attributes:
         queries: queries with candidates.
@@ -57,15 +57,15 @@ def find_candidates(
     include_source: bool = True,
     progress: Progress | None = None,
 ) -> CandidateReport:
-    """Ask every source for every query and write the joined rankings to ``out``, a score file.
+    """Search every source for every query and write the joined rankings to ``out``, a score file.
 
-    A candidate's score is ``1 / rank`` in the joined ranking. After an interruption the same call goes on.
+    A candidate's score is ``1 / rank`` in the joined ranking. After an interruption the same call resumes.
 
     Args:
         queries: the queries.
-        sources: searches by name, the first one's findings first. A name tells one search from another
-            when an interrupted call goes on, so it should name index, fields and model.
-        out: the file to make, ``.gz`` or not.
+        sources: searches by name, the first one's results first. A name identifies a search when an
+            interrupted call resumes, so it should contain index, fields and model.
+        out: the file to write, ``.gz`` or not.
         depth: candidates of a query.
         include_source: whether the document that a query was taken from is always its first candidate;
             otherwise it is one only if it is found.

@@ -1,6 +1,6 @@
-"""The languages in which each part of a distillation reads queries and documents.
+"""The languages of the queries and documents that each part of a distillation reads.
 
-Translate-Distill (arXiv 2401.04810) sets three apart: what searches for candidates, the cross-encoder that
+Translate-Distill (arXiv 2401.04810) distinguishes three: the search for candidates, the cross-encoder that
 scores them, and the student. So a student can learn German documents from an English cross-encoder.
 """
 
@@ -17,7 +17,7 @@ MIXINGS: tuple[Mixing, ...] = ("passages", "entries", "round-robin")
 
 
 class Reads(NamedTuple):
-    """The language of the queries and the languages of the documents that somebody reads."""
+    """The language of the queries and the languages of the documents that a part reads."""
 
     queries: str
     documents: tuple[str, ...]
@@ -31,13 +31,13 @@ _ENGLISH = Reads("en", ("en",))
 
 @dataclass(frozen=True)
 class Languages:
-    """Who reads what; codes of languages are names that the user chooses.
+    """The languages of each part; codes of languages are names that the user chooses.
 
     Attributes:
         original: language of the given queries and documents; all others are those of translations.
-        selector: what the search for candidates reads, documents in one language.
-        teacher: what the cross-encoder reads, documents in one language.
-        student: what the student reads; documents in several languages are mixed in its batches.
+        selector: languages of the search for candidates, documents in one language.
+        teacher: languages of the cross-encoder, documents in one language.
+        student: languages of the student; documents in several languages are mixed in its batches.
     """
 
     original: str = "en"
@@ -65,7 +65,7 @@ def read_languages(
         translations: other languages in which there are documents.
         selector: ``query-document``, such as ``en-de``; ``None`` means the originals.
         teacher: as ``selector``.
-        student: likewise, with documents in one or several languages (``en-it,de``); ``None`` means queries
+        student: the same, with documents in one or several languages (``en-it,de``); ``None`` means queries
             in the original language and the translated documents, or the originals if there are none.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Searches over documents in memory, for collections that are in no OpenSearch."""
+"""Search documents in memory, for collections that are not in OpenSearch."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def dense_retriever(
 
     Args:
         doc_ids: the documents.
-        embeddings: theirs, ``(B, D)`` float32.
-        embed: gives the embeddings of queries, such as ``OnnxEncoder.encode_queries``.
+        embeddings: embeddings of the documents, ``(B, D)`` float32.
+        embed: returns embeddings of queries, such as ``OnnxEncoder.encode_queries``.
     """
 
     def ranked(scores: Embeddings, top_k: int) -> list[ScoredDoc]:

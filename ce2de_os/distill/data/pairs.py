@@ -1,4 +1,4 @@
-"""Training pairs of a cross-encoder: read, cleaned, and given passages that look right but are not.
+"""Training pairs of a cross-encoder: read them, clean them, and add hard negatives.
 
 Hard negatives are the best lexical matches that are not the query's own passage: the setting in which a
 cross-encoder must be better than the first stage (Nogueira and Cho, arXiv 1901.04085).
@@ -37,13 +37,13 @@ class TrainingPair:
 
 @dataclass(frozen=True)
 class PairCounts:
-    """What became of the pairs that were read.
+    """Counts of the pairs that were read.
 
     Attributes:
         read: pairs found.
         empty: left out because a side has no text.
         repeated: left out because the same query and passage came before.
-        used: kept; fewer than the rest if there were more than asked for.
+        used: kept; fewer than the rest if there were more than the limit.
     """
 
     read: int = 0
@@ -145,7 +145,7 @@ def draw_negatives(
 ) -> list[str]:
     """Draw ``count`` negatives for one step: three in four hard ones, the rest other queries' passages.
 
-    Where there are too few hard ones, passages of other queries take their places; a passage may come twice
+    If there are too few hard ones, passages of other queries replace them; a passage may occur twice
     only if ``others`` holds no more.
     """
     wanted = min(len(pair.negatives), count - count // 4)

@@ -1,7 +1,7 @@
-"""What a dual encoder expects before queries and documents, such as E5's ``query: `` and ``passage: ``.
+"""The prefixes of queries and documents that a dual encoder expects, such as E5's ``query: ``.
 
-The same words have two embeddings then, and a student can only learn both if it is told which one is wanted:
-it reads the same prefixes, and they travel in its manifest to the workers and to the search.
+The same words have two embeddings then, and a student can only learn both if its input shows which one is
+needed: it reads the same prefixes, and its manifest has them for the workers and the search.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ QUERY_WORDS = 32
 
 
 class Prefixes(NamedTuple):
-    """Put before every query and before every document; ``""`` for none."""
+    """Texts before every query and before every document; ``""`` for none."""
 
     query: str = ""
     document: str = ""
@@ -43,8 +43,8 @@ class Prefixes(NamedTuple):
     ) -> list[TrainingPassage]:
         """Prefix training texts: of those as short as queries every second one is a query.
 
-        A passage that says which of the two it is keeps to that. ``teacher`` are the prefixes that the
-        teacher reads in place of these; ``None`` means the same.
+        A passage with a fixed kind keeps it. ``teacher`` are the prefixes that the
+        teacher reads instead of these; ``None`` means the same.
         """
         read = self if teacher is None else teacher
         if not any((*self, *read)):

@@ -1,4 +1,4 @@
-"""The queries a student is trained on: from a file, a query log, or a field of the documents themselves."""
+"""Read the queries for training: from a file, a query log, or a field of the documents themselves."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ce2de_os.writing import replacing
 
 MIN_CHARS = 2
 MAX_WORDS = 64
-"""Words of a text that make a query; what follows in a longer one is no longer a question."""
+"""Most words of a query; the rest of a longer text is cut."""
 
 
 @dataclass(frozen=True)
 class QueryReport:
-    """What became of the texts that were read: counts.
+    """Counts of the texts that were read.
 
     Attributes:
-        read: texts that were looked at.
+        read: all texts.
         empty: those with fewer than two characters.
         duplicated: repeats of another one, upper and lower case being the same.
         kept: queries that are left, after the limit.
@@ -64,7 +64,7 @@ class _Row(NamedTuple):
 
 @dataclass
 class _Distinct:
-    """Usable texts by their folded form, each as it first came, and how often it came."""
+    """Usable texts by their folded form, each in its first spelling, with their counts."""
 
     rows: dict[str, _Row] = field(default_factory=dict)
     times: Counter[str] = field(default_factory=Counter)
@@ -79,7 +79,7 @@ class _Distinct:
             return
         row, key = row._replace(text=text), text.casefold()
         self.times[key] += 1
-        # Documents of a live index come in any order; the first source by name is the same every time.
+        # Documents of a live index have no fixed order; the first source by name is the same every time.
         self.rows[key] = min(self.rows.get(key, row), row, key=lambda one: one.source_id or "")
 
 
@@ -112,7 +112,7 @@ def query_texts(path: Path) -> dict[str, str]:
         if len(text) < MIN_CHARS:
             continue
         if texts.setdefault(row.query_id, text) != text:
-            raise DataError(f"{path}: id '{row.query_id}' stands for 2 different texts; give each its own id")
+            raise DataError(f"{path}: id '{row.query_id}' means 2 different texts; give each its own id")
     if not texts:
         raise DataError(f"{path}: none of its texts is a query; {_EXPECTED}")
     return texts
@@ -142,13 +142,13 @@ def queries_from_documents(
 ) -> QuerySet:
     """Make queries of a field of the documents, such as their titles.
 
-    The order is random but depends on the texts and the seed only, not on the order in which an index hands
-    out its documents. Where several documents have the same text, the first by ``doc_id`` is its source.
+    The order is random but depends on the texts and the seed only, not on the order in which an index returns
+    its documents. Where several documents have the same text, the first by ``doc_id`` is its source.
 
     Args:
         texts: ``(doc_id, text)`` of each document; a query's id is that of its source.
         limit: size of the random sample; ``None`` keeps all.
-        seed: of the order and the sample.
+        seed: seed of the order and the sample.
 
     Raises:
         DataError: there is no usable text, or a ``doc_id`` comes with two texts.
@@ -203,7 +203,7 @@ def _query_set(distinct: _Distinct, rows: list[_Row], where: str, expected: str)
     names = Counter(row.query_id for row in distinct.rows.values())
     name, times = names.most_common(1)[0]
     if times > 1:
-        raise DataError(f"{where}: id '{name}' stands for {times} different texts; give each its own id")
+        raise DataError(f"{where}: id '{name}' means {times} different texts; give each its own id")
     duplicated = distinct.times.total() - len(distinct.rows)
     return QuerySet(
         [Query(row.query_id, row.text) for row in rows],

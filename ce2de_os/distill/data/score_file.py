@@ -7,8 +7,8 @@
 It is the format of the score files published with Translate-Distill (Yang et al., ECIR 2024, arXiv
 2401.04810). Candidates and teachers' scores are both kept in it; a name that ends in ``.gz`` means gzip.
 
-While such a file grows it is plain text under the name ``FILE.partial``, with one line in front that names
-the work. A run that was killed at any byte goes on after the last complete part.
+While such a file grows it is plain text under the name ``FILE.partial``, with a first line that names
+the work. A run that was killed at any byte resumes after the last complete part.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Ranking = tuple[str, list[ScoredDoc]]
 DECIMALS = 6
 _LARGEST = 1e30  # of a score; beyond it float32 arithmetic overflows
 _EXPECTED = 'expected a line such as ["q1", ["d7", 4.25], ["d3", -1.5]]'
-_NAMED = 3  # ids that a message spells out
+_NAMED = 3  # most ids in a message
 
 
 def read_scores(path: Path) -> Iterator[Ranking]:
@@ -56,7 +56,7 @@ def read_scores(path: Path) -> Iterator[Ranking]:
 
 
 def write_scores(path: Path, rankings: Iterable[Ranking]) -> None:
-    """Write a whole score file, beside and then renamed; scores are rounded to six decimals."""
+    """Write a whole score file to a temporary file, then rename it; scores are rounded to six decimals."""
     with replacing(path) as file:
         for ranking in rankings:
             file.write(_line(ranking))
@@ -91,7 +91,7 @@ def only_known(
         unknown = [_told(ids, kind) for ids, kind in ((queries, "queries"), (documents, "documents")) if ids]
         raise DataError(
             f"{where}: names {' and '.join(unknown)} that are not in this collection; give all queries "
-            "and documents it was made from, or let unknown ones be dropped"
+            "and documents it was made from, or drop unknown ones"
         )
     if not kept:
         raise DataError(f"{where}: none of its queries and documents is in this collection")
@@ -106,19 +106,19 @@ def write_in_parts(
     compute: Callable[[range], list[Ranking]],
     done: Callable[[int], None],
 ) -> None:
-    """Write a score file part by part; the same call goes on after an interruption.
+    """Write a score file part by part; the same call resumes after an interruption.
 
-    A part is computed whole or again, so the file is the same as from a run that was never broken. Rankings
+    An interrupted part is computed again, so the file is the same as from an uninterrupted run. Rankings
     without documents are left out of the finished file; if no other is left, there is no file.
-    ``FILE.work`` stays beside it and tells a later call that it is finished.
+    ``FILE.work`` stays next to it and shows a later call that it is finished.
 
     Args:
-        out: the file to make.
+        out: the file to write.
         work: names everything the scores depend on.
         query_ids: the queries, in the order of the file.
         parts: consecutive ranges of positions in ``query_ids``, together all of them.
-        compute: gives the rankings of a part, in its order.
-        done: receives how many queries are finished.
+        compute: returns the rankings of a part, in its order.
+        done: receives the number of finished queries.
 
     Raises:
         DataError: ``out`` or its partial file belongs to other work, or another run is writing it.
@@ -214,7 +214,7 @@ def _usable(file: BinaryIO, path: Path, work: str, query_ids: Sequence[str]) -> 
         file.write(first)
     elif found != first:
         raise DataError(
-            f"{path}: was begun with other queries, documents or settings; go on with those, or remove it "
+            f"{path}: was begun with other queries, documents or settings; continue with those, or remove it "
             "to begin again"
         )
     ends = [len(first)]
@@ -246,7 +246,7 @@ def _parse(line: str, place: str) -> Ranking:
         row = json.loads(line)
     except ValueError as error:
         raise DataError(
-            f"{place}: not JSON ({error}); {_EXPECTED}; if the file was cut off, fetch or make it again"
+            f"{place}: not JSON ({error}); {_EXPECTED}; if the file was cut off, download or make it again"
         ) from error
     if not isinstance(row, list) or not row:
         raise DataError(f"{place}: got {line.strip():.60}; {_EXPECTED}")

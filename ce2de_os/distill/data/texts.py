@@ -1,8 +1,8 @@
-"""Plain texts to training passages of many lengths.
+"""Cut plain texts into training passages of many lengths.
 
-A student must see what it will be asked: words, headings, sentences, paragraphs. Passages are cut from the
-lines of each file in order, each to a length of its own, so that one text yields query-like pieces and
-document-like ones (random crops are good training texts: Contriever, arXiv 2112.09118).
+A student must see the texts that it will encode later: words, headings, sentences, paragraphs. Passages are
+cut from the lines of each file in order, each to a length of its own, so that one text yields query-like
+pieces and document-like ones (random crops are good training texts: Contriever, arXiv 2112.09118).
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _TEXT_KEYS = ("text", "body", "content")
 class TrainingPassage(NamedTuple):
     """A training text and the file it comes from.
 
-    ``original`` is what the teacher reads where the text is a translation, ``None`` where it reads the same.
-    ``is_query`` says what stands before it, see `ce2de_os.distill.data.prefixes`; ``None`` leaves it open.
+    ``original`` is the text that the teacher reads if this is a translation, ``None`` if it reads the same.
+    ``is_query`` chooses the prefix, see `ce2de_os.distill.data.prefixes`; ``None``: not decided.
     """
 
     text: str
@@ -68,7 +68,7 @@ def is_prose(line: str) -> bool:
 def cut_passages(lines: Iterator[str], rng: random.Random) -> Iterator[str]:
     """Cut consecutive lines into passages, each of a length drawn log-uniformly from 3 to 170 words.
 
-    A long line is cut at a space, and what is left begins the next passage; short lines are joined until the
+    A long line is cut at a space, and the rest begins the next passage; short lines are joined until the
     drawn length is reached.
     """
     words: list[str] = []
@@ -100,7 +100,7 @@ def sample_passages(
     Args:
         paths: files to cut passages from.
         max_words: the words to take.
-        seed: of the cuts and of what is taken.
+        seed: seed of the cuts and of the choice.
         translations: passages to take from too, unchanged, with the number of words that each counts
             as; ``None`` means none.
 
@@ -151,7 +151,7 @@ def packed_passages(path: Path, max_words: int) -> list[TrainingPassage]:
 
 
 def is_packed(path: Path) -> bool:
-    """Return whether a file's name is that of a packed one."""
+    """Return whether a file's name is that of a packed file."""
     return path.name.removesuffix(".gz").endswith(PACKED)
 
 

@@ -1,4 +1,4 @@
-"""Translations of queries and documents, and how well they fit the originals."""
+"""Read translations of queries and documents, and compare them with the originals."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _NAMED = 3  # ids that a message names
 
 @dataclass(frozen=True)
 class Coverage:
-    """How a translation fits its originals: counts.
+    """Counts of a translation compared with its originals.
 
     Attributes:
         kind: ``"documents"`` or ``"queries"``.
         language: of the translation.
-        originals: texts that there are to translate.
+        originals: number of originals.
         missing: originals without a translation.
-        unknown: translations of nothing that is among the originals.
+        unknown: translations whose id is not among the originals.
     """
 
     kind: str
@@ -56,7 +56,7 @@ def read_translation(path: Path) -> dict[str, Document]:
 def check_coverage(
     originals: Set[str], translated: Set[str], coverage: tuple[str, str], where: object, *, skip: bool
 ) -> Coverage:
-    """Compare the ids of originals and translations; differences are refused, or logged with ``skip``.
+    """Compare the ids of originals and translations; differences are an error, or logged with ``skip``.
 
     ``coverage`` is kind and language, as in `Coverage`; ``where`` names the translations in messages.
 
@@ -125,7 +125,7 @@ def read_parallel(path: Path, source: str) -> list[TrainingPassage]:
     """Read the pairs of a file with lines ``original<TAB>translation``, ``.gz`` or not, each once.
 
     Raises:
-        DataError: the file cannot be read, a line has not two columns, or there is no pair.
+        DataError: the file cannot be read, a line does not have two columns, or there is no pair.
     """
     found = _passages(_line_pairs(path), source)
     if not found:

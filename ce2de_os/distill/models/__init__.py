@@ -1,1 +1,1 @@
-"""The networks: teachers of every kind, and the student before its first step."""
+"""The networks: teachers of every kind, and the student before training."""

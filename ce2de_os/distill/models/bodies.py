@@ -1,8 +1,8 @@
-"""Encoders of the BERT family as `BertModel`, the form that students are cut from.
+"""Convert encoders of the BERT family to `BertModel`, the form that students are cut from.
 
 DistilBERT and RoBERTa (so XLM-R too) compute what BERT computes under other names and other counts of
 positions and token types; their weights carry over exactly. ModernBERT rotates positions and gates its
-feed-forward part: nothing of it fits.
+feed-forward part, so it cannot be converted.
 """
 
 from __future__ import annotations

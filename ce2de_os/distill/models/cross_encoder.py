@@ -35,11 +35,11 @@ Pair = tuple[str, str]
 
 
 class PairTeacher(Protocol):
-    """What scores pairs, a `CrossEncoder` or a `SequenceTeacher`; their attributes mean the same in both."""
+    """A model that scores pairs, a `CrossEncoder` or a `SequenceTeacher`, with the same attributes."""
 
     @property
     def name(self) -> str:
-        """As the user gave it."""
+        """Name of the model, as the user gave it."""
 
     @property
     def tokenizer(self) -> Any:  # noqa: ANN401 - transformers has no types
@@ -47,15 +47,15 @@ class PairTeacher(Protocol):
 
     @property
     def max_length(self) -> int:
-        """Tokens read of a pair."""
+        """Most tokens of a pair."""
 
     @property
     def digest(self) -> str:
-        """Names the weights, and all else in the checkpoint that scores depend on."""
+        """Hash of the weights, and of everything else in the checkpoint that scores depend on."""
 
     @property
     def device(self) -> torch.device:
-        """Where the model lies."""
+        """Device of the model."""
 
     @property
     def precision(self) -> str:
@@ -63,7 +63,7 @@ class PairTeacher(Protocol):
 
     @property
     def active_weights(self) -> int:
-        """Weights that every token passes: its work on a token is about two operations for each."""
+        """Number of weights that every token passes; a token costs about two operations for each."""
 
     def logits(self, pairs: Sequence[Pair], /) -> NDArray[np.float32]:
         """Compute the relevance of each pair, ``(B,)``, higher is better."""
@@ -77,9 +77,9 @@ class CrossEncoder:
         name: as the user gave it.
         model: a sequence-classification model with one output.
         tokenizer: its fast tokenizer.
-        max_length: tokens read of a pair; the longer text is cut first.
-        digest: names the weights.
-        device: where the model lies.
+        max_length: most tokens of a pair; the longer text is cut first.
+        digest: hash of the weights.
+        device: device of the model.
         precision: number format of its products, see `ce2de_os.distill.precision`.
     """
 
@@ -115,7 +115,7 @@ class CrossEncoder:
     def logits(self, pairs: Sequence[Pair], batch_tokens: int | None = None) -> NDArray[np.float32]:
         """Compute the relevance of each pair, ``(B,)`` float32 in the given order, unbounded, higher: better.
 
-        ``batch_tokens`` is the size of a forward pass; ``None`` means what suits the device.
+        ``batch_tokens`` is the size of a forward pass; ``None`` means a size for the device.
 
         Raises:
             DataError: the model gives numbers that are not finite.

@@ -1,4 +1,4 @@
-"""The folder of a finished student: a Hugging Face and sentence-transformers model, with how it was made."""
+"""Write the folder of a finished student: a Hugging Face and sentence-transformers model, with its recipe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def write_student(
     sample: Sequence[str],
     recipe: dict[str, Any],
 ) -> None:
-    """Write everything; ``recipe.json`` comes last, so that its presence says that the folder is complete.
+    """Write everything; ``recipe.json`` comes last, so that its presence means that the folder is complete.
 
     ``tokenizer`` is that of transformers; ``sample`` are texts that the training has not seen, on which the
     export measures.

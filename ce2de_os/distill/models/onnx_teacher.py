@@ -1,8 +1,8 @@
 """A teacher in an ONNX file: a folder with ``model.onnx`` and ``tokenizer.json`` and no PyTorch weights.
 
-That is what fastembed, LangChain4j, Vespa and Optimum keep. Of a BERT in float32 the weights are taken out,
-checked against ONNX Runtime, and used as those of any other teacher. Whatever else is a sentence encoder is
-read by ONNX Runtime: it gives embeddings, but no layers to copy.
+fastembed, LangChain4j, Vespa and Optimum use such folders. Of a BERT in float32 the weights are taken out,
+checked against ONNX Runtime, and used as those of any other teacher. Any other sentence encoder is
+run by ONNX Runtime: it gives embeddings, but no layers to copy.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def onnx_file(place: str) -> Path | None:
 
 
 def load_onnx(path: Path) -> tuple[Any, str | None]:
-    """Load the model in an ONNX file; without weights, also return the file's digest, which names it.
+    """Load the model in an ONNX file; without weights, also return the file's digest, which identifies it.
 
     Raises:
-        ConfigError: the file is no sentence encoder, or ONNX Runtime cannot read it.
+        ConfigError: the file is not a sentence encoder, or ONNX Runtime cannot read it.
         MissingExtraError: onnx is not installed.
     """
     _check_external(path)
@@ -62,21 +62,21 @@ def load_onnx(path: Path) -> tuple[Any, str | None]:
 
 
 def says_no_pooling(name: str) -> ConfigError:
-    """Create the error for a folder that does not say how its states become one embedding."""
+    """Create the error for a folder without a pooling file."""
     return ConfigError(
-        f"teacher '{name}': does not say how it pools; write {POOLING_FILE} into the folder, "
+        f"teacher '{name}': its pooling is unknown; write {POOLING_FILE} into the folder, "
         '{"pooling_mode_cls_token": true} for the first token (BGE), {"pooling_mode_mean_tokens": true} for '
         "the mean (MiniLM, E5, GTE)"
     )
 
 
 class OnnxBody(torch.nn.Module):
-    """An encoder that ONNX Runtime reads on the CPU, with the face of a model of transformers.
+    """An encoder that ONNX Runtime runs on the CPU, with the interface of a model of transformers.
 
     Attributes:
         config: ``model_type`` ``"onnx"``, width, and rows of the token table.
-        reason: why no layers can be copied from it.
-        pools: whether the graph gives one embedding a text instead of one state a token.
+        reason: the reason why no layers can be copied from it.
+        pools: whether the graph gives one embedding per text instead of one state per token.
     """
 
     def __init__(self, path: Path) -> None:
@@ -142,7 +142,7 @@ def _output(session: onnxruntime.InferenceSession, path: Path) -> tuple[str, boo
 
 def _no_encoder(path: Path, got: str, expected: str) -> ConfigError:
     return ConfigError(
-        f"{path}: is no sentence encoder: got {got}, expected {expected}; "
+        f"{path}: is not a sentence encoder: got {got}, expected {expected}; "
         "export it with the task feature-extraction"
     )
 
@@ -152,7 +152,7 @@ def _body(path: Path, reader: OnnxBody) -> tuple[Any, str]:
     import onnx
 
     if reader.pools:
-        return None, "its graph pools the states; take the file that gives last_hidden_state"
+        return None, "its graph pools the states; use the file that gives last_hidden_state"
     config = path.parent / "config.json"
     says = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
     try:
@@ -192,12 +192,12 @@ def _table_rows(path: Path) -> int:
 
 
 def _check_external(path: Path) -> None:
-    """Raise `ConfigError` if a file of weights that belongs beside the graph is not there."""
+    """Raise `ConfigError` if a file of weights that the graph needs is missing."""
     for tensor in _structure(path).graph.initializer:
         for entry in tensor.external_data:
             if entry.key == "location" and not (path.parent / entry.value).is_file():
                 raise ConfigError(
-                    f"{path}: keeps its weights in '{entry.value}', which is not beside it; copy it there"
+                    f"{path}: keeps its weights in '{entry.value}', which is not in its folder; copy it there"
                 )
 
 
@@ -210,4 +210,4 @@ def _structure(path: Path) -> Any:  # noqa: ANN401 - onnx has no types
     try:
         return onnx.load(path, load_external_data=False)
     except Exception as error:  # that of protobuf is not public
-        raise ConfigError(f"{path}: is no ONNX file ({type(error).__name__}); fetch it again") from error
+        raise ConfigError(f"{path}: is not an ONNX file ({type(error).__name__}); fetch it again") from error

@@ -1,4 +1,4 @@
-"""The weights of a BERT in an ONNX file, in the form of a `BertModel`.
+"""Read the weights of a BERT from an ONNX file into a `BertModel`.
 
 Exporters keep the names of tables, biases and norms, and lose those of the matrices, which they transpose. A
 matrix is found through the named bias that is added to its product. Graphs that were fused for ONNX Runtime,
@@ -25,15 +25,15 @@ Constants = dict[str, NDArray[Any]]
 _WORDS, _POSITIONS, _TYPES = (
     f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type")
 )
-_HEAD_WIDTHS = (64, 32)  # of most encoders; the others are tried after them
+_HEAD_WIDTHS = (64, 32)  # head sizes of most encoders; the others are tried after them
 _QUANTIZED = ("Quantize", "MatMulInteger", "QLinear", "MatMulNBits")
 
 
 def bert_candidates(model: onnx.ModelProto, heads: int | None = None) -> Iterator[BertModel]:
     """Yield BERTs with the graph's weights, without pooler or dropout, for each number of heads.
 
-    A graph does not name that number: whoever calls compares the states. ``heads`` is what a ``config.json``
-    says, and the only one tried; ``None`` means that there is none.
+    A graph does not contain that number: the caller compares the states. ``heads`` is the number in a
+    ``config.json``, and the only one tried; ``None`` means that there is none.
 
     Raises:
         ConfigError: the weights are not those of a BERT in float32, with the reason as its message.
@@ -49,7 +49,7 @@ def bert_candidates(model: onnx.ModelProto, heads: int | None = None) -> Iterato
             strict=False,
         ).missing_keys
         if missing:
-            raise ConfigError(f"it has no {missing[0]}: it is no BERT, or lost its names")
+            raise ConfigError(f"it has no {missing[0]}: it is not a BERT, or lost its names")
         yield body.eval()
 
 
@@ -57,13 +57,13 @@ def unreadable(graph: onnx.GraphProto) -> str | None:
     """Return why the graph's weights cannot be read; ``None`` if no reason is known."""
     kinds = {node.op_type for node in graph.node}
     if any(kind.startswith(_QUANTIZED) or "QuantizeLinear" in kind for kind in kinds):
-        return "it is quantized; take the float32 file of the same model"
+        return "it is quantized; use the float32 file of the same model"
     matrices = [tensor for tensor in graph.initializer if len(tensor.dims) == 2]
     if any(tensor.data_type in (10, 16) for tensor in matrices):  # onnx.TensorProto.FLOAT16 and BFLOAT16
-        return "it is in 16 bits; take the float32 file of the same model"
+        return "it is in 16 bits; use the float32 file of the same model"
     fused = sorted({node.op_type for node in graph.node if node.domain not in ("", "ai.onnx")})
     if fused:
-        return f"its operators are fused for ONNX Runtime ({fused[0]}); take the file before optimisation"
+        return f"its operators are fused for ONNX Runtime ({fused[0]}); use the file before optimization"
     if not kinds & {"Erf", "Gelu"}:
         return "its activation is not gelu"
     return None
@@ -88,7 +88,7 @@ def _bert_weights(graph: onnx.GraphProto, constants: Constants) -> dict[str, NDA
         raise ConfigError(reason)
     tables = [name for name in constants if name.endswith(_WORDS)]
     if len(tables) != 1:
-        raise ConfigError(f"it has no {_WORDS}: it is no BERT, or lost its names")
+        raise ConfigError(f"it has no {_WORDS}: it is not a BERT, or lost its names")
     prefix = tables[0].removesuffix(_WORDS)
     named = {name: value for name, value in constants.items() if name.startswith(prefix)}
     named |= _matrices(graph, constants)
@@ -134,7 +134,7 @@ def _config(
     layers = {name.split(".")[2] for name in weights if name.startswith("encoder.layer.")}
     inner = weights.get("encoder.layer.0.intermediate.dense.weight")
     if inner is None or _POSITIONS not in weights or _TYPES not in weights:
-        raise ConfigError("it has not all of BERT's tables and layers: it is no BERT, or lost its names")
+        raise ConfigError("it has not all of BERT's tables and layers: it is not a BERT, or lost its names")
     words, width = weights[_WORDS].shape
     return BertConfig(
         vocab_size=words, hidden_size=width, num_hidden_layers=len(layers), num_attention_heads=heads,
@@ -145,7 +145,7 @@ def _config(
 
 
 def _epsilon(graph: onnx.GraphProto, constants: Constants) -> float:
-    """Return what the first norm adds to a variance; 1e-12 if it is not found."""
+    """Return the epsilon of the first norm; 1e-12 if it is not found."""
     makers = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
         if node.op_type == "LayerNormalization":

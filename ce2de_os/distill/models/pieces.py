@@ -1,7 +1,7 @@
 """New WordPieces for words that a vocabulary cuts into many: merges of the pieces that it has.
 
-Merging on from the old pieces, instead of training a second vocabulary and joining the two, leaves few new
-pieces that are never used (continued BPE training, arXiv 2512.03989).
+Continuing the merges of the old pieces, instead of training a second vocabulary and merging the two, gives
+few new pieces that are never used (continued BPE training, arXiv 2512.03989).
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Set
 from itertools import pairwise
 
-FREQUENT = 2  # what the original texts have once may be a slip or a name; a new piece saves nothing there
-SURPLUS = 2  # pieces learned for one that is wanted: some only lead to longer ones, some cut known words
+FREQUENT = (
+    2  # a word that the original texts have once may be a typo or a name; a new piece saves nothing there
+)
+SURPLUS = 2  # pieces learned for each one that is kept: some only lead to longer ones, some cut known words
 
 Words = Mapping[tuple[str, ...], int]
 """How often a word occurs, by the tuple of its pieces."""
@@ -66,7 +68,7 @@ def _spelled(word: tuple[str, ...], prefix: str) -> str:
 
 
 def _cut(word: str, vocabulary: Set[str], prefix: str) -> Iterator[str]:
-    """Cut a word into pieces as WordPiece does: the longest piece that fits, again and again."""
+    """Cut a word into pieces as WordPiece does: always the longest piece that fits."""
     start, mark = 0, ""
     while start < len(word):
         end = next(end for end in range(len(word), start, -1) if mark + word[start:end] in vocabulary)
@@ -88,7 +90,7 @@ def _merge(words: Words, count: int, prefix: str) -> Learned:
 
 
 class _Pairs:
-    """Neighbouring pieces in words, and how often each pair occurs."""
+    """Neighboring pieces in words, and how often each pair occurs."""
 
     def __init__(self, words: Words) -> None:
         self.words, self.counts = [list(word) for word in words], list(words.values())
@@ -108,7 +110,7 @@ class _Pairs:
         return None
 
     def merge(self, pair: tuple[str, str], piece: str) -> None:
-        """Put ``piece`` where ``pair`` stands."""
+        """Replace ``pair`` by ``piece``."""
         changed: set[tuple[str, str]] = set()
         for place in self.places.pop(pair):
             changed.update(self._count(place, -1))

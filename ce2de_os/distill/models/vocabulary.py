@@ -1,4 +1,4 @@
-"""A student's vocabulary, cut to the pieces that some texts use or grown by pieces of another language.
+"""Change a student's vocabulary: keep the pieces that some texts use, or add pieces of another language.
 
 Most of a multilingual encoder's weights are rows of pieces that one language never uses; without those rows
 it computes the same ("Load What You Need", arXiv 2010.05609). An English encoder cuts words of another
@@ -30,11 +30,11 @@ BATCH_TEXTS = 1024
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 Spec = dict[str, Any]
-"""A tokenizer as its JSON describes it."""
+"""The JSON description of a tokenizer."""
 
 
 class Vocabulary(NamedTuple):
-    """A changed tokenizer, and where its rows in the embedding table come from.
+    """A changed tokenizer, and the origin of its rows in the embedding table.
 
     Attributes:
         tokenizer: gives ids from 0 to ``len(rows) - 1``.
@@ -52,7 +52,7 @@ def trim(tokenizer: Tokenizer, texts: Iterable[str], min_count: int = 1) -> Voca
     of which other words are then spelled. The order of the pieces stays too.
 
     Raises:
-        ConfigError: the tokenizer is none of WordPiece, BPE and Unigram.
+        ConfigError: the tokenizer is not one of WordPiece, BPE and Unigram.
     """
     spec = json.loads(tokenizer.to_str())
     kind = spec["model"]["type"]
@@ -74,8 +74,8 @@ def extend(
 ) -> Vocabulary:
     """Add at most ``pieces`` WordPieces that ``texts`` need most, the most frequent first.
 
-    Fewer are added where the texts have no more. ``original`` are texts whose words, if they are there twice,
-    no new piece may cut anew: those in the language that the student knows already.
+    Fewer are added if the texts have no more. ``original`` are texts in the language that the student knows
+    already: no new piece may change how words that occur twice there are cut.
 
     Raises:
         ConfigError: the tokenizer is no WordPiece tokenizer.
@@ -135,14 +135,14 @@ def change_vocabulary(
     Args:
         student: its table of tokens is replaced.
         tokenizer: the student's, without truncation or padding.
-        texts: what the student is trained on.
+        texts: the texts that the student is trained on.
         extend_by: pieces to add; ``None`` for none.
         new_texts: texts in the new languages; ``texts`` are then those in the language it knows. Without
             them the pieces are learned from ``texts``.
-        trim_below: how often all texts together have to use a piece that is kept; ``None`` keeps all.
+        trim_below: least number of uses in all texts together for a piece to be kept; ``None`` keeps all.
 
     Returns:
-        The new tokenizer, and what was done: pieces before, added and after, and megabytes of the table in
+        The new tokenizer, and the facts: pieces before, added and after, and megabytes of the table in
         float32 before and after.
     """
     facts = {"pieces_before": len(student.body.embeddings.word_embeddings.weight)}

@@ -1,1 +1,1 @@
-"""What was made: quality, speed, and the report that shows them."""
+"""The results of a run: quality, speed, and the report that shows them."""

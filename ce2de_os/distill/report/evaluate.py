@@ -1,7 +1,7 @@
-"""A student next to its peers on judged collections: quality, its uncertainty, and what is significant.
+"""Compare a student with its peers on judged collections: quality, uncertainty and significance.
 
-Every system ranks all documents of a collection; hybrids join the first hundred of each leg. A system is
-compared with the one that it stands in for: a dense one with the DE, a hybrid with the hybrid of the DE.
+Every system ranks all documents of a collection; hybrids fuse the first hundred of each leg. A system is
+compared with the one that it replaces: a dense one with the DE, a hybrid with the hybrid of the DE.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ HYBRID, RERANKED = "BM25 + {}", "{}, CE re-ranks"
 
 @dataclass(frozen=True)
 class Systems:
-    """What is compared; ``None`` leaves a system out.
+    """The systems to compare; ``None`` leaves one out.
 
     Attributes:
         teacher: the DE.
@@ -121,7 +121,7 @@ class CollectionResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found; ``settings`` says how, in words and numbers."""
+    """The results of `evaluate`; ``settings`` describes the method, in words and numbers."""
 
     collections: list[CollectionResult]
     settings: dict[str, Any] = field(default_factory=dict)
@@ -141,14 +141,14 @@ class Evaluation:
         return float(np.mean(shares)) if shares and len(shares) == len(figures) else None
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all."""
+        """Write it as JSON, completely or not at all."""
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
         with replacing(path) as file:
             file.write(text + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Evaluation:
-        """Read what `save` wrote.
+        """Read a file of `save`.
 
         Raises:
             DataError: the file is missing or damaged.
@@ -171,9 +171,9 @@ def evaluate(
     """Rank every collection with every system, and compare.
 
     Args:
-        collections: what `ce2de_os.evaluation.load_collection` read.
-        systems: what is compared.
-        cache: folder for embeddings and logits, by content; the same call after an interruption goes on
+        collections: results of `ce2de_os.evaluation.load_collection`.
+        systems: the systems to compare.
+        cache: folder for embeddings and logits, by content; the same call after an interruption resumes
             there. ``None`` keeps nothing.
         rerank_depth: documents of a query that the cross-encoder reads.
         phase: receives the progress.

@@ -1,4 +1,4 @@
-"""A report as data, and its two forms: one HTML file that needs nothing else, and Markdown with PNG files.
+"""A report as data, and its two forms: one self-contained HTML file, and Markdown with PNG files.
 
 Everything that comes from files is escaped here, and nowhere else.
 """
@@ -19,7 +19,7 @@ _TEMPLATE = Path(__file__).parent / "report.html"
 
 @dataclass(frozen=True)
 class Cell:
-    """A table cell: ``minor`` is set small beside ``text``."""
+    """A table cell: ``minor`` is set small after ``text``."""
 
     text: str
     minor: str = ""
@@ -50,7 +50,7 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Table:
-    """``numbers`` aligns all columns but the first to the right; ``strong`` rows stand out.
+    """``numbers`` aligns all columns but the first to the right; ``strong`` rows are emphasized.
 
     A header of empty names is not shown in HTML.
     """
@@ -74,7 +74,7 @@ Block = Text | Missing | Tiles | Table | Code | Plot
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what stands under it."""
+    """A heading with its content."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
@@ -177,12 +177,12 @@ def _markdown_table(table: Table) -> str:
 
 
 def _plain(text: str) -> str:
-    """Put ``text`` on one line, without any meaning to Markdown or HTML."""
+    """Put ``text`` on one line, escaped for Markdown and HTML."""
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", escape(" ".join(text.split()), quote=False))
 
 
 def _code(text: str) -> str:
-    """Format ``text`` as inline code, whatever backticks it holds."""
+    """Format ``text`` as inline code, with any backticks in it."""
     ticks = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     pad = " " if len(ticks) > 1 else ""
     return f"{ticks}{pad}{text}{pad}{ticks}"

@@ -1,4 +1,4 @@
-"""The systems that a student is measured beside, and a cache for the ones that take minutes."""
+"""The systems that a student is compared with, and a cache for those that take minutes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Embed = Callable[[Sequence[str]], Embeddings]
 """Texts to ``(B, D)`` embeddings in the order given."""
 
 Done = Callable[[int], None]
-"""Receives how many of the items are done."""
+"""Receives the number of finished items."""
 
 BM25_K1, BM25_B = 1.2, 0.75  # the defaults of OpenSearch
 BM25_WORDS = "lower-cased words of two or more letters or digits, without bm25s's 33 English stop words"
 SIF_A = 1e-3
 MAX_LENGTH = 256
 CHUNK = 512
-"""Items that are computed, and kept, together: less than a minute's work for a 6-layer encoder on a core."""
+"""Items that are computed and stored together: less than a minute's work for a 6-layer encoder on a core."""
 
 
 class Scorer(Protocol):
@@ -52,9 +52,9 @@ class Peer:
 
     Attributes:
         name: for people.
-        key: names the vectors, for the cache: weights, lengths, number format.
-        encode_queries: gives queries their embeddings.
-        encode_documents: gives documents theirs.
+        key: cache key of the vectors: weights, lengths, number format.
+        encode_queries: returns embeddings of queries.
+        encode_documents: returns embeddings of documents.
     """
 
     name: str
@@ -172,7 +172,7 @@ def bm25_runs(collection: Collection, top_k: int = 100) -> Runs:
     """
     words = _words(collection.documents)
     index = bm25s.BM25(k1=BM25_K1, b=BM25_B, method="lucene")
-    # A word of its own keeps the index from being empty where no document has a word.
+    # An artificial word keeps the index from being empty if no document has a word.
     index.index([row or [""] for row in words], show_progress=False)
     runs: dict[str, list[ScoredDoc]] = {}
     for query_id, query in zip(collection.query_ids, _words(collection.queries), strict=True):
@@ -195,7 +195,7 @@ def kept_rows(
 ) -> NDArray[np.float32]:
     """Compute one row per item, in chunks that are kept in ``folder`` by the hash of their content.
 
-    A new call resumes an interrupted one. ``key`` names what computes the rows; ``items`` are texts or
+    A new call resumes an interrupted one. ``key`` names the computation of the rows; ``items`` are texts or
     anything that JSON can write. ``folder`` ``None`` means that nothing is kept.
     """
     parts = []

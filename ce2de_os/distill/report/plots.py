@@ -1,4 +1,4 @@
-"""The report's plots: each as an SVG that takes its page's text colour, and as a PNG on white."""
+"""Draw the report's plots: each as an SVG in the page's text color, and as a PNG on white."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 
 WIDTH_INCHES, PNG_DPI = 5.2, 200  # narrow, so that the letters are still readable on a phone
 STUDENT_COLOR, TEACHER_COLOR, OTHER_COLOR = "#e4572e", "#3b82c4", "#8a94a0"
-_INK = "#010203"  # every place with this colour takes the page's own
+_INK = "#010203"  # this color is replaced by the page's own
 _STYLE: Any = {  # matplotlib types the keys as one literal of all settings
     "svg.fonttype": "none",
     "svg.hashsalt": "ce2de",  # the same figures give the same file
@@ -38,7 +38,7 @@ _STYLE: Any = {  # matplotlib types the keys as one literal of all settings
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing; ``name`` is the PNG's file name without suffix, ``alt`` says what it shows."""
+    """A drawing; ``name`` is the PNG's file name without suffix, ``alt`` describes it."""
 
     name: str
     alt: str
@@ -169,7 +169,7 @@ def _inline(svg: str, name: str, alt: str) -> str:
     """Return the bare ``<svg>`` element: no prologue, unique ids, scaled and colored by the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # repeated in every plot, and nothing points to them
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # repeated in every plot, and not referenced
     svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}_", svg)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)

@@ -1,8 +1,8 @@
-"""The layer probe: how well the states of each layer of a cross-encoder (CE) find documents.
+"""The layer probe: measure how well the states of each layer of a cross-encoder (CE) find documents.
 
 After "Can Cross Encoders Produce Useful Sentence Embeddings?" (arXiv 2502.03552), whose finding is that early
 layers of a CE are useful for retrieval, more than the same layers of a dual encoder (DE) of the same base.
-What the paper leaves open is an option here, see `Reading`.
+Choices that the paper leaves open are options here, see `Reading`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MAX_TOKENS = 128
 
 @dataclass(frozen=True)
 class Reading:
-    """How a layer's states become one embedding.
+    """The way to turn a layer's states into one embedding.
 
     Attributes:
         input: ``"pair"``, each text together with itself, as in the paper; or ``"alone"``. Of a pair the
@@ -97,7 +97,7 @@ class ProbedModel:
 
 @dataclass(frozen=True)
 class Probe:
-    """What `probe` found: the cross-encoder first, then the dual encoder, if there was one."""
+    """The results of `probe`: the cross-encoder first, then the dual encoder, if there was one."""
 
     collections: list[Collection]
     max_tokens: int
@@ -111,12 +111,12 @@ class Probe:
         return paired_t_test(*(curve[layer][CHOSEN_BY] for curve in curves))
 
     def save(self, path: Path) -> None:
-        """Write `to_json` as a file, whole or not at all."""
+        """Write `to_json` as a file, completely or not at all."""
         with replacing(path) as file:
             file.write(json.dumps(self.to_json(), indent=1) + "\n")
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything that was measured, with 95% bootstrap intervals over queries."""
+        """Return all measurements, with 95% bootstrap intervals over queries."""
         return {
             "max_tokens": self.max_tokens,
             "chosen_by": CHOSEN_BY,
@@ -145,8 +145,8 @@ def probe(
     Args:
         models: the cross-encoder, and the dual encoder to compare it with.
         collections: of different names.
-        readings: ways to read the cross-encoder; the dual encoder is read likewise, but always alone.
-        max_tokens: tokens read of a text, the same for every model: less where one cannot read as many.
+        readings: ways to read the cross-encoder; the dual encoder is read in the same way, but always alone.
+        max_tokens: most tokens of a text, the same for every model: fewer if one cannot read that number.
         cache: see `embed_layers`.
         report: called with the number of texts that a model has read since the last call.
 
@@ -211,7 +211,7 @@ def limit_documents(collection: Collection, documents: int, seed: int = 0) -> Co
     if documents < len(relevant):
         raise ConfigError(
             f"limit: got {documents:,} documents, but {len(relevant):,} of '{collection.name}' "
-            "are relevant to a query; give at least so many"
+            "are relevant to a query; give at least that number"
         )
     others = [doc for doc in collection.doc_ids if doc not in relevant]
     kept = relevant.union(random.Random(seed).sample(others, documents - len(relevant)))  # noqa: S311

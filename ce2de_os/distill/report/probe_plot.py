@@ -1,4 +1,4 @@
-"""The layer probe as a picture: a column for each metric, a row for each collection."""
+"""Plot the layer probe: a column for each metric, a row for each collection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ce2de_os.evaluation import confidence_interval
 from ce2de_os.plot_files import STYLE, save_plot
 
 _NAMES = {"CE": "cross-encoder", "DE": "dual encoder"}
-# Two colours that stay apart for colour-blind readers; dashes and markers tell them apart in grey.
+# Two colors that color-blind readers can distinguish; dashes and markers distinguish them in gray.
 _STYLES: dict[str, dict[str, Any]] = {
     "CE": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
     "DE": {"color": "#D55E00", "linestyle": (0, (5, 2)), "marker": "s"},
@@ -27,7 +27,7 @@ _RC: Any = STYLE | {"axes.grid.axis": "y"}
 
 
 def draw(probe: Probe, folder: Path) -> list[Path]:
-    """Write ``probe.png`` and ``probe.svg`` into ``folder``, which must exist; returns both paths."""
+    """Write ``probe.png`` and ``probe.svg`` into ``folder``, which must exist; return both paths."""
     with rc_context(_RC):
         return save_plot(_figure(probe), folder / "probe.png")
 
@@ -76,7 +76,7 @@ def _panel(axes: Axes, probe: Probe, collection: str, metric: str) -> None:
             layer, value, marker="o", markersize=13, markeredgewidth=2, markerfacecolor="none",
             markeredgecolor=color,
         )  # fmt: skip
-        # Two peaks side by side: the number of the lower one stands below it.
+        # If two peaks are close, the number of the lower one is below it.
         below = order > 0 and abs(layer - peaks[0][1]) <= 1
         axes.annotate(
             f"{value:.2f}", (layer, value), xytext=(0, -22 if below else 11), textcoords="offset points",

@@ -1,4 +1,4 @@
-"""The report's quality section, and the same figures as a table for the terminal."""
+"""Show the report's quality section, and the same figures as a table for the terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HEADER = ("system", MAIN_METRIC, "kept", "p", "p (Holm)", *METRICS[1:])
 
 
 def quality_section(evaluation: Evaluation | None) -> Section:
-    """Plot, one table a collection, and what the columns mean."""
+    """Return the plot, one table per collection, and the meaning of the columns."""
     section = Section("Quality")
     if evaluation is None or not evaluation.collections:
         section.blocks.append(
@@ -44,7 +44,7 @@ def quality_section(evaluation: Evaluation | None) -> Section:
 
 
 def verdict(evaluation: Evaluation) -> str:
-    """Describe, per collection, what the student keeps, and whether the difference is significant."""
+    """Describe, per collection, the share that the student keeps, and the significance of the difference."""
     sentences = []
     for result in evaluation.collections:
         figure = evaluation.figure(result.collection, STUDENT)
@@ -59,7 +59,7 @@ def verdict(evaluation: Evaluation) -> str:
 
 
 def how_to_read(evaluation: Evaluation) -> str:
-    """Describe what the columns mean."""
+    """Describe the columns."""
     settings = evaluation.settings
     test = (
         f" p is of a {settings['test']}; correction: {settings['correction']}." if "test" in settings else ""
@@ -67,12 +67,12 @@ def how_to_read(evaluation: Evaluation) -> str:
     return (
         "In brackets: 95% bootstrap intervals over queries. Kept is the share of the DE's mean, for a hybrid "
         "that of the hybrid of the DE; its interval resamples the same queries in both. A difference that is "
-        f"not significant is not thereby shown to be nil: the interval says how large it may be.{test}"
+        f"not significant may still exist: the interval says how large it may be.{test}"
     )
 
 
 def what_the_systems_are(evaluation: Evaluation) -> str:
-    """Describe what the rows mean, from the evaluation's own settings."""
+    """Describe the rows, from the evaluation's own settings."""
     settings = evaluation.settings
     parts = [
         f"DE: {settings['teacher']}. Student: {settings['student']}." if "teacher" in settings else "",

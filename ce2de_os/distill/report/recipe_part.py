@@ -1,4 +1,4 @@
-"""The parts of a report that tell a run's recipe: training, texts, settings, and how to make it again."""
+"""The parts of a report with a run's recipe: training, texts, settings, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ce2de_os.distill.report.page import Block, Cell, Code, Missing, Table, Text
 from ce2de_os.distill.report.plots import training_plot
 
 Recipe = Mapping[str, Any] | None
-"""What ``recipe.json`` holds; ``None`` where the run has none yet."""
+"""The content of ``recipe.json``; ``None`` if the run has none yet."""
 
 SOURCES_SHOWN = 15
 
@@ -24,7 +24,7 @@ _PLACES = {
     "pooled": "student.pooled", "losses": "training.losses", "readout": "student.readout",
     "unique_tokens": "texts.unique_tokens", "lr": "training.lr", "seed": "training.seed",
 }  # fmt: skip
-"""Where ``ce2de distill`` takes a setting in a recipe file."""
+"""The place of each setting in a recipe file."""
 
 
 def training_blocks(recipe: Recipe) -> list[Block]:

@@ -1,4 +1,4 @@
-"""How fast the exported student is next to its DE: the same texts, one run, one core each."""
+"""Measure the speed of the exported student against its DE: the same texts, one run, one core each."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _LIBRARIES = ("onnxruntime", "torch", "tokenizers", "transformers")
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured.
+    """The machine of a measurement.
 
     Attributes:
         cpu: the model's name.
-        flags: of its instruction sets, those that matter to the two encoders.
+        flags: its instruction sets that matter to the two encoders.
         cores: as the operating system counts them; one was used.
         date: of the measurement, UTC.
         versions: of the libraries.
@@ -72,13 +72,13 @@ class Speed:
         ratio: documents a second, student over DE: the median of the rounds' ratios.
         ratio_low: the smallest ratio of a round.
         ratio_high: the largest.
-        texts: how many texts each round encoded.
-        tokens: how many tokens they have, special tokens included.
+        texts: number of texts in each round.
+        tokens: number of their tokens, special tokens included.
         histogram: texts by length, ``[longest, count]``; lengths are in tokens.
         waited: share of the time in which neither encoder had a core, because other processes took it.
-        rounds: how many rounds counted; one more warmed up.
+        rounds: number of rounds that count; one more was for warm-up.
         batch_tokens: tokens in a batch of either side, padding included.
-        machine: where it was measured.
+        machine: the machine of the measurement.
     """
 
     student: Side
@@ -95,13 +95,13 @@ class Speed:
     machine: Machine
 
     def save(self, path: Path) -> None:
-        """Write it as JSON, whole or not at all."""
+        """Write it as JSON, completely or not at all."""
         with replacing(path) as file:
             file.write(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Speed:
-        """Read what `save` wrote.
+        """Read a file of `save`.
 
         Raises:
             DataError: the file is missing or damaged.
@@ -124,7 +124,7 @@ def measure_speed(
     rounds: int = ROUNDS,
     done: Callable[[int, int], None] = lambda rounds_done, total: None,
 ) -> Speed:
-    """Encode the same documents with both, in turn, round after round, so that noise troubles both alike.
+    """Encode the same documents with both, in turn, round after round, so that noise affects both alike.
 
     Tokenizing counts on both sides. PyTorch is held to one core here; the student's encoder must have been
     made with ``threads=1``.
@@ -134,7 +134,7 @@ def measure_speed(
         student: see `ce2de_os.distill.report.peers.student_peer`.
         teacher: see `ce2de_os.distill.report.peers.teacher_peer`.
         lengths: of the texts in tokens, as the student reads them (`OnnxEncoder.token_ids`).
-        rounds: how many count.
+        rounds: number of rounds that count.
         done: receives the progress.
 
     Raises:

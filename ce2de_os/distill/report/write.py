@@ -1,7 +1,7 @@
-"""A run's report: what was made, from what, how well it finds, how fast it is, and how to make it again.
+"""Write a run's report: the student, its sources, quality, speed, and how to repeat the run.
 
 Everything is read from the files of the run folder and of the model folder; a part whose file is not there is
-left out, and a sentence says what writes it.
+left out, and a sentence names the command that writes it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from ce2de_os.model.artifact import HASHED_FILES, Artifact
 HTML_FILE, MARKDOWN_FILE = "report.html", "report.md"
 RECIPE_FILE, PARITY_FILE, PROBE_FILE = "recipe.json", "parity.json", "probe.json"
 BUSY = 0.1
-"""Share of the time without a core from which on a speed measurement is called rough."""
+"""Share of the time without a core from which a speed measurement is called rough."""
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What a run folder and its model folder hold; ``None`` for what is not there."""
+    """The contents of a run folder and its model folder; ``None`` for missing files."""
 
     name: str
     recipe: dict[str, Any] | None
@@ -73,12 +73,12 @@ class RunFiles:
 
 
 def write_report(run: Path, model: Path | None = None, others: Sequence[Path] = ()) -> tuple[Path, Path]:
-    """Write ``report.html`` and ``report.md`` with its plots into ``run``; returns both paths.
+    """Write ``report.html`` and ``report.md`` with its plots into ``run``; return both paths.
 
     Args:
         run: a run folder; any of its files may be missing.
         model: the folder that ``ce2de export`` wrote; ``None`` if there is none yet.
-        others: further run folders to be shown beside this one in quality and speed.
+        others: further run folders to compare with this one in quality and speed.
 
     Raises:
         DataError: a folder does not exist, or a file is damaged.
@@ -89,7 +89,7 @@ def write_report(run: Path, model: Path | None = None, others: Sequence[Path] = 
         sections = _sections(files, [RunFiles.read(other) for other in others])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise DataError(
-            f"{run}: a file does not hold what this version writes ({error!r}); make it again"
+            f"{run}: a file is damaged or from another version ({error!r}); make it again"
         ) from error
     title, subtitle = f"Distillation report: {files.name}", _subtitle(files)
     for section in sections:
@@ -205,7 +205,9 @@ def _speed(speed: Speed | None) -> list[Block]:
 
 def _probe(files: RunFiles) -> list[Block]:
     if files.probe is None:
-        return [Missing("Not probed in this run;", "ce2de probe", "shows what each layer is good for.")]
+        return [
+            Missing("Not probed in this run;", "ce2de probe", "shows the retrieval quality of each layer.")
+        ]
     metric, found = files.probe["chosen_by"], []
     for model in files.probe["models"]:
         curve = next(

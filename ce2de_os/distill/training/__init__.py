@@ -1,1 +1,1 @@
-"""Training loops, what they learn from, and their losses."""
+"""Training loops, their data, and their losses."""

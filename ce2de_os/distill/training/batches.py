@@ -1,4 +1,4 @@
-"""What one step of the training sees, in an order that depends on seed and step only."""
+"""The batches of each training step, in an order that depends on seed and step only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _SORT_TEXTS = 4096  # texts sorted by length together: few enough that epochs di
 class TrainingSet:
     """Token ids with the teacher's embeddings ``targets``, ``(N, D)`` float16, and scored candidates.
 
-    The last ``held_out`` texts are measured on, not trained on. ``ranking`` is ``None`` where no loss ranks.
+    The last ``held_out`` texts are for measuring, not for training. ``ranking`` is ``None`` where no loss
+    ranks.
     """
 
     ids: Ids
@@ -33,7 +34,7 @@ class TrainingSet:
 
     @property
     def trained(self) -> int:
-        """How many texts are trained on."""
+        """Number of texts for training."""
         return len(self.ids) - self.held_out
 
 

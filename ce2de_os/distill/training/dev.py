@@ -1,4 +1,4 @@
-"""The dev metric: what tells during the training whether rankings become better.
+"""The dev metric: measure during the training whether rankings become better.
 
 A falling loss does not prove it.
 """

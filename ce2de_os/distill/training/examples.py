@@ -1,7 +1,7 @@
-"""The first three steps of a recipe: queries, candidates, and what cross-encoders say of them.
+"""The first three steps of a recipe: queries, candidates, and the cross-encoders' scores.
 
-Each step leaves a file in the run's folder; a step whose file is there is not done again, and one that was
-interrupted goes on.
+Each step leaves a file in the run's folder; a step whose file is there is skipped, and one that was
+interrupted resumes.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ Fetch = Callable[[Sequence[str], str], Mapping[str, str]]
 
 @dataclass(frozen=True)
 class Collected:
-    """Where queries, candidates and documents come from.
+    """The sources of queries, candidates and documents.
 
     Attributes:
         queries: makes the queries; called only if the run has none yet.
-        searches: what finds candidates for these queries, by names that tell index, fields and model.
+        searches: searches for candidates of these queries, by names that contain index, fields and model.
         fetch: the documents' texts.
-        languages: in which language selector, teacher and student read.
+        languages: languages of selector, teacher and student.
         translated: by language, translations of queries by their ids.
-        skip_missing: whether what is not translated is left out, rather than refused.
+        skip_missing: whether texts without a translation are left out; else they are an error.
     """
 
     queries: Callable[[], QuerySet]

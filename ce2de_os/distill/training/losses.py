@@ -2,7 +2,7 @@
 
 Two kinds. *Text* losses compare the student's and the dual encoder's embeddings of the same texts, ``(B, D)``
 with rows of length 1, and need no labels. *Ranking* losses compare the student's similarities of queries to
-candidate documents with what a cross-encoder, or a label, says of them. A run minimises a weighted sum.
+candidate documents with a cross-encoder's scores, or a label. A run minimizes a weighted sum.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From texts, queries and scores to tokens and targets: what a training run needs in memory."""
+"""Prepare tokens and targets for a training run, from texts, queries and scores."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Examples:
 
     Attributes:
         queries: text by query id.
-        documents: by language, text by document id; what is not translated is absent.
+        documents: by language, text by document id; documents without a translation are absent.
         scores: by query id, its candidates with the cross-encoder's logits.
         positives: by query id, the document known to answer it; queries may be absent.
     """
@@ -54,11 +54,11 @@ def read_passages(
 
     Args:
         texts: files to cut passages from, or one packed file, see `packed_passages`.
-        translations: passages with what the teacher reads instead of them (Reimers & Gurevych 2020, arXiv
-            2004.09813). One that is longer than ``max_length`` in either language is left out: what is cut
-            off of a text and of its translation is not the same.
+        translations: passages with the text that the teacher reads instead (Reimers & Gurevych 2020, arXiv
+            2004.09813). One that is longer than ``max_length`` in either language is left out: a text and its
+            translation would be cut at different places.
         tokenizers: the student's and the teacher's.
-        config: how many tokens to take.
+        config: the number of tokens to take.
         phase: receives the progress.
 
     Raises like `sample_passages` and `packed_passages`; `DataError` too if a packed file is not alone.

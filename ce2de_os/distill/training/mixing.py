@@ -1,4 +1,4 @@
-"""How the languages of the student's documents are mixed in a batch of rankings (MTD, arXiv 2405.00977).
+"""Mix the languages of the student's documents in a batch of rankings (MTD, arXiv 2405.00977).
 
 ``passages``: each passage of a query's set is in a random language. ``entries``: each query's set is in one
 random language. ``round-robin``: a query comes once in every language. Whatever the strategy, a batch holds
@@ -18,9 +18,9 @@ from ce2de_os.distill.training.ranking_data import RankingSet
 
 
 class Entry(NamedTuple):
-    """A query's row, places of the drawn among its candidates, ``(N,)``, and the language of each, ``(N,)``.
+    """A query's row, the positions of the drawn candidates, ``(N,)``, and the language of each, ``(N,)``.
 
-    A language is its place among those of a `RankingSet`.
+    A language is its position among those of a `RankingSet`.
     """
 
     query: int
@@ -32,7 +32,7 @@ def usable_languages(there: NDArray[np.bool_], ways: int, mixing: Mixing) -> lis
     """Return the languages in which a query can be drawn; empty if it has too few candidates.
 
     ``there`` ``(L, N)``: whether each of its ``N`` candidates has a text in each of ``L`` languages. A set
-    in one language needs ``ways`` candidates in that; one of mixed passages needs as many in any.
+    in one language needs ``ways`` candidates in that; one of mixed passages needs that number in any.
     """
     if mixing == "passages":
         enough = there.any(axis=0).sum() >= ways

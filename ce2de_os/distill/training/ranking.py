@@ -1,4 +1,4 @@
-"""What the ranking losses learn from: queries, candidate documents, and the cross-encoder's logits."""
+"""The data of the ranking losses: queries, candidate documents, and the cross-encoder's logits."""
 
 from __future__ import annotations
 

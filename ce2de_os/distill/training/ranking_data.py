@@ -1,4 +1,4 @@
-"""Rankings as data: tokenized queries and candidates with their logits, and a batch of them."""
+"""Tokenized queries and candidates with their logits, and batches of them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RankingSet:
 class RankingBatch(NamedTuple):
     """``queries`` ``(B,)`` and ``documents`` ``(B, N)``, rows of a `RankingSet`, with their ``logits``.
 
-    ``languages`` ``(B, N)`` are places among the set's languages.
+    ``languages`` ``(B, N)`` are positions among the set's languages.
     """
 
     queries: list[int]

@@ -1,4 +1,4 @@
-"""What the teacher says: a cross-encoder's logit for every candidate, and several teachers' logits joined."""
+"""Score candidates with a cross-encoder, and merge the scores of several."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from ce2de_os.distill.models.cross_encoder import PairTeacher
 
 Progress = Callable[[int, int], None]
-"""Receives how many pairs are scored, and how many there are."""
+"""Receives the number of scored pairs, and the number of all."""
 
 PART_S = 15.0
-"""About how long the pairs of one part take: what an interruption loses."""
+"""Target time of a part in seconds, which an interruption loses."""
 
 _FLOPS = {"cpu": 3e10, "cuda": 1e13}  # cautious guesses per second and device
 _SMALLEST_PART, _LARGEST_PART = 16, 8192  # pairs
@@ -43,7 +43,7 @@ _BYTE = re.compile("<0x[0-9A-F]{2}>")  # sentencepiece's name for a byte
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """What a teacher scored: counts; dropped are candidates that the collection does not have."""
+    """Counts of a teacher's scores; dropped are candidates that the collection does not have."""
 
     queries: int
     pairs: int
@@ -52,7 +52,7 @@ class ScoreReport:
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What became of several teachers' scores: counts.
+    """Counts of the merged scores.
 
     Attributes:
         queries: queries in the merged file.
@@ -79,7 +79,7 @@ def score_candidates(
 ) -> ScoreReport:
     """Write the teacher's logit of every candidate to ``out``, a score file in the candidates' order.
 
-    After an interruption the same call goes on and gives the file of a call that was never interrupted.
+    After an interruption the same call resumes and gives the same file as an uninterrupted call.
 
     Args:
         teacher: a loaded cross-encoder or sequence-to-sequence teacher.
@@ -126,13 +126,13 @@ def score_candidates(
 
 
 def check_vocabulary(teacher: PairTeacher, texts: Sequence[str], kind: str) -> None:
-    """Refuse a teacher whose tokenizer has no pieces for more than half of a sample of ``texts``.
+    """Reject a teacher whose tokenizer has no pieces for more than half of a sample of ``texts``.
 
     Characters are counted, not tokens: sentencepiece makes a mark and one unknown token of a word, and of a
     whole Chinese sentence. Words that fall apart into single bytes count as unknown too.
 
     Raises:
-        ConfigError: it would score pairs that it cannot read; ``kind`` says which texts in the message.
+        ConfigError: it would score pairs that it cannot read; ``kind`` names the texts in the message.
     """
     tokenizer = teacher.tokenizer
     unread = {tokenizer.unk_token_id} | {
@@ -164,8 +164,8 @@ def _letters(text: str) -> int:
 def pairs_at_once(teacher: PairTeacher) -> int:
     """Return the number of pairs between two writes: about 15 seconds of work.
 
-    It is reckoned from the teacher's size and not measured: batches then hold the same pairs every time, so
-    that a run can be repeated to the last digit.
+    It is computed from the teacher's size and not measured: batches then hold the same pairs every time, so
+    that a run can be repeated exactly.
     """
     speed = _FLOPS.get(teacher.device.type, _FLOPS["cpu"])
     pairs = int(PART_S * speed / (2 * teacher.active_weights * teacher.max_length))
@@ -173,14 +173,14 @@ def pairs_at_once(teacher: PairTeacher) -> int:
 
 
 def merge_scores(paths: Sequence[Path], out: Path, weights: Sequence[float] | None = None) -> MergeReport:
-    """Join several teachers' score files of the same candidates into one.
+    """Merge several teachers' score files of the same candidates into one.
 
-    Teachers' logits have different scales, so each is standardised per query over the documents ``C`` that
+    Teachers' logits have different scales, so each is standardized per query over the documents ``C`` that
     all teachers scored, and the results are averaged:
 
     ``score(d) = sum_t w_t (s_t(d) - mean_C s_t) / std_C s_t / sum_t w_t``
 
-    ``std`` is that of the population; a teacher that gives all of ``C`` the same score says nothing there
+    ``std`` is that of the population; a teacher that gives all of ``C`` the same score has no information
     and counts 0. The merged scores are in standard deviations, not logits. Queries come in the order of the
     first file, documents too.
 
@@ -251,7 +251,7 @@ def _parts(sizes: Sequence[int], most: int) -> Iterator[range]:
 
 
 def _readable(text: str, teacher: PairTeacher) -> str:
-    """Return the part of a text that the teacher may read; lone surrogates, which are no text, become '?'."""
+    """Return the part of a text that the teacher may read; lone surrogates become '?'."""
     return text[: teacher.max_length * _CHARS_PER_TOKEN].encode("utf-8", "replace").decode("utf-8")
 
 

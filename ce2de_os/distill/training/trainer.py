@@ -1,6 +1,6 @@
 """The training loop: resumable at any moment, repeatable with a token budget.
 
-Devices and processes are accelerate's business: one CPU, one GPU, or several with ``accelerate launch``, each
+accelerate manages devices and processes: one CPU, one GPU, or several with ``accelerate launch``, each
 process taking every n-th batch.
 """
 
@@ -38,20 +38,20 @@ CHECKPOINT_SECONDS = 30.0
 DEV_CHECKS = 8  # measurements of the dev metric in one run, evenly spread
 CURVE_POINTS = 100
 HEAD_RATE = 2.0  # the head learns faster than the body: it is linear and well started
-FREE_SETTINGS = ("minutes", "tokens", "threads", "precision", "lr")  # may change between two sittings
+FREE_SETTINGS = ("minutes", "tokens", "threads", "precision", "lr")  # may change between two runs
 
 Measure = Callable[[StudentModel], float | None]
-"""The dev metric, higher is better; ``None`` where there is nothing to measure on."""
+"""The dev metric, higher is better; ``None`` if there is nothing to measure on."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimizer steps.
         tokens: tokens trained on, special tokens included, padding not.
-        elapsed_s: time spent training, over all sittings.
+        elapsed_s: time spent training, over all runs.
         loss: running mean of the loss.
         curve: ``(tokens, loss)``, about a hundred points.
         dev: ``(tokens, metric)`` for each measurement of the dev metric.
@@ -87,9 +87,9 @@ def train(
     report: Report,
     measure: Measure,
 ) -> Progress:
-    """Train ``student`` in place until the budget is spent; it ends with the weights that measured best.
+    """Train ``student`` in place until the budget is spent; keep the weights with the best measurement.
 
-    ``checkpoint`` is written twice a minute; if it exists, the run goes on from there with the batches that
+    ``checkpoint`` is written twice a minute; if it exists, the run resumes from there with the batches that
     an uninterrupted run would have seen.
 
     Raises:
@@ -131,7 +131,7 @@ def schedule(done: float, warmup: float, decay: float) -> float:
 
 
 class _Run:
-    """A student with its optimiser, on whatever devices there are."""
+    """A student with its optimizer, on whatever devices there are."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class _Run:
     ) -> None:
         self.student, self.data, self.config = student, data, config
         self.precision, self.checkpoint, self.best = precision, checkpoint, checkpoint.with_name("best.pt")
-        set_mixed_precision("fp32")  # what runs in `precision` is said where it runs
+        set_mixed_precision("fp32")  # `precision` is set at each place that uses it
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.device = self.accelerator.device
         self.model, self.optimizer = self.accelerator.prepare(student, _optimizer(student, config))
@@ -171,7 +171,7 @@ class _Run:
             raise DataError(
                 f"step {number + 1}: the loss is no longer a number; the last good checkpoint is kept in "
                 f"{self.checkpoint.parent}: start the same run again with a lower learning rate than "
-                f"{self.config.lr:g} to go on from it"
+                f"{self.config.lr:g} to resume from it"
             )
         self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
@@ -232,7 +232,7 @@ class _Run:
             _write(self.best, {"student": self.student.state_dict()})
 
     def take_best(self, progress: Progress) -> None:
-        """Go back to the best weights if the last measurement was not the best."""
+        """Restore the best weights if the last measurement was not the best."""
         self.accelerator.wait_for_everyone()
         if progress.dev and progress.dev[-1][1] < max(value for _, value in progress.dev):
             self.student.load_state_dict(_load(self.best)["student"])
@@ -259,14 +259,14 @@ class _Run:
         if state["key"] != _run_key(self.config, self.data):
             raise DataError(
                 f"{self.checkpoint}: a run with other settings or texts was started here; "
-                "repeat it with the same ones to go on, or choose another folder"
+                "repeat it with the same ones to resume, or choose another folder"
             )
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
         for group, peak in zip(self.optimizer.param_groups, _peaks(self.config), strict=True):
             group["peak"] = peak
         progress = Progress(**state["progress"])
-        logger.info("going on from a checkpoint", extra={"action": "distill_resume", "steps": progress.steps})
+        logger.info("resuming from a checkpoint", extra={"action": "distill_resume", "steps": progress.steps})
         return progress
 
 
@@ -301,7 +301,7 @@ def _optimizer(student: StudentModel, config: DistillConfig) -> torch.optim.Opti
 
 
 def _run_key(config: DistillConfig, data: TrainingSet) -> dict[str, Any]:
-    """Return what must be equal for a checkpoint to fit; budget and learning rate may change."""
+    """Return the settings that a checkpoint must match; budget and learning rate may change."""
     key = {name: value for name, value in config.plain().items() if name not in FREE_SETTINGS}
     queries = len(data.ranking.queries) if data.ranking is not None else 0
     first = [int(token) for token in data.ids[0]] if len(data.ids) else []

@@ -1,4 +1,4 @@
-"""Where source and target differ, document by document: lost, surplus or stale."""
+"""Find the differences of source and target, document by document: lost, surplus or stale."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ce2de_os.reindex.compare.stretches import (
 from ce2de_os.reindex.job import Part
 
 LISTED = 1000
-"""Of so many documents of each kind a comparison keeps the ids; all of them are counted."""
+"""Most documents of each kind whose ids a comparison keeps; all of them are counted."""
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class Batch:
 
     Attributes:
         refused: documents that were lost or stale and known to the caller.
-        newer: the target's documents whose version in the source is newer than what is compared.
+        newer: the target's documents whose version in the source is newer than the compared ones.
     """
 
     lost: list[Lost] = field(default_factory=list)
@@ -112,7 +112,7 @@ class IndexComparison:
         return self.lost_count + self.stale_count + self.surplus_count
 
     def add(self, batch: Batch) -> None:
-        """Count a batch, and list of it what has room."""
+        """Count a batch, and list as much of it as there is room for."""
         self.refused += batch.refused
         self.newer += batch.newer
         self.lost_count += len(batch.lost)
@@ -154,7 +154,7 @@ def differences(
     """Find every difference, in batches; memory holds a few thousand numbers, however many differ.
 
     Both sides are refreshed first. Afterwards each document that seems to differ is looked up as it is at
-    that moment, so writes that come meanwhile are no differences.
+    that moment, so writes during the comparison are no differences.
 
     Args:
         client: the cluster.
@@ -245,7 +245,7 @@ def _judged(
     last: int,
     known: Collection[Key],
 ) -> Batch:
-    """Look up the documents of numbers that differ, and tell what is wrong with each."""
+    """Look up the documents of numbers that differ, and report what is wrong with each."""
     in_source = sides.in_source(shard, [one for one, (there, _) in counts.items() if there])
     copied = {one: there for one, (_, there) in counts.items() if there}
     in_target = list(chain.from_iterable(sides.in_target(shard, copied)))

@@ -1,4 +1,4 @@
-"""Deletes follow: what is gone from the source goes from the target too."""
+"""Delete from the target what was deleted from the source."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def remove_surplus(
     upto: Mapping[int, int] | None = None,
     keep: Callable[[], None] | None = None,
 ) -> int:
-    """Delete what the target holds and the source does not; returns how many documents that were.
+    """Delete what the target holds and the source does not; return the number of documents.
 
-    The request goes through the target's guard, so it is refused once the job may not write any more.
-    ``upto`` and ``keep`` are as for `differences`. A document that comes back meanwhile is not deleted, or is
-    written again by the worker that reads it next.
+    The request goes through the target's guard, so it is rejected once the job may not write any more.
+    ``upto`` and ``keep`` are as for `differences`. A document that comes back in the meantime is not deleted,
+    or is written again by the worker that reads it next.
     """
     batches = differences(client, part, origin_field, upto, keep=keep)
     return sum(delete_surplus(client, part, batch.surplus) for batch in batches)
 
 
 def delete_surplus(client: OpenSearch, part: Part, documents: Iterable[Surplus]) -> int:
-    """Delete documents that a comparison found, unless they changed since; returns how many were deleted."""
+    """Delete documents that a comparison found, unless they changed since; return the number of deletes."""
     actions = [DeleteAction(one.doc_id, one.routing, one.seq_no, one.primary_term) for one in documents]
     if not actions:
         return 0

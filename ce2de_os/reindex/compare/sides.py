@@ -1,4 +1,4 @@
-"""What source and target say: sums by stretch, documents by number, and single documents as they are now."""
+"""Read source and target: sums by stretch, documents by number, and single documents as they are now."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Numbered(NamedTuple):
 
     Attributes:
         number: in the source its ``_seq_no``; in the target the one that it was copied at, -1 if unknown.
-        seq_no: ``_seq_no`` in its own index; ``primary_term`` likewise.
+        seq_no: ``_seq_no`` in its own index; ``primary_term``: the same.
     """
 
     doc_id: str
@@ -50,12 +50,12 @@ class Numbered(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """Its id and routing."""
+        """Id and routing of the document."""
         return self.doc_id, self.routing
 
 
 class Sides:
-    """A part's source and target; ``requests`` counts what they were asked."""
+    """A part's source and target; ``requests`` counts the requests to them."""
 
     def __init__(self, client: OpenSearch, part: Part, origin_field: str) -> None:
         self._client, self._part, self._origin = client, part, origin_field

@@ -1,4 +1,4 @@
-"""Which numbers to add up together: a shard's ``_seq_no`` in stretches, narrower ones where sides differ.
+"""Choose the numbers to add up together: stretches of a shard's ``_seq_no``, narrower where sides differ.
 
 Two sides of a stretch agree if their documents' numbers have the same count, sum and sum of squares.
 OpenSearch adds in doubles, so a stretch is only as wide as keeps its sum exact:
@@ -20,16 +20,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 EXACT = 2**53
-"""Below it every whole number is a double."""
+"""Every whole number below it is a double."""
 
 FIRST_STRETCHES = 512
-"""About so many stretches are compared first; each costs some 100 bytes of an answer."""
+"""Number of stretches in the first comparison; each takes about 100 bytes of an answer."""
 
 FAN = 64
-"""A stretch that differs is cut into so many."""
+"""Parts into which a stretch that differs is cut."""
 
 SMALL = 256
-"""A stretch that is no wider is cut into single numbers."""
+"""Width up to which a stretch is cut into single numbers."""
 
 MOST_BUCKETS = 8192
 """Most stretches in one search; OpenSearch allows 65,535."""
@@ -41,7 +41,7 @@ _ROUNDING = 2.0**-48
 
 
 class Sums(NamedTuple):
-    """What one side holds of a stretch: how many numbers, their sum and the sum of their squares."""
+    """The content of a stretch on one side: count, sum, and sum of squares of its numbers."""
 
     size: int
     total: float = 0.0

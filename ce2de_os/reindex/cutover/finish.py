@@ -28,10 +28,10 @@ from ce2de_os.reindex.verify import VerifyReport, verify
 logger = logging.getLogger(__name__)
 
 ROUNDS = 5
-"""So often the target is compared again while the source goes on being written."""
+"""Most comparisons with the target while the source is still written."""
 
 SWITCH_TRIES = 3
-"""So often a handover is tried whose last step did not fit into the time that writes may be blocked."""
+"""Most tries of a handover whose last step took longer than writes may be blocked."""
 
 FINISH_LEASE_S = 60.0
 
@@ -39,13 +39,13 @@ FINISH_LEASE_S = 60.0
 def finish(
     client: OpenSearch, encoder: DocumentEncoder, job_id: str, owner: str, is_gone: IsGone | None = None
 ) -> None:
-    """Finish a job whose slices are done; does nothing if another worker is at it.
+    """Finish a job whose slices are done; do nothing if another worker does it.
 
-    ``is_gone`` tells whether an owner of a lease is known to be dead; ``None``: nobody is.
+    ``is_gone`` returns whether an owner of a lease is known to be dead; ``None``: none is.
 
     Raises:
         ArtifactMismatchError: the encoder is not the job's.
-        BackendUnavailableError: OpenSearch stayed away; finishing can be tried again.
+        BackendUnavailableError: OpenSearch did not answer; finishing can be retried.
         Ce2deError: the job cannot be finished; it is set to failed with this error.
     """
     ledger = Ledger(client)
@@ -144,7 +144,7 @@ class _Finish:
         return report
 
     def _join_new(self) -> None:
-        """Let indices join that appeared behind the source since the job began, so that none is left out."""
+        """Add indices that appeared behind the source since the job began, so that none is left out."""
         names = patiently(lambda: new_members(self._client, self._job))
         found = [patiently(lambda: admin.describe(self._client, name)) for name in names]  # noqa: B023
         if self._job.mode == "copy":
@@ -177,5 +177,7 @@ def _fail(held: HeldJob, error: str) -> None:
     try:
         held.end(FAILED, error=error)
     except LeaseLostError:
-        return  # the job was cancelled or taken over, which may be why this worker could not go on
-    logger.error("Job failed", extra={"action": "job_failed", "job": held.job.job_id})  # why is in the ledger
+        return  # the job was cancelled or taken over, which may be the cause of the error
+    logger.error(
+        "Job failed", extra={"action": "job_failed", "job": held.job.job_id}
+    )  # the ledger has the reason

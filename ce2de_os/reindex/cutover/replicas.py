@@ -1,4 +1,4 @@
-"""Replicas of the targets: the alias moves only when a lost node costs no more than it does at the source."""
+"""Wait for the replicas of the targets: the loss of a node must cost no more than at the source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ce2de_os.index.client import backend_errors
 from ce2de_os.reindex.job import Job
 
 PATIENCE_S = 1800.0
-"""So long replicas may take to be copied to other nodes."""
+"""Longest time in seconds to copy replicas to other nodes."""
 
 _LOOK_S = 1.0
 
@@ -34,7 +34,7 @@ def wait_for_replicas(client: OpenSearch, job: Job, keep: Callable[[], None]) ->
                 raise JobError(
                     f"'{part.target}' has {found:g} active copies of its shards, {wanted:g} were expected; "
                     "see "
-                    f"GET _cluster/allocation/explain, or move the alias anyway with --accept-unreplicated"
+                    "GET _cluster/allocation/explain, or move the alias anyway with `accept_unreplicated`"
                 )
             time.sleep(_LOOK_S)
             keep()

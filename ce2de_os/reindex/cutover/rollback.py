@@ -1,4 +1,4 @@
-"""Rollback: the alias returns to where it was, and what applications wrote since is copied back first."""
+"""Roll a job back: copy back what applications wrote, then move the alias back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PAGE = 256
 
 @dataclass(frozen=True)
 class RollbackPlan:
-    """What applications wrote to the targets since the handover, and a rollback must copy back.
+    """The writes of applications to the targets since the handover, which a rollback must copy back.
 
     Attributes:
         written: documents that were created or changed there; ``deleted``: that were deleted there.
@@ -46,7 +46,7 @@ class RollbackPlan:
 
 
 def plan_rollback(client: OpenSearch, job: Job) -> RollbackPlan:
-    """Count what a rollback would copy back; nothing is changed.
+    """Count what a rollback would copy back; change nothing.
 
     Raises:
         JobError: the job cannot be rolled back.
@@ -68,10 +68,10 @@ def plan_rollback(client: OpenSearch, job: Job) -> RollbackPlan:
 
 
 def rollback(client: OpenSearch, job_id: str, *, discard_writes: bool = False) -> Job:
-    """Let the alias be as it was before the job; the targets stay as they are, and take no writes.
+    """Restore the alias as it was before the job; the targets stay, and reject writes.
 
     What was written to the targets since is copied back while they are read-only, so nothing is lost; with
-    ``discard_writes`` it stays there alone. An interrupted rollback goes on when it is called again.
+    ``discard_writes`` it stays there alone. An interrupted rollback continues when it is called again.
 
     Raises:
         JobError: the job has not moved an alias, the alias is another job's by now, or an index is gone.
@@ -111,7 +111,7 @@ def _hand_back(client: OpenSearch, ledger: Ledger, job: Job, discard_writes: boo
 
 
 def _stay(client: OpenSearch, ledger: Ledger, job: Job) -> None:
-    """Let applications go on writing to the targets."""
+    """Let applications write to the targets again."""
     for part in job.parts:
         admin.block_writes(client, part.source)
         admin.unblock_writes(client, part.target)
@@ -135,7 +135,7 @@ def _complete(client: OpenSearch, ledger: Ledger, job: Job, conflicts: list[str]
 
 
 def _revoked(client: OpenSearch, job: Job) -> bool:
-    """Let no request under way move the alias back any more; ``False``: one has."""
+    """Block every earlier request to move the alias back; ``False``: one has moved it."""
     take_turn(client, job.targets[0])
     return not _moved_back(client, job)
 
@@ -163,7 +163,7 @@ def _check(client: OpenSearch, job: Job) -> None:
 
 
 def _copy_back(client: OpenSearch, ledger: Ledger, job: Job) -> list[str]:
-    """Write to the sources what changed in the targets; returns the ids that were written on both sides."""
+    """Write to the sources what changed in the targets; return the ids that were written on both sides."""
     conflicts: list[str] = []
     for number, part in enumerate(job.parts):
         actions = list(_changes(client, ledger, job, number))
@@ -174,7 +174,7 @@ def _copy_back(client: OpenSearch, ledger: Ledger, job: Job) -> list[str]:
                 f"'{part.source}' rejects {len(report.refused)} documents that were written to "
                 f"'{part.target}', "
                 f"the first is '{first.doc_id}': {first.reason}; change its mapping, or lose them with "
-                "--discard-writes"
+                "`discard_writes`"
             )
         conflicts += report.conflicts
         patiently(lambda: admin.refresh(client, part.source))  # noqa: B023
@@ -231,7 +231,7 @@ def _moved_back(client: OpenSearch, job: Job) -> bool:
 
 
 def _move_back(client: OpenSearch, job: Job) -> None:
-    """Give the alias its definitions of before; members that joined since by other hands stay."""
+    """Restore the old definitions of the alias; members that others added since stay."""
     if job.alias is None or not job.before:
         return
     before, alias = job.before, job.alias

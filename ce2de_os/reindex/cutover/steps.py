@@ -19,7 +19,7 @@ Step = Literal[
     "follow_started",
     "unblocked",
 ]
-"""What a worker has just done when it reaches the step.
+"""The last action of a worker when it reaches the step.
 
 ``restored``: the targets' settings are those of the source again. ``caught_up``: every operation of the
 source that was known is in the target. ``compared``: source and target were compared. ``verified``: the

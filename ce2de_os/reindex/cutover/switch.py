@@ -34,10 +34,10 @@ from ce2de_os.reindex.syncing.repair import Proved, repair
 logger = logging.getLogger(__name__)
 
 SWITCH_LEASE_S = 12.0
-"""Short, so that another worker takes over soon while applications cannot write."""
+"""Seconds of a lease during the switch: short, since writes may be blocked until another worker continues."""
 
 FEW_OPERATIONS = 200
-"""Writes are blocked when at most so few operations are missing, or when catching up gains nothing more."""
+"""Most missing operations at which writes are blocked; also blocked when catching up gains no more."""
 
 _CATCH_UPS = 10
 
@@ -58,19 +58,19 @@ class Switch:
         return self._held.job
 
     def move(self) -> None:
-        """Move the alias; all that is slow has been done.
+        """Move the alias; everything slow is done before.
 
         Raises:
-            TooSlowError: writes would have been blocked for too long; they go on, nothing has moved.
+            TooSlowError: writes would have been blocked for too long; they continue, nothing has moved.
             LeaseLostError: another worker has the job.
-            JobError: the alias changed meanwhile.
+            JobError: the alias changed in the meantime.
         """
         job = self._job
         if job.mode == "in_place":
             set_ready(self._client, job, ready=True)
         if job.alias is None:
             return
-        if job.before is None:  # written ahead, once: a repeated request must not forget it
+        if job.before is None:  # written before, once: a repeated request must not lose it
             self._held.change(before=patiently(lambda: aliases.definitions(self._client, str(job.alias))))
         if job.way != HANDOVER:
             patiently(lambda: self._move_alias(guards=False))
@@ -81,7 +81,7 @@ class Switch:
             self._hand_over_unblocked()
 
     def resume(self) -> bool:
-        """Go on with a switch whose worker died; whether the truth has moved, else it is the source again."""
+        """Continue a switch whose worker died; return whether the truth has moved, or undo the switch."""
         if not self._revoked():
             if not self._job.block:
                 copy_late_writes(self._client, self._encoder, self._held)
@@ -103,7 +103,7 @@ class Switch:
             self._check_time(begun)
             self._move_alias(guards=True)
         except LeaseLostError:
-            raise  # whoever holds the job now completes or undoes it
+            raise  # the worker that holds the job now completes or undoes it
         except Ce2deError:
             if self._revoked():  # else only the answer was lost, not the request
                 self._undo()
@@ -112,7 +112,7 @@ class Switch:
         self._complete(time.monotonic() - begun)
 
     def _hand_over_unblocked(self) -> None:
-        """Move the alias while writes go on; those that still reach the sources are copied afterwards."""
+        """Move the alias while writes continue; those that still reach the sources are copied afterwards."""
         self._catch_up_nearly()
         self._begin()
         try:
@@ -129,7 +129,7 @@ class Switch:
         self._complete()
 
     def _catch_up_nearly(self) -> None:
-        """Leave as little as possible to the time in which writes are blocked."""
+        """Do as much as possible before writes are blocked."""
         before = None
         for _ in range(_CATCH_UPS):
             seen = catch_up(self._client, self._encoder, self._held)
@@ -163,7 +163,8 @@ class Switch:
         if differing:
             raise JobError(
                 f"{differing} documents still differ between {', '.join(self._job.sources)} and "
-                f"{', '.join(self._job.targets)} while no application writes; look: ce2de reindex verify "
+                f"{', '.join(self._job.targets)} while no application writes; to see them: ce2de "
+                "reindex verify "
                 f"{self._job.job_id}"
             )
         reached("compared_again", self._job.job_id)
@@ -177,11 +178,11 @@ class Switch:
                 f"writes were blocked for {passed_s:.1f} s, at most {job.max_block_s:g} s are allowed, so "
                 "they go "
                 f"on and the alias stays; try again when fewer documents are written: ce2de reindex cutover "
-                f"{job.job_id}, or allow more with --max-block"
+                f"{job.job_id}, or allow more with `max_block_s`"
             )
 
     def _open_targets(self) -> None:
-        """Enter the fences, and give the targets the sources' pipelines: applications write next."""
+        """Record the fences, and give the targets the sources' pipelines: applications write next."""
         fences = {part.target: self._fence(part) for part in self._job.parts}
         self._held.change(fences=fences)
         for part in self._job.parts:
@@ -215,7 +216,7 @@ class Switch:
         return all(target in current for target in job.targets) and not patiently(self._guarded)
 
     def _revoked(self) -> bool:
-        """Let no request under way move the alias any more; ``False``: one has moved it."""
+        """Block every earlier request to move the alias; ``False``: one has moved it."""
         try:
             take_turn(self._client, self._job.targets[0])
         except IndexSchemaError:
@@ -223,7 +224,7 @@ class Switch:
         return not self._moved()
 
     def _complete(self, blocked_s: float | None = None) -> None:
-        """Enter that the truth has moved; only forward from here, and each step may be repeated."""
+        """Record that the truth has moved; from here there is no way back, and each step may be repeated."""
         for part in self._job.parts:
             patiently(lambda: become_source(self._client, part.target))  # noqa: B023
             warning = patiently(lambda: rollover_template(self._client, part))  # noqa: B023
@@ -277,7 +278,7 @@ def joining_definitions(
 
 
 def become_source(client: OpenSearch, target: str) -> None:
-    """Enter in a target's mapping that it is a source of its own now, no copy of another index."""
+    """Record in a target's mapping that it is a source of its own now, not a copy of another index."""
     change_entries(client, target, {"source": target})
 
 
@@ -290,7 +291,7 @@ def set_ready(client: OpenSearch, job: Job, *, ready: bool) -> None:
 def change_entries(
     client: OpenSearch, index: str, changes: Mapping[str, Any], field: str | None = None
 ) -> None:
-    """Change what an index says of its vector fields, of ``field`` alone if it is named; the rest stays."""
+    """Change an index's metadata of its vector fields, or of ``field`` alone; the rest stays."""
     info = admin.describe(client, index)
     described = fields_from(info.mappings)
     changed = [

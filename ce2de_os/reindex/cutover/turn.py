@@ -3,7 +3,7 @@
 A request that moves the alias takes the present number away and adds the next one; without that number
 OpenSearch refuses it as a whole. `take_turn` does the same without moving anything: afterwards no earlier
 request can act any more, however late it is carried out, and where the alias is then is where it stays.
-Only to look would not do: a request may be carried out a minute after its sender has given up, or was asleep.
+Reading alone is not enough: a request may be executed a minute after its sender gave up or was suspended.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _TRIES = 20
 
 
 def take_turn(client: OpenSearch, target: str) -> str:
-    """Let no earlier request move the alias any more; returns what a request must hand over from now on.
+    """Block every earlier request to move the alias; return the turn that a request needs from now on.
 
     Raises:
         IndexSchemaError: the target is gone.
-        JobError: others took it again and again.
+        JobError: other commands took it repeatedly.
     """
     for _ in range(_TRIES):
         present = patiently(lambda: _present(client, target))

@@ -1,1 +1,1 @@
-"""Standing jobs: give new documents their vectors for good."""
+"""Standing jobs: keep the vectors of an index up to date."""

@@ -1,4 +1,4 @@
-"""Follow an index that no job of ours made, or made long ago: its documents get their vectors from now on."""
+"""Follow an index that no job of ours made, or made long ago: embed its documents from now on."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from ce2de_os.reindex.setup.sources import check_source, field_name
 
 
 def adopt(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueue) -> Job:
-    """Start the standing job of an index, an alias, a data stream or a pattern; one that is there goes on.
+    """Start the standing job of an index, alias, data stream or pattern; one that is there continues.
 
     ``request.source`` is the name. Its text may be left out (no fields) where the index carries this model's
     vectors already: then the index says what was embedded.
 
     Raises:
-        ConfigError: an index has neither the model's field nor ``index.knn``, or nothing says what to embed.
+        ConfigError: an index has neither the model's field nor ``index.knn``, or the text to embed is
+            unknown.
         JobError: another standing job covers the same index, or this one embeds another text.
         IndexSchemaError: there is no index behind the name.
     """
@@ -123,19 +124,20 @@ def _text(request: JobRequest, entry: IndexMetadata | None) -> TextSpec:
             raise ConfigError(
                 f"'{request.source}' has this model's vectors of {', '.join(entry.text_fields)} already; "
                 "leave "
-                "--text-fields out to follow these"
+                "`text_fields` out to follow these"
             )
         return request.text
     if entry is None:
         raise ConfigError(
-            f"'{request.source}' has no vectors of this model, so nothing says what to embed; name the "
+            f"'{request.source}' has no vectors of this model, so the text to embed is unknown; name the "
             "fields: "
-            "--text-fields title,body"
+            "`text_fields=title,body`"
         )
     if entry.passages and request.text.passages is None:
         raise ConfigError(
-            f"'{request.source}' has a vector for each passage; say how long they are, as when it was made: "
-            "--passages 180:90"
+            f"'{request.source}' has a vector for each passage; give the length of the passages, as "
+            "when it was made: "
+            "`passages=180:90`"
         )
     return replace(entry.text, passages=request.text.passages)
 
@@ -148,7 +150,7 @@ def _vector(request: JobRequest, model: Model, name: str, entry: IndexMetadata |
 
 
 def _check_free(ledger: Ledger, record: Job) -> None:
-    """Refuse a second standing job for the vectors of an index."""
+    """Reject a second standing job for the vectors of an index."""
     for job in ledger.jobs():
         same = job.standing and job.state in (FOLLOWING, PAUSED) and job.vector.name == record.vector.name
         shared = set(job.targets) & set(record.targets)

@@ -1,8 +1,8 @@
-"""Following: a standing job gives every document its vector within seconds of the write, for good.
+"""Follow an index: a standing job embeds every write within seconds, until it is cancelled.
 
-The worker that holds the job's lease looks each half second at the shards' checkpoints. What is new goes the
-way of every reindex: pages by ``_seq_no``, leases, dead letters. Its own updates come round once and are left
-alone. A mirror also removes what was deleted from the source.
+The worker that holds the job's lease looks each half second at the shards' checkpoints. New documents are
+processed as in every reindex: pages by ``_seq_no``, leases, dead letters. The job sees its own updates once
+and skips them. A mirror also removes what was deleted from the source.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from ce2de_os.reindex.syncing.repair import Proved, cursors, repair
 logger = logging.getLogger(__name__)
 
 LOOK_S = 0.5
-"""So often a worker looks for new documents."""
+"""Seconds between two looks for new documents."""
 
 DELETES_S = 2.0
-"""So often a mirror that is being written compares source and target, to find deletes."""
+"""Seconds between two comparisons of source and target, to find deletes, while a mirror is written."""
 
 FRESH_S = 2.0
-"""So often the record says up to when everything has its vector, while nothing is written."""
+"""Seconds between two updates of ``fresh_at_s`` in the record while nothing is written."""
 
 LETTERS_S = 15.0
-"""So often dead letters are looked up whose documents have been mended since."""
+"""Seconds between two looks for dead letters whose documents are right by now."""
 
 LEASE_S = 30.0
 
 MANY_OPERATIONS = 5000
-"""From this backlog on other workers are asked to help, a shard each."""
+"""Backlog in documents from which other workers are asked to help, one shard each."""
 
 _SLICE_S, _ALONE_S = 5.0, 15.0
-"""So long the worker stays on one shard: while others wait too, and while it is the only one."""
+"""Seconds that the worker stays on one shard: while others wait too, and while it is the only one."""
 
 
 def follow(
@@ -59,12 +59,12 @@ def follow(
     budget_s: float,
     is_gone: IsGone | None = None,
 ) -> bool:
-    """Follow for about ``budget_s`` seconds, less if other messages wait; whether to go on afterwards.
+    """Follow for about ``budget_s`` seconds, less if other messages wait; return whether to continue.
 
     Raises:
         ArtifactMismatchError: the encoder is not the job's.
-        BackendUnavailableError: OpenSearch stayed away; following can go on later.
-        Ce2deError: the job cannot go on; it is set to failed with this error.
+        BackendUnavailableError: OpenSearch did not answer; following can continue later.
+        Ce2deError: the job cannot continue; it is set to failed with this error.
     """
     ledger = Ledger(client)
     stored = patiently(lambda: ledger.find_job(job_id))
@@ -131,7 +131,7 @@ class _Follow:
             patiently(lambda: forget_arrived(self._client, job))
 
     def _embed(self, job: Job, checkpoints: Mapping[int, Mapping[int, int]]) -> int:
-        """Embed what is new; returns how many operations are left to other workers."""
+        """Embed what is new; return the number of operations that are left to other workers."""
         records = {record.number: record for record in patiently(lambda: self._held.ledger.slices(job))}
         mine = {number: record for number, record in records.items() if record.range.part in checkpoints}
         lacks = lacking(mine.values(), checkpoints)
@@ -145,7 +145,7 @@ class _Follow:
         return left
 
     def _embed_slice(self, job: Job, record: Slice, budget_s: float) -> bool:
-        """Work on one shard for a while; whether it has caught up."""
+        """Work on one shard for a while; return whether it has caught up."""
         ledger = self._held.ledger
         patiently(lambda: reopen(ledger, record))
         stored = patiently(lambda: ledger.slice(job.job_id, record.number))
@@ -170,7 +170,7 @@ class _Follow:
             self._queue.embed_slice(job, number)
 
     def _remove_deleted(self, checkpoints: Mapping[int, Mapping[int, int]]) -> None:
-        """Compare the mirror where the source has changed since it was equal."""
+        """Compare the mirror's parts whose source has changed since both were equal."""
         changed = {part for part, found in checkpoints.items() if self._compared_at.get(part) != found}
         if not changed or time.monotonic() - self._compared_s < DELETES_S:
             return
@@ -183,7 +183,7 @@ class _Follow:
                 self._compared_at[number] = checkpoints[number]
 
     def _enter_fresh(self, now_s: float) -> None:
-        """Enter up to when everything that was written has its vector."""
+        """Record the time up to which every write has its vector."""
         if time.monotonic() - self._fresh_s >= FRESH_S:
             self._held.change(fresh_at_s=now_s)
             self._fresh_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""The indices that a standing job covers: those behind its name now, not those of the day it began."""
+"""Track the indices of a standing job: those behind its name now, not those at its start."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ce2de_os.reindex.syncing.extend import add_copies, add_in_place
 logger = logging.getLogger(__name__)
 
 LOOK_S = 3.0
-"""So often the indices behind the name are looked up."""
+"""Seconds between two looks at the indices behind the name."""
 
 Checkpoints = dict[int, Mapping[int, int]]
 """For each part, by number, the global checkpoint of each shard."""
 
 
 class Members:
-    """Watches what is behind the name that the job of ``held`` follows, and lets new indices join."""
+    """Watches the indices behind the name that the job of ``held`` follows, and adds new ones."""
 
     def __init__(self, client: OpenSearch, held: HeldJob) -> None:
         self._client, self._held = client, held
@@ -39,7 +39,7 @@ class Members:
         self._present: dict[str, IndexInfo] = {}
 
     def look(self, *, now: bool = False) -> None:
-        """Look up the indices if that was some time ago, or ``now``.
+        """Look up the indices if the last look was some time ago, or ``now``.
 
         Raises:
             JobError: the source of a mirror is gone, or is another index by now.
@@ -118,7 +118,7 @@ class Members:
                 self._drop(job, part)
 
     def _drop(self, job: Job, part: Part) -> None:
-        """Take the copy of an index that is gone out of the alias; the copy itself stays."""
+        """Remove the copy of a deleted index from the alias; the copy itself stays."""
         if len(self._present) == 0:
             raise JobError(
                 f"'{part.source}' is gone; '{part.target}' and the alias stay as they are; end this job: "
@@ -133,7 +133,7 @@ class Members:
         self._retire(part)
 
     def _retire(self, part: Part) -> None:
-        """Work on a part no more: its index has left, or is another one by now."""
+        """Remove a part from the job: its index has left, or is another one by now."""
         keys = {"action": "member_left", "job": self._held.job.job_id, "index": part.source}
         logger.warning("An index has left the job", extra=keys)
         parts = [replace(one, source_uuid="") if one == part else one for one in self._held.job.parts]
@@ -141,5 +141,5 @@ class Members:
 
 
 def is_copy(info: IndexInfo) -> bool:
-    """Return whether an index is a copy that ce2de made of another one, and that is still its source."""
+    """Return whether an index is a copy that ce2de made of another one, which is still its source."""
     return any(entry.source not in ("", info.name) for entry in fields_from(info.mappings))

@@ -1,1 +1,1 @@
-"""The plan: what a reindex takes in memory, disk and time, and whether it fits."""
+"""The plan: the memory, disk and time that a reindex takes, and whether it fits."""

@@ -1,4 +1,4 @@
-"""What a reindex costs in memory, disk, shards and time: arithmetic on plain numbers, no server.
+"""Compute what a reindex costs in memory, disk, shards and time, from plain numbers, without a server.
 
 Bytes of memory per vector follow OpenSearch's published formula for HNSW graphs, with ``d`` dimensions of
 ``b`` bytes (float 4, fp16 2, byte 1, binary 1/8) and ``m`` links::
@@ -29,9 +29,9 @@ class Storage:
         option: the ``compression_level``, or ``byte`` for that ``data_type``.
         stored_as: how an element is kept in memory.
         element_bytes: memory for one element.
-        full_bytes: disk for one element besides the graph file: what merging and rescoring read. Lucene's
+        full_bytes: disk for one element, without the graph file: merging and rescoring read it. Lucene's
             graph of uncompressed elements has no copy of its own, so there it is 0.
-        since: the first OpenSearch version that has it.
+        since: the first OpenSearch version that supports it.
     """
 
     engine: str
@@ -106,7 +106,7 @@ class ShardLoad:
     """The primary shards of one index, all of the same size, and how many copies of each get a node.
 
     ``shard_bytes`` is the size of a shard when the job is finished, ``new_bytes`` what the job adds to it,
-    headroom for merges included, and ``vectors`` how many one shard holds.
+    headroom for merges included, and ``vectors`` the number of vectors in one shard.
     """
 
     index: str
@@ -140,7 +140,7 @@ def storage_of(field: VectorField, version: tuple[int, int]) -> Storage:
     if found is None:
         raise ConfigError(
             f"{field.engine} has no {option} in OpenSearch {version[0]}.{version[1]}, it has "
-            f"{', '.join(storage.option for storage in there)}; choose one of them or another --engine"
+            f"{', '.join(storage.option for storage in there)}; choose one of them or another `engine`"
         )
     return found
 
@@ -232,12 +232,12 @@ def shard_load(
 
 
 def merge_headroom(shard_bytes: float) -> float:
-    """Return the bytes that merging temporarily needs on top of a shard of this size."""
+    """Return the bytes that merging needs temporarily, in addition to a shard of this size."""
     return max(DELETED_SHARE * shard_bytes, min(shard_bytes, LARGEST_MERGE_BYTES))
 
 
 def unplaced(sizes: Iterable[float], rooms: Iterable[float]) -> int:
-    """Count the pieces that fit nowhere: the largest is placed first, where there is most room."""
+    """Count the pieces that fit nowhere; place the largest first, where there is most room."""
     heap = [-room for room in rooms]
     heapq.heapify(heap)
     left = 0
@@ -297,13 +297,13 @@ def parse_bytes(text: str) -> float:
 
 
 def fewest_shards(primaries_bytes: float, documents: int) -> int:
-    """Return how many primary shards keep each below 50 GB and below Lucene's limit of documents."""
+    """Return the number of shards that keeps each below 50 GB and below Lucene's limit of documents."""
     by_size = math.ceil(primaries_bytes / LARGEST_SHARD_BYTES)
     return max(1, by_size, math.ceil(documents / LUCENE_MAX_DOCUMENTS))
 
 
 def most_shards(primaries_bytes: float) -> int:
-    """Return how many primary shards keep each at 10 GB or more; one for a small index."""
+    """Return the number of primary shards that keeps each at 10 GB or more; one for a small index."""
     return max(1, math.floor(primaries_bytes / SMALLEST_SHARD_BYTES))
 
 
@@ -313,5 +313,5 @@ def seconds_for(documents: float, docs_per_s: float, workers: int) -> float:
 
 
 def workers_for(documents: float, docs_per_s: float, within_s: float) -> int:
-    """Estimate how many workers encode the documents within a time."""
+    """Estimate the number of workers that encode the documents within a time."""
     return max(1, math.ceil(documents / (docs_per_s * within_s)))

@@ -1,4 +1,4 @@
-"""What a reindex would take, before anything is started; nothing is written to the cluster."""
+"""Plan a reindex before anything is started; nothing is written to the cluster."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from ce2de_os.model.encoder import OnnxEncoder
 
 _DERIVED_SINCE = (3, 0)
-"""From this version on vectors are left out of ``_source`` unless a setting says otherwise."""
+"""The first version that leaves vectors out of ``_source`` by default."""
 
 
 def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan:
-    """Look at the cluster and the source, draw and encode a sample, and add up what the job takes.
+    """Read cluster and source, draw and encode a sample, and compute what the job takes.
 
     Raises:
         IndexSchemaError: there is no such index.
@@ -71,7 +71,7 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
 
 
 def _meaning(client: OpenSearch, request: PlanRequest, mode: str, names: Sequence[str]) -> str | None:
-    """Return what the job would mean for applications; ``None`` as long as no alias is given."""
+    """Return what the job would mean for applications; ``None`` without an alias."""
     if mode == IN_PLACE:
         return sentence(None, request.job.source, "", ", ".join(names))
     if request.job.alias is None:
@@ -123,7 +123,7 @@ def compose(
     cluster: Cluster,
     drawn: Sample,
 ) -> Plan:
-    """Add up what was seen and measured, and judge it; no server is asked."""
+    """Combine the findings and measurements into a plan with its verdict; no server is asked."""
     lacking = [index.name for index in indices if not index.knn]
     names = [index.name for index in indices]
     mode, mode_reason = choose_mode(names, lacking, request.job.mode, request.job.target)

@@ -1,4 +1,4 @@
-"""A plan as data: what was asked, what was seen, what the job takes, and what stands against it."""
+"""A plan as data: the request, the findings, the cost of the job, and the reasons against it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COPY, IN_PLACE = "copy", "in_place"
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What is to be planned.
+    """A request for a plan.
 
     Attributes:
         job: what `start` would be asked for.
@@ -35,7 +35,7 @@ class PlanRequest:
     sample: int = 500
 
     def to_json(self) -> dict[str, Any]:
-        """Return the request as ``--json`` prints it: what the plan depends on."""
+        """Return the request as JSON values."""
         job, asked = self.job, asdict(self)
         return {
             "source": job.source,
@@ -96,7 +96,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Shards:
-    """Primary shards of all indices together, at the end of the job, and how many would be fitting."""
+    """Primary shards of all indices together, at the end of the job, and the advised number."""
 
     shards: int
     primaries_bytes: float
@@ -119,7 +119,7 @@ class Time:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that ``ce2de plan`` says; ``meaning`` is what the job changes for applications."""
+    """The whole output of ``ce2de plan``; ``meaning`` says what the job changes for applications."""
 
     request: PlanRequest
     mode: str
@@ -148,7 +148,7 @@ class Plan:
         return not self.refusals
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as ``--json`` prints it; the indices without their fields."""
+        """Return the plan as JSON values; the indices without their fields."""
         plan = {**asdict(self), "request": self.request.to_json()}
         for index in plan["indices"]:
             del index["fields"]

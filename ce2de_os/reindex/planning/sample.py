@@ -1,4 +1,4 @@
-"""A random sample of a source's documents: how long the texts are, how fast this machine encodes them."""
+"""Measure a random sample of a source's documents: length of the texts, speed of encoding here."""
 
 from __future__ import annotations
 
@@ -29,16 +29,17 @@ _WARM_UP = 8  # texts encoded before the clock starts
 
 @dataclass(frozen=True)
 class Sample:
-    """What a sample says of all documents.
+    """Estimates for all documents, from a sample.
 
     Attributes:
-        documents: how many were drawn.
-        with_text: how many of them have text in the fields.
-        seed: of the draw.
-        mean_tokens: of a text, special tokens and prefix included, before it is cut to ``max_length``.
-        p50_tokens: half of the texts have at most so many.
-        p95_tokens: 95% of the texts have at most so many.
-        mean_encoded_tokens: of a text, after it is cut.
+        documents: number of documents drawn.
+        with_text: number of them with text in the fields.
+        seed: seed of the draw.
+        mean_tokens: mean length of a text, special tokens and prefix included, before it is cut to
+            ``max_length``.
+        p50_tokens: half of the texts have at most this number of tokens.
+        p95_tokens: 95% of the texts have at most this number of tokens.
+        mean_encoded_tokens: mean length of a text after it is cut.
         cut_share: share of the texts that are longer than ``max_length``.
         docs_per_s: texts encoded in a second on one core of this machine; ``None`` if there are none.
         languages: documents by language, those in none of the wanted ones under ``"other"``, the largest
@@ -65,7 +66,7 @@ class Sample:
 
 
 class Drawn(NamedTuple):
-    """Documents drawn at random: their texts, ``""`` for those without, and what their languages say.
+    """Documents drawn at random: their texts, ``""`` for those without, and the counts of languages.
 
     ``languages`` and ``embedded_share`` are those of `Sample`.
     """
@@ -86,7 +87,7 @@ def draw(
     """Draw ``size`` documents; where ``languages`` are wanted, the documents are read whole.
 
     Raises:
-        BackendError: OpenSearch refuses or does not answer.
+        BackendError: OpenSearch rejects the request or does not answer.
         MissingExtraError: a language must be detected, and the detector is not installed.
     """
     body = {

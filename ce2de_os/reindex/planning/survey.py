@@ -1,4 +1,4 @@
-"""What a cluster says of itself and of a source's indices before anything is started; nothing is written."""
+"""Read the facts about a cluster and a source's indices that a plan needs; nothing is written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEFAULTS = {
     "knn.memory.circuit_breaker.enabled": "true",
     "knn.memory.circuit_breaker.limit": "50%",
 }
-"""OpenSearch's own defaults, for where its settings may not be read."""
+"""OpenSearch's defaults, used if its settings may not be read."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Cluster:
         open_shards: shard copies of all indices; ``None``: unknown.
         data_nodes: number of data nodes; ``None``: unknown.
         knn_installed: whether the k-NN plugin is there; ``None``: unknown.
-        unseen: what could not be read, with the privilege that it takes.
+        unseen: what could not be read, with the missing privilege.
     """
 
     version: str
@@ -145,7 +145,7 @@ def check_fields(indices: tuple[SourceIndex, ...], text_fields: tuple[str, ...])
         texts = ", ".join(sorted(name for name, kind in known.items() if kind in USABLE)) or "none"
         told = f"no field '{', '.join(missing)}'" if missing else "no field was named"
         raise DataError(
-            f"{indices[0].name}: {told}; the fields that hold text are: {texts}; see --text-fields"
+            f"{indices[0].name}: {told}; the fields that hold text are: {texts}; see `text_fields`"
         )
     return tuple(
         f"{field} ({index.name})" for index in indices for field in text_fields if field not in index.fields
@@ -153,7 +153,7 @@ def check_fields(indices: tuple[SourceIndex, ...], text_fields: tuple[str, ...])
 
 
 def look_at_cluster(client: OpenSearch) -> Cluster:
-    """Read version, settings, nodes and shard counts; what is forbidden is named in ``unseen``.
+    """Read version, settings, nodes and shard counts; list in ``unseen`` what may not be read.
 
     Raises:
         BackendUnavailableError: OpenSearch does not answer.

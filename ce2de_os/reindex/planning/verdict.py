@@ -1,4 +1,4 @@
-"""What speaks against a plan, each with its cure: refusals, which mean no, and warnings."""
+"""Reasons for and against a plan, each with what to do: refusals, which mean no, and warnings."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _HEAP_PRESSURE = 0.85  # share of the parent breaker's limit that a heap should 
 
 
 def refusals(plan: Plan) -> tuple[Finding, ...]:
-    """Return why the job cannot be done as planned; empty if it fits."""
+    """Return the reasons why the job cannot be done as planned; empty if it fits."""
     checks = (_way, _text, _disk, _memory, _plugin, _shard_limits, _blocks, _time)
     return _findings(plan, checks)
 
 
 def warnings(plan: Plan) -> tuple[Finding, ...]:
-    """Return what an operator should know although the job is possible."""
+    """Return the warnings for a job that is possible."""
     checks = (
         _fields,
         _left_out,
@@ -44,7 +44,7 @@ def _way(plan: Plan) -> Iterator[Finding]:
     if plan.mode == "in_place" and lacking:
         yield Finding(
             f"index.knn is off in {', '.join(lacking)} and cannot be switched on later",
-            "use --mode copy, which makes a new index and moves an alias to it",
+            "use `mode=copy`, which makes a new index and moves an alias to it",
         )
 
 
@@ -53,7 +53,7 @@ def _text(plan: Plan) -> Iterator[Finding]:
         fields = ", ".join(plan.request.job.text.fields)
         yield Finding(
             f"none of {plan.sample.documents} documents drawn has text in {fields}",
-            "name other --text-fields, or draw more with --sample",
+            "name other `text_fields`, or draw more documents with `sample`",
         )
 
 
@@ -76,7 +76,7 @@ def _memory(plan: Plan) -> Iterator[Finding]:
         return
     if plan.cluster.settings.get("knn.circuit_breaker.triggered") == "true":
         yield Finding(
-            "the k-NN circuit breaker is triggered, so faiss vectors are refused",
+            "the k-NN circuit breaker is triggered, so faiss vectors are rejected",
             "free memory with POST _plugins/_knn/clear_cache, or raise knn.memory.circuit_breaker.limit",
         )
     if memory.unplaced:
@@ -84,7 +84,7 @@ def _memory(plan: Plan) -> Iterator[Finding]:
             f"k-NN memory: {gigabytes(memory.needed_bytes)} needed, {gigabytes(sum(memory.rooms.values()))} "
             f"below knn.memory.circuit_breaker.limit ({memory.limit}) on {_nodes(memory.rooms)}; "
             f"{_homeless(plan, memory.unplaced)}",
-            f"{_smaller_storage(plan)}raise the limit, add memory or data nodes, or use --engine lucene",
+            f"{_smaller_storage(plan)}raise the limit, add memory or data nodes, or use `engine=lucene`",
         )
 
 
@@ -100,8 +100,8 @@ def _smaller_storage(plan: Plan) -> str:
         if row.total_bytes < plan.memory.needed_bytes and not capacity.unplaced(
             sizes, plan.memory.rooms.values()
         ):
-            flag = "--data-type" if row.option == capacity.BYTE else "--compression-level"
-            return f"{flag} {row.option} takes {gigabytes(row.total_bytes)} and fits; or "
+            setting = "data_type" if row.option == capacity.BYTE else "compression_level"
+            return f"`{setting}={row.option}` takes {gigabytes(row.total_bytes)} and fits; or "
     return ""
 
 
@@ -169,7 +169,7 @@ def _left_out(plan: Plan) -> Iterator[Finding]:
             yield Finding(
                 f"{index.name} leaves fields out of _source: {', '.join(index.left_out)}",
                 "they are lost when a document is written again; load it again from its origin to keep "
-                "them, or start with --accept-excluded-fields",
+                "them, or start with `accept_excluded`",
             )
 
 
@@ -180,7 +180,7 @@ def _settings(plan: Plan) -> Iterator[Finding]:
         if index.left_behind:
             yield Finding(
                 f"a copy of {index.name} does not get these settings: {', '.join(index.left_behind)}",
-                "set those that you need on the new index before the alias moves (start with --hold)",
+                "set those that you need on the new index before the alias moves (start with `hold`)",
             )
 
 
@@ -202,7 +202,7 @@ def _file_cache(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             f"{gigabytes(memory.needed_bytes)} of vectors and graph, but only "
             f"{gigabytes(sum(memory.rooms.values()))} of memory outside the heaps",
-            "searches will read from disk; see the table for a --compression-level that takes less",
+            "searches will read from disk; see the table for a `compression_level` that takes less",
         )
 
 

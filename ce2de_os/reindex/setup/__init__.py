@@ -1,1 +1,1 @@
-"""Before a job: its sources, what is made for it, and its first record, or what a repeated start changes."""
+"""Set a job up: check its sources, create its targets and its record, or repeat its start."""

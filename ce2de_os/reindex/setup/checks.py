@@ -1,4 +1,4 @@
-"""What stands against a reindex before anything is created: `plan` says all of it, `start` the first."""
+"""Check for reasons against a reindex before anything is created: `plan` shows all, `start` the first."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Finding:
     """One reason, and what to do about it."""
 
     reason: str
-    cure: str
+    action: str
 
 
 def refuse(findings: Iterator[Finding]) -> None:
-    """Refuse a job for the first reason.
+    """Reject a job for the first reason.
 
     Raises:
         ConfigError: there is one.
     """
     first = next(findings, None)
     if first is not None:
-        raise ConfigError(f"{first.reason}; {first.cure}")
+        raise ConfigError(f"{first.reason}; {first.action}")
 
 
 def of_sources(
@@ -65,20 +65,20 @@ def of_sources(
 def of_options(
     client: OpenSearch, alias: str | None, target: str | None, pipeline: str | None
 ) -> Iterator[Finding]:
-    """Yield what is wrong with the names that a request gives: alias, target and pipeline."""
-    for option, name in (("--alias", alias), ("--target", target)):
+    """Yield what is wrong with the names in a request: alias, target and pipeline."""
+    for option, name in (("alias", alias), ("target", target)):
         if name is not None and (fault := fault_of(name)):
-            yield Finding(f"{option} '{name}' {fault}", "choose another name, such as articles-search")
+            yield Finding(f"`{option}`: '{name}' {fault}", "choose another name, such as articles-search")
     if alias is not None and alias == target:
         yield Finding(
-            f"--alias and --target are both '{alias}', but an index and an alias cannot have one name",
-            "leave --target out, or choose another --alias",
+            f"`alias` and `target` are both '{alias}', but an index and an alias cannot have one name",
+            "leave `target` out, or choose another `alias`",
         )
     if alias is not None and admin.exists(client, alias) and not aliases.exists(client, alias):
-        yield Finding(f"'{alias}' is an index, so it cannot be an alias", "choose another --alias")
+        yield Finding(f"'{alias}' is an index, so it cannot be an alias", "choose another `alias`")
     if pipeline is not None and not _has_pipeline(client, pipeline):
         yield Finding(
-            f"there is no ingest pipeline '{pipeline}'", "see GET _ingest/pipeline, or leave --pipeline out"
+            f"there is no ingest pipeline '{pipeline}'", "see GET _ingest/pipeline, or leave `pipeline` out"
         )
 
 
@@ -126,7 +126,7 @@ def _alias_filter_findings(client: OpenSearch, name: str, alias: str | None) -> 
             yield Finding(
                 f"alias '{name}' shows only a part of '{index}' ({', '.join(limits)}), but all of the index "
                 f"would be copied, and '{alias}' would show it",
-                f"use --alias {name}, which keeps its {limits[0]}, or name '{index}' as the source",
+                f"use `alias={name}`, which keeps its {limits[0]}, or name '{index}' as the source",
             )
             return
 
@@ -146,7 +146,7 @@ def _read_block_findings(source: IndexInfo, *, in_place: bool) -> Iterator[Findi
     if in_place and blocked:
         yield Finding(
             f"'{source.name}' is read-only (index.{blocked[0]}), so its documents cannot get vectors",
-            f"set index.{blocked[0]} to null, or copy it: --mode copy --alias NAME",
+            f"set index.{blocked[0]} to null, or copy it: `mode=copy` `alias=NAME`",
         )
 
 
@@ -155,7 +155,7 @@ def _is_set(source: IndexInfo, setting: str) -> bool:
 
 
 def _in_source(source: IndexInfo, text_fields: Sequence[str]) -> Iterator[Finding]:
-    """Refuse fields that OpenSearch computes, which no document has in its ``_source``."""
+    """Reject fields that OpenSearch computes, which no document has in its ``_source``."""
     computed, leaves = copied_to(source.mappings), dict(_leaves(source.mappings))
     for name in text_fields:
         field = leaves.get(name, {})
@@ -163,17 +163,17 @@ def _in_source(source: IndexInfo, text_fields: Sequence[str]) -> Iterator[Findin
             yield Finding(
                 f"'{name}' of '{source.name}' is an alias of the field '{field.get('path')}', so no document "
                 "has it in its _source",
-                f"name the field itself: --text-fields {field.get('path')}",
+                f"name the field itself: `text_fields={field.get('path')}`",
             )
         elif name in computed:
             yield Finding(
                 f"'{name}' of '{source.name}' is filled by copy_to, so no document has it in its _source",
-                f"name the fields it comes from: --text-fields {','.join(computed[name])}",
+                f"name the fields it comes from: `text_fields={','.join(computed[name])}`",
             )
 
 
 def _hidden_documents(client: OpenSearch, source: IndexInfo) -> Iterator[Finding]:
-    """Refuse a source of which this user may not see every document: the copy would lack them."""
+    """Reject a source of which this user may not see every document: the copy would lack them."""
     if any(field.get("type") == "nested" for _, field in _all_fields(source.mappings)):
         return  # OpenSearch counts each nested object as a document there
     if source.settings.get("verified_before_close") or _is_set(source, "blocks.read"):

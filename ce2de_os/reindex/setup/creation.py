@@ -1,4 +1,4 @@
-"""Make a target: created as asked for, read back, and made again by a rollover."""
+"""Create a target: create it, check it, and let a rollover create the next one alike."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def create_target(
     these the empty index is deleted again.
 
     Raises:
-        ConfigError: a template adds aliases or fields, or OpenSearch refuses the index.
+        ConfigError: a template adds aliases or fields, or OpenSearch rejects the index.
     """
     mappings = _without(source.mappings, other_vectors(source))
     body = target_body(source.settings, mappings, metadata, vector, vector.hash_field, languages)
@@ -64,7 +64,7 @@ def _read_back(client: OpenSearch, target: str, asked: Mapping[str, Any], added:
     templates = f"'{', '.join(added.templates)}'" if added.templates else "see GET _index_template"
     raise ConfigError(
         f"an index template of yours ({templates}) gave '{target}' {', '.join(told)}; it was deleted again "
-        "while it was empty; choose a --target that the template does not match, or change its patterns"
+        "while it was empty; choose a `target` that the template does not match, or change its patterns"
     )
 
 
@@ -120,7 +120,7 @@ def rollover_template(client: OpenSearch, part: Part) -> str | None:
     except BackendError as error:
         return (
             f"no index template for '{pattern}' could be made, so an index that rolls over has no vectors: "
-            f"{error}; it takes the privilege indices:admin/index_template/put"
+            f"{error}; it needs the privilege indices:admin/index_template/put"
         )
     return None
 

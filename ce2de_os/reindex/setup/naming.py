@@ -1,4 +1,4 @@
-"""The names of targets: made of the source's, out of reach of the user's templates, ready to roll over."""
+"""Choose the names of targets: derived from the source's, matched by no user template, ready to roll over."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_BYTES = 255
 """Longest name of an index."""
 
 ROLLOVER = "ce2de-rollover-"
-"""Begins the names of our own index templates."""
+"""Prefix of the names of our own index templates."""
 
 _FIRST = "-000001"
 _OURS = re.compile(r"^(?:ce2de-)?(.+?)(?:-ce2de)?-[0-9a-f]{8}(-\d{6,})?$")
@@ -37,8 +37,8 @@ def target_name(
     if request.target is not None:
         if len(sources) > 1:
             raise ConfigError(
-                f"'{request.source}' stands for {len(sources)} indices, and each gets a target of its own; "
-                "leave --target out"
+                f"'{request.source}' means {len(sources)} indices, and each gets a target of its own; "
+                "leave `target` out"
             )
         return request.target
     names = list(default_names(source.name, model.fingerprint))
@@ -49,7 +49,7 @@ def target_name(
     told = "; ".join(f"'{name}' by '{', '.join(found[name].templates)}'" for name in names)
     raise ConfigError(
         f"index templates of yours would add aliases, fields or a data stream to a copy of '{source.name}': "
-        f"{told}; choose a --target that none of them matches"
+        f"{told}; choose a `target` that none of them matches"
     )
 
 
@@ -83,7 +83,7 @@ def rollover_pattern(target: str) -> str | None:
 
 
 def _fitting(base: str, before: str, after: str) -> str:
-    """Return a name of at most 255 bytes; a hash replaces what is cut off."""
+    """Return a name of at most 255 bytes; a hash replaces the rest."""
     room = MOST_BYTES - len(f"{before}{after}".encode())
     if len(base.encode()) > room:
         digest = "-" + hashlib.sha256(base.encode()).hexdigest()[:10]

@@ -1,4 +1,4 @@
-"""What a job makes before it starts: the target of each source, or the vector field in the source itself."""
+"""Create the target of each source, or the vector field in the source itself, before a job starts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ce2de_os.reindex.setup.sources import check_source, mode_of
 
 @dataclass(frozen=True)
 class Planned:
-    """A source, the target it gets, what that will say of its vectors, and whether it is there already."""
+    """A source, its target, the target's metadata of its vectors, and whether the target exists already."""
 
     source: IndexInfo
     target: str
@@ -35,7 +35,7 @@ class Planned:
 
 
 def check_targets(indices: Sequence[Planned]) -> None:
-    """Refuse to copy two indices into one.
+    """Reject a plan that copies two indices into one.
 
     Raises:
         ConfigError: two of them would have the same target.
@@ -46,7 +46,7 @@ def check_targets(indices: Sequence[Planned]) -> None:
         if other != index.source.name:
             raise ConfigError(
                 f"'{other}' and '{index.source.name}' would both be copied into '{index.target}'; "
-                "start a job for each of them, with a --target of its own"
+                "start a job for each of them, with a `target` of its own"
             )
 
 
@@ -142,36 +142,36 @@ def _history(client: OpenSearch, index: IndexInfo) -> tuple[str, ...]:
 
 
 def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata) -> None:
-    """Refuse a target that is not this very job's."""
+    """Reject a target that does not belong to this job."""
     found = next(iter(fields_from(admin.describe(client, target).mappings)), None)
-    cure = "choose another --target, or delete that index"
+    action = "choose another `target`, or delete that index"
     if found is None:
-        raise ConfigError(f"target '{target}' exists and was not made by ce2de; {cure}")
+        raise ConfigError(f"target '{target}' exists and was not made by ce2de; {action}")
     if found.dim != wanted.dim:
         raise ArtifactMismatchError(
-            f"target '{target}' has vectors of dimension {found.dim}, the model gives {wanted.dim}; {cure}"
+            f"target '{target}' has vectors of dimension {found.dim}, the model gives {wanted.dim}; {action}"
         )
     if found.fingerprint != wanted.fingerprint:
         raise ArtifactMismatchError(
             f"target '{target}' has vectors of model {found.fingerprint[:12]}, "
-            f"this model is {wanted.fingerprint[:12]}; {cure}"
+            f"this model is {wanted.fingerprint[:12]}; {action}"
         )
     if _work(found) != _work(wanted):
         raise ConfigError(
             f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}"
-            f"{_languages_told(found)}{', with token vectors' if found.token_dim else ''}; {cure}"
+            f"{_languages_told(found)}{', with token vectors' if found.token_dim else ''}; {action}"
         )
 
 
 def _check_field(source: IndexInfo, wanted: IndexMetadata) -> None:
-    """Refuse a field of this model's vectors whose text stands in the fields of other languages."""
+    """Reject a field of this model's vectors whose text is in the fields of other languages."""
     mine = [entry for entry in fields_from(source.mappings) if entry.vector_field == wanted.vector_field]
     for found in mine:
         if _languages(found) != _languages(wanted):
             raise ConfigError(
                 f"'{source.name}' has this model's vectors in '{found.vector_field}' already"
-                f"{_languages_told(found)}; start it as it was, or make a copy with other --languages: "
-                f"--mode copy --target {source.name}-2 --alias NAME"
+                f"{_languages_told(found)}; start it as it was, or make a copy with other `languages`: "
+                f"`mode=copy` `target={source.name}-2` `alias=NAME`"
             )
 
 
@@ -190,12 +190,12 @@ def _languages_told(metadata: IndexMetadata) -> str:
 
 
 def _check_tokens(source: IndexInfo, wanted: IndexMetadata) -> None:
-    """Refuse to leave token vectors behind when texts change: nothing would tell that they are old."""
+    """Reject a job that would leave token vectors stale when texts change."""
     for entry in fields_from(source.mappings):
         if entry.vector_field == wanted.vector_field and entry.token_dim and not wanted.token_dim:
             raise ConfigError(
                 f"'{source.name}' has token vectors in '{entry.token_field}', which must follow the texts; "
-                "add --token-vectors"
+                "add `token_vectors`"
             )
 
 

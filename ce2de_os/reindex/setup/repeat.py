@@ -1,4 +1,4 @@
-"""A job that is started again: it goes on, takes the new options, or says why it cannot."""
+"""Start a job again: it continues, takes the new options, or reports why it cannot."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from ce2de_os.reindex.setup.targets import arm
 def after_handover(
     client: OpenSearch, ledger: Ledger, job: Job, request: JobRequest, queue: TaskQueue
 ) -> Job:
-    """Keep the vectors up to date: nothing is copied any more, for applications write to the target.
+    """Keep the vectors up to date; copy nothing any more, since applications write to the target.
 
     Raises:
-        JobError: an option is asked for that makes no sense any more.
+        JobError: the request has an option that is not possible any more.
     """
     asked = [
         name
-        for name, value in (("--hold", request.hold), ("--pipeline", request.pipeline is not None))
+        for name, value in (("`hold`", request.hold), ("`pipeline`", request.pipeline is not None))
         if value
     ]
     if asked:
@@ -51,10 +51,10 @@ def after_handover(
 
 
 def go_on(client: OpenSearch, ledger: Ledger, job: Job, request: JobRequest, queue: TaskQueue) -> Job:
-    """Let workers take a new job up, or one that stopped; one that is done goes on as a standing job.
+    """Send a new or stopped job to the workers; one that is done continues as a standing job.
 
     Raises:
-        JobError: an option is asked for that the job cannot take now.
+        JobError: the request has an option that the job cannot take now.
     """
     stored = ledger.job(job.job_id)
     job = stored.job
@@ -79,13 +79,13 @@ def go_on(client: OpenSearch, ledger: Ledger, job: Job, request: JobRequest, que
 
 
 def _check_alias(client: OpenSearch, job: Job) -> None:
-    """Refuse to go on with a job whose alias another job has moved since."""
+    """Reject a job whose alias another job has moved since."""
     members = aliases.definitions(client, job.alias) if job.alias is not None else {}
     if job.mode == "copy" and not set(job.targets) & set(members):
         raise JobError(
             f"alias '{job.alias}' points to {', '.join(sorted(members)) or 'nothing'}, not to the index of "
             "job "
-            f"'{job.job_id}' any more; clean this job, or choose another --alias"
+            f"'{job.job_id}' any more; clean this job, or choose another `alias`"
         )
 
 
@@ -102,24 +102,23 @@ def _check_options(job: Job, request: JobRequest) -> None:
     if job.pipeline != request.pipeline:
         raise JobError(
             f"job '{job.job_id}' writes {_through(job.pipeline)}, this command asks for "
-            f"{_through(request.pipeline)};"
-            " documents that are written already would differ: start a new job with --target, or repeat "
-            "the option"
+            f"{_through(request.pipeline)}; documents that are written already would differ: start a new "
+            "job with another `target`, or repeat the option"
         )
     if job.hold and not request.hold and job.state in (READY, ROLLED_BACK, PAUSED, CANCELLED, FAILED):
         raise JobError(
-            f"job '{job.job_id}' was started with --hold; repeat it, or move the alias with: "
+            f"job '{job.job_id}' was started with `hold`; repeat it, or move the alias with: "
             f"ce2de reindex cutover {job.job_id}"
         )
     if job.state == ROLLED_BACK and not request.hold:
         raise JobError(
             f"job '{job.job_id}' was rolled back; to move the alias again: ce2de reindex cutover "
             f"{job.job_id}; "
-            "to bring the target up to date without that, add --hold"
+            "to bring the target up to date without that, add `hold`"
         )
     if job.state == DONE and request.hold and job.alias is not None and job.mode == "copy":
         raise JobError(
-            f"job '{job.job_id}' is done and alias '{job.alias}' has moved, so --hold cannot apply; to go "
+            f"job '{job.job_id}' is done and alias '{job.alias}' has moved, so `hold` cannot apply; to go "
             "back: "
             f"ce2de reindex rollback {job.job_id}"
         )
@@ -144,6 +143,6 @@ def _new_options(job: Job, request: JobRequest) -> dict[str, Any]:
         "max_block_s": request.max_block_s,
         "follow": request.follow,
     }
-    if request.docs_per_s is not None:  # none given: what `throttle` has set stays
+    if request.docs_per_s is not None:  # none given: the limit of `throttle` stays
         wanted["docs_per_s"] = request.docs_per_s
     return {name: value for name, value in wanted.items() if getattr(job, name) != value}

@@ -1,4 +1,4 @@
-"""The indices that a job reads: found behind a name, and checked before anything is created."""
+"""Find the indices that a job reads, and check them before anything is created."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def new_members(client: OpenSearch, job: Job) -> list[str]:
     covered = {*job.sources, *job.targets}
     try:
         found = resolve(client, job.source, job.targets if job.truth == TARGET else ())
-    except IndexSchemaError:  # all are gone; who reads them says so
+    except IndexSchemaError:  # all are gone; the reader reports it
         return []
     return [info.name for info in found if info.name not in covered]
 
@@ -64,7 +64,8 @@ def choose_mode(
 ) -> tuple[Mode, str]:
     """Choose in place where every index can carry vectors, else a copy; return the reason too.
 
-    ``without_knn`` are those of ``names`` that were created without ``index.knn``, which is set for good.
+    ``without_knn`` are those of ``names`` that were created without ``index.knn``, which cannot be changed
+    later.
     """
     if wanted == "copy":
         return "copy", "asked for: new index and alias swap"
@@ -93,7 +94,7 @@ def mode_of(sources: Sequence[IndexInfo], request: JobRequest) -> Mode:
     if mode == "in_place" and without:
         raise ConfigError(
             f"'{without[0]}' was created without index.knn, which cannot be switched on later; "
-            "use --mode copy"
+            "use `mode=copy`"
         )
     return mode
 
@@ -113,7 +114,7 @@ def field_name(sources: Sequence[IndexInfo], mode: Mode, model: Model) -> str:
 
 
 def check_source(source: IndexInfo, request: JobRequest) -> None:
-    """Refuse an index whose documents cannot be read whole, or that lacks a field to embed."""
+    """Reject an index whose documents cannot be read whole, or that lacks a field to embed."""
     _check_kept(source, request)
     fields = dict(admin.field_paths(source.mappings))
     ours = {entry.vector_field for entry in fields_from(source.mappings)}
@@ -129,18 +130,18 @@ def check_source(source: IndexInfo, request: JobRequest) -> None:
     if named is not None and named not in fields:
         raise DataError(
             f"'{source.name}' has no field '{named}'; name the one that holds each document's language, or "
-            "leave --language-field out, so that it is detected"
+            "leave `language_field` out, so that it is detected"
         )
     missing = [field for field in request.text.fields if field not in fields]
     if missing or not request.text.fields:
         raise DataError(
             f"'{source.name}' has no field '{', '.join(missing)}'; the fields that hold text are: "
-            f"{', '.join(usable_fields(source.mappings)) or 'none'}; see --text-fields"
+            f"{', '.join(usable_fields(source.mappings)) or 'none'}; see `text_fields`"
         )
 
 
 def _check_kept(source: IndexInfo, request: JobRequest) -> None:
-    """Refuse a source whose documents cannot be read whole."""
+    """Reject a source whose documents cannot be read whole."""
     stored = source.mappings.get("_source", {})
     if stored.get("enabled") is False:
         raise ConfigError(
@@ -151,11 +152,11 @@ def _check_kept(source: IndexInfo, request: JobRequest) -> None:
     if left_out and not request.accept_excluded:
         raise ConfigError(
             f"'{source.name}' does not keep the whole _source ({', '.join(left_out)}), so these fields would "
-            "be lost when its documents are written again; if they may be, add --accept-excluded-fields"
+            "be lost when its documents are written again; if they may be, add `accept_excluded`"
         )
 
 
 def check_alias(request: JobRequest, mode: Mode) -> None:
-    """Refuse a copy without an alias."""
+    """Reject a copy without an alias."""
     if request.alias is None and mode == "copy":
-        raise ConfigError("name the alias that will point to the new index: --alias articles-search")
+        raise ConfigError("name the alias that will point to the new index: `alias=articles-search`")

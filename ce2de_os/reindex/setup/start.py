@@ -30,7 +30,7 @@ from ce2de_os.reindex.setup.way import choose_way
 
 
 def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueue) -> Job:
-    """Start a job, or go on with the one that does the same.
+    """Start a job, or continue the one that does the same.
 
     A finished job is not done again: its standing job keeps the vectors up to date, and is returned where the
     alias has moved.
@@ -43,7 +43,7 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
         ArtifactMismatchError: a target holds vectors of another model.
         JobError: a source was deleted and created again since the job began, or the job cannot take an
             option.
-        BackendError: OpenSearch refuses.
+        BackendError: OpenSearch rejects a request.
     """
     ledger = Ledger(client)
     ledger.create()
@@ -135,7 +135,7 @@ def _add_new_indices(
         if part is not None and part.source_uuid != index.source.uuid:
             raise JobError(
                 f"'{part.source}' was deleted and created again since job '{job.job_id}' began; "
-                f"delete '{part.target}' and start again, or choose another --target"
+                f"delete '{part.target}' and start again, or choose another `target`"
             )
     fresh = [index for index in indices if index.source.name not in parts]
     if not fresh:

@@ -11,7 +11,7 @@ from ce2de_os.reindex.job import SOURCE, Job
 
 
 def arm(client: OpenSearch, job: Job) -> None:
-    """Let the job write to its targets again, which take no writes of applications and run no pipelines.
+    """Let the job write to its targets again; they take no writes of applications and run no pipelines.
 
     Raises:
         JobError: the truth is not in the source, or a target is not the one that the job made.
@@ -40,7 +40,7 @@ def arm(client: OpenSearch, job: Job) -> None:
 
 
 def disarm(client: OpenSearch, job: Job) -> None:
-    """Let no worker write to the targets any more, not even one that has not heard of it."""
+    """Stop all workers from writing to the targets, even those that do not know that the job ended."""
     if job.mode != "copy":
         return
     guards = [

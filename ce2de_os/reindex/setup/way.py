@@ -1,4 +1,4 @@
-"""Mirror or handover: chosen by looking at where the alias is, and said in a sentence."""
+"""Choose mirror or handover by the place of the alias, and describe the choice in a sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ce2de_os.reindex.request import JobRequest
 def choose_way(
     client: OpenSearch, request: JobRequest, sources: Sequence[IndexInfo], mode: Mode
 ) -> Way | None:
-    """Choose by looking: where the alias points to the source already, applications write through it.
+    """Choose the way: if the alias points to the source already, applications write through it.
 
     ``None`` in place, where there is nothing to move.
 
@@ -45,18 +45,18 @@ def _check_handover(request: JobRequest, names: Sequence[str], within: Sequence[
         raise ConfigError(
             f"'{request.source}' is a data stream, and applications write to that; an alias cannot take it "
             "over: "
-            "use --way mirror with a new alias"
+            "use `way=mirror` with a new alias"
         )
     outside = [name for name in names if name not in within]
     if within and outside:
         raise ConfigError(
             f"alias '{request.alias}' points to '{within[0]}', but not to '{outside[0]}', which is to be "
             "copied "
-            f"too; name the alias as the source, or a new alias with --way mirror"
+            "too; name the alias as the source, or a new alias with `way=mirror`"
         )
     if not request.block and any(_pipelines(request)):
         raise ConfigError(
-            "--no-block with --pipeline is not possible: late writes would run through it twice"
+            "`block=False` with `pipeline` is not possible: late writes would run through it twice"
         )
 
 
@@ -86,11 +86,11 @@ def sentence(
 ) -> str:
     """Describe what a way means for applications; ``names`` are the physical indices of the ``source``."""
     if way is None:
-        return f"In place: applications go on using '{source}'; its documents get a vector field."
+        return f"In place: applications still use '{source}'; its documents get a vector field."
     if way == MIRROR:
         return (
-            f"Mirror: applications go on writing to '{source}' and search '{alias}'. Workers copy every "
-            f"change within seconds, for good. A write through '{alias}' is rejected."
+            f"Mirror: applications still write to '{source}' and search '{alias}'. Workers copy every "
+            f"change within seconds.  A write through '{alias}' is rejected."
         )
     if block:
         return (

@@ -1,7 +1,7 @@
-"""Which slice a worker takes: the one that its message names, one to go on with, or any that is free.
+"""Choose the slice that a worker takes: the one in its message, a further one, or any free one.
 
-Workers that go on from slice to slice choose at random, so that they seldom want the same one. Of two that
-do, one gets it, and the other takes its next choice.
+Workers choose further slices at random, so that they seldom want the same one. If two do, one gets the
+lease, and the other takes its next choice.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ce2de_os.reindex.job import DONE, FAILED, RUNNING, WAITING, Job, Slice
 from ce2de_os.reindex.ledger import IsGone, Ledger, StoredSlice
 
 HELD_S = 6.0
-"""A lease that its owner has not renewed for so long is waited for; a living worker renews it sooner."""
+"""Age in seconds of a lease from which a worker waits for its end; a living owner renews it sooner."""
 
 
 @dataclass(frozen=True)
 class Claims:
     """Takes leases of a job's slices for ``owner``.
 
-    ``is_gone`` tells whether an owner of a lease is known to be dead; ``None``: nobody is.
+    ``is_gone`` returns whether an owner of a lease is known to be dead; ``None``: none is.
     """
 
     ledger: Ledger
@@ -35,8 +35,8 @@ class Claims:
     def named(self, number: int, or_free: bool) -> StoredSlice | None:
         """Take the slice that a message names; if it is done or held, with ``or_free``, any that is free.
 
-        The message may be the last that speaks of this slice: where nothing else is to do, a lease that its
-        owner does not renew any more is waited for, else a slice whose worker has died could be forgotten.
+        The message may be the last one for this slice. If there is nothing else to do, wait for a lease that
+        its owner does not renew any more: else a slice whose worker died could be forgotten.
         """
         held, since = -1, time.monotonic()
         while True:
@@ -45,18 +45,18 @@ class Claims:
             if claimed is not None or stored.slice.state in (DONE, FAILED):
                 return claimed
             if stored.slice.state == WAITING or held not in (-1, stored.seq_no):
-                return None  # somebody was faster, or renews the lease
+                return None  # another worker was faster, or renews the lease
             held = stored.seq_no
             time.sleep(patience(stored.slice.lease_until_s - self.ledger.now(), time.monotonic() - since))
 
     def free(self) -> StoredSlice | None:
-        """Take any slice that nobody works on, for a worker that has none in hand."""
+        """Lease any free slice, for a worker that has none."""
         return self._first(self._is_free)
 
     def ahead(self) -> StoredSlice | None:
-        """Take one more slice, for a worker that still has another in hand.
+        """Lease one more slice, for a worker that still has another one.
 
-        It is one that no worker has died of: if this one dies, both count as what it may have died of.
+        Only slices that crashed no worker: if this worker dies, both of its slices are suspects.
         """
         return self._first(may_go_along)
 
@@ -89,6 +89,6 @@ def in_turn(found: Iterable[StoredSlice], chance: random.Random) -> list[StoredS
 
 
 def patience(lease_left_s: float, waited_s: float) -> float:
-    """Return how long to wait before looking again at a lease that another worker holds."""
+    """Return the seconds until the next look at a lease that another worker holds."""
     left_s = lease_left_s + 1
     return max(0.2, min(left_s, HELD_S if waited_s < HELD_S else left_s))

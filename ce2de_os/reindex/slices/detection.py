@@ -1,13 +1,13 @@
-"""The language of each document: read from a field, else detected in its text.
+"""Find the language of each document: read from a field, else detected in its text.
 
 The detector is py3langid, whose model comes with the package: naive Bayes over byte sequences of 139
 languages. It reads all of them, not only the wanted ones: asked to choose between English and Italian, it
 would call a Spanish text Italian.
 
 Measured on Debian's package descriptions in English, Italian and German (``benchmarks/languages.py``): whole
-descriptions, of some 440 characters, are told right, or left out where their language is not wanted, in more
-than 999 of 1,000 cases. Of titles alone, of some 50 characters, 93 to 95% are told right and 3 to 5% not at
-all; where their language is not wanted, 6 to 10% are taken for one that is.
+descriptions, of about 440 characters, are right, or left out where their language is not wanted, in more
+than 999 of 1,000 cases. Of titles alone, of about 50 characters, 93 to 95% are right and 3 to 5% are not
+detected; where their language is not wanted, 6 to 10% are taken for one that is.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
 READ_CHARS = 2000
-"""The detector reads the beginning of a text; so much takes 0.2 ms and leaves no doubt in prose."""
+"""Characters that the detector reads of a text: they take 0.2 ms and are enough for prose."""
 
 LEAST = 0.02
-"""Least share of all likelihood: three times what each language has of a text that says nothing."""
+"""Least share of all likelihood: three times that of each language in a text without evidence."""
 
 CLEAR = 2.0
-"""How many times as likely as the next wanted language the likeliest one must be."""
+"""Least ratio of the likelihoods of the likeliest and the second wanted language."""
 
 FOREIGN = 10.0
-"""How many times as likely as the likeliest wanted language another one must be to be believed.
+"""Least ratio of the likelihoods of an unwanted and the likeliest wanted language to accept the first.
 
 Related languages and dialects come close in short texts: two Italian words are half Ligurian.
 """
@@ -45,7 +45,7 @@ class DetectedLanguages(NamedTuple):
 
     Attributes:
         languages: one of the wanted codes or ``"other"``; ``None``: the document has no text.
-        unknown: how many documents name a language that is none.
+        unknown: number of documents whose language field holds no known language.
     """
 
     languages: list[str | None]
@@ -53,7 +53,7 @@ class DetectedLanguages(NamedTuple):
 
     @property
     def other(self) -> int:
-        """How many documents are in none of the languages, or in none that could be told."""
+        """Number of documents in none of the languages, or in none that could be detected."""
         return self.languages.count(OTHER)
 
 

@@ -1,4 +1,4 @@
-"""A page of documents to what is written: which texts need the model, which vectors are known already."""
+"""Turn a page of documents into writes: find known vectors, and encode the other texts."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from ce2de_os.reindex.slices.detection import languages_of
 from ce2de_os.reindex.slices.source import SourceDocument
 
 PIECES = 512
-"""Passages that are encoded at once; where a page has more, its progress shows in between."""
+"""Passages in one call of the encoder; a page with more reports its progress between the calls."""
 
 Progress = Callable[[int, int], None]
-"""Called with the passages that are encoded and all of a page."""
+"""Called with the number of encoded passages and the number of all passages of a page."""
 
 Values = Mapping[str, Any]
-"""What the model says of a text, by field: the vector or the passages, and token vectors where wanted.
+"""The model's output for a text, by field: the vector or the passages, and token vectors where wanted.
 
 A value is as OpenSearch gave it, or a `JsonText`.
 """
 
 
 class DocumentEncoder(Protocol):
-    """What a reindex needs of an encoder; `ce2de_os.OnnxEncoder` is one."""
+    """The part of an encoder that a reindex needs; `ce2de_os.OnnxEncoder` is one."""
 
     @property
     def fingerprint(self) -> str:
@@ -55,14 +55,14 @@ class DocumentEncoder(Protocol):
 
 
 class Embedded(NamedTuple):
-    """A page as it will be written, and what that took."""
+    """A page ready to be written, with its counts."""
 
     actions: list[WriteAction | UpdateAction]
     counts: Counts
 
 
 def check_fingerprint(job_id: str, wanted: str, encoder: DocumentEncoder) -> None:
-    """Refuse to mix two models' vectors.
+    """Reject an encoder whose vectors do not belong to the job.
 
     Raises:
         ArtifactMismatchError: the encoder is not the model that the job was started with.
@@ -133,7 +133,7 @@ def embed(
 
 
 def _trusted_vectors(job: Job, part: Part, own: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Return the documents' own vectors if their index declares some; else nothing: they may be invented."""
+    """Return the documents' own vectors if their index declares them; else nothing: they are not ours."""
     declared = job.mode == "in_place" or job.vector.name in part.dropped
     return own if declared else [{} for _ in own]
 
@@ -153,7 +153,7 @@ def _stands(job: Job, source: Mapping[str, Any], language: str | None, text: str
 def _stored(
     client: OpenSearch, job: Job, part: Part, documents: Sequence[SourceDocument]
 ) -> list[Mapping[str, Any]]:
-    """Read what the target holds of the documents; nothing for those that cannot be there yet."""
+    """Read the documents from the target; nothing for those that cannot be there yet."""
     nothing: list[Mapping[str, Any]] = [{} for _ in documents]
     if job.mode == "in_place" or not documents:
         return nothing
@@ -219,7 +219,7 @@ def _action(
     fields = {**values[wanted], job.hash_field: wanted} if wanted else {}
     own = (*job.vector.value_fields, job.hash_field)
     if job.mode == "in_place":
-        cleared = dict.fromkeys(own)  # the text is gone, its vector must go too
+        cleared = dict.fromkeys(own)  # without a text the old vector must go too
         beside = job.languages.update(name, language, text) if job.languages else {}
         changes = (fields or cleared) | beside
         return UpdateAction(

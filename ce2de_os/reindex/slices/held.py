@@ -1,4 +1,4 @@
-"""A slice in the hands of a worker: its pages are read and written, its cursor follows the writing."""
+"""A slice whose lease a worker holds: it reads and writes the pages and moves the cursor."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ logger = logging.getLogger(__name__)
 
 PATIENCE_S = 120.0
 BRIEFLY_S = 5.0
-"""So long a worker tries to give a slice back when OpenSearch did not answer; then the lease runs out."""
+"""Seconds to try to release a slice when OpenSearch does not answer; then the lease expires."""
 
 RETRY_S = 60.0
-"""After so long, at the latest, the worker that gave a slice back takes it up again."""
+"""Seconds until the worker that released a slice takes it again, at the latest."""
 
 MOST_CONDEMNED = 32
-"""Documents in a row that may fail one by one before the slice does: then the fault is not in them."""
+"""Documents in a row that may fail before the slice fails: then the cause is not in the documents."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """The next documents of a slice, whether they are its last, and the seconds that reading took."""
+    """The next documents of a slice, whether they are its last, and the seconds spent reading."""
 
     held: HeldSlice
     documents: list[SourceDocument]
@@ -54,7 +54,7 @@ class Page:
 class HeldSlice:
     """A slice whose lease this worker has taken.
 
-    One thread reads its pages and one writes them, each in their order; any may `keep` the lease.
+    One thread reads the pages and one writes them, in order; each may `keep` the lease.
 
     Attributes:
         part: what the slice is a part of.
@@ -85,17 +85,17 @@ class HeldSlice:
 
     @property
     def number(self) -> int:
-        """The slice's."""
+        """Number of the slice in the job."""
         return self._stored.slice.number
 
     @property
     def page_limit(self) -> int | None:
-        """Most documents in a page while workers die or fail of them; ``None``: no limit."""
+        """Most documents in a page while documents crash workers or fail; ``None``: no limit."""
         return self._stored.slice.page_limit
 
     @property
     def failed(self) -> bool:
-        """Return whether a page of it failed in a way that one of the documents may have caused."""
+        """Return whether a page failed for a reason that may be in one of its documents."""
         return self._failure is not None
 
     @contextmanager
@@ -118,7 +118,7 @@ class HeldSlice:
             raise
 
     def begin(self, size: int) -> Page:
-        """Find the end, pass over a document that has had all its tries, and read the first page."""
+        """Find the end of the slice, skip a document that has used all its tries, and read the first page."""
         logger.info("Slice taken", extra=self._keys("slice_taken"))
         with self.recording_errors():
             self._upto = self._prepare_run()
@@ -154,12 +154,12 @@ class HeldSlice:
             self._change(lease_until_s=self._ledger.lease_end(), doing=self._doing)
 
     def progress(self, done: int, total: int) -> None:
-        """Note how much of a page is encoded; who renews the lease of a long one shows it."""
+        """Record how much of a page is encoded; the renewal of the lease of a long page shows it."""
         watchdog.beat()
         self._doing = f"{done:,} of {total:,} passages of this page are encoded"
 
     def settle(self) -> bool:
-        """Give the lease back if this worker still has it; whether the slice is left for another task."""
+        """Release the lease if this worker still has it; return whether another task must continue."""
         if not self.open:
             return False
         away = self._unavailable is not None
@@ -170,18 +170,18 @@ class HeldSlice:
             return False
         self.open = False
         if self._error is not None:
-            logger.error("Slice failed", extra=self._keys("slice_failed"))  # why is in the ledger
+            logger.error("Slice failed", extra=self._keys("slice_failed"))  # the ledger has the reason
         elif self._failure is not None:
             keys = self._keys("page_failed") | {"failures": self._stored.slice.failures}
             error = {"error": type(self._failure).__name__, "where": error_location(self._failure)}
-            logger.error("A page failed; it is tried again in smaller ones", extra=keys | error)
+            logger.error("A page failed; it is retried in smaller pages", extra=keys | error)
         else:
             keys = self._keys("slice_left") | {"documents": self._documents}
             logger.info("Slice left for another task", extra=keys)
         return self._error is None
 
     def _outcome(self) -> dict[str, Any]:
-        """Return the changes to a slice that is given back before it is done."""
+        """Return the changes to a slice that is released before it is done."""
         if self._error is not None:
             return {"state": FAILED, "last_error": self._error}
         if self._failure is not None:
@@ -277,14 +277,14 @@ class HeldSlice:
         # Their ids and reasons are in the dead-letter index: a reason may quote the document.
         kinds = sorted({letter.kind for letter in found})
         keys = self._keys("documents_refused") | {"documents": len(found), "kinds": kinds}
-        logger.warning("Documents were refused", extra=keys)
+        logger.warning("Documents were rejected", extra=keys)
 
     def _pass_over(self) -> None:
-        """Set the next document aside: every worker that read it has died or failed."""
+        """Move the next document to the dead letters: every worker that read it crashed or failed."""
         record = self._stored.slice
         if record.condemned >= MOST_CONDEMNED:
             raise JobError(
-                f"{record.condemned} documents in a row failed, the last with: {record.last_error}; mend "
+                f"{record.condemned} documents in a row failed, the last with: {record.last_error}; fix "
                 "that, then start the job again"
             )
         documents = self._reader.next_document(record.cursor, self._upto)
@@ -295,7 +295,7 @@ class HeldSlice:
             self._advance(documents[0].seq_no, 1, counts, refused, done=False, condemned=condemned)
 
     def _change(self, patience_s: float = PATIENCE_S, **changes: Any) -> None:  # noqa: ANN401
-        """Change the slice in the ledger, or find that somebody else has it; what was written stays valid."""
+        """Change the slice in the ledger, or find that the lease is lost; what was written stays valid."""
         with self._changing:
             stored = patiently(lambda: self._ledger.change_slice(self._stored, **changes), patience_s)
             if stored is None:
@@ -313,8 +313,8 @@ class HeldSlice:
 def _final_rejection(doc_id: str, record: Slice) -> Refusal:
     """Return the rejection of a document that has used all its tries."""
     if not record.failures:
-        return Refusal(doc_id, 0, dead_letters.KILLER, f"{record.deaths} workers died of it")
-    died = f", and {record.deaths} workers died of it" if record.deaths else ""
+        return Refusal(doc_id, 0, dead_letters.KILLER, f"{record.deaths} workers crashed on it")
+    died = f", and {record.deaths} workers crashed on it" if record.deaths else ""
     reason = f"{record.failures} tries failed{died}; the last: {record.last_error}"
     return Refusal(doc_id, 0, dead_letters.FAILING, reason)
 

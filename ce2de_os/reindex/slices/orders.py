@@ -1,4 +1,4 @@
-"""What the operator asks of running workers: to stop, or to slow down."""
+"""Requests of the operator to running workers: to stop, or to slow down."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ce2de_os.reindex.ledger import Ledger
 
 logger = logging.getLogger(__name__)
 
-LOOK_S = 1.0  # so often a worker looks whether the operator has changed the job
-SHARE_S = 5.0  # so often it counts the workers that share a throttled rate
+LOOK_S = 1.0  # seconds between two looks for changes of the job by the operator
+SHARE_S = 5.0  # seconds between two counts of the workers that share a throttled rate
 
 
 class Orders:
-    """A worker's view of its job's orders; reads the ledger at most once a second."""
+    """The operator's requests for a job, as a worker sees them; reads the ledger at most once per second."""
 
     def __init__(self, ledger: Ledger, job: Job) -> None:
         self._ledger, self._job = ledger, job
@@ -27,7 +27,7 @@ class Orders:
         self._since_s = time.monotonic()  # when the page that is paced began
 
     def is_stopped(self) -> bool:
-        """Return whether the job is paused or cancelled, which is read again from the ledger at times."""
+        """Return whether the job is paused or cancelled; read it again from the ledger after an interval."""
         if time.monotonic() - self._looked_at >= LOOK_S:
             before, self._job = self._job, patiently(lambda: self._ledger.job(self._job.job_id)).job
             if (before.state, before.docs_per_s) != (self._job.state, self._job.docs_per_s):
@@ -36,7 +36,7 @@ class Orders:
         return self._job.state in (PAUSED, CANCELLED)
 
     def docs_per_s(self) -> float | None:
-        """Return this worker's share of the job's rate limit, read again at times; ``None``: no limit."""
+        """Return this worker's share of the job's rate limit, read again at intervals; ``None``: no limit."""
         if self._job.docs_per_s is None:
             return None
         if time.monotonic() - self._counted_at >= SHARE_S:
@@ -48,7 +48,7 @@ class Orders:
     def wait(self, documents: int, meanwhile: Callable[[], None]) -> None:
         """Sleep until a page of ``documents``, begun after the last call, is within the rate, or work stops.
 
-        ``meanwhile`` is called each second.
+        Call ``meanwhile`` each second.
         """
         while (rate := self.docs_per_s()) is not None and not self.is_stopped():
             left_s = self._since_s + documents / rate - time.monotonic()

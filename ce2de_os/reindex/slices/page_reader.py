@@ -17,14 +17,14 @@ from ce2de_os.reindex.slices.source import SourceDocument, read_page
 logger = logging.getLogger(__name__)
 
 _PAUSE_S = 2.0
-_ANY_SIZE = 512  # where a page of so many can be read there is no limit any more
+_ANY_SIZE = 512  # a page of this size can be read: no limit any more
 
 
 class PageReader:
     """Reads pages of a shard; ``fields`` are those of ``_source`` to read, ``None``: all.
 
     Attributes:
-        limit: most documents in a page since larger ones could not be read; ``None``: no limit.
+        limit: most documents in a page, because larger ones could not be read; ``None``: no limit.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class PageReader:
         self.limit = limit
 
     def read(self, after: int, upto: int, size: int) -> tuple[list[SourceDocument], int]:
-        """Read a page of ``size`` documents, or of fewer if so many cannot be read; how many were asked for.
+        """Read a page of ``size`` documents, or of fewer if they cannot be read; return the size used.
 
         A page of large documents may need more memory, or time, than the cluster has (429, timeout).
 

@@ -1,10 +1,11 @@
-"""A worker's task: read a page, encode it, write it, and go on to the next page or the next slice.
+"""A worker's task: read, encode and write pages, slice after slice.
 
 The next page is read and the last one written while the present one is encoded, also where the next page is
 the first one of another slice: that is taken as soon as the end of the present slice has been read, so the
-encoder never waits while there is work. A slice's cursor follows the writing, so a worker that dies at any
-moment loses nothing: its pages are written again, and the target keeps the newest version of each document. A
-slow writer holds up the encoder, and that the reader: at most one page waits at each step.
+encoder never waits while there is work. The cursor of a slice follows the writing, so a worker that crashes
+at any moment loses nothing: its pages are written again, and the target keeps the newest version of each
+document. A slow writer slows the encoder down, and the encoder the reader: at most one page waits at each
+step.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from ce2de_os.reindex.slices.orders import LOOK_S, Orders
 
 LARGEST_PAGE = 512  # documents
 PAGE_S = 2.0
-"""Pages grow or shrink until one takes about this long, so that a lease is renewed in time on any machine."""
+"""Target time of a page in seconds; pages grow or shrink to it, so that leases are renewed in time."""
 
 PAGE_BYTES = 4 * 1024 * 1024
-"""Pages of an index with large documents shrink to about this much text."""
+"""Target size of a page in characters, for an index with large documents."""
 
 T = TypeVar("T")
 
@@ -50,17 +51,17 @@ def run_slices(
     *,
     onward: bool = True,
 ) -> int | None:
-    """Work on a slice, and ``onward`` on others that nobody works on, for about ``budget_s`` seconds.
+    """Work on a slice, and with ``onward`` on other free ones, for about ``budget_s`` seconds.
 
-    ``is_gone`` tells whether an owner of a lease is known to be dead; ``None``: nobody is.
+    ``is_gone`` returns whether an owner of a lease is known to be dead; ``None``: none is.
 
     Returns:
-        The slice that this worker leaves in the midst; ``None``: none, or the job is to stop.
+        The slice that this worker leaves unfinished; ``None``: none, or the job is to stop.
 
     Raises:
         ArtifactMismatchError: the encoder is not the job's.
-        BackendUnavailableError: OpenSearch stayed away for minutes; the slices can be taken again later.
-        Ce2deError: a slice cannot go on; it is set to failed with this error.
+        BackendUnavailableError: OpenSearch did not answer for minutes; the slices can be taken again later.
+        Ce2deError: a slice cannot continue; it is set to failed with this error.
     """
     ledger = Ledger(client)
     job = patiently(lambda: ledger.job(job_id)).job
@@ -85,13 +86,13 @@ def run_slice(
     budget_s: float,
     is_gone: IsGone | None = None,
 ) -> bool:
-    """Work on one slice as `run_slices` does; returns whether this worker has more to do on it."""
+    """Work on one slice as `run_slices` does; return whether this worker has more to do on it."""
     left = run_slices(client, encoder, job_id, number, owner, budget_s, is_gone, onward=False)
     return left is not None
 
 
 class _Task:
-    """One worker's way through the slices: threads read, encode and write, and this one keeps the leases."""
+    """The loop of a worker over its slices: threads read, encode and write, and this one keeps the leases."""
 
     def __init__(
         self,
@@ -119,12 +120,12 @@ class _Task:
         return None if self._orders.is_stopped() else left
 
     def _through(self, stored: StoredSlice) -> int | None:
-        """Work from this slice on as long as the next can be taken ahead; returns one left in the midst."""
+        """Work on this slice, and on next ones taken ahead; return one that is left unfinished."""
         try:
-            with ThreadPoolExecutor(3) as pool:  # which waits for its threads, whatever happens
+            with ThreadPoolExecutor(3) as pool:  # always waits for its threads
                 self._pages(pool, stored)
         except BackendUnavailableError:
-            with suppress(BackendUnavailableError):  # else the leases run out by themselves
+            with suppress(BackendUnavailableError):  # else the leases expire
                 self._settle()
             raise
         except Ce2deError:
@@ -145,7 +146,7 @@ class _Task:
         writing: Future[None] | None = None
         while (page := self._result(reading)) is not None and not self._orders.is_stopped():
             if page.held.page_limit == 1 and writing is not None:
-                self._result(writing)  # alone in hand, so that the ledger tells exactly who kills
+                self._result(writing)  # processed alone, so that the ledger shows which slice crashes workers
             reading = pool.submit(self._next_page, page)
             embedded = self._result(pool.submit(self._encode, page))
             watchdog.beat()
@@ -164,13 +165,13 @@ class _Task:
         return held.begin(self._page_size(held))
 
     def _next_page(self, page: Page) -> Page | None:
-        """Read the next page, if need be of another slice, which is leased; ``None``: start no other page."""
+        """Read the next page, if necessary of another leased slice; ``None``: start no further page."""
         if not self._in_time():
             return None
         if page.held.open and not page.is_last:
             return page.held.read(page.documents[-1].seq_no, self._page_size(page.held))
         if not self._onward or page.held.page_limit is not None:
-            return None  # a slice that killed a worker is processed alone
+            return None  # a slice that crashed a worker is processed alone
         stored = self._claims.ahead()
         return None if stored is None else self._take_up(stored)
 
@@ -198,7 +199,7 @@ class _Task:
         return time.monotonic() < self._deadline_s
 
     def _result(self, future: Future[T]) -> T:
-        """Wait for a thread without losing a lease meanwhile: a busy cluster may hold up the writer."""
+        """Wait for a thread and keep the leases: a busy cluster may delay the writer."""
         while not wait([future], timeout=LOOK_S).done:
             self._keep()
         return future.result()
@@ -212,7 +213,7 @@ class _Task:
             held.keep()
 
     def _settle(self) -> int | None:
-        """Give back what is not done; returns a slice of it that another task must go on with."""
+        """Release the unfinished slices; return one that another task must continue."""
         left = [held.number for held in self._held if held.settle()]
         self._held.clear()
         return left[-1] if left else None

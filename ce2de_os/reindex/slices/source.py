@@ -22,7 +22,7 @@ _WINDOW = re.compile(r"Result window is too large.*less than or equal to: \[(\d+
 class SourceDocument(NamedTuple):
     """A document as the source holds it; ``routing`` is ``None`` if it has none of its own.
 
-    ``raw`` is its ``_source`` to the letter, in which numbers keep their digits; ``""``: it was not read.
+    ``raw`` is its ``_source`` byte for byte, so that numbers keep their digits; ``""``: it was not read.
     """
 
     doc_id: str
@@ -47,7 +47,7 @@ def read_page(
 ) -> list[SourceDocument]:
     """Read the next ``size`` documents of a shard with ``after < _seq_no <= upto``; fewer means the end.
 
-    The order is total, so a reader can go on from one integer; no scroll or point in time is held open.
+    The order is total, so a reader can resume from one integer; no scroll or point in time is held open.
     ``fields`` are those of ``_source`` to read, by dotted path; ``None``: all of them. An index may allow
     fewer hits in one answer (``index.max_result_window``); then the page is put together from several.
     """
@@ -79,7 +79,7 @@ def _read(
         "track_total_hits": False,
         "_source": wanted,
     }
-    # A partial answer would lose documents without a word, and so would a replica that gets its segments
+    # A partial answer would lose documents silently, and so would a replica that gets its segments
     # copied (segment replication) and is behind its primary.
     params = {"preference": f"_shards:{shard}|_primary", "allow_partial_search_results": "false"}
     with backend_errors(f"read '{index}' shard {shard}"):

@@ -1,4 +1,4 @@
-"""Dead letters whose documents have arrived after all: they were changed, or written again, since."""
+"""Remove dead letters whose documents are in the target by now: they were changed or written again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BATCH = 200
 
 
 def forget_arrived(client: OpenSearch, job: Job) -> int:
-    """Take letters out whose documents are right by now, or gone from the source; returns how many."""
+    """Delete dead letters whose documents are right by now, or gone from the source; return their number."""
     removed = 0
     letters = sorted(dead_letters.letters(client, job.job_id), key=lambda letter: letter.part)
     for number, part in enumerate(job.parts):

@@ -1,4 +1,4 @@
-"""What the targets lack of their sources, and how the worker that holds the job brings it to them."""
+"""Find the operations that the targets lack, and copy them by the worker that holds the job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ce2de_os.reindex.slices.embedding import DocumentEncoder
 from ce2de_os.reindex.slices.pipeline import run_slice
 
 _BUDGET_S = 20.0
-"""So long the worker stays on a slice before it renews the job's lease."""
+"""Seconds that the worker stays on a slice before it renews the job's lease."""
 
 
 def behind(client: OpenSearch, ledger: Ledger, job: Job) -> dict[int, int]:
@@ -46,17 +46,17 @@ def lacking(
 
 
 def reopen(ledger: Ledger, record: Slice) -> None:
-    """Let a finished slice be taken again."""
+    """Reopen a finished slice."""
     if record.state in (DONE, FAILED):
         stored = ledger.slice(record.job_id, record.number)
         ledger.change_slice(stored, state=WAITING, deaths=0)
 
 
 def catch_up(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, until_s: float = math.inf) -> int:
-    """Copy what the sources have now and the targets lack; returns how many operations that were.
+    """Copy what the sources have now and the targets lack; return the number of operations.
 
-    What is written meanwhile is left to the next call, else an application that writes faster than the
-    encoder would keep the worker here for good. ``until_s`` is a time of `time.monotonic` to stop at.
+    Later writes are left to the next call, else an application that writes faster than the
+    encoder would keep the worker here forever. ``until_s`` is a time of `time.monotonic` to stop at.
     """
     lacks = behind(client, held.ledger, held.job)
     records = {record.number: record for record in patiently(lambda: held.ledger.slices(held.job))}

@@ -1,4 +1,4 @@
-"""New indices join a job: what appears behind an alias, a data stream or a pattern becomes a part."""
+"""Add new indices to a job: an index that appears behind an alias, data stream or pattern becomes a part."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def enter_parts(held: HeldJob, parts: Sequence[Part], shards: Sequence[int]) -> 
 
 
 def add_in_place(client: OpenSearch, held: HeldJob, found: Sequence[IndexInfo]) -> None:
-    """Let indices join whose own documents get vectors; says of which that is impossible."""
+    """Add indices whose own documents get vectors; report those for which that is impossible."""
     able, unable = [], []
     for info in found:
         try:
@@ -65,7 +65,7 @@ def add_in_place(client: OpenSearch, held: HeldJob, found: Sequence[IndexInfo]) 
 
 
 def add_copies(client: OpenSearch, held: HeldJob, found: Sequence[IndexInfo]) -> None:
-    """Let indices join a mirror: each gets a target of its own, which joins the alias."""
+    """Add indices to a mirror: each gets a target of its own, which joins the alias."""
     if not found:
         return
     parts = new_copies(client, held.job, found)

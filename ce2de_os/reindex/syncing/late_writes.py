@@ -1,8 +1,8 @@
-"""A handover without a block: what still reached the sources while the alias moved is copied afterwards.
+"""Copy the writes that still reached the sources while the alias moved, for a handover without a block.
 
 A target's document is overwritten only while it is as the job wrote it: the job's writes carry the source's
 ``_seq_no`` + 1 as version, and every write of an application raises it. What an application wrote through the
-alias meanwhile is newer by right, or cannot be ordered; then it stays, and its id is reported.
+alias in between is newer, or cannot be ordered; then it stays, and its id is reported.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ce2de_os.reindex.slices.embedding import DocumentEncoder, embed
 from ce2de_os.reindex.slices.source import SourceDocument, read_page
 
 QUIET_S = 35.0
-"""The sources must stand still for so long, more than a client's usual time-out of 30 seconds."""
+"""Seconds without writes in the sources: more than a client's usual timeout of 30 seconds."""
 
 _LOOK_S = 1.0
 _FIRST = 1
@@ -45,7 +45,7 @@ MOST_UNORDERED = 1000
 
 
 def copy_late_writes(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob) -> None:
-    """Copy operations of the sources until they stand still; record documents that cannot be ordered."""
+    """Copy operations of the sources until no more come; record documents that cannot be ordered."""
     cursors = {
         (one.range.part, one.range.shard): one
         for one in held.ledger.slices(held.job)
@@ -66,7 +66,7 @@ def copy_late_writes(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob
 
 
 def _copy(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, record: Slice) -> int:
-    """Copy what is new in one shard; returns how many operations that were."""
+    """Copy what is new in one shard; return the number of operations."""
     part = held.job.parts[record.range.part]
     checkpoint = patiently(lambda: source_checkpoints(client, part))[record.range.shard]
     if checkpoint <= record.cursor:
@@ -115,7 +115,7 @@ def _write(
 
 
 def _delete_late(client: OpenSearch, held: HeldJob, part: Part) -> None:
-    """Delete what was deleted from the source meanwhile, where no application has touched it since."""
+    """Delete what was deleted from the source in between, where no application has touched it since."""
     field = held.job.vector.origin_field
     for batch in differences(client, part, field, keep=held.keep):
         gone = [

@@ -100,7 +100,7 @@ def _mend(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, number: i
 def _write(
     client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, number: int, wanted: Sequence[Lost | Stale]
 ) -> None:
-    """Write documents as the source has them now, whatever version the target believes to have."""
+    """Write documents as the source has them now, whatever version the target has."""
     job, part = held.job, held.job.parts[number]
     documents = _as_they_are(client, part, wanted)
     if not documents:

@@ -1,4 +1,4 @@
-"""Write the documents of the dead-letter index again."""
+"""Retry dead letters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BATCH = 100
 
 @dataclass(frozen=True)
 class RetryReport:
-    """How many documents were written, were gone from the source, and were refused again."""
+    """Numbers of documents that were written, were gone from the source, and were rejected again."""
 
     written: int
     gone: int
@@ -41,7 +41,7 @@ class RetryReport:
 
 
 def retry(client: OpenSearch, encoder: DocumentEncoder, job_id: str) -> RetryReport:
-    """Embed and write a job's dead letters, as their documents are now; what succeeds is taken out.
+    """Embed and write a job's dead letters, as their documents are now; delete those that succeed.
 
     After a handover a document is only written where the target has none of its id: applications write there.
 
@@ -72,7 +72,7 @@ def _retry_batch(
 ) -> RetryReport:
     documents = read_documents_by_id(client, part.source, [letter.doc_id for letter in batch])
     refused = {}
-    for document in documents:  # one by one: among them may be one that no worker survives
+    for document in documents:  # one by one: one of them may crash the worker
         for refusal in _write(client, encoder, job, part, document):
             refused[refusal.doc_id] = refusal
     again = [
@@ -91,7 +91,7 @@ def _retry_batch(
 def _write(
     client: OpenSearch, encoder: DocumentEncoder, job: Job, part: Part, document: SourceDocument
 ) -> list[Refusal]:
-    """Embed and write one document; an error that nobody raised on purpose is a refusal too."""
+    """Embed and write one document; an unexpected error is a rejection too."""
     try:
         actions = embed(client, encoder, job, part, [document]).actions
         if job.mode == "copy" and job.truth != SOURCE:

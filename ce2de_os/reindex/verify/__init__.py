@@ -1,7 +1,7 @@
 """Verification: decides whether the alias may move to the targets.
 
 Of a copy every document's version is compared with the source's, and a sample's content and vectors. Of the
-fields for the languages of the text it is verified that each text stands in the field of one language.
+fields for the languages of the text it is verified that each text is in the field of one language.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def verify(
 ) -> VerifyReport:
     """Compare sources and targets: all documents, a sample of contents and vectors, mappings and answers.
 
-    Writes may go on meanwhile: what the targets have not been brought to yet is no difference. ``lag`` tells
-    how many operations of the sources that is.
+    Writes may continue: operations that the targets have not seen yet are no differences. ``lag`` is their
+    number.
     """
     report = VerifyReport(refused=dead_letters.count(client, job.job_id))
     report.problems += [*identity.problems(client, job), *identity.foreign_targets(client, job)]
     if report.problems:
-        return report  # what is compared then says nothing
+        return report  # a comparison would mean nothing then
     if report.refused and not accept_refused:
         report.problems.append(
-            f"{report.refused} documents were refused; see: ce2de reindex dlq list {job.job_id}"
+            f"{report.refused} documents were rejected; see: ce2de reindex dlq list {job.job_id}"
         )
     for subject in subjects(client, job):
         if job.mode == "copy":

@@ -1,4 +1,4 @@
-"""Whether source and target answer alike, and how fast.
+"""Compare the answers of source and target, and their speed.
 
 BM25 is compared in the fields that both have in common, under the source's own analyzers. Fields for the
 languages of the text are the target's alone: searches there are meant to find other documents than before.

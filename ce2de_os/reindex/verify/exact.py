@@ -1,4 +1,4 @@
-"""Whether target and source hold the same: all documents by version, a sample by content, the mapping."""
+"""Check that target and source hold the same: all documents by version, a sample by content, the mapping."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ce2de_os.reindex.verify.report import VerifyReport
 from ce2de_os.reindex.verify.subject import Subject
 
 _TOLD = 5
-"""So many ids are named in a problem."""
+"""Most ids in a problem."""
 
 
 def check_documents(subject: Subject, report: VerifyReport) -> None:
@@ -53,14 +53,14 @@ def check_contents(subject: Subject, report: VerifyReport) -> None:
     for hit, entry in zip(hits, _in_source(subject, hits), strict=True):
         origin = hit["_source"].get(subject.job.vector.origin_field) or {}
         if not entry.get("found") or entry["_seq_no"] != origin.get("seq_no"):
-            continue  # it is another version: the comparison of all documents tells of that
+            continue  # it is another version: the comparison of all documents reports that
         report.compared += 1
         names = sorted({*entry["_source"], *hit["_source"]} - left_out)
         wrong = [name for name in names if not same(entry["_source"].get(name), hit["_source"].get(name))]
         if wrong:
             report.problems.append(
                 f"document '{hit['_id']}' has other values in '{subject.part.target}' than in "
-                f"'{subject.part.source}': {', '.join(wrong[:_TOLD])}; copy it anew into another --target"
+                f"'{subject.part.source}': {', '.join(wrong[:_TOLD])}; copy it again into another `target`"
             )
             return
 
@@ -81,9 +81,9 @@ def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any JSON values
 
 
 def check_mapping(subject: Subject, report: VerifyReport) -> None:
-    """Give the target the fields that the source's mapping got meanwhile; it is a problem if it cannot."""
+    """Add the source's new fields to the target's mapping; report a problem if that fails."""
     for difference in carry_fields(subject.client, subject.job, subject.part):
-        report.problems.append(f"{difference}; start again with another --target, which gets today's mapping")
+        report.problems.append(f"{difference}; start again with another `target`, which gets today's mapping")
 
 
 def _explained(found: IndexComparison, late: dict[int, int]) -> int:

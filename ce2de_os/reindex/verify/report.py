@@ -1,4 +1,4 @@
-"""What a verification found."""
+"""The result of a verification."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 @dataclass
 class VerifyReport:
-    """What was found; the targets pass if ``problems`` is empty.
+    """The findings; the targets pass if ``problems`` is empty.
 
     Attributes:
-        source_documents: in all sources; ``target_documents`` likewise.
+        source_documents: in all sources; ``target_documents``: the same for the targets.
         moving: operations of live writes that the targets do not have yet.
         refused: documents in the dead-letter index, which the targets lack.
         lost: documents of the sources that the targets lack and should have.
@@ -24,8 +24,8 @@ class VerifyReport:
         languages: documents by language, those in none of the job's under ``"other"``; empty: it has none.
         agreement: mean share of the ten best BM25 hits in common, ``None`` if nothing could be searched.
         unsearched: sampled texts that OpenSearch does not take as a query, however short.
-        source_p50_ms: median time of a BM25 search; ``target_p50_ms`` likewise.
-        problems: what stands against moving the alias.
+        source_p50_ms: median time of a BM25 search; ``target_p50_ms``: in the targets.
+        problems: reasons against moving the alias.
     """
 
     source_documents: int = 0
@@ -47,5 +47,5 @@ class VerifyReport:
     problems: list[str] = field(default_factory=list)
 
     def to_source(self) -> dict[str, Any]:
-        """Return the report as the ledger and ``--json`` show it."""
+        """Return the report as JSON values, as the ledger holds it."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""One part of a job that is verified, and what is known of it."""
+"""One part of a job under verification, with the known facts."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _cursors(client: OpenSearch, job: Job) -> list[Mapping[int, int]]:
     ledger, worked = Ledger(client), job
     if job.way == HANDOVER and job.mode == "in_place" and not job.standing:
         stored = ledger.find_job(standing.standing_id(standing.followed_name(job)))
-        if stored is None:  # no worker changes them anymore, so all must be right
+        if stored is None:  # no worker changes them any more, so all must be right
             return [admin.checkpoints(client, part.source) for part in job.parts]
         worked = stored.job
     found: dict[str, dict[int, int]] = {part.source: {} for part in job.parts}

@@ -1,4 +1,4 @@
-"""Whether documents have the right vectors, and their text in the field of its language."""
+"""Check that documents have the right vectors, and their text in the field of its language."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def check_vectors(subject: Subject, encoder: DocumentEncoder, report: VerifyRepo
 
 
 def check_languages(subject: Subject, report: VerifyReport) -> None:
-    """Look whether each document's text stands in the field of its language, if the job asks for that."""
+    """Check that each document's text is in the field of its language, if the job asks for that."""
     job = subject.job
     if job.languages is None:
         return
@@ -61,8 +61,7 @@ def check_languages(subject: Subject, report: VerifyReport) -> None:
     ]
     if wrong:
         report.problems.append(
-            f"the text of document '{wrong[0]}' and perhaps of others does not stand in the field of its "
-            "language"
+            f"the text of document '{wrong[0]}' and perhaps of others is not in the field of its language"
         )
 
 

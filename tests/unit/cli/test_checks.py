@@ -34,7 +34,7 @@ def test_workers_must_answer_and_embed_with_this_machine_s_model(found: dict[str
     assert checks.workers(found, Settings()).state == state
 
 
-def test_nothing_there_is_told_with_the_cure(tmp_path: Path) -> None:
+def test_nothing_there_is_told_with_what_to_do(tmp_path: Path) -> None:
     settings = Settings(
         opensearch=OpenSearchSettings(url="http://127.0.0.1:9"),
         broker_url="redis://127.0.0.1:9/0",
@@ -42,7 +42,7 @@ def test_nothing_there_is_told_with_the_cure(tmp_path: Path) -> None:
     )
     found = {check.name: check for check in checks.run(settings)}
     assert {found[name].state for name in ("OpenSearch", "Redis", "model")} == {NOT_OK}
-    assert all(found[name].cure for name in ("OpenSearch", "Redis", "model"))
+    assert all(found[name].action for name in ("OpenSearch", "Redis", "model"))
     assert "health" not in found
     assert "workers" not in found
 
@@ -51,4 +51,4 @@ def test_no_java_is_only_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks.java, "find", lambda java_home: [])
     check = checks.java_runtime(Settings())
     assert check.state == WARNING
-    assert "apt-get install" in check.cure
+    assert "apt-get install" in check.action

@@ -71,11 +71,11 @@ def test_several_indices_are_listed(capsys):
     assert "5 more, see --json" in told
 
 
-def test_reasons_come_with_their_cures():
+def test_reasons_come_with_what_to_do():
     lines = list(verdict_lines(planned(mode="in_place", around=cluster(node(0), unseen=("x",)))))
     assert lines[0] == "It does NOT fit:"
     assert lines[1] == "- index.knn is off in articles and cannot be switched on later"
-    assert lines[2].startswith("  cure: use --mode copy")
+    assert lines[2].startswith("  to do: use --mode copy")
     assert "Know also:" in lines
 
 

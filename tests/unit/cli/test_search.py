@@ -38,7 +38,7 @@ def test_two_rerankers_exclude_each_other():
 def test_a_model_without_token_vectors():
     result = CliRunner().invoke(cli, ["search", "articles", "copy", "--late-interaction"])
     assert isinstance(result.exception, ArtifactError)
-    assert "export the student again with --token-vectors" in str(result.exception)
+    assert "export the student again with `token_vectors`" in str(result.exception)
 
 
 def test_a_cluster_that_does_not_answer():

@@ -132,7 +132,7 @@ def test_an_import(tmp_path, corpus):
     refused = invoke(*given)
     assert isinstance(refused.exception, DataError)
     assert "2 ids (d0, d1) of" in str(refused.exception)
-    assert "--missing skip" in str(refused.exception)
+    assert "`missing=skip`" in str(refused.exception)
     result = invoke(*given, "--missing", "skip", "--json")
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)

@@ -107,7 +107,7 @@ def test_translated_queries_keep_repeats(tmp_path):
     path.write_text("q1\tuno\nq2\tuno\nq3\t\n")
     assert query_texts(path) == {"q1": "uno", "q2": "uno"}
     path.write_text("q1\tuno\nq1\tdue\n")
-    with pytest.raises(DataError, match="id 'q1' stands for 2 different texts"):
+    with pytest.raises(DataError, match="id 'q1' means 2 different texts"):
         query_texts(path)
     path.write_text("q1\t\n")
     with pytest.raises(DataError, match="none of its texts is a query"):

@@ -112,7 +112,7 @@ def test_pytorch_weights_beside_the_onnx_file_come_first(pytorch_folder, onnx_fo
 
 def test_a_folder_that_does_not_say_how_it_pools_is_told(onnx_folder):
     shutil.rmtree(onnx_folder / "1_Pooling")
-    with pytest.raises(ConfigError, match=r"does not say how it pools; write 1_Pooling/config.json"):
+    with pytest.raises(ConfigError, match=r"its pooling is unknown; write 1_Pooling/config.json"):
         load_teacher(str(onnx_folder))
 
 
@@ -126,7 +126,7 @@ def halved(path):
 
 @pytest.mark.parametrize(
     ("change", "reason", "least"),
-    [(quantized, "it is quantized; take the float32 file", 0.98), (halved, "it is in 16 bits", 0.999)],
+    [(quantized, "it is quantized; use the float32 file", 0.98), (halved, "it is in 16 bits", 0.999)],
 )
 def test_a_changed_graph_gives_embeddings_but_no_layers(
     pytorch_folder, onnx_folder, change, reason, least
@@ -159,7 +159,7 @@ def test_a_classifier_is_refused(pytorch_folder, onnx_folder):
     model = AutoModelForSequenceClassification.from_pretrained(pytorch_folder)
     export_tiny(model, onnx_folder, "text-classification")
     with pytest.raises(
-        ConfigError, match="no sentence encoder: got the outputs logits, expected last_hidden"
+        ConfigError, match="not a sentence encoder: got the outputs logits, expected last_hidden"
     ):
         load_teacher(str(onnx_folder))
 
@@ -179,7 +179,9 @@ def test_weights_in_a_second_file_are_read_and_their_absence_is_told(pytorch_fol
     onnx.save(model, path, save_as_external_data=True, location="model.onnx_data", size_threshold=64)
     assert cosine(vectors(onnx_folder), vectors(pytorch_folder)).min() >= LEAST_COSINE
     (onnx_folder / "model.onnx_data").unlink()
-    with pytest.raises(ConfigError, match=r"keeps its weights in 'model.onnx_data', which is not beside it"):
+    with pytest.raises(
+        ConfigError, match=r"keeps its weights in 'model.onnx_data', which is not in its folder"
+    ):
         load_teacher(str(onnx_folder))
 
 
@@ -200,7 +202,7 @@ def test_a_missing_tokenizer_is_told(onnx_folder):
 
 def test_a_file_that_is_no_graph_is_told(onnx_folder):
     (onnx_folder / "model.onnx").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(ConfigError, match="is no ONNX file"):
+    with pytest.raises(ConfigError, match="is not an ONNX file"):
         load_teacher(str(onnx_folder))
 
 
@@ -214,5 +216,5 @@ def test_the_weights_of_another_family_stay_in_the_graph(tmp_path):
     write_pooling(other, "mean")
     teacher = load_teacher(str(other))
     assert cosine(vectors(other), vectors(folder)).min() >= LEAST_COSINE
-    with pytest.raises(ConfigError, match="it is no BERT, or lost its names"):
+    with pytest.raises(ConfigError, match="it is not a BERT, or lost its names"):
         as_bert(teacher.model, teacher.name)

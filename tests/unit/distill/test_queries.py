@@ -49,7 +49,7 @@ def test_beir_files_bring_ids_and_sources(tmp_path):
     [
         ("q.tsv", "a\tone\nno tab\n", r"q\.tsv:2: expected 'id<TAB>text'"),
         ("q.tsv", "\tno id\n", r"q\.tsv:1: expected 'id<TAB>text'"),
-        ("q.tsv", "a\tone\na\ttwo\n", r"q\.tsv: id 'a' stands for 2 different texts"),
+        ("q.tsv", "a\tone\na\ttwo\n", r"q\.tsv: id 'a' means 2 different texts"),
         ("q.jsonl", '{"_id": "a"}\n', r"q\.jsonl:1: expected an object with the strings"),
         ("q.jsonl", '{"_id": "a", "text": "ok"}\n{"_id": 1\n', r"q\.jsonl:2: not JSON"),
         ("q.txt", "\n \nx\n", r"q\.txt: none of 3 texts is a query; expected one query a line"),
@@ -126,7 +126,7 @@ def test_documents_may_come_in_any_order():
 def test_documents_without_text_and_repeated_ids_are_refused():
     with pytest.raises(DataError, match="none of 2 texts is a query; expected a field with short texts"):
         queries_from_documents([("d1", ""), ("d2", "x")])
-    with pytest.raises(DataError, match="id 'd1' stands for 2 different texts"):
+    with pytest.raises(DataError, match="id 'd1' means 2 different texts"):
         queries_from_documents([("d1", "one"), ("d1", "two")])
 
 

@@ -244,7 +244,7 @@ def test_parts_that_are_missing_name_their_command(run):
     html, markdown = read(run)
     text = Page(html).text
     assert "Not measured in this run; ce2de distill measures it on judged collections." in text
-    assert "Not probed in this run; ce2de probe shows what each layer is good for." in text
+    assert "Not probed in this run; ce2de probe shows the retrieval quality of each layer." in text
     assert "Not exported yet; ce2de export RUN --out MODEL writes the model folder." in text
     assert "_Not probed in this run;_ `ce2de probe` _shows" in markdown
     assert "<svg" not in html
@@ -290,7 +290,7 @@ def test_damaged_files_are_named(run, name, content):
 
 def test_a_file_of_another_shape_is_refused(run):
     (run / "probe.json").write_text('{"models": 3}')
-    with pytest.raises(DataError, match="does not hold what this version writes"):
+    with pytest.raises(DataError, match="is damaged or from another version"):
         write_report(run)
 
 

@@ -214,7 +214,7 @@ def test_a_diverging_run_stops_and_goes_on_with_a_lower_rate(config, tmp_path, m
     config = replace(config, steps=6)
     with pytest.raises(KeyboardInterrupt):
         run(config, tmp_path / "t", report=stop_early)
-    with pytest.raises(ConfigError, match=r"an --lr below 1e\+38 to go on from the last good checkpoint"):
+    with pytest.raises(ConfigError, match=r"set `lr` below 1e\+38 to resume from the last good checkpoint"):
         run(replace(config, lr=1e38), tmp_path / "t")
     kept = last_checkpoint(tmp_path / "t.training")
     assert kept is not None

@@ -144,7 +144,7 @@ def test_models_that_do_not_translate_are_refused(tmp_path, folders):
     with pytest.raises(ConfigError, match="cannot be loaded"):
         load(tmp_path / "nothing")
     save_bart(tmp_path / "bart")
-    with pytest.raises(ConfigError, match="is no translator: its tokenizer names no languages"):
+    with pytest.raises(ConfigError, match="is not a translation model: its tokenizer names no languages"):
         load(tmp_path / "bart")
     shutil.copytree(folders["marian"], tmp_path / "untrained")
     from safetensors.torch import load_file, save_file
@@ -152,7 +152,9 @@ def test_models_that_do_not_translate_are_refused(tmp_path, folders):
     weights = load_file(tmp_path / "untrained" / "model.safetensors")
     del weights["model.decoder.layers.0.fc1.weight"]
     save_file(weights, tmp_path / "untrained" / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ConfigError, match=r"is no trained translator \(model.decoder.layers.0.fc1.weight is"):
+    with pytest.raises(
+        ConfigError, match=r"is not a trained translation model \(model.decoder.layers.0.fc1.weight is"
+    ):
         load(tmp_path / "untrained")
     shutil.copytree(folders["marian"], tmp_path / "mute")
     (tmp_path / "mute" / "source.spm").unlink()

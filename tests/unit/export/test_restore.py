@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_gone_on_from_is_one_line(artifact, tmp_path):
     manifest = json.loads((copied / MANIFEST_FILE).read_text())
     body = manifest["source"]["student"]["body"]
     (copied / MANIFEST_FILE).write_text(json.dumps(manifest | {"source": {"teacher": "tiny"}}))
-    with pytest.raises(ArtifactError, match="does not say how the student is built") as error:
+    with pytest.raises(ArtifactError, match="does not have the architecture of the student") as error:
         start_folder(str(copied), tmp_path / "out")
     assert "\n" not in str(error.value)
     manifest["source"]["student"]["body"] = {**body, "num_hidden_layers": 7}

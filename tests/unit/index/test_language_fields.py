@@ -72,7 +72,7 @@ def test_the_command_line():
 @pytest.mark.parametrize(
     ("codes", "field", "told"),
     [
-        (None, "lang", "--language-field lang: name the languages"),
+        (None, "lang", "`language_field=lang`: name the languages"),
         ("en,ckb", None, "'ckb' cannot be detected in a text; name the field"),
         ("klingon", None, "languages: got 'klingon'"),
     ],

@@ -48,9 +48,9 @@ def test_what_the_command_line_says(given: tuple[Any, ...], expected: TextSpec) 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ((None,), "--text-fields title,body or --template"),
-        ((" , ",), "--text-fields title,body or --template"),
-        (("title", "{title}"), "no --text-fields beside it"),
+        ((None,), "`text_fields=title,body` or `template="),
+        ((" , ",), "`text_fields=title,body` or `template="),
+        (("title", "{title}"), "no `text_fields`"),
         ((None, "no fields"), "expected fields in braces"),
         (("title", None, "90"), "expected LENGTH:STRIDE"),
         (("title", None, "90:180"), "the stride at most the length"),

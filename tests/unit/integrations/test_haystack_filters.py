@@ -41,8 +41,8 @@ def test_filters(filters, query):
     ("filters", "told"),
     [
         (condition("like", "x"), "got operator 'like', expected one of ==, !="),
-        ({"operator": "AND"}, "'conditions' is missing beside the operator 'AND'"),
-        ({"operator": "==", "field": "x"}, "'value' is missing beside the operator '=='"),
+        ({"operator": "AND"}, "'conditions' is missing next to the operator 'AND'"),
+        ({"operator": "==", "field": "x"}, "'value' is missing next to the operator '=='"),
     ],
 )
 def test_what_is_wrong_is_named(filters, told):

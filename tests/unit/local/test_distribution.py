@@ -89,10 +89,10 @@ def test_a_second_holder_waits_for_the_first(tmp_path: Path) -> None:
     assert order == ["first", "second"]
 
 
-def test_a_place_that_cannot_be_written_is_named_with_the_cure(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(LocalServerError, match=r"file: .*exists.*choose another place with --home"),
+        pytest.raises(LocalServerError, match=r"file: .*exists.*choose another place in `home`"),
         exclusive(tmp_path / "file" / "lock"),
     ):
         pass

@@ -19,7 +19,7 @@ def test_a_file_is_named_as_in_the_repository() -> None:
     assert FILE.name == "thing-1.0.jar"
 
 
-def test_another_checksum_is_refused_with_the_cure() -> None:
+def test_another_checksum_is_refused_with_what_to_do() -> None:
     got = hashlib.sha256(b"b jar").hexdigest()
     with pytest.raises(LocalServerError, match=f"got sha256 {got}, expected {FILE.sha256}; .* again"):
         verify(FILE, got)

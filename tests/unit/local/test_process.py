@@ -81,7 +81,7 @@ def test_a_server_that_dies_is_reported_with_its_deepest_cause(tmp_path: Path) -
 def test_a_folder_that_the_account_cannot_enter_is_refused(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    with pytest.raises(LocalServerError, match=r"'nobody'.* cannot enter .*--home or CE2DE_CACHE"):
+    with pytest.raises(LocalServerError, match=r"'nobody'.* cannot enter .*`home` or CE2DE_CACHE"):
         process.check_reachable(closed / "data", Account("nobody", 65534, 65534))
 
 

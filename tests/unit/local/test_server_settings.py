@@ -100,7 +100,7 @@ def data_of(home: Path, state: State) -> None:
 def test_another_number_of_nodes_is_refused_where_data_lies(tmp_path: Path) -> None:
     data_of(tmp_path, State("3.6.0", "1g", 20003))
     servers = LocalServers(tmp_path, LocalSettings(cache=tmp_path), nodes=3)
-    with pytest.raises(LocalServerError, match=r"got --nodes 3, but the cluster here has 1.* --home"):
+    with pytest.raises(LocalServerError, match=r"got `nodes=3`, but the cluster here has 1.* `home`"):
         servers.up()
 
 

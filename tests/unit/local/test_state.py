@@ -27,7 +27,7 @@ def test_no_file_means_no_state(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"version": "3.6.0"}'])
-def test_a_damaged_file_is_named_with_the_cure(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, text: str) -> None:
     (tmp_path / "state.json").write_text(text, encoding="utf-8")
     with pytest.raises(LocalServerError, match=r"state\.json: damaged .* delete this file"):
         state.load(tmp_path / "state.json")

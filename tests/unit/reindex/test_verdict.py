@@ -1,4 +1,4 @@
-"""What speaks against a plan, and its cure."""
+"""What speaks against a plan, and what to do."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ SMALL = {"documents": 1000, "store_bytes": GB // 1000, "shards": 1, "replicas": 
 def refused(plan):
     (finding,) = plan.refusals
     assert not plan.fits
-    return f"{finding.reason}; {finding.cure}"
+    return f"{finding.reason}; {finding.action}"
 
 
 def warned(plan):
     (finding,) = plan.warnings
     assert plan.fits
-    return f"{finding.reason}; {finding.cure}"
+    return f"{finding.reason}; {finding.action}"
 
 
 def test_in_place_needs_index_knn():
     told = refused(planned(index("a", **SMALL, knn=True), index("b", **SMALL), mode="in_place"))
     assert "index.knn is off in b" in told
-    assert "--mode copy" in told
+    assert "`mode=copy`" in told
 
 
 def test_no_text_in_the_sample():
     told = refused(planned(index(**SMALL), drawn=sample(with_text=0, docs_per_s=None)))
     assert "none of 500 documents drawn has text in title, body" in told
-    assert "--text-fields" in told
+    assert "`text_fields`" in told
 
 
 def test_a_disk_that_is_too_small():
@@ -47,14 +47,14 @@ def test_a_breaker_that_is_too_low_names_the_compression_that_fits():
     # 366 GB needed, 4 * 50 GB allowed; 2x needs 2 * 98.56 GB, in copies of 9.856: five on a node.
     told = refused(planned(field=FAISS))
     assert "k-NN memory: 366.1 GB needed, 200.0 GB below knn.memory.circuit_breaker.limit (50%)" in told
-    assert "--compression-level 2x takes 197.1 GB and fits" in told
+    assert "`compression_level=2x` takes 197.1 GB and fits" in told
 
 
 def test_no_compression_of_that_engine_fits():
     around = cluster(settings={"knn.memory.circuit_breaker.limit": "1kb"})
     told = refused(planned(field=FAISS, around=around))
-    assert "--compression-level" not in told
-    assert "--engine lucene" in told
+    assert "compression_level" not in told
+    assert "`engine=lucene`" in told
 
 
 def test_a_triggered_breaker():

@@ -1,4 +1,4 @@
-"""Re-ranking: what is scored in time stands first, the rest keeps its order."""
+"""Re-ranking: the hits scored in time stands first, the rest keeps its order."""
 
 from types import SimpleNamespace
 

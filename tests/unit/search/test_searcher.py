@@ -67,7 +67,7 @@ def test_what_the_searcher_lacks_is_told_before_anything_is_sent(nowhere):
     searcher = HybridSearcher(nowhere, "articles")
     with pytest.raises(ConfigError, match="only mode 'bm25' works without an encoder"):
         searcher.search("copy")
-    with pytest.raises(ConfigError, match="rerank_depth needs a second model"):
+    with pytest.raises(ConfigError, match="`rerank_depth` needs a second model"):
         searcher.search("copy", mode="bm25", rerank_depth=10)
 
 

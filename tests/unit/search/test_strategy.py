@@ -38,7 +38,7 @@ def test_the_cluster_joins_where_it_can(version, options, asked, chosen):
     ("version", "options", "asked", "told"),
     [
         ((2, 19), {"fusion": "rrf"}, "pipeline", "needs neural-search 3.6, the cluster has 2.19"),
-        ((3, 6), {"collapse": "lang"}, "pipeline", "would collapse each leg before joining them"),
+        ((3, 6), {"collapse": "lang"}, "pipeline", "would collapse each leg before fusing them"),
     ],
 )
 def test_a_wish_that_cannot_be_met(version, options, asked, told):

@@ -88,5 +88,5 @@ def test_a_language_is_a_filter():
     [((SPOKEN,), "fr", "en, it, other"), ((PLAIN,), "it", "none"), ((), "other", "none")],
 )
 def test_a_language_that_is_not_there(embedded, language, there):
-    with pytest.raises(IndexSchemaError, match=f"in '{language}', only in: {there}; make an index"):
+    with pytest.raises(IndexSchemaError, match=f"in '{language}', only in: {there}; embed the index"):
         target(*embedded).language_filter(language)
