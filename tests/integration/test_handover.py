@@ -22,7 +22,7 @@ from ce2de_os.reindex.queue import after_error
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.slices.held import HeldSlice
-from ce2de_os.reindex.slices.memory import FIRST_PAGE, Memory
+from ce2de_os.reindex.slices.memory import FIRST_PAGE, JobMemory
 from ce2de_os.reindex.slices.orders import LOOK_S
 from ce2de_os.reindex.slices.pipeline import run_slice, run_slices
 from ce2de_os.reindex.status import status
@@ -225,12 +225,12 @@ def test_a_lease_is_kept_while_its_slice_waits(client: OpenSearch, index_name: s
     stored = ledger.claim(ledger.slice(job.job_id, 0), "one")
     assert stored is not None
     with BulkWriter(client) as writer:
-        held = HeldSlice(client, ledger, job, stored, writer, Memory())
+        held = HeldSlice(client, ledger, job, stored, writer, JobMemory())
         held.keep()
         assert ledger.slice(job.job_id, 0).seq_no == stored.seq_no, "most of it is left"
         stored = ledger.change_slice(stored, lease_until_s=ledger.now() + LEASE_S / 3)
         assert stored is not None
-        held = HeldSlice(client, ledger, job, stored, writer, Memory())
+        held = HeldSlice(client, ledger, job, stored, writer, JobMemory())
         held.keep()
         assert ledger.slice(job.job_id, 0).slice.lease_until_s > ledger.now() + LEASE_S - 2
         ledger.change_slice(ledger.slice(job.job_id, 0), owner="another", lease_until_s=0.0)

@@ -10,7 +10,7 @@ five in a shard of up to 10^6 operations, where the squares are exact as well: f
 agree by chance, one case in some ``width ** 3``. In larger shards squares are good to 48 binary digits.
 
 Numbers that an earlier comparison found equal are only counted, which costs a tenth. That is as exact while
-nobody but the job writes to the target: a number never comes back, and it leaves the target only after it has
+only the job writes to the target: a number never comes back, and it leaves the target only after it has
 left the source. So the target's numbers contain the source's, and equal counts mean equal sets.
 """
 

@@ -24,7 +24,7 @@ from ce2de_os.reindex.identity import source_checkpoints
 from ce2de_os.reindex.job import DONE, FAILED, WAITING, Counts, Job, Slice
 from ce2de_os.reindex.ledger import LEASE_S, Ledger, StoredSlice, after_failure, is_poisoned
 from ce2de_os.reindex.slices.embedding import Embedded
-from ce2de_os.reindex.slices.memory import Memory
+from ce2de_os.reindex.slices.memory import JobMemory
 from ce2de_os.reindex.slices.page_reader import PageReader, needed_fields
 from ce2de_os.reindex.slices.source import SourceDocument
 
@@ -68,7 +68,7 @@ class HeldSlice:
         job: Job,
         stored: StoredSlice,
         writer: BulkWriter,
-        memory: Memory,
+        memory: JobMemory,
     ) -> None:
         self._client, self._ledger, self._job, self._stored = client, ledger, job, stored
         self._writer, self._tempo, self._updates = writer, memory.tempo, memory.updates[stored.slice.number]

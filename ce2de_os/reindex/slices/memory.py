@@ -84,7 +84,7 @@ class OwnUpdates:
             return min(last, upto)
 
 
-class Memory:
+class JobMemory:
     """A process's memory of one job.
 
     Attributes:
@@ -98,12 +98,12 @@ class Memory:
         self.updates: defaultdict[int, OwnUpdates] = defaultdict(OwnUpdates)
 
 
-def memory_of(job: Job) -> Memory:
+def memory_of(job: Job) -> JobMemory:
     """Return this process's memory of a job; it outlives the job's tasks."""
     return _memory(job.job_id, job.created_at_s)
 
 
 @cache
-def _memory(job_id: str, created_at_s: float) -> Memory:
+def _memory(job_id: str, created_at_s: float) -> JobMemory:
     """Make the memory of a job; a job that is deleted and started anew under its name is another one."""
-    return Memory()
+    return JobMemory()
