@@ -29,11 +29,9 @@ _FAULTS = {
     "test_follow_workers",
     "test_journal",
     "test_journal_itself",
-    "test_three_nodes",
-    "test_unavailable",
     "test_workers",
 }
-"""Modules whose tests mostly wait; they run beside the others."""
+"""Modules whose tests mostly wait; they run beside the others, and take as long as these."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

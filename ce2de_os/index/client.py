@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,7 @@ def address(settings: OpenSearchSettings) -> str:
     return mask_url(settings.url)
 
 
-@contextmanager
-def backend_errors(action: str) -> Iterator[None]:
+def backend_errors(action: str) -> AbstractContextManager[None]:
     """Turn opensearch-py's errors into ours; ``action`` starts the message ("search articles").
 
     Raises:
@@ -105,21 +104,36 @@ def backend_errors(action: str) -> Iterator[None]:
         RequestTooLargeError: 413.
         BackendError: anything else that OpenSearch rejects.
     """
-    try:
-        yield
-    except SSLError as error:
+    return _BackendErrors(action)
+
+
+class _BackendErrors:
+    """A class, not a generator: every request passes through one."""
+
+    def __init__(self, action: str) -> None:
+        self._action = action
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, OpenSearchException):
+            raise _ours(self._action, error) from error
+
+
+def _ours(action: str, error: OpenSearchException) -> BackendError:
+    if isinstance(error, SSLError):
         failure = _first_line(error.error)
         advice = next((advice for name, advice in _TLS_ADVICE.items() if name in failure), _CA)
-        raise BackendError(f"{action}: TLS failed ({failure}); {advice}") from error
-    except OpenSearchConnectionError as error:
-        raise BackendUnavailableError(
+        return BackendError(f"{action}: TLS failed ({failure}); {advice}")
+    if isinstance(error, OpenSearchConnectionError):
+        return BackendUnavailableError(
             f"{action}: OpenSearch does not answer ({_first_line(error.error)}); "
             "check the address in `url` or CE2DE_OPENSEARCH_URL, or run: ce2de local up"
-        ) from error
-    except TransportError as error:
-        raise _from_status(action, error) from error
-    except OpenSearchException as error:
-        raise BackendError(f"{action}: {_first_line(error)}") from error
+        )
+    if isinstance(error, TransportError):
+        return _from_status(action, error)
+    return BackendError(f"{action}: {_first_line(error)}")
 
 
 def _from_status(action: str, error: TransportError) -> BackendError:

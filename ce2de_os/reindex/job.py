@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from operator import add
 from typing import Any, Final, Literal, Self
 
 from ce2de_os.index.carried import restorable
@@ -228,8 +229,13 @@ class Job:
     def to_source(self) -> dict[str, Any]:
         """Return the job as its ledger document."""
         ranges = [[bounds.part, bounds.shard, bounds.after, bounds.upto] for bounds in self.ranges]
+        parts = [dict(vars(part)) for part in self.parts]  # asdict would copy every value of a large job
         vector, text = self.vector.to_source(), self.text.to_source()
-        return {"kind": "job", **asdict(self), "ranges": ranges, "vector": vector, "text": text}
+        languages = None if self.languages is None else self.languages.to_source()
+        return {
+            "kind": "job", **vars(self), "parts": parts, "ranges": ranges, "vector": vector, "text": text,
+            "languages": languages,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -268,7 +274,7 @@ class Counts:
     write_s: float = 0.0
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(**{key: value + getattr(other, key) for key, value in asdict(self).items()})
+        return Counts(*map(add, vars(self).values(), vars(other).values()))
 
 
 @dataclass(frozen=True)
@@ -320,7 +326,12 @@ class Slice:
 
     def to_source(self) -> dict[str, Any]:
         """Return the slice as its ledger document."""
-        return {"kind": "slice", **asdict(self)}
+        return {
+            "kind": "slice",
+            **vars(self),
+            "range": dict(vars(self.range)),
+            "counts": dict(vars(self.counts)),
+        }
 
 
 def _known(kind: type, source: Mapping[str, Any]) -> dict[str, Any]:

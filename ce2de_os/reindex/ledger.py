@@ -233,9 +233,10 @@ class Ledger:
         gone = record.owner is None or (is_gone is not None and is_gone(record.owner))
         return gone or record.lease_until_s < self.now()
 
-    def held(self, records: Iterable[Slice]) -> list[Slice]:
+    def held(self, records: Iterable[Slice], is_gone: IsGone | None = None) -> list[Slice]:
         """Return the slices whose lease a worker holds now."""
-        return [record for record in records if record.state == RUNNING and not self.claimable(record)]
+        running = (record for record in records if record.state == RUNNING)
+        return [record for record in running if not self.claimable(record, is_gone)]
 
     def claim(self, stored: StoredSlice, owner: str, is_gone: IsGone | None = None) -> StoredSlice | None:
         """Take a slice's lease; ``None`` if there is nothing to do or another worker holds it.

@@ -14,7 +14,7 @@ from kombu import Queue
 from ce2de_os import logs
 from ce2de_os.config import Settings
 from ce2de_os.errors import Ce2deError
-from ce2de_os.worker import resources
+from ce2de_os.worker import model
 
 QUEUE = "ce2de"
 """Queue of messages before each model had a queue of its own; still read."""
@@ -70,7 +70,7 @@ def check_model(conf: Any, **_: Any) -> None:  # noqa: ANN401 - Celery's signal 
     # In a process of its own: a loaded ONNX Runtime must not be forked into the workers.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
-            fingerprint = pool.submit(resources.encoder_fingerprint).result()
+            fingerprint = pool.submit(model.encoder_fingerprint).result()
         except Ce2deError as error:
             raise SystemExit(f"ce2de worker: {error}") from error
     names = (queue_name(fingerprint), follow_queue_name(fingerprint), QUEUE)

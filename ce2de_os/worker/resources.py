@@ -13,7 +13,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.config import Settings
 from ce2de_os.index.client import connect
-from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.worker.model import encoder as encoder
 
 _UNKNOWN = "unknown"
 
@@ -22,18 +22,6 @@ _UNKNOWN = "unknown"
 def client() -> OpenSearch:
     """Return this process's client for OpenSearch, created by the first call."""
     return connect(Settings.from_env().opensearch)
-
-
-@cache
-def encoder() -> OnnxEncoder:
-    """Return this process's encoder; the first call loads it and checks the model on this CPU."""
-    settings = Settings.from_env()
-    return OnnxEncoder(settings.artifact, threads=settings.threads)
-
-
-def encoder_fingerprint() -> str:
-    """Return the fingerprint of this process's encoder; the first call loads and checks the encoder."""
-    return encoder().fingerprint
 
 
 def owner() -> str:

@@ -17,6 +17,7 @@ from ce2de_os.index.client import connect
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.sweep import SWEEP_S, sweep
+from ce2de_os.worker import resources
 from ce2de_os.worker.queue import CeleryQueue
 
 logger = logging.getLogger("ce2de_os.worker.sweeper")
@@ -43,7 +44,7 @@ def sweep_once() -> list[str]:
     """Sweep, over a connection of its own: this process's children must not inherit one that is in use."""
     try:
         with connect(Settings.from_env().opensearch) as client:
-            return sweep(Ledger(client), CeleryQueue(fingerprint=_model()), _model())
+            return sweep(Ledger(client), CeleryQueue(fingerprint=_model()), _model(), resources.is_gone)
     except Ce2deError as error:
         logger.warning("Sweep failed: %s", error, extra={"action": "sweep_failed"})
     except Exception:  # after any error, the next sweep may succeed

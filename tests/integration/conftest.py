@@ -117,7 +117,7 @@ def older_endpoints(request: pytest.FixtureRequest, instances: Path) -> Iterator
         remove(servers)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def three_servers(request: pytest.FixtureRequest, instances: Path) -> Iterator[LocalServers]:
     """A cluster of three nodes; a test takes it from `three_nodes`, which puts it in order."""
     given = request.config.getoption("--three-servers-home")

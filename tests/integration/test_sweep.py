@@ -32,11 +32,13 @@ def lost(client: OpenSearch, index_name: str) -> Job:
     return job
 
 
-def swept(client: OpenSearch, job: Job, queue: InlineQueue) -> list[tuple[str, int | None]]:
+def swept(
+    client: OpenSearch, job: Job, queue: InlineQueue, dead: tuple[str, ...] = ()
+) -> list[tuple[str, int | None]]:
     """The messages that a sweep sends for a job; other tests' jobs may be in the ledger too."""
     queue.messages.clear()
     client.indices.refresh(index=LEDGER_INDEX)
-    sweep(Ledger(client), queue)
+    sweep(Ledger(client), queue, is_gone=dead.__contains__)
     found = [message for message in queue.messages if message[0] == job.job_id]
     queue.messages.clear()
     return found
@@ -56,6 +58,8 @@ def test_where_somebody_works_or_comes_back_nothing_is_sent(client: OpenSearch, 
     claimed = ledger.claim(ledger.slice(lost.job_id, 0), "one")
     assert claimed is not None
     assert swept(client, lost, queue) == []
+    assert swept(client, lost, queue, dead=("another",)) == []
+    assert swept(client, lost, queue, dead=("one",)) == [(lost.job_id, 0)]
     back = ledger.change_slice(claimed, state="waiting", owner=None, retry_at_s=ledger.now() + 60)
     assert back is not None
     assert swept(client, lost, queue) == []
@@ -72,6 +76,7 @@ def test_an_end_that_is_lost_is_asked_for_again(client: OpenSearch, lost: Job) -
     later = time.time() + 100
     ledger.change_job(ledger.job(lost.job_id), owner="alive", lease_until_s=later)
     assert swept(client, lost, queue) == []
+    assert swept(client, lost, queue, dead=("alive",)) == [(lost.job_id, None)], "it is not alive any more"
     ledger.change_job(ledger.job(lost.job_id), state=FAILED, owner=None)
     assert swept(client, lost, queue) == []
 

@@ -31,6 +31,7 @@ def main() -> int:
 def _count(name: str, first: int, last: int) -> int:
     started, failed = time.process_time(), 0
     gc.disable()
+    gc.freeze()
     for seed in range(first, last + 1):
         if seed % 20 == 0:
             gc.collect()

@@ -102,6 +102,10 @@ class Crew:
                 self._idle.append(name)
         return True
 
+    def is_gone(self, owner: str) -> bool:
+        """Whether a worker is known to be dead."""
+        return self._tells_deaths and owner in self._dead
+
     def _carry_out(self, message: Message, name: str) -> None:
         self._world.tell(f"takes {message}")
         kind, *args = message
@@ -119,7 +123,7 @@ class Crew:
             encoder=lambda: world.encoder,
             encoder_fingerprint=lambda: world.encoder.fingerprint,
             owner=lambda: name,
-            is_gone=lambda owner: self._tells_deaths and owner in self._dead,
+            is_gone=self.is_gone,
         )
 
     def _named(self) -> str:

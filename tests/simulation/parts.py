@@ -27,9 +27,8 @@ def as_got(name: str, doc: Doc, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def known(params: Mapping[str, Any], names: set[str]) -> None:
-    unknown = set(params) - names
-    if unknown:
-        raise NotModelledError(f"parameters {sorted(unknown)}")
+    if not params.keys() <= names:
+        raise NotModelledError(f"parameters {sorted(params.keys() - names)}")
 
 
 def parsed(body: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tests.simulation.refusals import RefusedError, conflict
 
 NO_SEQ_NO, NO_TERM = -2, 0
+_encode, _decode = json.JSONEncoder().encode, json.JSONDecoder().decode
 
 
 class Doc(NamedTuple):
@@ -84,8 +85,8 @@ class Shard:
         """Write a document; ``seq_no`` is one that was given out before."""
         self._lock(doc_id, seq_no)
         version = self._next_version(doc_id, demand, now_s)
-        text = json.dumps(source)
-        doc = Doc(doc_id, routing, self._take(seq_no), self.term, version, json.loads(text), text)
+        text = _encode(source)
+        doc = Doc(doc_id, routing, self._take(seq_no), self.term, version, _decode(text), text)
         self.docs[doc_id] = doc
         self._changed = True
         return doc

@@ -129,7 +129,8 @@ class Stage:
         self._swept_s = self.world.now_s
 
         def action() -> None:
-            sweep(Ledger(self.world.client), self.crew.broker, self.world.encoder.fingerprint)
+            fingerprint = self.world.encoder.fingerprint
+            sweep(Ledger(self.world.client), self.crew.broker, fingerprint, self.crew.is_gone)
 
         self.command("(sweep)", action)
 

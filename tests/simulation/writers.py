@@ -144,6 +144,8 @@ class Writers:
 
     def deliver_due(self) -> None:
         """Let those arrive that were long enough on their way."""
+        if not self._in_flight:
+            return
         now_s = self._model.now()
         due = [one for one in self._in_flight if one[0] <= now_s]
         if due:
