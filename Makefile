@@ -24,7 +24,7 @@ help: ## Show the targets
 demo: .venv/.stamp ## Everything in one command: servers, workers, reindex, hybrid search
 	@$(RUN)/ce2de demo $(DEMO_FLAGS)
 
-test: lint types contracts docs tests ## Lint, types, import contracts, docs, then every test on real servers
+test: lint types contracts tests ## Lint, types, import contracts, then every test (docs too) on real servers
 
 lint: .venv-dev/.stamp ## ruff: rules and format
 	$(DEV)/ruff check .
