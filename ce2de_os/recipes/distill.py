@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ce2de_os.errors import MissingExtraError
+from ce2de_os.errors import extra_needed
 from ce2de_os.recipes.distill_config import config_of
 from ce2de_os.recipes.distill_request import DistillRequest
 from ce2de_os.recipes.distill_start import start_folder
@@ -90,11 +90,9 @@ def distill(
         MissingExtraError: a library for training or export is not installed.
     """
     config = config_of(request)
-    try:
+    with extra_needed("distill,export"):
         from ce2de_os.distill.processes import main_first
         from ce2de_os.recipes.distill_steps import Run, Shown
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("distill,export", error.name) from error
     if config.start is not None:
         with main_first():
             config = replace(config, start=str(start_folder(config.start, request.out)))

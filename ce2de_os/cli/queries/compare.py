@@ -10,7 +10,7 @@ import click
 
 from ce2de_os.cli.options import json_option
 from ce2de_os.cli.queries.output import drawing, show_comparison
-from ce2de_os.errors import DataError, MissingExtraError
+from ce2de_os.errors import DataError, extra_needed
 
 if TYPE_CHECKING:
     from ce2de_os.evaluation import Qrels, Runs
@@ -91,12 +91,10 @@ def command(
     Equal scores rank in the order of the file. A query that a run does not answer counts 0. No mark means
     that neither is shown; more queries may show it.
     """
-    try:
+    with extra_needed("evaluate"):
         from ce2de_os.cli.queries.compare_tables import notes, print_tables
         from ce2de_os.evaluation import load_judged, load_qrels
         from ce2de_os.evaluation.comparison import compare_runs
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("evaluate", error.name) from error
 
     if documents and languages:
         raise click.UsageError("name the languages either by --documents, or by --languages")

@@ -13,11 +13,11 @@ from rich.text import Text
 from ce2de_os.evaluation.comparison import (
     TOP_K,
     MetricFigure,
-    PValue,
     RunComparison,
     is_better,
     is_equivalent,
 )
+from ce2de_os.evaluation.figures import PValue
 
 _LANGUAGES_LEGEND = (
     "each language's documents in the rankings, judged by its relevant ones, tested by itself\n"

@@ -15,7 +15,7 @@ from ce2de_os.cli.options import encoding_options, json_option
 from ce2de_os.cli.queries.output import drawing, show_comparison
 from ce2de_os.cli.queries.reranking import BOTH_RERANKERS
 from ce2de_os.config import Settings
-from ce2de_os.errors import MissingExtraError
+from ce2de_os.errors import extra_needed
 
 if TYPE_CHECKING:
     from ce2de_os.evaluation import Qrels, Runs
@@ -103,11 +103,9 @@ def command(
 
     Some fifty judged queries show large differences, a few hundred also small ones.
     """
-    try:
+    with extra_needed("evaluate"):
         from ce2de_os.cli.queries.evaluate_tables import print_tables, warnings
         from ce2de_os.quality.comparison import ComparisonSettings
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("evaluate", error.name) from error
     from ce2de_os.recipes.evaluate import EvaluateRequest, evaluate
 
     draw = _drawing(plot, latency_queries) if plot else None

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ce2de_os.quality.comparison import MAIN_METRIC, METRICS, Comparison, SystemFigure
+from ce2de_os.evaluation.figures import MAIN_METRIC, SHOWN_METRICS, SIGNIFICANT, Figure, p_text
+from ce2de_os.quality.comparison import Comparison
 
-SIGNIFICANT = 0.05
 _TRIED = 5  # weightings shown of those that were tried
 
 
@@ -30,7 +30,7 @@ def quality_table(found: Comparison) -> Table:
     half = ", the test half" if found.tuning else ""
     table = _table(f"{found.index}: quality over {found.queries:,} queries{half}")
     table.add_column("system")
-    for metric in METRICS:
+    for metric in SHOWN_METRICS:
         table.add_column(metric, justify="right")
     table.add_column("against")
     table.add_column("p", justify="right")
@@ -41,8 +41,8 @@ def quality_table(found: Comparison) -> Table:
     by_name = {one.name: one for one in found.systems}
     for one in found.systems:
         reference = by_name[one.reference].figures if one.reference else {}
-        cells = [_cell(one.figures[metric], reference.get(metric)) for metric in METRICS]
-        table.add_row(one.name, *cells, one.reference or "", _p(one.figures[MAIN_METRIC].p_holm))
+        cells = [_cell(one.figures[metric], reference.get(metric)) for metric in SHOWN_METRICS]
+        table.add_row(one.name, *cells, one.reference or "", p_text(one.figures[MAIN_METRIC].p_holm))
     return table
 
 
@@ -91,22 +91,16 @@ def warnings(found: Comparison) -> Iterator[str]:
             yield f"{one.name}: {one.partial:,} answers are incomplete (a shard failed or timed out)"
 
 
-def _cell(figure: SystemFigure, reference: SystemFigure | None) -> Text:
+def _cell(figure: Figure, reference: Figure | None) -> Text:
     cell = Text(f"{figure.mean:.3f}{_mark(figure, reference) if reference else ''}")
     cell.append(f"\n{figure.low:.3f}-{figure.high:.3f}", style="dim")
     return cell
 
 
-def _mark(figure: SystemFigure, reference: SystemFigure) -> str:
+def _mark(figure: Figure, reference: Figure) -> str:
     if figure.p_holm is None or figure.p_holm >= SIGNIFICANT:
         return ""
     return " ▲" if figure.mean > reference.mean else " ▼"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _table(title: str) -> Table:

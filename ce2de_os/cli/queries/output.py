@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import click
 
-from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.errors import ConfigError, extra_needed
 
 
 class Jsonable(Protocol):
@@ -32,10 +32,8 @@ def drawing(file: Path, load: Callable[[], Callable[..., list[Path]]]) -> Callab
     """
     if not file.parent.is_dir():
         raise ConfigError(f"--plot: there is no folder '{file.parent}'; make it first")
-    try:
+    with extra_needed("evaluate"):
         return partial(load(), file=file)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("evaluate", error.name) from error
 
 
 def show_comparison(

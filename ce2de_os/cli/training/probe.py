@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ce2de_os.cli.options import json_option
-from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.errors import ConfigError, extra_needed
 
 if TYPE_CHECKING:
     from ce2de_os.distill.models.layers import LayeredModel
@@ -84,14 +84,12 @@ def command(
     Layer 0 is the output of the embeddings; * marks the best layer. --sweep chooses by these same queries, so
     confirm its choice on other ones.
     """
-    try:
+    with extra_needed("distill"):
         from ce2de_os.cli.training.probe_tables import print_tables
         from ce2de_os.distill.models.layers import load_ce_layers, load_de_layers
         from ce2de_os.distill.report import probe as probing
         from ce2de_os.distill.report.probe_plot import draw
         from ce2de_os.evaluation import load_collection
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("distill", error.name) from error
 
     readings = list(probing.READINGS) if sweep else [probing.Reading(input_, pooling, centre)]
     _refuse_equal_names(data)

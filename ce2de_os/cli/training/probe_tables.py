@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ce2de_os.distill.report.probe import CHOSEN_BY, METRICS, Probe
+from ce2de_os.evaluation.figures import p_text
 
 
 def print_tables(found: Probe) -> None:
@@ -63,7 +64,7 @@ def layers_table(found: Probe, collection: str) -> Table:
         cells = [column[layer] if layer < len(column) else "-" for column in columns]
         if len(found.models) > 1:
             p_value = found.p_value(collection, layer)
-            cells.append("-" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}")
+            cells.append(p_text(p_value) or "-")
         table.add_row(str(layer), *cells)
     return table
 
