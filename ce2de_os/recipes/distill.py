@@ -7,11 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ce2de_os.errors import extra_needed
-from ce2de_os.recipes.distill_config import config_of
-from ce2de_os.recipes.distill_request import DistillRequest
-from ce2de_os.recipes.distill_start import start_folder
-from ce2de_os.recipes.distill_tables import (
+from ce2de_os.distill.tables import (
     DocumentsTable,
     EvaluateTable,
     LanguagesTable,
@@ -21,6 +17,10 @@ from ce2de_os.recipes.distill_tables import (
     TextsTable,
     TrainingTable,
 )
+from ce2de_os.errors import extra_needed
+from ce2de_os.recipes.distill_config import config_of
+from ce2de_os.recipes.distill_request import DistillRequest
+from ce2de_os.recipes.distill_start import start_folder
 
 if TYPE_CHECKING:
     from ce2de_os.distill.config import DistillConfig

@@ -154,8 +154,8 @@ class Run:
                 texts = self._texts()
         self.facts["recipe"] = distill(
             texts, self.config, self.out, cache=self.cache, examples=found, dev=dev, coverage=self.coverage,
-            parallel=self._parallel(), new_languages=self.request.student.new_language_texts,
-            command=self.request.command, phase=self.shown.phase, report=self.shown.report,
+            parallel=self._parallel(), command=self.request.command, phase=self.shown.phase,
+            report=self.shown.report,
         )  # fmt: skip
 
     def _export(self) -> None:

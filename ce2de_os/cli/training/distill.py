@@ -95,7 +95,7 @@ def command(
 
     A recipe is a TOML file with the tables [teacher], [student], [documents], [texts], [rankings],
     [languages], [training] and [evaluate]. OUT/recipe.toml is the complete one of a run. For every key see
-    'python -m pydoc ce2de_os.recipes.distill_tables'. Paths are relative to the current folder.
+    'python -m pydoc ce2de_os.distill.tables'. Paths are relative to the current folder.
     """
     flags = [
         ("texts", "files", [str(path) for path in (*texts, *more_texts)]),

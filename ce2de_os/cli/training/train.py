@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ce2de_os.cli.options import connection_options, json_option
-from ce2de_os.distill.config import DEFAULT_TEACHER
+from ce2de_os.distill.tables import DEFAULT_TEACHER
 from ce2de_os.distill.training.teacher_config import TeacherConfig
 from ce2de_os.errors import DataError, extra_needed
 

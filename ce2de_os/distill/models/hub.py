@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from ce2de_os.distill.config import DEFAULT_TEACHER
+from ce2de_os.distill.tables import DEFAULT_TEACHER
 from ce2de_os.errors import ConfigError, MissingExtraError
 from ce2de_os.student import LENGTH_STEP
 

@@ -18,7 +18,7 @@ from transformers import AutoModel
 from transformers.utils import cached_file
 
 from ce2de_os.arrays import read_array
-from ce2de_os.distill.config import DEFAULT_TEACHER, DistillConfig
+from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.data.prefixes import Prefixes
 from ce2de_os.distill.models.hub import (
     LOAD_ERRORS,
@@ -32,6 +32,7 @@ from ce2de_os.distill.models.hub import (
 )
 from ce2de_os.distill.models.onnx_teacher import POOLING_FILE, load_onnx, onnx_file, says_no_pooling
 from ce2de_os.distill.precision import autocast
+from ce2de_os.distill.tables import DEFAULT_TEACHER
 from ce2de_os.errors import ConfigError
 from ce2de_os.student import Ids, embed_sorted, mean_pool
 
