@@ -1,10 +1,6 @@
-"""The report's quality section, and the same figures as a table for the terminal."""
+"""The quality section of a report."""
 
 from __future__ import annotations
-
-from rich import box
-from rich.table import Table as RichTable
-from rich.text import Text as RichText
 
 from ce2de_os.distill.report.evaluate import (
     STUDENT,
@@ -81,28 +77,6 @@ def what_the_systems_are(evaluation: Evaluation) -> str:
         name = f" ({settings['cross_encoder']})" if settings.get("cross_encoder") else ""
         parts.append(f"The CE{name} reads the first {settings['rerank_depth']} documents of a query.")
     return " ".join(part for part in parts if part)
-
-
-def evaluation_table(evaluation: Evaluation) -> RichTable:
-    """Build one table of all collections for a terminal: the main metric with its interval."""
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("system")
-    for name in (MAIN_METRIC, "kept", "p (Holm)", *SHOWN_METRICS[1:]):
-        table.add_column(name, justify="right", no_wrap=True)
-    for result in evaluation.collections:
-        table.add_row(RichText(_title(result), style="bold"))
-        for one in result.systems:
-            system, main, kept, _, p_holm, *others = _cells(one)
-            shown = (
-                system.text,
-                f"{main.text} {main.minor}",
-                kept.text,
-                p_holm.text,
-                *(o.text for o in others),
-            )
-            table.add_row(*map(RichText, shown), style="green" if one.system == STUDENT else "")
-        table.add_section()
-    return table
 
 
 def _cells(one: StudentResult) -> list[Cell]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from dataclasses import asdict, replace
@@ -10,14 +9,14 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from scipy import stats
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from ce2de_os.distill.models.cross_encoder import CrossEncoder
 from ce2de_os.distill.report.evaluate import Evaluation, Systems, evaluate, rerank
+from ce2de_os.distill.report.page import Cell, Table
 from ce2de_os.distill.report.peers import Peer, StaticTable
-from ce2de_os.distill.report.quality import evaluation_table
+from ce2de_os.distill.report.quality import quality_section
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation import Collection, holm, ratio_interval
 from ce2de_os.evaluation.figures import KeptFigure, compare_with_references
@@ -237,12 +236,11 @@ def test_progress_reaches_the_end_of_every_step(collection):
 
 def test_table_shows_every_system_with_its_interval(collection):
     found = evaluate([collection], Systems(peer("de", EXACT), peer("s", SWAPPED)))
-    console = Console(file=io.StringIO(), width=120)
-    console.print(evaluation_table(found))
-    text = console.file.getvalue()
-    assert "fruit: 4 documents, 3 queries" in text
-    line = next(line for line in text.splitlines() if line.strip().startswith("asymmetric"))
+    (table,) = [block for block in quality_section(found).blocks if isinstance(block, Table)]
+    assert table.title == "fruit: 4 documents, 3 queries"
+    cells = next(row for row in table.rows if row[0].text == "asymmetric")
     asymmetric = figure(found, "asymmetric")
-    assert f"{asymmetric.mean:.3f} [{asymmetric.low:.3f}, {asymmetric.high:.3f}]" in line
-    assert f"{asymmetric.kept:.1%}" in line
-    assert f"{asymmetric.p_holm:.3f}" in line
+    interval = f"[{asymmetric.low:.3f}, {asymmetric.high:.3f}]"
+    assert cells[1] == Cell(f"{asymmetric.mean:.3f}", interval)
+    assert cells[2].text == f"{asymmetric.kept:.1%}"
+    assert cells[4].text == f"{asymmetric.p_holm:.3f}"
