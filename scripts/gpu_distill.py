@@ -53,7 +53,7 @@ from gpu_packs import (
 )
 from transformers import AutoTokenizer
 
-from ce2de_os.arrays import read_array
+from ce2de_os.arrays import read_array, write_array
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.data.prefixes import Prefixes
 from ce2de_os.distill.data.texts import TrainingPassage, packed_passages
@@ -189,8 +189,7 @@ def read(teacher: Teacher, texts: Texts, facts: dict[str, Any], args: argparse.N
         if vectors is None:
             began = time.monotonic()
             vectors = embed_ids(teacher.embed, part, "fp32", device=teacher.device).astype(np.float16)
-            np.save(path.with_suffix(".partial.npy"), vectors)
-            path.with_suffix(".partial.npy").replace(path)
+            write_array(path, vectors)
             rate = sum(map(len, part)) / (time.monotonic() - began)
             log(f"teacher has read {start + len(part):,} texts, {rate:,.0f} tokens/s")
         found.append(vectors)

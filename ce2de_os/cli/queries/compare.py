@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from ce2de_os.errors import DataError, extra_needed
 
 if TYPE_CHECKING:
     from ce2de_os.evaluation import Qrels, Runs
-    from ce2de_os.evaluation.comparison import RunComparison
     from ce2de_os.evaluation.languages import LanguageOf
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -98,7 +96,7 @@ def command(
 
     if documents and languages:
         raise click.UsageError("name the languages either by --documents, or by --languages")
-    draw = _drawing(plot) if plot else None
+    draw = drawing(plot, "ce2de_os.evaluation.comparison_plot") if plot else None
     judged: Qrels = load_judged(queries, qrels).qrels if queries else load_qrels(qrels)
     if documents:
         judged = _mixed(documents, judged)
@@ -159,14 +157,3 @@ def _language_of(
 
 def _documents(run: Runs) -> set[str]:
     return {document.doc_id for ranking in run.values() for document in ranking}
-
-
-def _drawing(file: Path) -> Callable[[RunComparison], list[Path]]:
-    """Return the function that draws the plot; if it cannot, fail now and not after the work."""
-    return drawing(file, _plotter)
-
-
-def _plotter() -> Callable[..., list[Path]]:
-    from ce2de_os.evaluation.comparison_plot import draw
-
-    return draw

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ce2de_os.cli.tables import plain_table
 from ce2de_os.evaluation.figures import MAIN_METRIC, SHOWN_METRICS, SIGNIFICANT, Figure, p_text
 from ce2de_os.quality.comparison import Comparison
 
@@ -28,7 +28,7 @@ def print_tables(found: Comparison) -> None:
 def quality_table(found: Comparison) -> Table:
     """Build a table of each system's metrics with intervals, and its difference from its reference."""
     half = ", the test half" if found.tuning else ""
-    table = _table(f"{found.index}: quality over {found.queries:,} queries{half}")
+    table = plain_table(f"{found.index}: quality over {found.queries:,} queries{half}")
     table.add_column("system")
     for metric in SHOWN_METRICS:
         table.add_column(metric, justify="right")
@@ -49,7 +49,7 @@ def quality_table(found: Comparison) -> Table:
 def latency_table(found: Comparison) -> Table:
     """Build a table of each system's percentiles."""
     searches = max(one.latency_ms.searches for one in found.systems if one.latency_ms)
-    table = _table(f"latency of {searches:,} single searches, ms")
+    table = plain_table(f"latency of {searches:,} single searches, ms")
     table.add_column("system")
     for name in ("p50", "p90", "p99"):
         table.add_column(name, justify="right")
@@ -101,10 +101,3 @@ def _mark(figure: Figure, reference: Figure) -> str:
     if figure.p_holm is None or figure.p_holm >= SIGNIFICANT:
         return ""
     return " ▲" if figure.mean > reference.mean else " ▼"
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(title, style="bold"), title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )  # fmt: skip

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModel
 
-from ce2de_os.arrays import read_array, token_batches
+from ce2de_os.arrays import read_array, token_batches, write_array
 from ce2de_os.distill.models.cross_encoder import load_cross_encoder
 from ce2de_os.distill.models.hub import (
     LOAD_ERRORS,
@@ -175,10 +175,7 @@ def _cached(
         done(len(rows))
         return cast(LayerEmbeddings, kept)
     shard = _embed(model, rows, done)
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, shard)
-    partial.replace(path)
+    write_array(path, shard)
     return shard
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoModel
 from transformers.utils import cached_file
 
-from ce2de_os.arrays import read_array
+from ce2de_os.arrays import read_array, write_array
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.data.prefixes import Prefixes
 from ce2de_os.distill.models.hub import (
@@ -154,15 +154,12 @@ def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> I
     A shard is kept in ``cache`` under the hash of teacher and token ids, and read from there the next time:
     an interrupted reading goes on where it stopped, and equal texts are never read twice.
     """
-    cache.mkdir(parents=True, exist_ok=True)
     for shard in _shards(ids):
         path = cache / f"{_shard_key(teacher, shard, precision)}.npy"
         kept = read_array(path)
         if kept is None:
-            partial = path.with_suffix(".partial.npy")
             kept = embed_ids(teacher.embed, shard, precision, device=teacher.device).astype(np.float16)
-            np.save(partial, kept)
-            partial.replace(path)
+            write_array(path, kept)
         yield kept
 
 
