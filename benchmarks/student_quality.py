@@ -15,14 +15,13 @@ import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from rich.console import Console
-
 from benchmarks.machine import finish
 from ce2de_os.distill.data.prefixes import teacher_prefixes
 from ce2de_os.distill.models.teacher import load_teacher
 from ce2de_os.distill.report.evaluate import STUDENT, TEACHER, Evaluation, Systems, evaluate
+from ce2de_os.distill.report.page import Section, Table, to_markdown
 from ce2de_os.distill.report.peers import static_table, student_peer, teacher_peer
-from ce2de_os.distill.report.quality import evaluation_table
+from ce2de_os.distill.report.quality import quality_section
 from ce2de_os.evaluation import Collection, load_collection
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import OnnxEncoder
@@ -51,7 +50,8 @@ def main() -> None:
             f"{row['collection']:<10}{row['documents']:>11,}{row['queries']:>9}  {row['metric']:<8}"
             f"{row['teacher']:>8.3f}{row['student']:>9.3f}{row['kept']:>7.1%}"
         )
-    Console(width=120).print(evaluation_table(found))
+    tables = [block for block in quality_section(found).blocks if isinstance(block, Table)]
+    print(to_markdown("Quality", "", [Section("", [*tables])]))
     facts = {
         "fingerprint": artifact.fingerprint, "teacher": artifact.source["teacher"], "rows": rows,
         "megabytes": sum(path.stat().st_size for path in artifact.folder.iterdir()) / 1e6,

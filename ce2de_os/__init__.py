@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
@@ -58,20 +56,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - lazy, so that `ce2de --help
     return getattr(import_module(_HOMES[name]), name)
 
 
-class _Verb(ModuleType):
-    """A package that has the name of a function of this API: calling it calls the function."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - those of the function
-        return __getattr__(self.__name__.rpartition(".")[2])(*args, **kwargs)
-
-
-class _Package(ModuleType):
-    """Make a package callable when its import takes the place of the function of the same name."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name in _HOMES and isinstance(value, ModuleType):
-            value.__class__ = _Verb
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+# Two functions have the name of a package. A package enters this namespace when it is first imported:
+# imported here and taken out again, it leaves the name to the function; `from ce2de_os.distill.config import
+# DistillConfig` finds it all the same.
+for _package in ("distill", "reindex"):
+    import_module(f"{__name__}.{_package}")
+    del globals()[_package]

@@ -43,6 +43,14 @@ def read_array(path: Path) -> NDArray[Any] | None:
     return array
 
 
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a ``.npy`` file, whole or not at all; its folder is made where it is absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.npy")
+    np.save(partial, array)
+    partial.replace(path)
+
+
 def pad_ids(ids: Sequence[Sequence[int]], step: int = 1) -> tuple[TokenIds, TokenIds]:
     """Right-pad token ids with 0 to ``(B, L)``, ``L`` a multiple of ``step``; return them and their mask.
 

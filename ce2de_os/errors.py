@@ -29,6 +29,8 @@ is the default message. Whether to retry is decided by type.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from urllib.parse import unquote, urlsplit
 
@@ -115,6 +117,15 @@ class BulkWriteError(BackendError):
 
 class GuardGoneError(BulkWriteError):
     """The job may not write to its target any more."""
+
+
+@contextmanager
+def extra_needed(extra: str) -> Iterator[None]:
+    """Raise `MissingExtraError`, which names ``extra``, where the block imports a library that is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.for_extra(extra, error.name) from error
 
 
 def install_command(extra: str) -> str:

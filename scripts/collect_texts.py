@@ -31,21 +31,8 @@ APT_GET, APT_HELPER, DPKG_DEB = "/usr/bin/apt-get", "/usr/lib/apt/apt-helper", "
 MIN_CHARS = 3
 _SKIPPED_TAGS = {"script", "style", "pre", "code", "nav", "table", "head", "footer", "math", "svg", "button"}
 _BLOCK_TAGS = {
-    "p",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "dt",
-    "dd",
-    "li",
-    "div",
-    "br",
-    "td",
-    "blockquote",
-    "section",
-}
+    "p", "h1", "h2", "h3", "h4", "h5", "dt", "dd", "li", "div", "br", "td", "blockquote", "section",
+}  # fmt: skip
 
 
 class _ProseParser(HTMLParser):
@@ -193,35 +180,13 @@ PACKAGES: dict[str, tuple[str, Extract]] = {
     "perl-doc": ("usr/share/perl/**/*.pod", pod_blocks),
 }
 HTML_PACKAGES = [
-    "anarchism",
-    "apache2-doc",
-    "calculix-ccx-doc",
-    "debian-faq",
-    "debian-policy",
-    "debian-reference-en",
-    "developers-reference",
-    "freefem-doc",
-    "geographiclib-doc",
-    "git-doc",
-    "gnuradio-doc",
-    "grass-doc",
-    "harden-doc",
-    "libreoffice-help-en-us",
-    "maxima-doc",
-    "octave-doc",
-    "postgresql-doc-15",
-    "pysph-doc",
-    "python-astropy-doc",
-    "python-biopython-doc",
-    "python-pandas-doc",
-    "python-scipy-doc",
-    "python-sklearn-doc",
-    "python-statsmodels-doc",
-    "python-sympy-doc",
-    "python3.11-doc",
-    "xapian-doc",
+    "anarchism", "apache2-doc", "calculix-ccx-doc", "debian-faq", "debian-policy", "debian-reference-en",
+    "developers-reference", "freefem-doc", "geographiclib-doc", "git-doc", "gnuradio-doc", "grass-doc",
+    "harden-doc", "libreoffice-help-en-us", "maxima-doc", "octave-doc", "postgresql-doc-15", "pysph-doc",
+    "python-astropy-doc", "python-biopython-doc", "python-pandas-doc", "python-scipy-doc",
+    "python-sklearn-doc", "python-statsmodels-doc", "python-sympy-doc", "python3.11-doc", "xapian-doc",
     "yade-doc",
-]
+]  # fmt: skip
 PACKAGES |= {name: ("usr/share/**/*.html", html_blocks) for name in HTML_PACKAGES}
 
 

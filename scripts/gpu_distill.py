@@ -25,34 +25,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import lzma
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[0]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer
-
-from ce2de_os.arrays import read_array
-from ce2de_os.distill.config import DistillConfig, parse_losses
-from ce2de_os.distill.data.prefixes import Prefixes
-from ce2de_os.distill.data.texts import TrainingPassage, packed_passages
-from ce2de_os.distill.models.bodies import as_bert
-from ce2de_os.distill.models.folder import write_student as write_folder
-from ce2de_os.distill.models.hub import best_device
-from ce2de_os.distill.models.init import cut_student, solve_head
-from ce2de_os.distill.models.teacher import Teacher, embed_ids, load_teacher, with_said_prefixes
-from ce2de_os.distill.packs import (
+from gpu_judged import Judged, write_collections
+from gpu_packs import (
     BITS_PER_TOKEN,
     TEACHER_FILE,
     TEXTS_FILE,
-    Ids,
     Texts,
     read_json,
     read_student,
@@ -62,6 +51,17 @@ from ce2de_os.distill.packs import (
     write_teacher,
     write_texts,
 )
+from transformers import AutoTokenizer
+
+from ce2de_os.arrays import read_array, write_array
+from ce2de_os.distill.config import DistillConfig
+from ce2de_os.distill.data.prefixes import Prefixes
+from ce2de_os.distill.data.texts import TrainingPassage, packed_passages
+from ce2de_os.distill.models.bodies import as_bert
+from ce2de_os.distill.models.folder import write_student as write_folder
+from ce2de_os.distill.models.hub import best_device
+from ce2de_os.distill.models.init import cut_student, solve_head
+from ce2de_os.distill.models.teacher import Teacher, embed_ids, load_teacher, with_said_prefixes
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.training.batches import TrainingSet
 from ce2de_os.distill.training.trainer import Progress, train
@@ -73,7 +73,6 @@ CHUNK = 200_000  # texts of the teacher's reading that are kept together
 SAMPLE_STEP, SAMPLE = 500, 400  # raw texts kept aside, on which an export measures
 WRITE_SECONDS, RESERVE_SECONDS = 60.0, 45.0
 HEAD_TEXTS = 10_000
-K = 10
 
 
 class Log:
@@ -108,7 +107,7 @@ def pack(args: argparse.Namespace) -> None:
     if prefixes.document:
         sys.exit(f"{args.teacher}: expects '{prefixes.document}' before documents, which no pack can say yet")
     write_teacher(teacher, prefixes, args.out / "teacher")
-    write_collections(args.collections, teacher, args.out / "collections")
+    write_collections(args.collections, teacher, args.out / "collections", MAX_LENGTH)
     passages = packed_passages(args.texts, args.words)
     aside = passages[:: max(1, min(SAMPLE_STEP, len(passages) // 4))][:SAMPLE]
     kept = set(aside)
@@ -131,27 +130,6 @@ def parts(passages: Sequence[TrainingPassage], megabytes: float) -> Iterator[lis
             part, words = [], 0
     if part:
         yield part
-
-
-def write_collections(folders: Sequence[Path], teacher: Teacher, out: Path) -> None:
-    """Write each judged collection as token ids."""
-    from ce2de_os.evaluation import load_collection
-
-    out.mkdir(parents=True, exist_ok=True)
-    for folder in folders:
-        one = load_collection(folder)
-
-        def ids(texts: Sequence[str]) -> list[list[int]]:
-            found = teacher.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-            return [row.ids[: MAX_LENGTH - 2] for row in found]
-
-        rows = {doc: row for row, doc in enumerate(one.doc_ids)}
-        judged = [
-            {str(rows[doc]): value for doc, value in one.qrels.get(query, {}).items() if doc in rows}
-            for query in one.query_ids
-        ]
-        facts = {"documents": ids(one.documents), "queries": ids(one.queries), "judged": judged}
-        (out / f"{one.name}.xz").write_bytes(lzma.compress(json.dumps(facts).encode()))
 
 
 # ---- train ----
@@ -179,7 +157,7 @@ def run(args: argparse.Namespace) -> None:
     texts = read_texts(packs)
     log(f"{len(texts.ids):,} texts, {texts.tokens:,} tokens, {int(texts.is_query.sum()):,} queries")
     targets = read(teacher, texts, facts, args, log)
-    judged = Judged(args.keep / "collections", facts)
+    judged = Judged(args.keep / "collections", facts, MAX_LENGTH)
     figures: dict[str, Any] = {"teacher": judged.measure(teacher.embed, device, asked=True), "curve": []}
     log(f"teacher {figures['teacher']}")
     student, progress = distil(teacher, texts, targets, facts, args, judged, figures, log)
@@ -211,8 +189,7 @@ def read(teacher: Teacher, texts: Texts, facts: dict[str, Any], args: argparse.N
         if vectors is None:
             began = time.monotonic()
             vectors = embed_ids(teacher.embed, part, "fp32", device=teacher.device).astype(np.float16)
-            np.save(path.with_suffix(".partial.npy"), vectors)
-            path.with_suffix(".partial.npy").replace(path)
+            write_array(path, vectors)
             rate = sum(map(len, part)) / (time.monotonic() - began)
             log(f"teacher has read {start + len(part):,} texts, {rate:,.0f} tokens/s")
         found.append(vectors)
@@ -271,7 +248,7 @@ def settings(args: argparse.Namespace, facts: dict[str, Any], minutes: float = 1
     """Return the settings of the training."""
     return DistillConfig(
         teacher=facts["name"], teacher_query_prefix=facts["query_prefix"], layers=tuple(args.layers),
-        pooled=args.pooled, readout=args.readout, losses=parse_losses(args.losses), minutes=minutes,
+        pooled=args.pooled, readout=args.readout, losses=args.losses, minutes=minutes,
         max_length=MAX_LENGTH, batch_tokens=args.batch_tokens, batch_texts=args.batch_tokens // 16,
         lr=args.lr, decay=args.decay, seed=args.seed,
     )  # fmt: skip
@@ -298,48 +275,6 @@ def write(
     (args.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-class Judged:
-    """Collections as token ids, and nDCG@10 by exact search over them."""
-
-    def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
-        self._facts = facts
-        self._found = {
-            path.stem: json.loads(lzma.decompress(path.read_bytes())) for path in sorted(folder.glob("*.xz"))
-        }
-
-    def measure(
-        self, embed: Callable[..., torch.Tensor], device: torch.device, *, asked: bool
-    ) -> dict[str, float]:
-        """NDCG@10 of each collection; ``asked``: queries are read with the teacher's prefix."""
-        return {
-            name: round(self._ndcg(one, embed, device, asked=asked), 4) for name, one in self._found.items()
-        }
-
-    def _ndcg(
-        self, one: dict[str, Any], embed: Callable[..., torch.Tensor], device: torch.device, *, asked: bool
-    ) -> float:
-        vectors = {}
-        for kind, is_query in (("documents", False), ("queries", True)):
-            rows: Ids = [np.array(row, dtype=np.uint16) for row in one[kind]]
-            marks = np.full(len(rows), is_query)
-            ids = whole_ids(rows, marks, self._facts, MAX_LENGTH, asked=asked)
-            vectors[kind] = embed_ids(embed, ids, "fp32", device=device)
-        scores = vectors["queries"] @ vectors["documents"].T
-        values = [
-            ndcg(np.argsort(-row, kind="stable")[:K].tolist(), judged)
-            for row, judged in zip(scores, one["judged"], strict=True) if any(v > 0 for v in judged.values())
-        ]  # fmt: skip
-        return float(np.mean(values))
-
-
-def ndcg(found: Sequence[int], judged: dict[str, int]) -> float:
-    """NDCG@10 with the judgement itself as gain."""
-    gains = [max(0, judged.get(str(row), 0)) for row in found]
-    best = sorted((max(0, value) for value in judged.values()), reverse=True)[:K]
-    shares = 1 / np.log2(np.arange(2, K + 2))
-    return float(gains @ shares[: len(gains)]) / float(best @ shares[: len(best)])
-
-
 # ---- join ----
 
 
@@ -354,6 +289,12 @@ def join(args: argparse.Namespace) -> None:
 def layers(text: str) -> list[int | None]:
     """``0,11`` to numbers; ``new`` is a random layer."""
     return [None if part == "new" else int(part) for part in text.split(",")]
+
+
+def losses(text: str) -> dict[str, float]:
+    """``l2,cosine=0.5`` to weights."""
+    pairs = (part.strip().partition("=") for part in text.split(","))
+    return {name: float(weight or 1.0) for name, _, weight in pairs}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -381,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     two.add_argument("--layers", type=layers, default=[0, 11])
     two.add_argument("--pooled", type=int, default=0)
     two.add_argument("--readout", choices=["all", "last"], default="all")
-    two.add_argument("--losses", default="l2")
+    two.add_argument("--losses", type=losses, default={"l2": 1.0}, help="such as l2=1,cosine=0.5")
     two.add_argument("--batch-tokens", type=int, default=16384)
     two.add_argument("--lr", type=float, default=6e-4)
     two.add_argument("--decay", type=float, default=0.4)

@@ -1,4 +1,4 @@
-"""Tables of search results, for people."""
+"""Tables for people: how they look, and those of search results."""
 
 from __future__ import annotations
 
@@ -18,13 +18,21 @@ TITLE_CHARS, SNIPPET_CHARS = 70, 150
 COLORS = ("green", "cyan", "magenta", "yellow", "blue", "red")
 
 
+def plain_table(title: Text | str = "") -> Table:
+    """Start a table with a line under its headings; title and caption are on the left."""
+    return Table(
+        title=Text(title, style="bold") if isinstance(title, str) and title else title or None,
+        title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False,
+    )  # fmt: skip
+
+
 def results_table(hits: Sequence[Hit], explain: bool = False) -> Table:
     """Build a table with one row per hit: rank, title and snippet, score, ranks of legs, and any logit.
 
     ``explain`` adds the legs' raw scores. A leg that did not return the document shows a dash.
     """
     reranked = any(hit.logit is not None for hit in hits)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = plain_table()
     table.add_column("#", justify="right", style="dim")
     table.add_column("document", ratio=1)
     table.add_column("score", justify="right")

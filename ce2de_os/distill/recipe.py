@@ -52,7 +52,6 @@ def distill(
     examples: Examples | None = None,
     parallel: Sequence[TrainingPassage] = (),
     coverage: Sequence[Coverage] = (),
-    new_languages: Sequence[Path] = (),
     dev: Sequence[Collection] = (),
     command: str = "",
     phase: Phase,
@@ -71,8 +70,6 @@ def distill(
         examples: queries with scored candidates, for the ranking losses; ``None`` without such losses.
         parallel: translations whose originals the teacher reads, for the text losses.
         coverage: how translations fit their originals, for the record.
-        new_languages: files, of ``texts`` or not, in the languages that the vocabulary is extended for, see
-            `change_vocabulary`.
         dev: judged collections whose mean nDCG@10 picks the best checkpoint; without them the share of
             nearest neighbors in common with the teacher does, on texts held out.
         command: the command line that made it, for the record.
@@ -93,7 +90,7 @@ def distill(
     precision = resolve(config.precision, source.teacher.device.type)
     student = source.student
     with main_first():
-        source, grown = extended(source, config, texts, parallel, new_languages)
+        source, grown = extended(source, config, texts, parallel)
         passages = _passages(texts, parallel, source, config, phase) if config.reads_texts else []
         source, cut = trimmed(source, config, passages, examples)
         data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)

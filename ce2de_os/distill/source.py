@@ -83,7 +83,6 @@ def extended(
     config: DistillConfig,
     texts: Sequence[Path],
     parallel: Sequence[TrainingPassage],
-    new_languages: Sequence[Path],
 ) -> tuple[Source, dict[str, Any]]:
     """Add pieces to the source, learned from translations and new languages; also return the facts.
 
@@ -93,10 +92,10 @@ def extended(
         return source, {}
     known = [passage.original for passage in parallel if passage.original]
     for path in texts:
-        if path not in new_languages:
+        if path not in config.new_language_texts:
             known += islice(read_lines(path), _KNOWN_LINES)
     new = [passage.text for passage in parallel if passage.original]
-    new += [line for path in new_languages for line in read_lines(path)]
+    new += [line for path in config.new_language_texts for line in read_lines(path)]
     if not known and not new:
         raise ConfigError(
             "extend_vocabulary: there is no text to learn pieces from; set texts.files, "

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from ce2de_os.errors import DataError
+from ce2de_os.evaluation.figures import PValue, paired_tests
 from ce2de_os.evaluation.languages import (
     LanguageOf,
     qrels_by_language,
@@ -23,16 +25,7 @@ from ce2de_os.evaluation.significance import better_than, bonferroni, confidence
 
 DEFAULT_METRICS = ("nDCG@20", "MAP", "Recall@1000", "MRR@10")
 MARGIN = 0.05
-SIGNIFICANT = 0.05
 TOP_K = 20  # documents of a query whose languages are counted
-
-
-@dataclass(frozen=True)
-class PValue:
-    """A test's p-value, and the same after Bonferroni's correction."""
-
-    p: float
-    corrected: float
 
 
 @dataclass(frozen=True)
@@ -59,12 +52,12 @@ class MetricFigure:
 
 def is_better(figure: MetricFigure) -> bool:
     """Return whether it is significantly better than the baseline's."""
-    return figure.better is not None and figure.better.corrected < SIGNIFICANT
+    return figure.better is not None and figure.better.is_significant
 
 
 def is_equivalent(figure: MetricFigure) -> bool:
     """Return whether it is significantly within the margin of the baseline's."""
-    return figure.equivalent is not None and figure.equivalent.corrected < SIGNIFICANT
+    return figure.equivalent is not None and figure.equivalent.is_significant
 
 
 Figures = dict[str, dict[str, MetricFigure]]
@@ -192,31 +185,14 @@ def _figures(
     figures: Figures = {name: {} for name in runs}
     for metric in metrics:
         scores = {name: measure(qrels, run, metric) for name, run in runs.items()}
-        better, equivalent = _tests(scores, baseline, margin)
+        references = {name: baseline for name in scores if name != baseline} if baseline is not None else {}
+        better = paired_tests(scores, references, better_than, bonferroni)
+        equivalent = paired_tests(scores, references, partial(tost, margin=margin), bonferroni)
         for name, one in scores.items():
-            low, high = confidence_interval(one)
             figures[name][metric] = MetricFigure(
-                mean(one), low, high, better.get(name), equivalent.get(name), one
+                mean(one), *confidence_interval(one), better.get(name), equivalent.get(name), one
             )
     return figures
-
-
-def _tests(
-    scores: Mapping[str, Scores], baseline: str | None, margin: float
-) -> tuple[dict[str, PValue], dict[str, PValue]]:
-    """Test every system except the baseline for "better" and for "equivalent"."""
-    if baseline is None:
-        return {}, {}
-    others = {name: one for name, one in scores.items() if name != baseline}
-    return (
-        _corrected({name: better_than(one, scores[baseline]) for name, one in others.items()}),
-        _corrected({name: tost(one, scores[baseline], margin) for name, one in others.items()}),
-    )
-
-
-def _corrected(p_values: Mapping[str, float]) -> dict[str, PValue]:
-    corrected = bonferroni(list(p_values.values()))
-    return {name: PValue(p, one) for (name, p), one in zip(p_values.items(), corrected, strict=True)}
 
 
 def _answers(run: Runs, qrels: Qrels) -> Answers:

@@ -19,8 +19,8 @@ from ce2de_os.errors import (
     BackendUnavailableError,
     ConfigError,
     IndexSchemaError,
-    MissingExtraError,
     RequestTooLargeError,
+    extra_needed,
 )
 
 RETRYABLE_STATUS = frozenset({408, 429, 502, 503, 504})
@@ -76,10 +76,8 @@ def connect(settings: OpenSearchSettings) -> OpenSearch:
 
 def _aws_signer(region: str, service: str) -> Urllib3AWSV4SignerAuth:
     """Create a signer of requests with the credentials that AWS's own tools find; it renews them."""
-    try:
+    with extra_needed("aws"):
         from botocore.session import Session
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("aws", error.name) from error
     credentials = Session().get_credentials()
     if credentials is None:
         raise ConfigError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from ce2de_os.config import Settings
-from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.errors import ConfigError, extra_needed
 from ce2de_os.index.client import connect
 from ce2de_os.integrations.haystack_filters import opensearch_filter
 from ce2de_os.integrations.hit_parts import HitParts
@@ -16,11 +16,9 @@ from ce2de_os.model.reranker import OnnxReranker
 from ce2de_os.search.question import Question
 from ce2de_os.search.searcher import HybridSearcher
 
-try:
+with extra_needed("haystack"):
     from haystack import Document, component, default_from_dict, default_to_dict
     from haystack.utils import Secret
-except ModuleNotFoundError as error:
-    raise MissingExtraError.for_extra("haystack", error.name) from error
 
 
 @component

@@ -6,19 +6,17 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.errors import ConfigError, extra_needed
 from ce2de_os.integrations.hit_parts import HitParts
 from ce2de_os.search.async_searcher import AsyncHybridSearcher
 from ce2de_os.search.question import Question
 from ce2de_os.search.result import SearchResult
 from ce2de_os.search.searcher import HybridSearcher
 
-try:
+with extra_needed("langchain"):
     from langchain_core.documents import Document
     from langchain_core.retrievers import BaseRetriever
     from pydantic import model_validator
-except ModuleNotFoundError as error:
-    raise MissingExtraError.for_extra("langchain", error.name) from error
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock as ThreadLock
 from typing import Any
 
-from ce2de_os.errors import LocalServerError, MissingExtraError
+from ce2de_os.errors import LocalServerError, extra_needed
 from ce2de_os.local.lockfile import LockedFile
 
 # Called with the current action, the amount done, and the total; a total of 0 is unknown.
@@ -85,11 +85,9 @@ class _Repository:
     """
 
     def __init__(self, folder: Path, meter: _Meter) -> None:
-        try:
+        with extra_needed("local"):
             import requests
             from jgo.maven import MavenContext
-        except ModuleNotFoundError as error:
-            raise MissingExtraError.for_extra("local", error.name) from error
         self._folder, self._meter = folder, meter
         self._context: Any = MavenContext(repo_cache=folder)
         self._session = requests.Session()

@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ce2de_os.evaluation.figures import Figure
 from ce2de_os.quality.systems import FUSIONS, Weighting
 from ce2de_os.search.question import CANDIDATES, RERANK_DEPTH, Fusion, QuestionOptions
-
-METRICS = ("nDCG@10", "MRR@10", "Recall@100")
-MAIN_METRIC = METRICS[0]
 
 
 @dataclass(frozen=True)
@@ -42,25 +40,6 @@ class ComparisonSettings:
     fields: tuple[str, ...] | None = None
     vector_field: str | None = None
     rerank_weight: float | None = None
-
-
-@dataclass(frozen=True)
-class SystemFigure:
-    """One metric of one system.
-
-    Attributes:
-        mean: over the queries.
-        low: lower end of the mean's 95% bootstrap interval.
-        high: upper end.
-        p: of a paired two-sided t-test against the reference; ``None`` without a reference.
-        p_holm: ``p`` corrected over all comparisons of this metric.
-    """
-
-    mean: float
-    low: float
-    high: float
-    p: float | None = None
-    p_holm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +76,7 @@ class SystemResult:
     reference: str | None
     options: QuestionOptions
     strategy: str | None
-    figures: dict[str, SystemFigure]
+    figures: dict[str, Figure]
     partial: int
     latency_ms: Latency | None
 

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.evaluation.figures import MAIN_METRIC
 from ce2de_os.plot_files import STYLE, save_plot
-from ce2de_os.quality.comparison import MAIN_METRIC, Comparison, Latency, SystemResult
+from ce2de_os.quality.comparison import Comparison, Latency, SystemResult
 from ce2de_os.quality.systems import BM25, DENSE, TUNED
 
 # Colors that color-blind readers can distinguish; markers distinguish them in gray.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +16,14 @@ from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import ConfigError, DataError
-from ce2de_os.evaluation import Judged, Runs, confidence_interval, holm, mean, measure, paired_t_test
+from ce2de_os.evaluation import Judged, Runs, mean, measure
+from ce2de_os.evaluation.figures import MAIN_METRIC, Figure, compare_with_references
 from ce2de_os.index.client import backend_errors
 from ce2de_os.progress import Phase
 from ce2de_os.quality.comparison import (
-    MAIN_METRIC,
-    METRICS,
     Comparison,
     ComparisonSettings,
     Latency,
-    SystemFigure,
     SystemResult,
     Tuning,
 )
@@ -99,7 +97,9 @@ def evaluate(
     for system in compared:
         answers[system.name] = asker.ask(system.name, list(tested.queries), system.options)
         keep(system.name, answers[system.name].runs)
-    figures = figures_of(tested.qrels, {name: one.runs for name, one in answers.items()}, compared)
+    references = {one.name: one.reference for one in compared if one.reference is not None}
+    runs = {name: one.runs for name, one in answers.items()}
+    figures = compare_with_references(tested.qrels, runs, references, Figure.of)
     single = _searcher(client, index, encoder, reranker, settings, 0)
     latencies = time_systems(single, compared, _sample(tested, settings), phase)
     results = [
@@ -110,24 +110,6 @@ def evaluate(
         for one in compared
     ]  # fmt: skip
     return Comparison(index, len(tested.queries), missing, len(relevant), tuning, results, settings)
-
-
-def figures_of(
-    qrels: Mapping[str, Mapping[str, int]], runs: Mapping[str, Runs], compared: Sequence[System]
-) -> dict[str, dict[str, SystemFigure]]:
-    """Compute every system's figures by metric; Holm's correction covers one metric's comparisons."""
-    figures: dict[str, dict[str, SystemFigure]] = {system.name: {} for system in compared}
-    references = {system.name: system.reference for system in compared if system.reference is not None}
-    for metric in METRICS:
-        scores = {name: measure(qrels, run, metric) for name, run in runs.items()}
-        p_values = {name: paired_t_test(scores[name], scores[other]) for name, other in references.items()}
-        corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
-        for name, one in scores.items():
-            low, high = confidence_interval(one)
-            figures[name][metric] = SystemFigure(
-                mean(one), low, high, p_values.get(name), corrected.get(name)
-            )
-    return figures
 
 
 def split(query_ids: Sequence[str], seed: int) -> tuple[list[str], list[str]]:

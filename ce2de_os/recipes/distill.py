@@ -7,11 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ce2de_os.errors import MissingExtraError
-from ce2de_os.recipes.distill_config import config_of
-from ce2de_os.recipes.distill_request import DistillRequest
-from ce2de_os.recipes.distill_start import start_folder
-from ce2de_os.recipes.distill_tables import (
+from ce2de_os.distill.tables import (
     DocumentsTable,
     EvaluateTable,
     LanguagesTable,
@@ -21,10 +17,13 @@ from ce2de_os.recipes.distill_tables import (
     TextsTable,
     TrainingTable,
 )
+from ce2de_os.errors import extra_needed
+from ce2de_os.recipes.distill_config import config_of
+from ce2de_os.recipes.distill_request import DistillRequest
+from ce2de_os.recipes.distill_start import start_folder
 
 if TYPE_CHECKING:
-    from ce2de_os.distill.config import DistillConfig
-    from ce2de_os.distill.training.trainer import Progress, Report
+    from ce2de_os.distill.training.trainer import Report
     from ce2de_os.progress import Phase
 
 __all__ = [
@@ -90,45 +89,12 @@ def distill(
         MissingExtraError: a library for training or export is not installed.
     """
     config = config_of(request)
-    try:
+    with extra_needed("distill,export"):
+        from ce2de_os.distill.models.teacher import with_said_prefixes
         from ce2de_os.distill.processes import main_first
         from ce2de_os.recipes.distill_steps import Run, Shown
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("distill,export", error.name) from error
     if config.start is not None:
         with main_first():
             config = replace(config, start=str(start_folder(config.start, request.out)))
-    return _result(Run(request, _with_prefixes(config), Shown(phase or _silent, report or _still)).go())
-
-
-def _with_prefixes(config: DistillConfig) -> DistillConfig:
-    from ce2de_os.distill.models.teacher import with_said_prefixes
-
-    return with_said_prefixes(config)
-
-
-def _result(facts: Mapping[str, Any]) -> DistillResult:
-    def path(name: str) -> Path | None:
-        return Path(facts[name]) if name in facts else None
-
-    return DistillResult(
-        run=Path(facts["run"]),
-        queries=facts.get("queries"),
-        passages=facts.get("passages"),
-        translations=tuple(facts["translations"]) if "translations" in facts else None,
-        student=path("student"),
-        recipe=facts.get("recipe"),
-        model=path("model"),
-        fingerprint=facts.get("fingerprint"),
-        mean_cosine=facts.get("mean_cosine"),
-        kept=facts.get("kept"),
-        report=path("report"),
-    )
-
-
-def _silent(name: str, done: int, total: int) -> None:
-    pass
-
-
-def _still(progress: Progress, done: float) -> None:
-    pass
+    shown = Shown(phase or (lambda name, done, total: None), report or (lambda progress, done: None))
+    return DistillResult(**Run(request, with_said_prefixes(config), shown).go())

@@ -17,41 +17,21 @@ def config_of(request: DistillRequest) -> DistillConfig:
     Raises:
         ConfigError: a value is out of its range, or contradicts another one.
     """
-    teacher, student, training = request.teacher, request.student, request.training
+    teacher, training = request.teacher, request.training
     default = RANKING_LOSSES if request.rankings.has_queries else TEXT_LOSSES
+    shared = vars(request.student) | vars(training)  # the config has the fields of both tables
+    shared["losses"] = default if training.losses is None else training.losses
     return DistillConfig(
+        **shared,
         teacher=teacher.model,
         query_prefix=teacher.query_prefix,
         document_prefix=teacher.document_prefix,
         teacher_query_prefix=teacher.teacher_query_prefix,
         cross_encoder=next(iter(request.rankings.cross_encoders), None),
-        init=student.init,
-        layers=student.layers,
-        start=student.start,
-        extend_vocabulary=student.extend_vocabulary,
-        trim_vocabulary=student.trim_vocabulary,
-        pooled=student.pooled,
-        readout=student.readout,
-        losses=default if training.losses is None else training.losses,
-        temperature=training.temperature,
         unique_tokens=request.texts.unique_tokens,
-        minutes=training.minutes,
-        tokens=training.tokens,
-        max_length=student.max_length,
-        batch_tokens=training.batch_tokens,
-        batch_texts=training.batch_texts,
-        batch_queries=training.batch_queries,
         candidates=request.rankings.compared_candidates,
         languages=request.languages.languages,
         mixing=request.languages.mixing,
-        accumulate=training.accumulate,
-        lr=training.lr,
-        warmup=training.warmup,
-        decay=training.decay,
-        train_embeddings=training.train_embeddings,
-        threads=training.threads,
-        precision=training.precision,
-        seed=training.seed,
     )
 
 

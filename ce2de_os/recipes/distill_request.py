@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ce2de_os.config import Settings
-from ce2de_os.errors import ConfigError
-from ce2de_os.recipes.distill_tables import (
+from ce2de_os.distill.tables import (
     DocumentsTable,
     EvaluateTable,
     LanguagesTable,
@@ -18,6 +17,7 @@ from ce2de_os.recipes.distill_tables import (
     TextsTable,
     TrainingTable,
 )
+from ce2de_os.errors import ConfigError
 
 Step = Literal["queries", "candidates", "scores", "teacher", "student", "export", "evaluate", "report"]
 STEPS: tuple[Step, ...] = (

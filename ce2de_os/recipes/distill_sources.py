@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -14,6 +13,7 @@ from ce2de_os.config import Settings
 from ce2de_os.errors import DataError
 from ce2de_os.recipes.distill_request import DistillRequest
 from ce2de_os.recipes.distill_translations import Translated
+from ce2de_os.writing import replacing
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -121,23 +121,20 @@ class Sources:
     def _write_texts(self, path: Path, phase: Phase, words: int, seed: int) -> None:
         from ce2de_os.index.documents import field_texts
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.partial")
         count = taken = 0
         documents = field_texts(self.client, str(self.index), self.named_fields, seed)
-        with closing(documents), gzip.open(partial, "wt", encoding="utf-8", compresslevel=4) as file:
+        with closing(documents), replacing(path) as file:
             for count, (_, text) in enumerate(documents, start=1):
                 file.write(json.dumps({"text": text.encode("utf-8", "replace").decode()}) + "\n")
                 phase("documents", count, count + 1)
                 taken += len(text.split())
                 if taken > words:
                     break
-        if not count:
-            raise DataError(
-                f"'{self.index}': no document has text in {', '.join(self.named_fields)}; set other "
-                "documents.text_fields"
-            )
-        partial.replace(path)
+            if not count:
+                raise DataError(
+                    f"'{self.index}': no document has text in {', '.join(self.named_fields)}; set other "
+                    "documents.text_fields"
+                )
         phase("documents", count, count)
 
     def _queries(self) -> QuerySet:

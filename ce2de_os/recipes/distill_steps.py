@@ -71,10 +71,10 @@ class Run:
         self.cache = request.teacher.cache or self.out / "teacher"
         self.last = STEPS.index(request.until)
         self.coverage: list[Coverage] = []
-        self.facts: dict[str, Any] = {"run": str(self.out)}
+        self.facts: dict[str, Any] = {"run": self.out}
 
     def go(self) -> dict[str, Any]:
-        """Run the steps; return their facts."""
+        """Run the steps; return their facts by the names of `DistillResult`."""
         loaded = [load_collection(folder) for folder in self.request.evaluate.collections]
         copied = self.config.cross_encoder if self.config.init == "ce" else None
         if copied is not None:  # fail before hours of scoring
@@ -85,14 +85,14 @@ class Run:
                 self.coverage = self.sources.coverage()
                 self._keep_request()
                 found = self._examples() if self.request.rankings.has_queries else None
-            self.facts["translations"] = [asdict(one) for one in self.coverage]
+            self.facts["translations"] = tuple(asdict(one) for one in self.coverage)
             if self.last < STUDENT:
                 if self.last == TEACHER:
                     self._read()
                 return self.facts
             self._train(dev, found)
             self._keep_request()
-        self.facts["student"] = str(self.out)
+        self.facts["student"] = self.out
         if not is_main():
             return self.facts
         if self.last >= EXPORT:
@@ -154,15 +154,15 @@ class Run:
                 texts = self._texts()
         self.facts["recipe"] = distill(
             texts, self.config, self.out, cache=self.cache, examples=found, dev=dev, coverage=self.coverage,
-            parallel=self._parallel(), new_languages=self.request.student.new_language_texts,
-            command=self.request.command, phase=self.shown.phase, report=self.shown.report,
+            parallel=self._parallel(), command=self.request.command, phase=self.shown.phase,
+            report=self.shown.report,
         )  # fmt: skip
 
     def _export(self) -> None:
         self.shown.phase("export", 0, 1)
         artifact, parity = export(self.out, self.out / "model", name=self.out.name)
         self.shown.phase("export", 1, 1)
-        self.facts |= {"model": str(artifact.folder), "fingerprint": artifact.fingerprint}
+        self.facts |= {"model": artifact.folder, "fingerprint": artifact.fingerprint}
         self.facts["mean_cosine"] = parity.mean_cosine
 
     def _evaluate(self, collections: Sequence[Collection]) -> None:
@@ -189,22 +189,14 @@ class Run:
         models = [load_ce_layers(name), load_de_layers(self.config.teacher)]
         parts = [probe.limit_documents(collection, PROBE_DOCUMENTS) for collection in collections]
         readings = [probe.Reading("pair", "mean", False)]
-        total, read = probe.texts_to_read(models, parts, readings), 0
-
-        def report(more: int) -> None:
-            nonlocal read
-            read += more
-            self.shown.phase("probe", read, total)
-
-        found = probe.probe(models, parts, readings, cache=self.cache, report=report)
+        found = probe.probe(models, parts, readings, cache=self.cache, phase=self.shown.phase)
         draw(found, self.out)
         found.save(self.out / PROBE_FILE)
 
     def _report(self) -> None:
         if not (self.out / speed.SPEED_FILE).exists():
             self._measure_speed()
-        page, _ = write_report(self.out, self.out / "model")
-        self.facts["report"] = str(page)
+        self.facts["report"], _ = write_report(self.out, self.out / "model")
 
     def _measure_speed(self) -> None:
         sample = json.loads((self.out / SAMPLE_FILE).read_text(encoding="utf-8"))[:SPEED_TEXTS]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ce2de_os.distill.data.languages import Languages
-from ce2de_os.recipes.distill_tables import LanguagesTable
+from ce2de_os.distill.tables import LanguagesTable
 
 if TYPE_CHECKING:
     from ce2de_os.distill.data.texts import TrainingPassage

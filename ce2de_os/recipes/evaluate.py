@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ce2de_os.config import Settings
-from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.errors import ConfigError, extra_needed
 
 if TYPE_CHECKING:
     from ce2de_os.evaluation import Judged
@@ -80,10 +80,8 @@ def evaluate(
         BackendError: OpenSearch does not answer, or rejects a request.
         MissingExtraError: a library for the metrics is not installed.
     """
-    try:
+    with extra_needed("evaluate"):
         from ce2de_os.quality.evaluate import evaluate as compare
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("evaluate", error.name) from error
     from ce2de_os.index.client import connect
     from ce2de_os.model.encoder import OnnxEncoder
 

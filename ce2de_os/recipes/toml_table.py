@@ -1,140 +1,144 @@
-"""Read one table of a TOML file, value by value, with errors that say what to write."""
+"""Read one table of a TOML file into a dataclass, with errors that say what to write."""
 
 from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
 from glob import glob
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from ce2de_os.errors import ConfigError
 
-D = TypeVar("D")
-C = TypeVar("C", bound=str)
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
-class TableReader:
-    """Takes typed values out of a table.
-
-    Args:
-        name: of the table, for messages.
-        values: as `tomllib` reads them.
-        known: all keys that the table may have.
+def read_table(name: str, values: Mapping[str, object], table: type[DataclassInstance]) -> Any:  # noqa: ANN401 - of that type
+    """Make a ``table`` of the values as `tomllib` reads them; the type of each field says what it takes.
 
     Raises:
-        ConfigError: a key is unknown.
+        ConfigError: a key is unknown, or a value is of another type; ``name`` is the table's.
     """
+    kinds = get_type_hints(table)
+    known = [field.name for field in fields(table)]
+    unknown = next((key for key in values if key not in known), None)
+    if unknown is not None:
+        near = nearest(unknown, known)
+        advice = f"did you mean {name}.{near}?" if near else f"[{name}] takes {', '.join(known)}"
+        raise ConfigError(f"{name}.{unknown}: got an unknown key, expected a key of [{name}]; {advice}")
+    return table(**{key: _read(f"{name}.{key}", value, kinds[key]) for key, value in values.items()})
 
-    def __init__(self, name: str, values: Mapping[str, object], known: Collection[str]) -> None:
-        self._name, self._values = name, values
-        unknown = next((key for key in values if key not in known), None)
-        if unknown is not None:
-            near = nearest(unknown, known)
-            advice = f"did you mean {name}.{near}?" if near else f"[{name}] takes {', '.join(known)}"
-            raise ConfigError(f"{name}.{unknown}: got an unknown key, expected a key of [{name}]; {advice}")
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._values
+class _WrongTypeError(Exception):
+    """A value has another type; the text says what is expected."""
 
-    def text(self, key: str, default: D) -> str | D:
-        """Take a text."""
-        if key not in self._values:
-            return default
-        value = self._values[key]
-        if not isinstance(value, str):
-            self._refuse(key, "text in quotes")
-        return value
 
-    def whole(self, key: str, default: D) -> int | D:
-        """Take a whole number."""
-        if key not in self._values:
-            return default
-        value = self._values[key]
-        if not isinstance(value, int) or isinstance(value, bool):
-            self._refuse(key, "a whole number")
-        return value
+def _read(place: str, value: object, kind: object) -> object:
+    try:
+        if get_origin(kind) is Literal:
+            return _choice(value, get_args(kind))
+        return _files(place, value) if kind == Mapping[str, Path] else _READERS[kind](value)
+    except _WrongTypeError as error:
+        raise ConfigError(f"{place}: got {toml_value(value)}, expected {error}") from None
+    except _NoFileError as error:
+        raise ConfigError(f"{place}: got '{error}', expected files of this name; there are none") from None
 
-    def number(self, key: str, default: float) -> float:
-        """Take a number."""
-        value = self._values.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self._refuse(key, "a number")
-        return float(value)
 
-    def switch(self, key: str, default: bool) -> bool:
-        """Take true or false."""
-        value = self._values.get(key, default)
-        if not isinstance(value, bool):
-            self._refuse(key, "true or false")
-        return value
+class _NoFileError(Exception):
+    """No file has a name of this pattern."""
 
-    def choice(self, key: str, known: Sequence[C], default: C) -> C:
-        """Take one of the ``known`` words."""
-        value = self._values.get(key, default)
-        found = next((word for word in known if word == value), None)
-        if found is None:
-            self._refuse(key, f"one of {', '.join(known)}")
-        return found
 
-    def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """Take a list of texts."""
-        value = self._values.get(key, default)
-        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-            self._refuse(key, 'a list of texts, such as ["one", "two"]')
-        return tuple(value)
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _WrongTypeError("text in quotes")
+    return value
 
-    def path(self, key: str) -> Path | None:
-        """Take the name of a file or a folder."""
-        value = self.text(key, None)
-        return None if value is None else Path(value)
 
-    def paths(self, key: str) -> tuple[Path, ...]:
-        """Take a list of names of files; ``*`` matches any characters, in the order of the names."""
-        return tuple(path for name in self.texts(key) for path in self._matches(key, name))
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _WrongTypeError("a whole number")
+    return value
 
-    def files(self, key: str) -> dict[str, Path]:
-        """Take a table with a file for each language."""
-        value = self._values.get(key, {})
-        if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
-            self._refuse(key, 'a file for each language, such as { it = "corpus.it.jsonl" }')
-        wrong = next((language for language in value if not language.isidentifier()), None)
-        if wrong is not None:
-            raise ConfigError(f"{self._name}.{key}: got language '{wrong}', expected a code such as it")
-        return {language: Path(name) for language, name in value.items()}
 
-    def weights(self, key: str) -> dict[str, float] | None:
-        """Take a table with a number for each name; ``None``: there is none."""
-        if key not in self._values:
-            return None
-        value = self._values[key]
-        if not isinstance(value, dict) or not all(type(one) in (int, float) for one in value.values()):
-            self._refuse(key, "a weight for each, such as { l2 = 1, kl = 0.2 }")
-        return {name: float(weight) for name, weight in value.items()}
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _WrongTypeError("a number")
+    return float(value)
 
-    def layers(self, key: str, default: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Take a list of layers; ``"new"`` is ``None``."""
-        value = self._values.get(key)
-        if value is None:
-            return default
-        if not isinstance(value, list) or not all(type(one) is int or one == "new" for one in value):
-            self._refuse(key, 'a list of numbers or "new", such as [0, 5] or [0, "new"]')
-        return tuple(None if one == "new" else one for one in value)
 
-    def _matches(self, key: str, name: str) -> list[Path]:
-        if "*" not in name or Path(name).exists():
-            return [Path(name)]
-        found = sorted(glob(name))  # noqa: PTH207 - Path.glob takes no absolute pattern
-        if not found:
-            raise ConfigError(
-                f"{self._name}.{key}: got '{name}', expected files of this name; there are none"
-            )
-        return [Path(one) for one in found]
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _WrongTypeError("true or false")
+    return value
 
-    def _refuse(self, key: str, expected: str) -> NoReturn:
-        got = toml_value(self._values[key])
-        raise ConfigError(f"{self._name}.{key}: got {got}, expected {expected}")
+
+def _choice(value: object, known: tuple[str, ...]) -> object:
+    if value not in known:
+        raise _WrongTypeError(f"one of {', '.join(known)}")
+    return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise _WrongTypeError('a list of texts, such as ["one", "two"]')
+    return tuple(value)
+
+
+def _two_words(value: object) -> tuple[str, ...] | None:
+    words = _texts(value)
+    if words and not (len(words) == 2 and all(words)):
+        raise _WrongTypeError('two words, the one for a relevant document first, such as ["true", "false"]')
+    return words or None
+
+
+def _path(value: object) -> Path:
+    return Path(_text(value))
+
+
+def _paths(value: object) -> tuple[Path, ...]:
+    """Read names of files; ``*`` means any characters, in the order of the names."""
+    return tuple(path for name in _texts(value) for path in _matches(name))
+
+
+def _matches(name: str) -> list[Path]:
+    if "*" not in name or Path(name).exists():
+        return [Path(name)]
+    found = sorted(glob(name))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not found:
+        raise _NoFileError(name)
+    return [Path(one) for one in found]
+
+
+def _files(place: str, value: object) -> dict[str, Path]:
+    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+        raise _WrongTypeError('a file for each language, such as { it = "corpus.it.jsonl" }')
+    wrong = next((language for language in value if not language.isidentifier()), None)
+    if wrong is not None:
+        raise ConfigError(f"{place}: got language '{wrong}', expected a code such as it")
+    return {language: Path(name) for language, name in value.items()}
+
+
+def _weights(value: object) -> dict[str, float]:
+    if not isinstance(value, dict) or not all(type(one) in (int, float) for one in value.values()):
+        raise _WrongTypeError("a weight for each, such as { l2 = 1, kl = 0.2 }")
+    return {name: float(weight) for name, weight in value.items()}
+
+
+def _layers(value: object) -> tuple[int | None, ...]:
+    if not isinstance(value, list) or not all(type(one) is int or one == "new" for one in value):
+        raise _WrongTypeError('a list of numbers or "new", such as [0, 5] or [0, "new"]')
+    return tuple(None if one == "new" else one for one in value)
+
+
+_READERS: dict[object, Callable[[object], object]] = {
+    str: _text, str | None: _text, int: _whole, int | None: _whole, float: _number, bool: _switch,
+    tuple[str, ...]: _texts, tuple[str, str] | None: _two_words, Path | None: _path,
+    tuple[Path, ...]: _paths, Mapping[str, float] | None: _weights, tuple[int | None, ...]: _layers,
+}  # fmt: skip
+"""What reads the values of a field of each type; `Literal` and ``Mapping[str, Path]`` are read apart."""
 
 
 def nearest(word: str, known: Collection[str]) -> str | None:

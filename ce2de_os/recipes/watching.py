@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ce2de_os.errors import BackendUnavailableError, BrokerUnavailableError, MissingExtraError
+from ce2de_os.errors import BackendUnavailableError, BrokerUnavailableError, extra_needed
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -33,10 +33,8 @@ def task_queue(broker_url: str, fingerprint: str | None = None) -> CeleryQueue:
         BrokerUnavailableError: Redis does not answer.
         MissingExtraError: Celery is not installed.
     """
-    try:
+    with extra_needed("worker"):
         from ce2de_os.worker.queue import CeleryQueue
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("worker", error.name) from error
     queue = CeleryQueue(broker_url, fingerprint)
     queue.check()
     return queue

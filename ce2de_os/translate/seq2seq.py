@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSeq2SeqLM
 
-from ce2de_os.distill.models.hub import LOAD_ERRORS, best_device, first_line, locate, weights_digest
+from ce2de_os.distill.models.hub import best_device, load_weights, weights_digest
 from ce2de_os.distill.precision import autocast, resolve
 from ce2de_os.errors import ConfigError
 from ce2de_os.translate.base import reckoned_part
@@ -66,16 +66,10 @@ def load_seq2seq(
 
 
 def _load(name: str) -> Any:  # noqa: ANN401 - transformers has no types
-    try:
-        model, found = AutoModelForSeq2SeqLM.from_pretrained(locate(name), output_loading_info=True)
-    except LOAD_ERRORS as error:
+    expected = "a hub id or a folder with a translation model (Marian, NLLB, M2M100)"
+    model, missing = load_weights(AutoModelForSeq2SeqLM, f"translator '{name}'", name, expected)
+    if missing:
         raise ConfigError(
-            f"translator '{name}': cannot be loaded ({first_line(error):.200}); expected a hub id or a "
-            "folder with a translation model (Marian, NLLB, M2M100)"
-        ) from error
-    if found["missing_keys"]:
-        raise ConfigError(
-            f"translator '{name}': is not a trained translation model "
-            f"({sorted(found['missing_keys'])[0]} is missing)"
+            f"translator '{name}': is not a trained translation model ({missing[0]} is missing)"
         )
     return model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -84,7 +85,7 @@ def test_orders_are_seen_once(
 ) -> None:
     ledger = Ledger(client)
     orders = Orders(ledger, ledger.job(job_id).job)
-    monkeypatch.setattr("ce2de_os.reindex.slices.orders.LOOK_S", 0.0)  # look at every call
+    monkeypatch.setattr(import_module("ce2de_os.reindex.slices.orders"), "LOOK_S", 0.0)  # look at every call
     orders.is_stopped()
     operate.throttle(client, job_id, 50.0)
     orders.is_stopped()

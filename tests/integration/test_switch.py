@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -153,7 +154,7 @@ def test_a_rollback_brings_later_writes_back_and_a_second_cutover_the_next_ones(
 def test_a_handover_without_a_block(
     client: OpenSearch, index_name: str, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ce2de_os.reindex.syncing.late_writes.QUIET_S", 2.0)
+    monkeypatch.setattr(import_module("ce2de_os.reindex.syncing.late_writes"), "QUIET_S", 2.0)
     job = handed_over(client, queue, index_name, block=False)
     assert (job.truth, job.unordered) == (TARGET, ())
     assert set(aliases.definitions(client, str(job.alias))) == set(job.targets)

@@ -14,21 +14,22 @@ import time as machine_time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import opensearchpy.client
 from opensearchpy.client.utils import _make_path
 
-import ce2de_os.index
-import ce2de_os.reindex
-import ce2de_os.worker
 from ce2de_os.reindex import watchdog
 from ce2de_os.reindex.verify import answers
 from ce2de_os.worker import tasks
 from tests.simulation.world import World
 
-_PACKAGES = (ce2de_os.index, ce2de_os.reindex, ce2de_os.worker, opensearchpy.client)
+_PACKAGES = (
+    *map(import_module, ("ce2de_os.index", "ce2de_os.reindex", "ce2de_os.worker")),
+    opensearchpy.client,
+)
 _CONSTANTS: tuple[tuple[Any, str, Any], ...] = (
     (tasks, "BUDGET_S", 1.0),  # a follower's idle looks would take most of the time of a seed
     (answers, "_QUERIES", 2),

@@ -29,15 +29,13 @@ def command(port: int, host: str, settings: Settings) -> None:
         ce2de metrics
         curl http://127.0.0.1:9464/metrics
     """
-    from ce2de_os.errors import ConfigError, MissingExtraError
+    from ce2de_os.errors import ConfigError, extra_needed
     from ce2de_os.index.client import address, connect
 
-    try:
+    with extra_needed("worker"):
         from prometheus_client import CollectorRegistry, start_http_server
 
         from ce2de_os.reindex.metrics import LedgerCollector
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("worker", error.name) from error
     opensearch = replace(settings.opensearch, timeout_s=min(settings.opensearch.timeout_s, REQUEST_S))
     registry = CollectorRegistry()
     registry.register(LedgerCollector(connect(opensearch)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,11 +9,10 @@ import click
 
 from ce2de_os.cli.options import json_option
 from ce2de_os.cli.queries.output import drawing, show_comparison
-from ce2de_os.errors import DataError, MissingExtraError
+from ce2de_os.errors import DataError, extra_needed
 
 if TYPE_CHECKING:
     from ce2de_os.evaluation import Qrels, Runs
-    from ce2de_os.evaluation.comparison import RunComparison
     from ce2de_os.evaluation.languages import LanguageOf
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -91,16 +89,14 @@ def command(
     Equal scores rank in the order of the file. A query that is missing in a run counts 0. No mark means
     that neither test is significant; more queries may help.
     """
-    try:
+    with extra_needed("evaluate"):
         from ce2de_os.cli.queries.compare_tables import notes, print_tables
         from ce2de_os.evaluation import load_judged, load_qrels
         from ce2de_os.evaluation.comparison import compare_runs
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("evaluate", error.name) from error
 
     if documents and languages:
         raise click.UsageError("name the languages either by --documents, or by --languages")
-    draw = _drawing(plot) if plot else None
+    draw = drawing(plot, "ce2de_os.evaluation.comparison_plot") if plot else None
     judged: Qrels = load_judged(queries, qrels).qrels if queries else load_qrels(qrels)
     if documents:
         judged = _mixed(documents, judged)
@@ -161,14 +157,3 @@ def _language_of(
 
 def _documents(run: Runs) -> set[str]:
     return {document.doc_id for ranking in run.values() for document in ranking}
-
-
-def _drawing(file: Path) -> Callable[[RunComparison], list[Path]]:
-    """Return the function that draws the plot; if it cannot, fail now and not after the work."""
-    return drawing(file, _plotter)
-
-
-def _plotter() -> Callable[..., list[Path]]:
-    from ce2de_os.evaluation.comparison_plot import draw
-
-    return draw

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ce2de_os.cli.tables import plain_table
 from ce2de_os.evaluation.comparison import (
     TOP_K,
     MetricFigure,
-    PValue,
     RunComparison,
     is_better,
     is_equivalent,
 )
+from ce2de_os.evaluation.figures import PValue
 
 _LANGUAGES_LEGEND = (
     "each language's documents in the rankings, judged by its relevant ones, tested by itself\n"
@@ -39,7 +39,7 @@ def print_tables(found: RunComparison) -> None:
 
 def systems_table(found: RunComparison) -> Table:
     """Build a table of each system's metrics with intervals, and its tests against the baseline."""
-    table = _table(f"quality over {found.queries:,} queries")
+    table = plain_table(f"quality over {found.queries:,} queries")
     table.add_column("system")
     for metric in found.metrics:
         table.add_column(metric, justify="right", no_wrap=True)
@@ -53,7 +53,7 @@ def systems_table(found: RunComparison) -> Table:
 
 def languages_table(found: RunComparison) -> Table:
     """Build a table of each language alone, and how often it is ranked high."""
-    table = _table("each language alone")
+    table = plain_table("each language alone")
     table.add_column("system")
     for heading in (*found.metrics, f"top {TOP_K}"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -117,10 +117,3 @@ def _depth(metric: str) -> int:
     """Return the number of ranks that a metric reads; 0: all of them, as for MAP."""
     found = re.fullmatch(r".*@(\d+)", metric)
     return int(found[1]) if found else 0
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )  # fmt: skip

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from ce2de_os.cli.options import encoding_options, json_option
+from ce2de_os.cli.progress_bars import progress_bars
 from ce2de_os.cli.queries.output import drawing, show_comparison
 from ce2de_os.cli.queries.reranking import BOTH_RERANKERS
 from ce2de_os.config import Settings
-from ce2de_os.errors import MissingExtraError
+from ce2de_os.errors import extra_needed
 
 if TYPE_CHECKING:
     from ce2de_os.evaluation import Qrels, Runs
-    from ce2de_os.quality.comparison import Comparison
     from ce2de_os.search.question import Fusion
 
 FUSIONS: tuple[Fusion, ...] = ("min_max", "l2", "z_score", "rrf")
@@ -113,14 +111,14 @@ def command(
 
     About fifty judged queries show large differences; small ones take a few hundred.
     """
-    try:
+    with extra_needed("evaluate"):
         from ce2de_os.cli.queries.evaluate_tables import print_tables, warnings
         from ce2de_os.quality.comparison import ComparisonSettings
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("evaluate", error.name) from error
     from ce2de_os.recipes.evaluate import EvaluateRequest, evaluate
 
-    draw = _drawing(plot, latency_queries) if plot else None
+    if plot and not latency_queries:
+        raise click.UsageError("--plot shows latency; leave out --latency-queries 0")
+    draw = drawing(plot, "ce2de_os.quality.comparison_plot") if plot else None
     comparison = ComparisonSettings(
         fusions=tuple(dict.fromkeys(fusions)) or FUSIONS,
         top_k=top_k,
@@ -137,7 +135,7 @@ def command(
         raise click.UsageError(BOTH_RERANKERS)
     request = EvaluateRequest(index, *_files(data, queries, qrels), reranker, late_interaction, comparison)
     keep = partial(_save, save_runs, request.judged().qrels) if save_runs else _keep_nothing
-    with _progress() as phase:
+    with progress_bars() as phase:
         found = evaluate(request, settings=settings, phase=phase, keep=keep)
     show_comparison(found, print_tables, warnings(found), draw, as_json)
 
@@ -162,35 +160,3 @@ def _save(folder: Path, qrels: Qrels, name: str, runs: Runs) -> None:
     tag = "-".join(re.findall(r"\w+", name))
     write_run(folder / f"{tag}.trec.gz", runs, tag)
     write_qrels(folder / "qrels.tsv", {query_id: qrels[query_id] for query_id in runs})
-
-
-def _drawing(file: Path, latency_queries: int) -> Callable[[Comparison], list[Path]]:
-    """Return the function that draws the plot; if it cannot, fail now and not after the work."""
-    if not latency_queries:
-        raise click.UsageError("--plot shows latency; leave out --latency-queries 0")
-    return drawing(file, _plotter)
-
-
-def _plotter() -> Callable[..., list[Path]]:
-    from ce2de_os.quality.comparison_plot import draw
-
-    return draw
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar for each step, on a terminal only."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-
-        def phase(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
-            bar.update(tasks[name], completed=done)
-
-        yield phase

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ce2de_os.quality.comparison import MAIN_METRIC, METRICS, Comparison, SystemFigure
+from ce2de_os.cli.tables import plain_table
+from ce2de_os.evaluation.figures import MAIN_METRIC, SHOWN_METRICS, SIGNIFICANT, Figure, p_text
+from ce2de_os.quality.comparison import Comparison
 
-SIGNIFICANT = 0.05
 _TRIED = 5  # weightings shown of those that were tried
 
 
@@ -28,9 +28,9 @@ def print_tables(found: Comparison) -> None:
 def quality_table(found: Comparison) -> Table:
     """Build a table of each system's metrics with intervals, and its difference from its reference."""
     half = ", the test half" if found.tuning else ""
-    table = _table(f"{found.index}: quality over {found.queries:,} queries{half}")
+    table = plain_table(f"{found.index}: quality over {found.queries:,} queries{half}")
     table.add_column("system")
-    for metric in METRICS:
+    for metric in SHOWN_METRICS:
         table.add_column(metric, justify="right")
     table.add_column("against")
     table.add_column("p", justify="right")
@@ -41,15 +41,15 @@ def quality_table(found: Comparison) -> Table:
     by_name = {one.name: one for one in found.systems}
     for one in found.systems:
         reference = by_name[one.reference].figures if one.reference else {}
-        cells = [_cell(one.figures[metric], reference.get(metric)) for metric in METRICS]
-        table.add_row(one.name, *cells, one.reference or "", _p(one.figures[MAIN_METRIC].p_holm))
+        cells = [_cell(one.figures[metric], reference.get(metric)) for metric in SHOWN_METRICS]
+        table.add_row(one.name, *cells, one.reference or "", p_text(one.figures[MAIN_METRIC].p_holm))
     return table
 
 
 def latency_table(found: Comparison) -> Table:
     """Build a table of each system's percentiles."""
     searches = max(one.latency_ms.searches for one in found.systems if one.latency_ms)
-    table = _table(f"latency of {searches:,} single searches, ms")
+    table = plain_table(f"latency of {searches:,} single searches, ms")
     table.add_column("system")
     for name in ("p50", "p90", "p99"):
         table.add_column(name, justify="right")
@@ -91,26 +91,13 @@ def warnings(found: Comparison) -> Iterator[str]:
             yield f"{one.name}: {one.partial:,} answers are incomplete (a shard failed or timed out)"
 
 
-def _cell(figure: SystemFigure, reference: SystemFigure | None) -> Text:
+def _cell(figure: Figure, reference: Figure | None) -> Text:
     cell = Text(f"{figure.mean:.3f}{_mark(figure, reference) if reference else ''}")
     cell.append(f"\n{figure.low:.3f}-{figure.high:.3f}", style="dim")
     return cell
 
 
-def _mark(figure: SystemFigure, reference: SystemFigure) -> str:
+def _mark(figure: Figure, reference: Figure) -> str:
     if figure.p_holm is None or figure.p_holm >= SIGNIFICANT:
         return ""
     return " ▲" if figure.mean > reference.mean else " ▼"
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=Text(title, style="bold"), title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )  # fmt: skip

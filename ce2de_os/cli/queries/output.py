@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import click
 
-from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.errors import ConfigError, extra_needed
 
 
 class Jsonable(Protocol):
@@ -23,19 +24,17 @@ class Jsonable(Protocol):
 T = TypeVar("T", bound=Jsonable)
 
 
-def drawing(file: Path, load: Callable[[], Callable[..., list[Path]]]) -> Callable[..., list[Path]]:
-    """Return the function that draws the plot into ``file``; fail now, not after the work, if it cannot.
+def drawing(file: Path, module: str) -> Callable[..., list[Path]]:
+    """Return the function ``draw`` of ``module``, for ``file``; fail now, not after the work, if it cannot.
 
     Raises:
         ConfigError: there is no such folder.
-        MissingExtraError: the library for plots, which ``load`` imports, is not installed.
+        MissingExtraError: the library for plots, which ``module`` imports, is not installed.
     """
     if not file.parent.is_dir():
         raise ConfigError(f"--plot: there is no folder '{file.parent}'; make it first")
-    try:
-        return partial(load(), file=file)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("evaluate", error.name) from error
+    with extra_needed("evaluate"):
+        return partial(import_module(module).draw, file=file)
 
 
 def show_comparison(

@@ -13,7 +13,7 @@ import click
 
 from ce2de_os.cli.options import Command, connection_options, json_option
 from ce2de_os.cli.training.distill_flags import RecipeCommand, given_tables, merged
-from ce2de_os.errors import MissingExtraError
+from ce2de_os.errors import extra_needed
 from ce2de_os.recipes.distill import DistillResult, distill
 from ce2de_os.recipes.distill_request import PACKAGED, STEPS, Step
 from ce2de_os.recipes.distill_toml import read_tables, request_of
@@ -95,7 +95,7 @@ def command(
 
     A recipe is a TOML file with the tables [teacher], [student], [documents], [texts], [rankings],
     [languages], [training] and [evaluate]. OUT/recipe.toml is the complete one of a run. For every key see
-    'python -m pydoc ce2de_os.recipes.distill_tables'. Paths are relative to the current folder.
+    'python -m pydoc ce2de_os.distill.tables'. Paths are relative to the current folder.
     """
     flags = [
         ("texts", "files", [str(path) for path in (*texts, *more_texts)]),
@@ -112,11 +112,9 @@ def command(
     tables = merged(read_tables(recipe) if recipe else {}, given_tables(flags, set))
     line = shlex.join(["ce2de", *sys.argv[1:]])
     request = request_of(tables, out, until=until, settings=settings, command=line)
-    try:
+    with extra_needed("distill,export"):
         from ce2de_os.distill.processes import is_main
         from ce2de_os.distill.training.console import ConsoleProgress
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("distill,export", error.name) from error
     with ConsoleProgress(quiet=not is_main()) as progress:
         result = distill(request, phase=progress.phase, report=progress.training)
     if is_main():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ce2de_os.cli.options import json_option
-from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.errors import ConfigError, extra_needed
 
 if TYPE_CHECKING:
     from ce2de_os.model.artifact import Artifact
@@ -75,11 +75,9 @@ def command(
         return
     if pairs is not None:
         raise ConfigError(f"--pairs: {run} is a student; the check has texts of its own, leave --pairs out")
-    try:
+    with extra_needed("distill,export"):
         from ce2de_os.distill.models.full_depth import write_full_depth
         from ce2de_os.export.exporter import export
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("distill,export", error.name) from error
 
     with tempfile.TemporaryDirectory() as scratch:
         if full_depth:
@@ -115,13 +113,11 @@ def _is_cross_encoder(run: Path) -> bool:
 def _export_reranker(
     run: Path, out: Path, name: str | None, pairs: Path | None, threads: int, as_json: bool
 ) -> None:
-    try:
+    with extra_needed("distill,export"):
         from ce2de_os.distill.data.pairs import read_pairs
         from ce2de_os.distill.models.cross_encoder import load_cross_encoder
         from ce2de_os.distill.training.teacher_training import SAMPLE_FILE
         from ce2de_os.export.cross_encoder import export_cross_encoder
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("distill,export", error.name) from error
 
     held_out = run / SAMPLE_FILE
     if pairs is None and held_out.exists():

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ce2de_os.cli.options import json_option
-from ce2de_os.errors import ConfigError, MissingExtraError
+from ce2de_os.cli.progress_bars import progress_bars
+from ce2de_os.errors import ConfigError, extra_needed
 
 if TYPE_CHECKING:
     from ce2de_os.distill.models.layers import LayeredModel
@@ -86,14 +85,12 @@ def command(
     Layer 0 is the output of the embeddings; * marks the best layer. --sweep chooses by these same queries, so
     confirm its choice on other ones.
     """
-    try:
+    with extra_needed("distill"):
         from ce2de_os.cli.training.probe_tables import print_tables
         from ce2de_os.distill.models.layers import load_ce_layers, load_de_layers
         from ce2de_os.distill.report import probe as probing
         from ce2de_os.distill.report.probe_plot import draw
         from ce2de_os.evaluation import load_collection
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("distill", error.name) from error
 
     readings = list(probing.READINGS) if sweep else [probing.Reading(input_, pooling, centre)]
     _refuse_equal_names(data)
@@ -104,8 +101,15 @@ def command(
     if dual_encoder:
         models.append(load_de_layers(dual_encoder))
         _compare_bases(*models)
-    with _progress(probing.texts_to_read(models, collections, readings)) as report:
-        found = probing.probe(models, collections, readings, max_tokens, cache, report)
+    with progress_bars() as phase:
+        found = probing.probe(
+            models,
+            collections,
+            readings,
+            max_tokens,
+            cache,
+            lambda _, done, total: phase("Reading texts", done, total),
+        )
     if out:
         out.mkdir(parents=True, exist_ok=True)
         found.save(out / "probe.json")
@@ -136,15 +140,3 @@ def _compare_bases(cross_encoder: LayeredModel, dual_encoder: LayeredModel) -> N
 def _base(model: LayeredModel) -> str:
     kind, depth, hidden, vocabulary = model.base
     return f"{model.role}: {kind}, {depth} layers, hidden size {hidden}, {vocabulary} tokens"
-
-
-@contextmanager
-def _progress(texts: int) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = TextColumn("Reading texts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=texts)
-        yield lambda done: bar.advance(task, done)

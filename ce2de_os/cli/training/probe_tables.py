@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ce2de_os.cli.tables import plain_table
 from ce2de_os.distill.report.probe import CHOSEN_BY, METRICS, Probe
+from ce2de_os.evaluation.figures import p_text
 
 
 def print_tables(found: Probe) -> None:
@@ -21,7 +22,7 @@ def print_tables(found: Probe) -> None:
 
 def readings_table(found: Probe) -> Table:
     """Build a table of each model's readings, at the best layer; values are means over collections."""
-    table = _table(Text("Ways to read the models, each at its best layer"))
+    table = plain_table("Ways to read the models, each at its best layer")
     for heading in ("model", "input", "pooling", "centred"):
         table.add_column(heading)
     for heading in ("layer", *METRICS):
@@ -45,7 +46,8 @@ def layers_table(found: Probe, collection: str) -> Table:
     title.append(f"\nat most {found.max_tokens} tokens of a text", style="not bold")
     for model in found.models:
         title.append(f"\n{model.role} = {model.name} (text {model.best.reading})", style="not bold")
-    table = _table(title)
+    title.stylize("bold")
+    table = plain_table(title)
     table.add_column("layer", justify="right")
     columns = []
     for model in found.models:
@@ -63,16 +65,9 @@ def layers_table(found: Probe, collection: str) -> Table:
         cells = [column[layer] if layer < len(column) else "-" for column in columns]
         if len(found.models) > 1:
             p_value = found.p_value(collection, layer)
-            cells.append("-" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}")
+            cells.append(p_text(p_value) or "-")
         table.add_row(str(layer), *cells)
     return table
-
-
-def _table(title: Text) -> Table:
-    title.stylize("bold")
-    return Table(
-        title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-    )
 
 
 def _value(value: float, best: bool) -> Text:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ce2de_os.cli.options import connection_options, json_option
-from ce2de_os.distill.config import DEFAULT_TEACHER
+from ce2de_os.distill.tables import DEFAULT_TEACHER
 from ce2de_os.distill.training.teacher_config import TeacherConfig
-from ce2de_os.errors import DataError, MissingExtraError
+from ce2de_os.errors import DataError, extra_needed
 
 if TYPE_CHECKING:
     from ce2de_os.config import Settings
@@ -105,12 +105,10 @@ def teacher(
     """
     config = TeacherConfig(pairs=max_pairs, **options)  # type: ignore[arg-type]
     fields = _check_source(pairs_file, index, query_field, passage_field)
-    try:
+    with extra_needed("distill"):
         from ce2de_os.distill.data.pairs import read_pairs, select_pairs
         from ce2de_os.distill.training.console import ConsoleProgress
         from ce2de_os.distill.training.teacher_training import check_out, train_teacher
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("distill", error.name) from error
     from ce2de_os.distill.training.teacher_progress import TeacherProgress
 
     work = check_out(out)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ce2de_os.cli.options import connection_options, json_option
-from ce2de_os.errors import DataError, MissingExtraError
+from ce2de_os.errors import DataError, extra_needed
 
 if TYPE_CHECKING:
     from ce2de_os.config import Settings
@@ -123,11 +123,9 @@ def command(as_json: bool, **options: object) -> None:
     sentence that is in the cache is not translated again, so a larger corpus costs only its new sentences.
     """
     asked = TranslateOptions(**options)  # type: ignore[arg-type]
-    try:
+    with extra_needed("translate"):
         from ce2de_os.distill.training.console import ConsoleProgress
         from ce2de_os.translate.documents import survey
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("translate", error.name) from error
     with ConsoleProgress() as console:
         originals = _originals(asked, console)
         console.phase("survey", 0, 1)

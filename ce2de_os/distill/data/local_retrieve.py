@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import bm25s
-import numpy as np
 
 from ce2de_os.arrays import Embeddings
 from ce2de_os.distill.data.candidates import Retrieve
-from ce2de_os.evaluation import Runs
+from ce2de_os.evaluation import Collection, Runs, exact_search
 from ce2de_os.records import Query, ScoredDoc
 
 _STOP_WORDS = frozenset(["da", "de", "en", "es", "fr", "it", "ko", "nl", "no", "pt", "ru", "sv", "tr", "zh"])
-_BATCH = 256  # queries whose scores of all documents are held at a time
 
 
 def bm25_retriever(doc_ids: Sequence[str], texts: Sequence[str], language: str = "en") -> Retrieve:
@@ -52,16 +50,9 @@ def dense_retriever(
         embed: returns embeddings of queries, such as ``OnnxEncoder.encode_queries``.
     """
 
-    def ranked(scores: Embeddings, top_k: int) -> list[ScoredDoc]:
-        best = np.argsort(-scores, kind="stable")[:top_k]
-        return [ScoredDoc(doc_ids[row], float(scores[row])) for row in best]
-
     def retrieve(queries: Sequence[Query], top_k: int) -> Runs:
-        runs: dict[str, list[ScoredDoc]] = {}
-        for start in range(0, len(queries), _BATCH):
-            batch = queries[start : start + _BATCH]
-            scores = embed([query.text for query in batch]) @ embeddings.T
-            runs |= {query.query_id: ranked(row, top_k) for query, row in zip(batch, scores, strict=True)}
-        return runs
+        texts = [query.text for query in queries]
+        found = Collection("", list(doc_ids), [], [query.query_id for query in queries], texts, {})
+        return exact_search(found, embeddings, embed(texts), top_k)
 
     return retrieve

@@ -13,12 +13,10 @@ from transformers import AutoModelForSequenceClassification
 
 from ce2de_os.arrays import token_batches
 from ce2de_os.distill.models.hub import (
-    LOAD_ERRORS,
     best_device,
-    first_line,
     fit_inputs,
     load_tokenizer,
-    locate,
+    load_weights,
     longest_input,
     read_tokens,
     refuse_seq2seq,
@@ -159,19 +157,14 @@ def load_cross_encoder(name: str, max_length: int = MAX_LENGTH, precision: str =
             one with several outputs, or its tokenizer does not belong to it.
     """
     refuse_seq2seq(f"cross-encoder '{name}'", name)
-    try:
-        model, found = AutoModelForSequenceClassification.from_pretrained(
-            locate(name), output_loading_info=True
-        )
-    except LOAD_ERRORS as error:
-        raise ConfigError(
-            f"cross-encoder '{name}': cannot be loaded ({first_line(error)}); expected a hub id or a folder "
-            "with a sequence-classification model"
-        ) from error
-    if found["missing_keys"]:
+    model, missing = load_weights(
+        AutoModelForSequenceClassification, f"cross-encoder '{name}'", name,
+        "a hub id or a folder with a sequence-classification model",
+    )  # fmt: skip
+    if missing:
         raise ConfigError(
             f"cross-encoder '{name}': has no trained classification head "
-            f"({found['missing_keys'][0]} is missing); pass a cross-encoder, or make one with "
+            f"({missing[0]} is missing); pass a cross-encoder, or make one with "
             "'ce2de train teacher'"
         )
     if model.config.num_labels != 1:

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from ce2de_os.distill.config import DEFAULT_TEACHER
+from ce2de_os.distill.tables import DEFAULT_TEACHER
 from ce2de_os.errors import ConfigError, MissingExtraError
 from ce2de_os.student import LENGTH_STEP
 
@@ -166,6 +166,19 @@ def read_tokens(device: torch.device | None) -> int:
     many as with 8,192. A GPU needs large batches.
     """
     return 1024 if device is None or device.type == "cpu" else 65_536
+
+
+def load_weights(kind: Any, what: str, name: str, expected: str, **how: Any) -> tuple[Any, list[str]]:  # noqa: ANN401 - transformers has no types
+    """Load a hub id or a folder by a class of transformers; also return the names of missing weights.
+
+    Raises:
+        ConfigError: it cannot be loaded; ``what`` names the model in the message, ``expected`` what fits.
+    """
+    try:
+        model, found = kind.from_pretrained(locate(name), output_loading_info=True, **how)
+    except LOAD_ERRORS as error:
+        raise ConfigError(f"{what}: cannot be loaded ({first_line(error)}); expected {expected}") from error
+    return model, sorted(found["missing_keys"])
 
 
 def first_line(error: BaseException) -> str:

@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModel
 
-from ce2de_os.arrays import read_array, token_batches
+from ce2de_os.arrays import read_array, token_batches, write_array
 from ce2de_os.distill.models.cross_encoder import load_cross_encoder
 from ce2de_os.distill.models.hub import (
-    LOAD_ERRORS,
     best_device,
-    first_line,
     fit_inputs,
     load_tokenizer,
-    locate,
+    load_weights,
     longest_input,
     weights_digest,
 )
@@ -107,14 +105,9 @@ def load_de_layers(name: str, precision: str = "auto") -> LayeredModel:
     Raises:
         ConfigError: there is no such encoder, weights are missing, or its tokenizer does not belong to it.
     """
-    try:
-        body, found = AutoModel.from_pretrained(locate(name), output_loading_info=True)
-    except LOAD_ERRORS as error:
-        raise ConfigError(
-            f"dual encoder '{name}': cannot be loaded ({first_line(error)}); "
-            "expected a hub id or a folder with an encoder"
-        ) from error
-    missing = [key for key in found["missing_keys"] if not key.startswith("pooler.")]
+    expected = "a hub id or a folder with an encoder"
+    body, absent = load_weights(AutoModel, f"dual encoder '{name}'", name, expected)
+    missing = [key for key in absent if not key.startswith("pooler.")]
     if missing:
         raise ConfigError(f"dual encoder '{name}': its weights are incomplete ({missing[0]} is missing)")
     _refuse_decoders(f"dual encoder '{name}'", body.config)
@@ -175,10 +168,7 @@ def _cached(
         done(len(rows))
         return cast(LayerEmbeddings, kept)
     shard = _embed(model, rows, done)
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, shard)
-    partial.replace(path)
+    write_array(path, shard)
     return shard
 
 

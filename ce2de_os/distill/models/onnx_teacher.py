@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ce2de_os.arrays import TokenIds, cosine
 from ce2de_os.distill.models.onnx_weights import bert_candidates
-from ce2de_os.errors import ArtifactError, ConfigError, MissingExtraError
+from ce2de_os.errors import ArtifactError, ConfigError, extra_needed
 from ce2de_os.model.runtime import load_session
 
 ONNX_FILES = ("model.onnx", "onnx/model.onnx")
@@ -203,10 +203,8 @@ def _check_external(path: Path) -> None:
 
 def _structure(path: Path) -> Any:  # noqa: ANN401 - onnx has no types
     """Load the graph without the weights that are in other files."""
-    try:
+    with extra_needed("distill,export"):
         import onnx
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.for_extra("distill,export", error.name) from error
     try:
         return onnx.load(path, load_external_data=False)
     except Exception as error:  # that of protobuf is not public

@@ -22,12 +22,10 @@ from transformers import AutoModelForSeq2SeqLM
 
 from ce2de_os.distill.models.cross_encoder import Pair, PairTeacher, load_cross_encoder, read_in_batches
 from ce2de_os.distill.models.hub import (
-    LOAD_ERRORS,
     best_device,
-    first_line,
     is_seq2seq,
     load_tokenizer,
-    locate,
+    load_weights,
     longest_input,
     read_tokens,
     weights_digest,
@@ -164,20 +162,13 @@ def load_sequence_teacher(
     """
     device = best_device()
     precision = resolve(precision, device.type)
-    try:
-        model, found = AutoModelForSeq2SeqLM.from_pretrained(
-            locate(name), output_loading_info=True,
-            torch_dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
-        )  # fmt: skip
-    except LOAD_ERRORS as error:
-        raise ConfigError(
-            f"cross-encoder '{name}': cannot be loaded ({first_line(error)}); expected a hub id or a folder "
-            "with a sequence-to-sequence model such as a MonoT5"
-        ) from error
-    if found["missing_keys"]:
-        raise ConfigError(
-            f"cross-encoder '{name}': is incomplete ({found['missing_keys'][0]} is missing); fetch it again"
-        )
+    model, missing = load_weights(
+        AutoModelForSeq2SeqLM, f"cross-encoder '{name}'", name,
+        "a hub id or a folder with a sequence-to-sequence model such as a MonoT5",
+        torch_dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
+    )  # fmt: skip
+    if missing:
+        raise ConfigError(f"cross-encoder '{name}': is incomplete ({missing[0]} is missing); fetch it again")
     tokenizer = load_tokenizer(name, model.config.vocab_size)
     ids = _answer_ids(name, tokenizer, answers or _usual_answers(name, model.config.model_type))
     teacher = SequenceTeacher(

@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers import AutoModel
 from transformers.utils import cached_file
 
-from ce2de_os.arrays import read_array
-from ce2de_os.distill.config import DEFAULT_TEACHER, DistillConfig
+from ce2de_os.arrays import read_array, write_array
+from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.data.prefixes import Prefixes
 from ce2de_os.distill.models.hub import (
     LOAD_ERRORS,
@@ -32,6 +32,7 @@ from ce2de_os.distill.models.hub import (
 )
 from ce2de_os.distill.models.onnx_teacher import POOLING_FILE, load_onnx, onnx_file, says_no_pooling
 from ce2de_os.distill.precision import autocast
+from ce2de_os.distill.tables import DEFAULT_TEACHER
 from ce2de_os.errors import ConfigError
 from ce2de_os.student import Ids, embed_sorted, mean_pool
 
@@ -155,15 +156,12 @@ def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> I
     A shard is kept in ``cache`` under the hash of teacher and token ids, and read from there the next time:
     an interrupted reading resumes where it stopped, and equal texts are never read twice.
     """
-    cache.mkdir(parents=True, exist_ok=True)
     for shard in _shards(ids):
         path = cache / f"{_shard_key(teacher, shard, precision)}.npy"
         kept = read_array(path)
         if kept is None:
-            partial = path.with_suffix(".partial.npy")
             kept = embed_ids(teacher.embed, shard, precision, device=teacher.device).astype(np.float16)
-            np.save(partial, kept)
-            partial.replace(path)
+            write_array(path, kept)
         yield kept
 
 

@@ -28,26 +28,14 @@ from ce2de_os.distill.report.peers import (
     kept_rows,
 )
 from ce2de_os.errors import DataError
-from ce2de_os.evaluation import (
-    Collection,
-    Runs,
-    Scores,
-    confidence_interval,
-    exact_search,
-    holm,
-    mean,
-    measure,
-    paired_t_test,
-    ratio_interval,
-)
+from ce2de_os.evaluation import Collection, Qrels, Runs, exact_search
+from ce2de_os.evaluation.figures import MAIN_METRIC, KeptFigure, compare_with_references
 from ce2de_os.fusion import fuse_min_max
 from ce2de_os.progress import Phase
 from ce2de_os.records import ScoredDoc
 from ce2de_os.writing import replacing
 
 EVALUATION_FILE = "evaluation.json"
-METRICS = ("nDCG@10", "MRR@10", "Recall@100")
-MAIN_METRIC = METRICS[0]
 DEPTH = 100
 RERANK_DEPTH = 50
 
@@ -76,37 +64,12 @@ class Systems:
 
 
 @dataclass(frozen=True)
-class StudentFigure:
-    """One metric of one system on one collection.
-
-    Attributes:
-        mean: over the queries.
-        low: lower end of the mean's 95% bootstrap interval.
-        high: upper end.
-        kept: the mean as a share of the reference's; ``None`` without a reference, or if that one has 0.
-        kept_low: lower end of the share's 95% bootstrap interval, the same queries in both.
-        kept_high: upper end.
-        p: of a paired two-sided t-test against the reference; ``None`` without a reference.
-        p_holm: ``p`` corrected over all comparisons of this metric on this collection.
-    """
-
-    mean: float
-    low: float
-    high: float
-    kept: float | None = None
-    kept_low: float | None = None
-    kept_high: float | None = None
-    p: float | None = None
-    p_holm: float | None = None
-
-
-@dataclass(frozen=True)
 class StudentResult:
     """One system on one collection; ``reference`` names the system it is compared with, ``None`` for none."""
 
     system: str
     reference: str | None
-    figures: dict[str, StudentFigure]
+    figures: dict[str, KeptFigure]
 
 
 @dataclass(frozen=True)
@@ -126,7 +89,7 @@ class Evaluation:
     collections: list[CollectionResult]
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def figure(self, collection: str, system: str, metric: str = MAIN_METRIC) -> StudentFigure | None:
+    def figure(self, collection: str, system: str, metric: str = MAIN_METRIC) -> KeptFigure | None:
         """Return one figure; ``None`` if it was not measured."""
         for result in self.collections:
             for one in result.systems:
@@ -187,7 +150,7 @@ def evaluate(
         results.append(
             CollectionResult(
                 collection.name, len(collection.documents), len(collection.queries),
-                compare(collection.qrels, runs, references(list(runs))),
+                _results(collection.qrels, runs, references(list(runs))),
             )
         )  # fmt: skip
     return Evaluation(results, _settings(systems, rerank_depth))
@@ -202,35 +165,9 @@ def references(systems: Sequence[str]) -> dict[str, str]:
     return {name: reference for name, reference in pairs.items() if name in systems}
 
 
-def compare(
-    qrels: dict[str, dict[str, int]], runs: dict[str, Runs], compared: dict[str, str]
-) -> list[StudentResult]:
-    """Compute the figures of every run, in the given order; ``compared`` names the runs' references.
-
-    Raises:
-        DataError: there is no judged query.
-    """
-    if not qrels:
-        raise DataError("no judged query: nothing can be measured")
-    figures: dict[str, dict[str, StudentFigure]] = {name: {} for name in runs}
-    for metric in METRICS:
-        scores = {name: measure(qrels, run, metric) for name, run in runs.items()}
-        p_values = {name: paired_t_test(scores[name], scores[other]) for name, other in compared.items()}
-        corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
-        for name in runs:
-            reference = scores[compared[name]] if name in compared else None
-            figures[name][metric] = _figure(scores[name], reference, p_values.get(name), corrected.get(name))
-    return [StudentResult(name, compared.get(name), figures[name]) for name in runs]
-
-
-def _figure(scores: Scores, reference: Scores | None, p: float | None, p_holm: float | None) -> StudentFigure:
-    value, (low, high) = mean(scores), confidence_interval(scores)
-    if reference is None or mean(reference) == 0:
-        return StudentFigure(value, low, high, p=p, p_holm=p_holm)
-    kept_low, kept_high = (
-        bound if np.isfinite(bound) else None for bound in ratio_interval(scores, reference)
-    )
-    return StudentFigure(value, low, high, value / mean(reference), kept_low, kept_high, p, p_holm)
+def _results(qrels: Qrels, runs: dict[str, Runs], compared: dict[str, str]) -> list[StudentResult]:
+    figures = compare_with_references(qrels, runs, compared, KeptFigure.of)
+    return [StudentResult(name, compared.get(name), found) for name, found in figures.items()]
 
 
 def _runs(
@@ -347,7 +284,7 @@ def _collection_result(row: dict[str, Any]) -> CollectionResult:
         StudentResult(
             one["system"],
             one["reference"],
-            {metric: StudentFigure(**figure) for metric, figure in one["figures"].items()},
+            {metric: KeptFigure(**figure) for metric, figure in one["figures"].items()},
         )
         for one in row["systems"]
     ]

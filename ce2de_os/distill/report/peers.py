@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from ce2de_os.arrays import Embeddings, l2_normalize, read_array
+from ce2de_os.arrays import Embeddings, l2_normalize, read_array, write_array
 from ce2de_os.distill.data.prefixes import NO_PREFIXES, Prefixes
 from ce2de_os.distill.models.teacher import Teacher, embed_ids
 from ce2de_os.distill.precision import resolve
@@ -214,10 +214,7 @@ def _kept(
     rows = read_array(path)
     if rows is None:
         rows = compute(items)
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{name}.partial.npy"
-        np.save(partial, rows)
-        partial.replace(path)
+        write_array(path, rows)
     return rows
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -30,6 +30,7 @@ from ce2de_os.evaluation import (
     measure,
     paired_t_test,
 )
+from ce2de_os.progress import Phase
 from ce2de_os.writing import replacing
 
 METRICS = ("Hits@10", "MRR@10", "nDCG@10")
@@ -138,7 +139,7 @@ class Probe:
 def probe(
     models: Sequence[LayeredModel], collections: Sequence[Collection], readings: Sequence[Reading],
     max_tokens: int = MAX_TOKENS, cache: Path | None = None,
-    report: Callable[[int], None] | None = None,
+    phase: Phase = lambda name, done, total: None,
 ) -> Probe:  # fmt: skip
     """Search each collection with the embeddings of every layer of each model.
 
@@ -148,7 +149,7 @@ def probe(
         readings: ways to read the cross-encoder; the dual encoder is read in the same way, but always alone.
         max_tokens: most tokens of a text, the same for every model: fewer if one cannot read that number.
         cache: see `embed_layers`.
-        report: called with the number of texts that a model has read since the last call.
+        phase: receives how many of the texts the models have read.
 
     Raises:
         ConfigError: ``max_tokens`` is not positive.
@@ -161,6 +162,13 @@ def probe(
     by_model = [(model, readings_of(model, readings)) for model in models]
     room = min(model.room(r.input == "pair") for model, found in by_model for r in found)
     max_tokens = min(max_tokens, room)
+    total, read = _texts_to_read(models, collections, readings), 0
+
+    def report(more: int) -> None:
+        nonlocal read
+        read += more
+        phase("probe", read, total)
+
     probed = []
     for model, asked in by_model:
         curves = {reading: Curve(reading, {}) for reading in asked}
@@ -191,10 +199,10 @@ def readings_of(model: LayeredModel, readings: Sequence[Reading]) -> list[Readin
     return list(dict.fromkeys(replace(reading, input="alone") for reading in readings))
 
 
-def texts_to_read(
+def _texts_to_read(
     models: Sequence[LayeredModel], collections: Sequence[Collection], readings: Sequence[Reading]
 ) -> int:
-    """Count the texts that `probe` will report."""
+    """Count the texts of all collections, once for each model and input."""
     texts = sum(len(collection.documents) + len(collection.queries) for collection in collections)
     return texts * sum(len({reading.input for reading in readings_of(model, readings)}) for model in models)
 

@@ -1,27 +1,20 @@
-"""Show the report's quality section, and the same figures as a table for the terminal."""
+"""Show the quality section of a report."""
 
 from __future__ import annotations
 
-from rich import box
-from rich.table import Table as RichTable
-from rich.text import Text as RichText
-
 from ce2de_os.distill.report.evaluate import (
-    MAIN_METRIC,
-    METRICS,
     STUDENT,
     STUDENT_FP32,
     TEACHER,
     CollectionResult,
     Evaluation,
-    StudentFigure,
     StudentResult,
 )
 from ce2de_os.distill.report.page import Cell, Missing, Section, Table, Text
 from ce2de_os.distill.report.plots import Bar, quality_plot
+from ce2de_os.evaluation.figures import MAIN_METRIC, SHOWN_METRICS, SIGNIFICANT, KeptFigure
 
-SIGNIFICANT = 0.05
-_HEADER = ("system", MAIN_METRIC, "kept", "p", "p (Holm)", *METRICS[1:])
+_HEADER = ("system", MAIN_METRIC, "kept", "p", "p (Holm)", *SHOWN_METRICS[1:])
 
 
 def quality_section(evaluation: Evaluation | None) -> Section:
@@ -86,28 +79,6 @@ def what_the_systems_are(evaluation: Evaluation) -> str:
     return " ".join(part for part in parts if part)
 
 
-def evaluation_table(evaluation: Evaluation) -> RichTable:
-    """Build one table of all collections for a terminal: the main metric with its interval."""
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("system")
-    for name in (MAIN_METRIC, "kept", "p (Holm)", *METRICS[1:]):
-        table.add_column(name, justify="right", no_wrap=True)
-    for result in evaluation.collections:
-        table.add_row(RichText(_title(result), style="bold"))
-        for one in result.systems:
-            system, main, kept, _, p_holm, *others = _cells(one)
-            shown = (
-                system.text,
-                f"{main.text} {main.minor}",
-                kept.text,
-                p_holm.text,
-                *(o.text for o in others),
-            )
-            table.add_row(*map(RichText, shown), style="green" if one.system == STUDENT else "")
-        table.add_section()
-    return table
-
-
 def _cells(one: StudentResult) -> list[Cell]:
     main = one.figures[MAIN_METRIC]
     return [
@@ -116,15 +87,15 @@ def _cells(one: StudentResult) -> list[Cell]:
         Cell(f"{main.kept:.1%}", _kept_interval(main)) if main.kept is not None else Cell(""),
         Cell(_p(main.p)),
         Cell(_p(main.p_holm)),
-        *(_measured(one.figures[metric]) for metric in METRICS[1:]),
+        *(_measured(one.figures[metric]) for metric in SHOWN_METRICS[1:]),
     ]
 
 
-def _measured(figure: StudentFigure) -> Cell:
+def _measured(figure: KeptFigure) -> Cell:
     return Cell(f"{figure.mean:.3f}", f"[{figure.low:.3f}, {figure.high:.3f}]")
 
 
-def _kept_interval(figure: StudentFigure) -> str:
+def _kept_interval(figure: KeptFigure) -> str:
     if figure.kept_low is None or figure.kept_high is None:
         return ""
     return f"[{figure.kept_low:.1%}, {figure.kept_high:.1%}]"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ce2de_os.distill.report.evaluate import EVALUATION_FILE, MAIN_METRIC, Evaluation
+from ce2de_os.distill.report.evaluate import EVALUATION_FILE, Evaluation
 from ce2de_os.distill.report.page import (
     Block,
     Cell,
@@ -29,6 +29,7 @@ from ce2de_os.distill.report.quality import quality_section
 from ce2de_os.distill.report.recipe_part import again_blocks, settings_blocks, texts_blocks, training_blocks
 from ce2de_os.distill.report.speed import SPEED_FILE, Speed
 from ce2de_os.errors import DataError
+from ce2de_os.evaluation.figures import MAIN_METRIC
 from ce2de_os.model.artifact import HASHED_FILES, Artifact
 
 HTML_FILE, MARKDOWN_FILE = "report.html", "report.md"

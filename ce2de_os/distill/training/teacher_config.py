@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ce2de_os.distill.config import DEFAULT_TEACHER, check_run
+from ce2de_os.distill.config import check_run
+from ce2de_os.distill.tables import DEFAULT_TEACHER
 from ce2de_os.errors import ConfigError
 
 

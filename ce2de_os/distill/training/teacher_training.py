@@ -42,12 +42,10 @@ from ce2de_os.distill.data.pairs import (
 )
 from ce2de_os.distill.models.cross_encoder import CrossEncoder, Pair
 from ce2de_os.distill.models.hub import (
-    LOAD_ERRORS,
     best_device,
-    first_line,
     fit_inputs,
     load_tokenizer,
-    locate,
+    load_weights,
     longest_input,
     refuse_seq2seq,
     weights_digest,
@@ -158,18 +156,12 @@ def load_base(config: TeacherConfig) -> CrossEncoder:
     device = best_device()
     # PyTorch's fused attention is slower than the plain one in training on a CPU.
     attention = {"attn_implementation": "eager"} if device.type == "cpu" else {}
-    try:
-        model, found = AutoModelForSequenceClassification.from_pretrained(
-            locate(config.base), num_labels=1, ignore_mismatched_sizes=True, output_loading_info=True,
-            **attention,
-        )  # fmt: skip
-    except LOAD_ERRORS as error:
-        raise ConfigError(
-            f"base '{config.base}': cannot be loaded ({first_line(error)}); "
-            "expected the hub id or the folder of an encoder"
-        ) from error
+    model, absent = load_weights(
+        AutoModelForSequenceClassification, f"base '{config.base}'", config.base,
+        "the hub id or the folder of an encoder", num_labels=1, ignore_mismatched_sizes=True, **attention,
+    )  # fmt: skip
     body = f"{model.base_model_prefix}."
-    missing = [key for key in found["missing_keys"] if key.startswith(body) and "pooler" not in key]
+    missing = [key for key in absent if key.startswith(body) and "pooler" not in key]
     if missing:
         raise ConfigError(f"base '{config.base}': is not an encoder of its type ({missing[0]} is missing)")
     tokenizer = load_tokenizer(config.base, model.config.vocab_size)

@@ -14,10 +14,7 @@ import ce2de_os
 from ce2de_os.cli import cli
 from ce2de_os.cli.training.distill import command
 from ce2de_os.cli.training.distill_flags import given_tables, merged
-from ce2de_os.errors import ConfigError
-from ce2de_os.recipes.distill_config import completed, config_of
-from ce2de_os.recipes.distill_request import DistillRequest
-from ce2de_os.recipes.distill_tables import (
+from ce2de_os.distill.tables import (
     DocumentsTable,
     EvaluateTable,
     LanguagesTable,
@@ -27,6 +24,9 @@ from ce2de_os.recipes.distill_tables import (
     TextsTable,
     TrainingTable,
 )
+from ce2de_os.errors import ConfigError
+from ce2de_os.recipes.distill_config import completed, config_of
+from ce2de_os.recipes.distill_request import DistillRequest
 from ce2de_os.recipes.distill_toml import TABLES, read_tables, request_of, toml_text
 from tests.unit.distill.test_distill_command import invoke, ok
 from tests.unit.distill.tiny import sets, write_texts

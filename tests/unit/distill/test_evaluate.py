@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from dataclasses import asdict, replace
@@ -10,17 +9,17 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from scipy import stats
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from ce2de_os.distill.models.cross_encoder import CrossEncoder
-from ce2de_os.distill.report import evaluate as module
 from ce2de_os.distill.report.evaluate import Evaluation, Systems, evaluate, rerank
+from ce2de_os.distill.report.page import Cell, Table
 from ce2de_os.distill.report.peers import Peer, StaticTable
-from ce2de_os.distill.report.quality import evaluation_table
+from ce2de_os.distill.report.quality import quality_section
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation import Collection, holm, ratio_interval
+from ce2de_os.evaluation.figures import KeptFigure, compare_with_references
 from ce2de_os.records import ScoredDoc
 from tests.unit.distill.tiny import WORDS as TOKENS
 from tests.unit.distill.tiny import save_tiny_cross_encoder
@@ -153,7 +152,8 @@ def test_p_values_are_those_of_a_paired_t_test_and_are_corrected():
         "fair": {q: first if n < 5 else second for n, q in enumerate(qrels)},
     }
     compared = {"poor": "reference", "fair": "reference"}
-    found = {one.system: one.figures["MRR@10"] for one in module.compare(qrels, runs, compared)}
+    figures = compare_with_references(qrels, runs, compared, KeptFigure.of)
+    found = {name: one["MRR@10"] for name, one in figures.items()}
     by_scipy = stats.ttest_rel([1, 1, 0.5, 0.5, 0.5, 0.5], [1] * 6).pvalue
     assert found["poor"].p == pytest.approx(by_scipy)
     assert found["poor"].p_holm == pytest.approx(2 * by_scipy)
@@ -166,7 +166,7 @@ def test_p_values_are_those_of_a_paired_t_test_and_are_corrected():
 def test_a_reference_that_finds_nothing_keeps_no_share():
     qrels = {"q0": {"a": 1}, "q1": {"a": 1}}
     runs = {"reference": {q: [] for q in qrels}, "other": {q: [ScoredDoc("a", 1.0)] for q in qrels}}
-    other = module.compare(qrels, runs, {"other": "reference"})[1].figures["nDCG@10"]
+    other = compare_with_references(qrels, runs, {"other": "reference"}, KeptFigure.of)["other"]["nDCG@10"]
     assert (other.mean, other.kept, other.kept_low) == (1.0, None, None)
 
 
@@ -236,12 +236,11 @@ def test_progress_reaches_the_end_of_every_step(collection):
 
 def test_table_shows_every_system_with_its_interval(collection):
     found = evaluate([collection], Systems(peer("de", EXACT), peer("s", SWAPPED)))
-    console = Console(file=io.StringIO(), width=120)
-    console.print(evaluation_table(found))
-    text = console.file.getvalue()
-    assert "fruit: 4 documents, 3 queries" in text
-    line = next(line for line in text.splitlines() if line.strip().startswith("asymmetric"))
+    (table,) = [block for block in quality_section(found).blocks if isinstance(block, Table)]
+    assert table.title == "fruit: 4 documents, 3 queries"
+    cells = next(row for row in table.rows if row[0].text == "asymmetric")
     asymmetric = figure(found, "asymmetric")
-    assert f"{asymmetric.mean:.3f} [{asymmetric.low:.3f}, {asymmetric.high:.3f}]" in line
-    assert f"{asymmetric.kept:.1%}" in line
-    assert f"{asymmetric.p_holm:.3f}" in line
+    interval = f"[{asymmetric.low:.3f}, {asymmetric.high:.3f}]"
+    assert cells[1] == Cell(f"{asymmetric.mean:.3f}", interval)
+    assert cells[2].text == f"{asymmetric.kept:.1%}"
+    assert cells[4].text == f"{asymmetric.p_holm:.3f}"

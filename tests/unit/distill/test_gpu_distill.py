@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from ce2de_os.distill.models.teacher import embed_ids, load_teacher
-from ce2de_os.distill.packs import read_student, read_texts
 from ce2de_os.errors import DataError
 from ce2de_os.export.exporter import export
 from ce2de_os.student import StudentModel
@@ -79,7 +78,7 @@ def test_packs_in_two_calls_give_a_student_that_exports(script, packs, tmp_path)
 def test_ids_in_a_pack_are_the_tokenizers_own(packs, teacher_folder, script):
     teacher = load_teacher(str(teacher_folder))
     facts = json.loads((packs / "teacher" / "teacher.json").read_text())
-    texts = read_texts(sorted(packs.glob("texts-*")))
+    texts = script.read_texts(sorted(packs.glob("texts-*")))
     assert len(texts.sample) > 0
     plain = script.whole_ids(texts.ids, texts.is_query, facts, 256, asked=False)
     asked = script.whole_ids(texts.ids, texts.is_query, facts, 256, asked=True)
@@ -100,15 +99,17 @@ def test_the_packed_teacher_is_the_teacher_to_16_bits(packs, teacher_folder):
 
 def test_a_student_with_a_part_missing_is_told(script, packs, tmp_path):
     train(script, list(packs.iterdir()), tmp_path / "keep", tmp_path / "out", seconds=2)
-    student, _ = read_student(tmp_path / "out")
+    student, _ = script.read_student(tmp_path / "out")
     assert isinstance(student, StudentModel)
     shutil.copytree(tmp_path / "out", tmp_path / "less")
     (tmp_path / "less" / "student-2.safetensors").unlink()
     with pytest.raises(DataError, match=r"student-2.safetensors: is missing; bring all \d+ parts"):
-        read_student(tmp_path / "less")
+        script.read_student(tmp_path / "less")
 
 
 def test_the_scripts_ndcg_is_the_usual_one(script):
+    from gpu_judged import ndcg
+
     from ce2de_os.evaluation import measure
     from ce2de_os.records import ScoredDoc
 
@@ -116,4 +117,4 @@ def test_the_scripts_ndcg_is_the_usual_one(script):
     found = [4, 0, 3, 9, 2, 5]
     run = [ScoredDoc(str(row), 1.0 - place / 10) for place, row in enumerate(found)]
     expected = measure({"q": judged}, {"q": run})["q"]
-    assert script.ndcg(found, judged) == pytest.approx(expected, abs=1e-6)
+    assert ndcg(found, judged) == pytest.approx(expected, abs=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import import_module
 
 import numpy as np
 import onnx
@@ -106,7 +107,7 @@ def test_the_layout_of_optimum_is_found(exported, tmp_path):
 
 def test_pytorch_weights_beside_the_onnx_file_come_first(pytorch_folder, onnx_folder, monkeypatch):
     shutil.copytree(pytorch_folder, onnx_folder, dirs_exist_ok=True)
-    monkeypatch.setattr("ce2de_os.distill.models.teacher.load_onnx", None)
+    monkeypatch.setattr(import_module("ce2de_os.distill.models.teacher"), "load_onnx", None)
     assert load_teacher(str(onnx_folder)).pooling == "cls"
 
 

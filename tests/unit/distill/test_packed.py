@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_the_files_of_a_teacher_name_its_prefixes(teacher_folder, tmp_path):
 
 
 def test_what_the_teacher_has_read_is_used_by_a_longer_run(teacher_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("ce2de_os.distill.models.teacher.SHARD_TOKENS", 1000)
+    monkeypatch.setattr(import_module("ce2de_os.distill.models.teacher"), "SHARD_TOKENS", 1000)
     path = write_packed(tmp_path / "all.passages.jsonl")
     cache = tmp_path / "cache"
     options = [

@@ -22,7 +22,6 @@ from ce2de_os.distill.report.probe import (
     limit_documents,
     probe,
     readings_of,
-    texts_to_read,
 )
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Collection, mean, paired_t_test
@@ -149,9 +148,10 @@ def test_a_dual_encoder_reads_alone_whatever_the_cross_encoder_does(models):
 def test_every_text_is_reported_once_for_each_model_and_input(models, readings):
     reported: list[int] = []
     collections = [collection("a"), collection("b", queries=(2,), gains=(1,))]
-    found = probe(models, collections, readings, report=reported.append)
+    found = probe(models, collections, readings, phase=lambda *progress: reported.append(progress))
     inputs = 3 if readings is READINGS else 2
-    assert sum(reported) == texts_to_read(models, collections, readings) == inputs * (12 + 3 + 12 + 1)
+    total = inputs * (12 + 3 + 12 + 1)
+    assert reported[-1] == ("probe", total, total)
     assert [model.role for model in found.models] == ["CE", "DE"]
     assert set(found.models[1].best.scores) == {"a", "b"}
 

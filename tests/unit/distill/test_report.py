@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ce2de_os.distill.report.evaluate import CollectionResult, Evaluation, StudentFigure, StudentResult
+from ce2de_os.distill.report.evaluate import CollectionResult, Evaluation, StudentResult
 from ce2de_os.distill.report.speed import Machine, Side, Speed
 from ce2de_os.distill.report.write import write_report
 from ce2de_os.errors import DataError
+from ce2de_os.evaluation.figures import KeptFigure
 from ce2de_os.model.artifact import DEFAULT_FOLDER, Artifact
 
 EVIL = '<script>alert("x")</script> | $y$ `z` & [a](b)'
@@ -48,10 +49,10 @@ VOID = {"meta", "br", "hr", "img", "link", "path", "use", "line", "rect", "circl
 
 def evaluation(name=EVIL):
     figures = {
-        metric: StudentFigure(0.4583, 0.42, 0.491, 0.9096, 0.8729, 0.9464, 0.0123, 0.0246)
+        metric: KeptFigure(0.4583, 0.42, 0.491, 0.0123, 0.0246, 0.9096, 0.8729, 0.9464)
         for metric in ("nDCG@10", "MRR@10", "Recall@100")
     }
-    teacher = {metric: StudentFigure(0.5037, 0.471, 0.538) for metric in figures}
+    teacher = {metric: KeptFigure(0.5037, 0.471, 0.538) for metric in figures}
     systems = [StudentResult("DE", None, teacher), StudentResult("student int8", "DE", figures)]
     settings = {"teacher": EVIL, "student": "s", "test": "paired t-test", "correction": "Holm"}
     return Evaluation([CollectionResult(name, 1400, 225, systems)], settings)

@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import random
+from importlib import import_module
 
 import pytest
 
@@ -121,7 +122,7 @@ def test_odd_ids_survive_an_interruption_at_any_place(tmp_path, seed, monkeypatc
     whole, out = (tmp_path / "whole.jsonl").read_bytes(), tmp_path / "s.jsonl"
     partial = tmp_path / "s.jsonl.partial"
     with monkeypatch.context() as patch:
-        patch.setattr("ce2de_os.distill.data.score_file._finish", interrupt)
+        patch.setattr(import_module("ce2de_os.distill.data.score_file"), "_finish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(out)
     content = partial.read_bytes()

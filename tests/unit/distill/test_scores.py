@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -183,7 +184,7 @@ def test_a_run_cut_off_at_any_byte_gives_the_same_file(tmp_path, monkeypatch):
     assert len(list(read_scores(whole))) == sum(n % 6 > 0 for n in range(40))
     partial = tmp_path / "scores.jsonl.gz.partial"
     with monkeypatch.context() as patch:  # what a run has written before it packs the file
-        patch.setattr("ce2de_os.distill.data.score_file._finish", interrupt)
+        patch.setattr(import_module("ce2de_os.distill.data.score_file"), "_finish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(out)
     content = partial.read_bytes()

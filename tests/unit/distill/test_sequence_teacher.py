@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -214,7 +215,7 @@ def test_a_tokenizer_that_needs_sentencepiece_says_so(folders, tmp_path, monkeyp
     (tmp_path / "spiece.model").write_bytes(b"\x0a\x0e\x0a\x05<pad>")
     (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer"}')
     monkeypatch.setattr("transformers.utils.import_utils._sentencepiece_available", False)
-    monkeypatch.setattr("ce2de_os.distill.models.hub.find_spec", lambda name: None)
+    monkeypatch.setattr(import_module("ce2de_os.distill.models.hub"), "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"its tokenizer cannot be loaded .*pip install sentencepiece"):
         load_sequence_teacher(str(tmp_path))
 
@@ -247,7 +248,7 @@ def work(tmp_path):
 
 
 def test_an_interrupted_teacher_gives_the_same_file(tmp_path, work, monot5, monkeypatch):
-    monkeypatch.setattr("ce2de_os.distill.training.scores._LARGEST_PART", 12)
+    monkeypatch.setattr(import_module("ce2de_os.distill.training.scores"), "_LARGEST_PART", 12)
     whole, out = tmp_path / "whole.jsonl.gz", tmp_path / "scores.jsonl.gz"
     score_candidates(monot5, *work, whole)
 

@@ -266,15 +266,18 @@ def first(teacher, english, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def going_on(teacher, first):
-    return settings(teacher, layers=(0, 5), start=str(first), extend_vocabulary=30, trim_vocabulary=1)
+def going_on(teacher, first, italian):
+    return settings(
+        teacher, layers=(0, 5), start=str(first), extend_vocabulary=30, trim_vocabulary=1,
+        new_language_texts=(italian,),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def second(going_on, english, italian, tmp_path_factory):
     """A student that went on from the first one, with pieces of another language."""
     folder = tmp_path_factory.mktemp("second") / "run"
-    run([english, italian], going_on, folder, new_languages=[italian])
+    run([english, italian], going_on, folder)
     return folder
 
 
@@ -321,13 +324,12 @@ def test_an_interrupted_run_ends_with_the_same_student(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
-    texts = {"new_languages": [italian]}
     with pytest.raises(KeyboardInterrupt):
-        run([english, italian], going_on, tmp_path / "run", report=interrupt, **texts)
+        run([english, italian], going_on, tmp_path / "run", report=interrupt)
     assert (tmp_path / "run" / "checkpoint.pt").exists()
     steps = []
-    texts["report"] = lambda progress, _: steps.append(progress.steps)
-    run([english, italian], going_on, tmp_path / "run", **texts)
+    report = lambda progress, _: steps.append(progress.steps)  # noqa: E731
+    run([english, italian], going_on, tmp_path / "run", report=report)
     assert steps[0] == 3
     again, whole = (StudentModel.load(folder) for folder in (tmp_path / "run", second))
     for mine, theirs in zip(again.parameters(), whole.parameters(), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,7 +69,7 @@ def queue(monkeypatch):
 
 
 def test_plan_makes_the_field_for_the_model(calls, monkeypatch):
-    monkeypatch.setattr("ce2de_os.reindex.planning.plan.plan", calls)
+    monkeypatch.setattr(import_module("ce2de_os.reindex.planning.plan"), "plan", calls)
     request = JobRequest("articles", TextSpec(("title", "body")), mode="copy", token_vectors=True)
     assert ce2de_os.plan(request, workers=2, settings=SETTINGS) == "done"
     ((client, wanted, _), _) = calls.seen[0]
@@ -79,7 +80,7 @@ def test_plan_makes_the_field_for_the_model(calls, monkeypatch):
 
 
 def test_reindex_starts_and_then_watches(calls, queue, monkeypatch):
-    monkeypatch.setattr("ce2de_os.reindex.setup.start.start", lambda *args: ("job", args))
+    monkeypatch.setattr(import_module("ce2de_os.reindex.setup.start"), "start", lambda *args: ("job", args))
     watched = []
     assert ce2de_os.reindex(REQUEST, settings=SETTINGS, watch=lambda *args: watched.append(args)) is None
     assert queue == [("redis://there", "f" * 64)]
@@ -89,7 +90,7 @@ def test_reindex_starts_and_then_watches(calls, queue, monkeypatch):
 
 
 def test_follow_stays_in_the_index(calls, queue, monkeypatch):
-    monkeypatch.setattr("ce2de_os.reindex.following.adopt.adopt", calls)
+    monkeypatch.setattr(import_module("ce2de_os.reindex.following.adopt"), "adopt", calls)
     ce2de_os.follow(REQUEST, settings=SETTINGS, watch=lambda *args: None)
     assert calls.seen[0][0][1].mode == "in_place"
     assert calls.seen[0][0][1].docs_per_s == 5.0
@@ -105,7 +106,7 @@ def test_waiting_outlives_a_cluster_that_does_not_answer(monkeypatch):
                 raise BackendUnavailableError
             return SimpleNamespace(job=SimpleNamespace(state=state), lag=0 if state == "following" else 1)
 
-        monkeypatch.setattr("ce2de_os.reindex.status.status", status)
+        monkeypatch.setattr(import_module("ce2de_os.reindex.status"), "status", status)
 
     monkeypatch.setattr(watching, "POLL_S", 0.0)
     job = SimpleNamespace(job_id="j")
@@ -143,14 +144,15 @@ def test_the_functions_can_be_imported_in_any_order_without_torch(first):
 import sys
 from ce2de_os import distill, evaluate, follow, plan, reindex
 assert all(map(callable, (distill, evaluate, follow, plan, reindex)))
-import ce2de_os.reindex.request
+import ce2de_os
+from ce2de_os.reindex.request import JobRequest
 from ce2de_os import reindex
 for function in (distill, reindex):
     try:
         function()
     except TypeError as error:
         assert "request" in str(error), error
-assert ce2de_os.reindex.request.JobRequest is ce2de_os.JobRequest
+assert JobRequest is ce2de_os.JobRequest
 assert not {{"torch", "onnxruntime", "celery"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

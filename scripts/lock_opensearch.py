@@ -1,17 +1,20 @@
-"""Write a lock file: resolve the Maven coordinates once, hash every file. For developers of this package.
+#!/usr/bin/env python3
+"""Write a lock file of OpenSearch: resolve the Maven coordinates once, hash every file.
 
-\b
-python -m ce2de_os.local.lock 3.6.0
+python scripts/lock_opensearch.py 3.6.0
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import click
 from jgo.maven import Dependency, MavenContext, PythonResolver
@@ -149,7 +152,7 @@ def resolve(version: str) -> dict[str, Any]:
 @click.command()
 @click.argument("version", type=click.Choice(list(_RECIPES)))
 def main(version: str) -> None:
-    """Write the lock file of an OpenSearch VERSION next to this module."""
+    """Write the lock file of an OpenSearch VERSION into `ce2de_os/local`."""
     target = lockfile.path(version)
     target.write_text(json.dumps(resolve(version), indent=1) + "\n", encoding="utf-8")
     click.echo(target, err=True)
