@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -34,6 +35,9 @@ _NODE_AWAY = frozenset({
 """Error types of what a node was asked that went away; OpenSearch gives some of them the status 500."""
 
 _REASON_CHARS = 300
+_DEEPEST = 1000
+"""Levels of a document, as OpenSearch accepts them."""
+_CALLS_EACH = 4  # of Python, to read the text of one level
 _CA = "name the file of the cluster's CA in --ca-certs or CE2DE_OPENSEARCH_CA_CERTS"
 _CLIENT = "see that --client-cert and --client-key belong together and that the cluster knows their CA"
 _HOST = "write a name that stands in the server's certificate in --url or CE2DE_OPENSEARCH_URL"
@@ -58,7 +62,9 @@ _SIGNATURE = "check the AWS credentials, CE2DE_OPENSEARCH_AWS_REGION, …_AWS_SE
 
 
 def connect(settings: OpenSearchSettings) -> OpenSearch:
-    """Create a client for ``settings``; no request is sent yet.
+    """Create a client for ``settings``, and let this process read documents as deep as OpenSearch's.
+
+    No request is sent yet.
 
     Raises:
         ConfigError: a certificate's file is not there, or no AWS credentials are.
@@ -68,6 +74,8 @@ def connect(settings: OpenSearchSettings) -> OpenSearch:
         file = getattr(settings, name)
         if file is not None and not Path(file).is_file():
             raise ConfigError(f"CE2DE_OPENSEARCH_{name.upper()}: there is no file '{file}'; name a PEM file")
+    # Python's own limit is lower than a document may be deep, and one such would make an answer unreadable.
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _CALLS_EACH * _DEEPEST))
     kwargs = settings.client_kwargs()
     if settings.aws_region is not None:
         kwargs["http_auth"] = _aws_signer(settings.aws_region, settings.aws_service)

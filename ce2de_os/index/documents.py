@@ -45,7 +45,8 @@ def _text_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
         return " ".join(part for part in map(_text_of, value) if part)
     if isinstance(value, bool) or value is None or isinstance(value, Mapping):
         return ""
-    return str(value)
+    # OpenSearch writes a number beyond a double, such as 1E400, as this word where it rebuilds a `_source`.
+    return str(value).replace("inf", "Infinity")
 
 
 def documents(
