@@ -11,7 +11,7 @@ from ce2de_os.reindex.planning import survey
 from ce2de_os.reindex.planning.capacity import MemoryRow, ShardLoad
 from ce2de_os.reindex.planning.sample import Sample
 from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
-from ce2de_os.reindex.setup.checks import Finding
+from ce2de_os.reindex.setup.finding import Finding
 
 AUTO, COPY, IN_PLACE = "auto", "copy", "in_place"
 MODES = (AUTO, COPY, IN_PLACE)

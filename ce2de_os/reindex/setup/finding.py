@@ -1,0 +1,13 @@
+"""What stands against a reindex, with its cure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One reason, and what to do about it."""
+
+    reason: str
+    cure: str
