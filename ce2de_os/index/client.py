@@ -11,7 +11,8 @@ from typing import Any
 
 from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth
 from opensearchpy.exceptions import ConnectionError as OpenSearchConnectionError
-from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
+from opensearchpy.exceptions import OpenSearchException, SerializationError, SSLError, TransportError
+from opensearchpy.serializer import JSONSerializer
 
 from ce2de_os.config import OpenSearchSettings, mask_url
 from ce2de_os.errors import (
@@ -23,6 +24,7 @@ from ce2de_os.errors import (
     MissingExtraError,
     RequestTooLargeError,
 )
+from ce2de_os.index.json_text import without_comments
 
 RETRYABLE_STATUS = frozenset({408, 429, 502, 503, 504})
 BLOCKED = "cluster_block_exception"
@@ -61,6 +63,17 @@ _ACCESS_CURES: dict[int | str, str] = {
 _SIGNATURE = "check the AWS credentials, CE2DE_OPENSEARCH_AWS_REGION, …_AWS_SERVICE and this machine's clock"
 
 
+class _Serializer(JSONSerializer):
+    """Reads answers in which documents have comments, too."""
+
+    def loads(self, s: str) -> Any:  # noqa: ANN401 - whatever OpenSearch answered
+        """Read an answer."""
+        try:
+            return super().loads(s)
+        except SerializationError:
+            return super().loads(without_comments(s))
+
+
 def connect(settings: OpenSearchSettings) -> OpenSearch:
     """Create a client for ``settings``, and let this process read documents as deep as OpenSearch's.
 
@@ -79,7 +92,7 @@ def connect(settings: OpenSearchSettings) -> OpenSearch:
     kwargs = settings.client_kwargs()
     if settings.aws_region is not None:
         kwargs["http_auth"] = _aws_signer(settings.aws_region, settings.aws_service)
-    return OpenSearch(**kwargs)
+    return OpenSearch(serializer=_Serializer(), **kwargs)
 
 
 def _aws_signer(region: str, service: str) -> Urllib3AWSV4SignerAuth:

@@ -88,7 +88,7 @@ def test_keys_of_json(client: OpenSearch, ce2de: Command, index_name: str, tmp_p
         assert ended == code, (name, messages)
         answer = json.loads(out)
         known = answer[0] if name == "reindex list" else answer
-        found[name] = sorted(key_paths(known))
+        found[name] = sorted(path.replace(index_name, "INDEX") for path in key_paths(known))
         return answer
 
     show("plan", index_name, "--text-fields", "title,body", "--alias", alias)
@@ -113,7 +113,7 @@ def test_keys_of_json(client: OpenSearch, ce2de: Command, index_name: str, tmp_p
             ce2de("reindex", "cancel", follower, "--yes")
     show("reindex clean", job_id, "--yes")
     show("doctor", code=1)  # no worker runs
-    show("local status", code=1)  # nothing runs in the default folder
+    show("local status", "--home", str(tmp_path / "nothing"), code=1)
     agree("json", found)
 
 

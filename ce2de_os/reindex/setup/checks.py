@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -16,7 +17,15 @@ from ce2de_os.index.metadata import fields_from
 from ce2de_os.reindex.setup.finding import Finding
 from ce2de_os.reindex.setup.visibility import all_fields, hidden
 
-USABLE = ("text", "match_only_text", "search_as_you_type", "keyword", "wildcard", "constant_keyword")
+USABLE = (
+    "text",
+    "match_only_text",
+    "search_as_you_type",
+    "keyword",
+    "wildcard",
+    "constant_keyword",
+    "annotated_text",
+)
 """Types of fields that hold text in ``_source``."""
 
 _READ_ONLY = ("blocks.write", "blocks.read_only", "blocks.read_only_allow_delete")
@@ -150,9 +159,43 @@ def _is_set(source: IndexInfo, setting: str) -> bool:
     return str(source.settings.get(setting)).lower() == "true"
 
 
+def why_unknown(mappings: Mapping[str, Any], name: str) -> str:
+    """Return why a mapping has no field of this name that could be embedded; ``""`` if nothing is known."""
+    fields = dict(all_fields(mappings))
+    parent, _, last = name.rpartition(".")
+    if last in fields.get(parent, {}).get("fields", {}):
+        return f"'{name}' is a multi-field of '{parent}': name '{parent}'; "
+    if name in mappings.get("derived", {}):
+        return f"'{name}' is a derived field, which no document has in its _source; "
+    while parent:
+        field = fields.get(parent, {})
+        if field.get("type") == "flat_object" or field.get("enabled") is False:
+            kind = "a flat_object" if field.get("enabled", True) else "an object with enabled: false"
+            return f"'{name}' is inside '{parent}', {kind}, whose inner fields OpenSearch does not map; "
+        parent = parent.rpartition(".")[0]
+    return ""
+
+
+def _left_out(source: IndexInfo, name: str) -> bool:
+    """Return whether the ``_source`` that the index keeps lacks a field."""
+    kept = source.mappings.get("_source", {})
+    paths = [name, *(name[:at] for at, letter in enumerate(name) if letter == ".")]
+
+    def matches(patterns: Sequence[str]) -> bool:
+        return any(fnmatchcase(path, pattern.removesuffix(".*")) for path in paths for pattern in patterns)
+
+    includes = kept.get("includes", [])
+    return matches(kept.get("excludes", [])) or (bool(includes) and not matches(includes))
+
+
 def _in_source(source: IndexInfo, text_fields: Sequence[str]) -> Iterator[Finding]:
-    """Refuse fields that OpenSearch computes, which no document has in its ``_source``."""
+    """Refuse fields that no document has in its ``_source``: computed ones, and those left out of it."""
     computed, leaves = copied_to(source.mappings), dict(_leaves(source.mappings))
+    for name in filter(lambda field: _left_out(source, field), text_fields):
+        yield Finding(
+            f"'{source.name}' leaves '{name}' out of its _source, so there is no text to embed",
+            "name other fields in --text-fields, or load the index again with them in its _source",
+        )
     for name in text_fields:
         field = leaves.get(name, {})
         if field.get("type") == "alias":
