@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendUnavailableError, ConfigError, IndexSchemaError
+from ce2de_os.index.carried import DEFAULT_WINDOW
 from ce2de_os.index.client import backend_errors, check_complete
 from ce2de_os.index.guard import is_guard
 
@@ -59,6 +60,14 @@ def describe_all(client: OpenSearch, name: str) -> list[IndexInfo]:
 def _info(name: str, body: Mapping[str, Any]) -> IndexInfo:
     settings = {key.removeprefix("index."): value for key, value in body["settings"].items()}
     return IndexInfo(name, settings["uuid"], settings, body.get("mappings", {}))
+
+
+def most_hits(client: OpenSearch, name: str) -> int:
+    """Return the most hits that one search of an index, an alias or a pattern may ask for."""
+    with backend_errors(f"look up the settings of '{name}'"):
+        found = client.indices.get(index=name, params={"flat_settings": "true"})
+    windows = [body["settings"].get("index.max_result_window", DEFAULT_WINDOW) for body in found.values()]
+    return min(map(int, windows), default=DEFAULT_WINDOW)
 
 
 def version(client: OpenSearch) -> tuple[int, int]:

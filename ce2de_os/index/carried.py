@@ -32,6 +32,7 @@ _CARRIED = frozenset(
         "max_inner_result_window",
         "max_ngram_diff",
         "max_regex_length",
+        "max_result_window",
         "max_rescore_window",
         "max_script_fields",
         "max_shingle_diff",
@@ -101,8 +102,6 @@ def carried_over(source: Mapping[str, Any], added_fields: int = 0) -> dict[str, 
         added_fields: how many fields the copy adds; its limit grows by this number.
     """
     carried = {key: value for key, value in source.items() if value is not None and _is_carried(key)}
-    if _number(source.get("max_result_window"), DEFAULT_WINDOW) > DEFAULT_WINDOW:
-        carried["max_result_window"] = source["max_result_window"]  # a smaller one would reject our own pages
     limit = _number(source.get("mapping.total_fields.limit"), DEFAULT_FIELDS_LIMIT)
     if added_fields:
         carried["mapping.total_fields.limit"] = str(limit + added_fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from http import HTTPStatus
@@ -10,7 +11,8 @@ from typing import Any
 
 from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth
 from opensearchpy.exceptions import ConnectionError as OpenSearchConnectionError
-from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
+from opensearchpy.exceptions import OpenSearchException, SerializationError, SSLError, TransportError
+from opensearchpy.serializer import JSONSerializer
 
 from ce2de_os.config import OpenSearchSettings, mask_url
 from ce2de_os.errors import (
@@ -22,6 +24,7 @@ from ce2de_os.errors import (
     RequestTooLargeError,
     extra_needed,
 )
+from ce2de_os.index.json_text import without_comments
 
 RETRYABLE_STATUS = frozenset({408, 429, 502, 503, 504})
 BLOCKED = "cluster_block_exception"
@@ -34,6 +37,9 @@ _NODE_AWAY = frozenset({
 """Error types of a request whose node went away; OpenSearch gives some of them the status 500."""
 
 _REASON_CHARS = 300
+_DEEPEST = 1000
+"""Levels of a document, as OpenSearch accepts them."""
+_CALLS_EACH = 4  # of Python, to read the text of one level
 _CA = "name the file of the cluster's CA in `ca_certs` or CE2DE_OPENSEARCH_CA_CERTS"
 _CLIENT = "check that `client_cert` and `client_key` belong together and that the cluster knows their CA"
 _HOST = "in `url` or CE2DE_OPENSEARCH_URL, use a host name that the server's certificate contains"
@@ -57,8 +63,21 @@ _ACCESS_ADVICE: dict[int | str, str] = {
 _SIGNATURE = "check the AWS credentials, CE2DE_OPENSEARCH_AWS_REGION, …_AWS_SERVICE and this machine's clock"
 
 
+class _Serializer(JSONSerializer):
+    """Reads answers in which documents have comments, too."""
+
+    def loads(self, s: str) -> Any:  # noqa: ANN401 - whatever OpenSearch answered
+        """Read an answer."""
+        try:
+            return super().loads(s)
+        except SerializationError:
+            return super().loads(without_comments(s))
+
+
 def connect(settings: OpenSearchSettings) -> OpenSearch:
-    """Create a client for ``settings``; no request is sent yet.
+    """Create a client for ``settings``, and let this process read documents as deep as OpenSearch's.
+
+    No request is sent yet.
 
     Raises:
         ConfigError: a certificate's file is not there, or no AWS credentials are.
@@ -68,10 +87,12 @@ def connect(settings: OpenSearchSettings) -> OpenSearch:
         file = getattr(settings, name)
         if file is not None and not Path(file).is_file():
             raise ConfigError(f"CE2DE_OPENSEARCH_{name.upper()}: there is no file '{file}'; name a PEM file")
+    # Python's own limit is lower than a document may be deep, and one such would make an answer unreadable.
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _CALLS_EACH * _DEEPEST))
     kwargs = settings.client_kwargs()
     if settings.aws_region is not None:
         kwargs["http_auth"] = _aws_signer(settings.aws_region, settings.aws_service)
-    return OpenSearch(**kwargs)
+    return OpenSearch(serializer=_Serializer(), **kwargs)
 
 
 def _aws_signer(region: str, service: str) -> Urllib3AWSV4SignerAuth:

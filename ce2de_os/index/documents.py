@@ -9,7 +9,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
-from ce2de_os.index.admin import patiently
+from ce2de_os.index.admin import most_hits, patiently
 from ce2de_os.index.client import backend_errors
 
 _PAGE = 500  # documents in one answer
@@ -45,7 +45,8 @@ def _text_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
         return " ".join(part for part in map(_text_of, value) if part)
     if isinstance(value, bool) or value is None or isinstance(value, Mapping):
         return ""
-    return str(value)
+    # OpenSearch writes a number beyond a double, such as 1E400, as this word where it rebuilds a `_source`.
+    return str(value).replace("inf", "Infinity")
 
 
 def documents(
@@ -61,9 +62,11 @@ def documents(
     """
     found: dict[str, str] = {}
     wanted = list(dict.fromkeys(doc_ids))
-    for start in range(0, len(wanted), _PAGE):
-        ids = wanted[start : start + _PAGE]
-        hits = patiently(partial(_by_id, client, index, ids, text_fields))
+    most = most_hits(client, index)
+    page = max(1, min(_PAGE, most // 2))  # behind an alias two indices may hold the same id
+    for start in range(0, len(wanted), page):
+        ids = wanted[start : start + page]
+        hits = patiently(partial(_by_id, client, index, ids, text_fields, min(most, 2 * page)))
         texts = {hit["_id"]: document_text(hit.get("_source", {}), text_fields) for hit in hits}
         found |= {doc_id: texts[doc_id] for doc_id in ids if texts.get(doc_id)}
     return found
@@ -93,8 +96,9 @@ def stream_sources(
     query = everything if seed is None else random_order(everything, seed)
     body = {"query": query, "_source": list(fields)}
     with backend_errors(f"read '{index}'"):
+        page = min(_PAGE, most_hits(client, index))
         hits = scan(
-            client, query=body, index=index, size=_PAGE, scroll=_KEEP_ALIVE,
+            client, query=body, index=index, size=page, scroll=_KEEP_ALIVE,
             preserve_order=seed is not None, allow_partial_search_results=False,
         )  # fmt: skip
         for hit in hits:
@@ -115,10 +119,9 @@ def field_texts(
 
 
 def _by_id(
-    client: OpenSearch, index: str, ids: Sequence[str], text_fields: Sequence[str]
+    client: OpenSearch, index: str, ids: Sequence[str], text_fields: Sequence[str], size: int
 ) -> list[dict[str, Any]]:
-    # Behind an alias two indices may hold the same id.
-    body = {"query": {"ids": {"values": list(ids)}}, "size": 2 * len(ids), "_source": list(text_fields)}
+    body = {"query": {"ids": {"values": list(ids)}}, "size": size, "_source": list(text_fields)}
     with backend_errors(f"fetch documents of '{index}'"):
         answer = client.search(index=index, body=body, params={"allow_partial_search_results": "false"})
     hits: list[dict[str, Any]] = answer["hits"]["hits"]

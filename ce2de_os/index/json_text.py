@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ _WIDTH = 3 + _DECIMALS + 1  # a sign, a digit, the point, the decimals and a com
 _BELOW = 9.0  # so that a number has one digit before its point, however it is rounded
 
 
+_STRING_OR_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|/\*.*?\*/|//[^\n]*', re.DOTALL)
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -40,6 +42,11 @@ def dumps(source: Mapping[str, Any]) -> str:
 def encoded(text: str) -> bytes:
     """Encode JSON as UTF-8; a lone surrogate, which UTF-8 cannot represent, becomes an escape again."""
     return text.encode("utf-8", "backslashreplace")
+
+
+def without_comments(text: str) -> str:
+    """Return JSON without the comments that OpenSearch takes and keeps in documents."""
+    return _STRING_OR_COMMENT.sub(lambda found: found[1] or " ", text)
 
 
 def fits(embeddings: Embeddings) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.client.utils import _make_path
 
-from ce2de_os.index.json_text import JsonText
+from ce2de_os.index.json_text import JsonText, without_comments
 
 _KEY = '"_source":'
 _decode = json.JSONDecoder().raw_decode
@@ -36,14 +36,21 @@ def mget(
 ) -> list[tuple[Hit, JsonText]]:
     """Get documents by id, each with its ``_source`` as unchanged text; ``""`` if it is absent."""
     text = _as_text(client, "POST", _make_path(index, "_mget"), {"docs": docs}, params)
-    answer, sources = _read(text)
+    answer, sources = _parsed(text)
     return [_hit(entry, sources) for entry in answer["docs"]]
 
 
 def hits(text: str) -> list[tuple[Hit, JsonText]]:
     """Return the hits in the text of a search's answer."""
-    answer, sources = _read(text)
+    answer, sources = _parsed(text)
     return [_hit(hit, sources) for hit in answer["hits"]["hits"]]
+
+
+def _parsed(text: str) -> tuple[Any, list[tuple[Any, JsonText]]]:
+    try:
+        return _read(text)
+    except json.JSONDecodeError:  # a document may have comments: OpenSearch takes and keeps them
+        return _read(without_comments(text))
 
 
 def _read(text: str) -> tuple[Any, list[tuple[Any, JsonText]]]:

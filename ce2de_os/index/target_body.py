@@ -38,6 +38,8 @@ def target_body(
     carried = carried_over(source_settings, count_fields(properties))
     mappings = {**source_mappings}
     mappings["properties"] = {**source_mappings.get("properties", {}), **body["mappings"]["properties"]}
+    if kept := source_mappings.get("_source", {}).get("includes"):
+        mappings["_source"] = {**source_mappings["_source"], "includes": [*kept, *properties]}
     mappings["_meta"] = {**source_mappings.get("_meta", {}), **metadata.to_meta()}
     return {"settings": {**carried, **body["settings"]}, "mappings": mappings}
 

@@ -22,18 +22,34 @@ from opensearchpy import OpenSearch
 from redis import Redis
 
 from ce2de_os.config import OpenSearchSettings
+from ce2de_os.errors import ConfigError
 from ce2de_os.index.client import connect
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.local.servers import LocalServers
+from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.standing import standing_id
 from tests.conftest import remove, remove_leftovers
 from tests.integration.certificates import Authority
-from tests.integration.indexes import articles, assert_same_documents, create_index
+from tests.integration.indexes import (
+    HashEncoder,
+    InlineQueue,
+    articles,
+    assert_same_documents,
+    create_index,
+)
 from tests.integration.secured import SecuredServers
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "operator" / "security.md"
 SOURCE, DOCUMENTS = "articles", 120
 START = ("reindex", "start", SOURCE, "--text-fields", "title,body")
 LISTED, BARELY, MACHINE = "embedder", "newcomer", "machine"
+LIMITS = {
+    "few": 'dls: \'{"prefix": {"title": "river"}}\'',
+    "parts": 'dls: \'{"bool": {"must_not": {"ids": {"values": ["7"]}}}}\'',
+    "blind": "fls: ['~secret', '~inner.secret']",
+}
+"""Users with the listed rights of whom something is hidden, and what their role adds to the source."""
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -49,13 +65,20 @@ def lesser_role() -> str:
     return re.sub(r"(?m)^ +- indices:admin/create\b.*\n", "", listed_role()).replace("ce2de:", "lesser:", 1)
 
 
+def limited_role(name: str, limit: str) -> str:
+    """The listed role, in which a part of the source is hidden."""
+    begun = listed_role().replace("ce2de:", f"{name}:", 1)
+    return re.sub(r"(index_patterns: \[articles\].*\n)", rf"\1      {limit}\n", begun, count=1)
+
+
 @pytest.fixture(scope="module")
 def secured(instances: Path) -> Iterator[SecuredServers]:
     remove_leftovers(instances)
-    mapping = {"ce2de": [LISTED, MACHINE], "lesser": [BARELY]}
+    mapping = {"ce2de": [LISTED, MACHINE], "lesser": [BARELY], **{name: [name] for name in LIMITS}}
+    limited = "".join(limited_role(name, limit) for name, limit in LIMITS.items())
     home = instances / f"tests-{os.getpid()}-secured"
     try:
-        servers = SecuredServers(home, listed_role() + lesser_role(), mapping)
+        servers = SecuredServers(home, listed_role() + lesser_role() + limited, mapping)
         with connect(servers.as_admin()) as admin:
             create_index(admin, SOURCE, articles(DOCUMENTS))
         yield servers
@@ -65,7 +88,7 @@ def secured(instances: Path) -> Iterator[SecuredServers]:
 
 @pytest.fixture(scope="module")
 def passwords(secured: SecuredServers) -> dict[str, str]:
-    return {name: secured.add_user(name) for name in (LISTED, BARELY)}
+    return {name: secured.add_user(name) for name in (LISTED, BARELY, *LIMITS)}
 
 
 @pytest.fixture
@@ -290,6 +313,43 @@ def assert_one_line_error(done: subprocess.CompletedProcess[str], failure: str, 
     assert action in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
     assert "not-the-password" not in done.stderr
+
+
+def test_what_is_hidden_from_the_user_is_not_left_out_of_the_copy_silently(
+    secured: SecuredServers, admin: OpenSearch, passwords: dict[str, str]
+) -> None:
+    text = {"type": "text"}
+    fields = {"title": text, "body": text, "secret": text, "inner": {"properties": {"secret": text}}}
+    parts = {"type": "nested", "properties": {"n": {"type": "integer"}, "more": {"type": "nested"}}}
+    documents = [
+        {**one, "secret": "s", "parts": [{"n": 1}, {"n": 2, "more": [{}, {}]}]} for one in articles(9)
+    ]
+    told = {
+        LISTED: None,
+        "few": "this user sees",
+        "parts": "holds 45 documents, and this user sees 40 of them; give this user a role",
+        "blind": r"fields that this user does not see \(inner.secret, secret\); give this user",
+    }
+    admin.indices.delete(index=SOURCE)
+    create_index(admin, SOURCE, documents, {"properties": {**fields, "parts": parts}})
+    try:
+        for name, expected in told.items():
+            settings = OpenSearchSettings(
+                url=secured.url,
+                username=name,
+                password=passwords[name],
+                ca_certs=str(secured.authority.certificate),
+            )
+            request = JobRequest(SOURCE, TextSpec(("title", "body")), alias=f"{SOURCE}-search", follow=False)
+            with connect(settings) as client:
+                if expected is None:
+                    start(client, request, HashEncoder(), InlineQueue())
+                else:
+                    with pytest.raises(ConfigError, match=expected):
+                        start(client, request, HashEncoder(), InlineQueue())
+    finally:
+        admin.indices.delete(index=SOURCE)
+        create_index(admin, SOURCE, articles(DOCUMENTS))
 
 
 class Harmful:

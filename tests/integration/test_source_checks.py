@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.index.metadata import META_KEY
 from ce2de_os.index.text_spec import TextSpec
-from ce2de_os.reindex.job import DONE, READY, Job
+from ce2de_os.reindex.job import DONE, FAILED, READY, Job
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.sources import new_members
 from ce2de_os.reindex.setup.start import start
@@ -53,8 +53,42 @@ def test_a_field_that_opensearch_computes_is_refused_and_the_real_ones_are_named
 def test_every_field_that_holds_text_is_offered(client: OpenSearch, index_name: str) -> None:
     kinds = {"message": "match_only_text", "name": "search_as_you_type", "code": "keyword", "n": "integer"}
     create_index(client, index_name, [], {"properties": {key: {"type": kind} for key, kind in kinds.items()}})
-    told = "no field 'name.en'; the fields that hold text are: code, message, name;"
+    told = "the fields that hold text are: code, message, name;"
     refused(client, index_name, told, text=TextSpec(("name.en",)))
+
+
+def test_a_name_that_no_field_has_is_explained(client: OpenSearch, index_name: str) -> None:
+    name = {"type": "keyword", "fields": {"en": {"type": "text"}}}
+    fields = {"name": name, "meta": {"type": "flat_object"}, "raw": {"type": "object", "enabled": False}}
+    create_index(client, index_name, [], {"properties": fields})
+    cases = {
+        "name.en": "'name.en' is a multi-field of 'name': name 'name'",
+        "meta.a.title": "'meta.a.title' is inside 'meta', a flat_object",
+        "raw.title": "'raw.title' is inside 'raw', an object with enabled: false",
+        "nam": "no field 'nam'; the fields that hold text are: name;",
+    }
+    for field, told in cases.items():
+        refused(client, index_name, told, text=TextSpec((field,)))
+
+
+@pytest.mark.parametrize("kept", [{"excludes": ["bo*"]}, {"excludes": ["body"]}, {"includes": ["title"]}])
+def test_text_that_the_source_does_not_keep_is_refused_even_where_the_loss_is_accepted(
+    client: OpenSearch, index_name: str, kept: dict[str, Any]
+) -> None:
+    fields = {"title": {"type": "text"}, "body": {"type": "text"}}
+    create_index(client, index_name, articles(3), {"properties": fields, "_source": kept})
+    refused(client, index_name, "leaves 'body' out of its _source", accept_excluded=True)
+    begin(client, index_name, text=TextSpec(("title",)), accept_excluded=True)
+
+
+def test_a_copy_without_any_vector_is_not_served(client: OpenSearch, index_name: str) -> None:
+    create_index(client, index_name, [{"other": "a text"}] * 3, {"properties": {"body": {"type": "text"}}})
+    queue = InlineQueue()
+    job = start(client, JobRequest(index_name, TextSpec(("body",)), alias=f"{index_name}-s"), ENCODER, queue)
+    queue.run(client, ENCODER)
+    found = status(client, job.job_id).job
+    assert (found.state, "no document has text in body" in str(found.error)) == (FAILED, True)
+    assert not client.indices.exists_alias(name=f"{index_name}-s")
 
 
 def test_a_filtered_alias_is_refused_as_source_unless_it_is_the_one_that_moves(

@@ -119,6 +119,22 @@ def test_a_new_alias_shows_a_mirror(client: OpenSearch, index_name: str, queue: 
     assert_vectors(client, job.target)
 
 
+def test_an_older_job_does_not_take_the_alias_from_a_newer_one(
+    client: OpenSearch, index_name: str, queue: InlineQueue
+) -> None:
+    create_index(client, index_name, articles(5))
+    options = {"alias": f"{index_name}-s", "follow": False}
+    older = run(client, queue, index_name, target=f"{index_name}-a", **options)
+    newer = run(client, queue, index_name, target=f"{index_name}-b", **options)
+    assert (older.state, newer.state) == (DONE, DONE), (older.error, newer.error)
+    told = f"points to {index_name}-b, not to the index of job '{older.job_id}' any more"
+    with pytest.raises(JobError, match="pointed nowhere before"):
+        rollback(client, older.job_id)
+    with pytest.raises(JobError, match=told):
+        begin(client, queue, index_name, target=f"{index_name}-a", **options)
+    assert list(aliases.definitions(client, options["alias"])) == [f"{index_name}-b"]
+
+
 def test_a_rollback_brings_later_writes_back_and_a_second_cutover_the_next_ones(
     client: OpenSearch, index_name: str, queue: InlineQueue
 ) -> None:

@@ -9,13 +9,19 @@ import pytest
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.index.documents import documents, field_texts
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.text_spec import TextSpec
+from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.job import DONE, READY, Job
+from ce2de_os.reindex.operate import cutover
+from ce2de_os.reindex.planning.sample import draw
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.creation import remove_rollover_template, rollover_template
 from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.slices.source import read_documents_by_id
 from ce2de_os.reindex.status import status
+from ce2de_os.reindex.syncing.retry import retry
 from tests.integration.indexes import (
     HashEncoder,
     InlineQueue,
@@ -63,12 +69,35 @@ def test_a_source_that_waits_for_two_copies_and_allows_few_hits_is_copied(
     create_index(client, index_name, articles(300), **settings)
     client.indices.put_settings(index=index_name, body={"index.write.wait_for_active_shards": "2"})
     job = reindex(client, index_name, hold=True)
-    client.indices.put_settings(index=index_name, body={"index.max_result_window": None})
-    assert_same_documents(client, index_name, job.target, ENCODER)
     found = settings_of(client, job.target)
+    client.indices.put_settings(index=[index_name, job.target], body={"index.max_result_window": None})
+    assert_same_documents(client, index_name, job.target, ENCODER)
     assert found["index.write.wait_for_active_shards"] == "2"  # back after the load
     assert found["index.translog.durability"] == "async"
     assert found["index.number_of_replicas"] == "1"
+    assert found["index.max_result_window"] == "50"  # what the source's owner allows
+
+
+def test_every_reader_keeps_within_the_hits_that_an_index_allows(client: OpenSearch, index_name: str) -> None:
+    create_index(client, index_name, articles(60), max_result_window=7, number_of_shards=2)
+    fields = ("title", "body")
+    assert len(dict(field_texts(client, index_name, fields))) == 60
+    assert len(documents(client, index_name, [str(number) for number in range(60)], fields)) == 60
+    assert len(draw(client, index_name, fields, 30).texts) == 7
+    assert len(read_documents_by_id(client, index_name, ["1", "2", "3"])) == 3
+    refuse = {"processors": [{"fail": {"if": "ctx.title != null", "message": "no titles"}}]}
+    client.ingest.put_pipeline(id=index_name, body=refuse)
+    queue = InlineQueue()
+    options = {"alias": f"{index_name}-search", "follow": False, "accept_unreplicated": True}
+    job = start(client, JobRequest(index_name, FIELDS, pipeline=index_name, **options), ENCODER, queue)
+    queue.run(client, ENCODER)
+    assert dead_letters.count(client, job.job_id) == 60
+    client.ingest.put_pipeline(id=index_name, body={"processors": []})
+    assert retry(client, ENCODER, job.job_id).written == 60
+    client.ingest.delete_pipeline(id=index_name)
+    assert cutover(client, ENCODER, job.job_id, "tester").state == DONE
+    client.indices.put_settings(index=f"{index_name}*", body={"index.max_result_window": None})
+    assert_same_documents(client, index_name, job.target, ENCODER)
 
 
 def test_a_mapping_that_is_full_has_room_for_the_vectors(client: OpenSearch, index_name: str) -> None:

@@ -125,6 +125,14 @@ class Model:
         found = self.administration.get(given[0], params)
         return lambda: (200, {name: {part: body[part]} for name, body in found.items()})
 
+    def mappings_in_state(
+        self, given: list[str], params: Mapping[str, Any], _body: Any
+    ) -> Callable[[], Answer]:
+        known(params, {"filter_path"})
+        found = self.administration.get(given[0], {})
+        mapped = {name: {"mappings": {"_doc": body["mappings"]}} for name, body in found.items()}
+        return lambda: (200, {"metadata": {"indices": mapped}})
+
     def add_block(self, given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
         return lambda: (200, self.administration.block(given[0], given[1]))
 

@@ -14,6 +14,7 @@ _ROUTES = [
         ("GET ", "info"),
         ("GET _cat/health", "cat_health"),
         (f"GET _cluster/health(?:/{_H})?", "health"),
+        (f"GET _cluster/state/metadata/{_H}", "mappings_in_state"),
         ("GET _index_template(?:/([^/]+))?", "get_templates"),
         ("PUT _index_template/([^/]+)", "put_template"),
         ("DELETE _index_template/([^/]+)", "delete_template"),

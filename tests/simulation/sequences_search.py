@@ -100,6 +100,7 @@ SEARCHES: dict[str, list[Request]] = {
         ("PUT", "/@a/_create/d2", {"n": 1}),
         ("GET", "/@a/_stats?level=shards"),
         ("GET", "/@a/_stats/indexing"),
+        ("GET", "/_cluster/state/metadata/@a?filter_path=metadata.indices.*.mappings"),
         ("POST", "/@a/_update/d2", {"doc": {"n": 20}}),
         ("DELETE", "/@a/_doc/none"),
         ("GET", "/@a/_stats?level=shards"),

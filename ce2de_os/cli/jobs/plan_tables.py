@@ -15,7 +15,7 @@ from ce2de_os.reindex.planning.verdict import counted, duration, gigabytes
 
 if TYPE_CHECKING:
     from ce2de_os.reindex.planning.record import Plan
-    from ce2de_os.reindex.setup.checks import Finding
+    from ce2de_os.reindex.setup.finding import Finding
 
 _LISTED = 20  # indices and nodes shown one by one
 _WORKERS = (1, 2, 4, 8, 16)  # shown where no number and no time was asked for

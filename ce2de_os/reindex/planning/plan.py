@@ -31,7 +31,7 @@ from ce2de_os.reindex.planning.record import (
 from ce2de_os.reindex.planning.sample import Sample
 from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
 from ce2de_os.reindex.setup import checks
-from ce2de_os.reindex.setup.checks import Finding
+from ce2de_os.reindex.setup.finding import Finding
 from ce2de_os.reindex.setup.sources import choose_mode, resolve, served_targets
 from ce2de_os.reindex.setup.way import natural_way, sentence
 

@@ -11,7 +11,7 @@ from ce2de_os.reindex.planning.capacity import MemoryRow, ShardLoad
 from ce2de_os.reindex.planning.sample import Sample
 from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
 from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.setup.checks import Finding
+from ce2de_os.reindex.setup.finding import Finding
 
 COPY, IN_PLACE = "copy", "in_place"
 

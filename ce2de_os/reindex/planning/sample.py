@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opensearchpy import OpenSearch
 
+from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.documents import document_text, random_order
 from ce2de_os.index.language_fields import LanguageSpec
@@ -91,7 +92,7 @@ def draw(
         MissingExtraError: a language must be detected, and the detector is not installed.
     """
     body = {
-        "size": size,
+        "size": min(size, admin.most_hits(client, source)),
         "query": random_order({"match_all": {}}, seed),
         "_source": list(text_fields) if languages is None else True,
         "track_total_hits": False,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from ce2de_os.reindex.planning import capacity
 from ce2de_os.reindex.planning.capacity import GB
 from ce2de_os.reindex.planning.record import Plan
-from ce2de_os.reindex.setup.checks import Finding
+from ce2de_os.reindex.setup.finding import Finding
 
 _HEAP_PRESSURE = 0.85  # share of the parent breaker's limit that a heap should not reach before a heavy load
 

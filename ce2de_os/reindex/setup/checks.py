@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -14,23 +14,23 @@ from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.metadata import fields_from
+from ce2de_os.reindex.setup.finding import Finding
+from ce2de_os.reindex.setup.visibility import all_fields, hidden
 
-USABLE = ("text", "match_only_text", "search_as_you_type", "keyword", "wildcard", "constant_keyword")
+USABLE = (
+    "text",
+    "match_only_text",
+    "search_as_you_type",
+    "keyword",
+    "wildcard",
+    "constant_keyword",
+    "annotated_text",
+)
 """Types of fields that hold text in ``_source``."""
 
 _READ_ONLY = ("blocks.write", "blocks.read_only", "blocks.read_only_allow_delete")
 _FORBIDDEN = re.compile(r"[\s,\\/*?\"<>|#:A-Z]")
 _MOST_BYTES = 255
-_HIDDEN_SHARE = 0.01  # of the documents that may differ between two looks while others write
-_LOOKS = 3
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One reason, and what to do about it."""
-
-    reason: str
-    action: str
 
 
 def refuse(findings: Iterator[Finding]) -> None:
@@ -59,7 +59,8 @@ def of_sources(
         yield from _read_block_findings(source, in_place=in_place)
         yield from _in_source(source, text_fields)
     for source in sources:
-        yield from _hidden_documents(client, source)
+        if _is_readable(source):
+            yield from hidden(client, source)
 
 
 def of_options(
@@ -150,13 +151,51 @@ def _read_block_findings(source: IndexInfo, *, in_place: bool) -> Iterator[Findi
         )
 
 
+def _is_readable(source: IndexInfo) -> bool:
+    return not source.settings.get("verified_before_close") and not _is_set(source, "blocks.read")
+
+
 def _is_set(source: IndexInfo, setting: str) -> bool:
     return str(source.settings.get(setting)).lower() == "true"
 
 
+def why_unknown(mappings: Mapping[str, Any], name: str) -> str:
+    """Return why a mapping has no field of this name that could be embedded; ``""`` if nothing is known."""
+    fields = dict(all_fields(mappings))
+    parent, _, last = name.rpartition(".")
+    if last in fields.get(parent, {}).get("fields", {}):
+        return f"'{name}' is a multi-field of '{parent}': name '{parent}'; "
+    if name in mappings.get("derived", {}):
+        return f"'{name}' is a derived field, which no document has in its _source; "
+    while parent:
+        field = fields.get(parent, {})
+        if field.get("type") == "flat_object" or field.get("enabled") is False:
+            kind = "a flat_object" if field.get("enabled", True) else "an object with enabled: false"
+            return f"'{name}' is inside '{parent}', {kind}, whose inner fields OpenSearch does not map; "
+        parent = parent.rpartition(".")[0]
+    return ""
+
+
+def _left_out(source: IndexInfo, name: str) -> bool:
+    """Return whether the ``_source`` that the index keeps lacks a field."""
+    kept = source.mappings.get("_source", {})
+    paths = [name, *(name[:at] for at, letter in enumerate(name) if letter == ".")]
+
+    def matches(patterns: Sequence[str]) -> bool:
+        return any(fnmatchcase(path, pattern.removesuffix(".*")) for path in paths for pattern in patterns)
+
+    includes = kept.get("includes", [])
+    return matches(kept.get("excludes", [])) or (bool(includes) and not matches(includes))
+
+
 def _in_source(source: IndexInfo, text_fields: Sequence[str]) -> Iterator[Finding]:
-    """Reject fields that OpenSearch computes, which no document has in its ``_source``."""
+    """Reject fields that no document has in its ``_source``: computed ones, and those left out of it."""
     computed, leaves = copied_to(source.mappings), dict(_leaves(source.mappings))
+    for name in filter(lambda field: _left_out(source, field), text_fields):
+        yield Finding(
+            f"'{source.name}' leaves '{name}' out of its _source, so there is no text to embed",
+            "name other fields in `text_fields`, or load the index again with them in its _source",
+        )
     for name in text_fields:
         field = leaves.get(name, {})
         if field.get("type") == "alias":
@@ -172,36 +211,10 @@ def _in_source(source: IndexInfo, text_fields: Sequence[str]) -> Iterator[Findin
             )
 
 
-def _hidden_documents(client: OpenSearch, source: IndexInfo) -> Iterator[Finding]:
-    """Reject a source of which this user may not see every document: the copy would lack them."""
-    if any(field.get("type") == "nested" for _, field in _all_fields(source.mappings)):
-        return  # OpenSearch counts each nested object as a document there
-    if source.settings.get("verified_before_close") or _is_set(source, "blocks.read"):
-        return
-    for _ in range(_LOOKS):
-        admin.refresh(client, source.name)
-        seen = admin.count(client, source.name)
-        with backend_errors(f"read statistics of '{source.name}'"):
-            stats = client.indices.stats(index=source.name, metric="docs")
-        there = int(stats["_all"]["primaries"].get("docs", {}).get("count", 0))
-        if seen >= there * (1 - _HIDDEN_SHARE):
-            return
-    yield Finding(
-        f"'{source.name}' holds {there} documents, and this user sees {seen} of them",
-        "give this user a role without document-level security on the index",
-    )
-
-
 def _has_pipeline(client: OpenSearch, pipeline: str) -> bool:
     with backend_errors(f"look up ingest pipeline '{pipeline}'"):
         return bool(client.ingest.get_pipeline(id=pipeline, params={"ignore": [404]}))
 
 
 def _leaves(mappings: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    return ((path, field) for path, field in _all_fields(mappings) if "properties" not in field)
-
-
-def _all_fields(mappings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for name, field in mappings.get("properties", {}).items():
-        yield f"{prefix}{name}", field
-        yield from _all_fields(field, f"{prefix}{name}.")
+    return ((path, field) for path, field in all_fields(mappings) if "properties" not in field)

@@ -13,7 +13,7 @@ from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.vector_field import ORIGIN_SUFFIX
 from ce2de_os.reindex.job import TARGET, Job, Mode
 from ce2de_os.reindex.request import VECTOR_FIELD, JobRequest, Model
-from ce2de_os.reindex.setup.checks import usable_fields
+from ce2de_os.reindex.setup.checks import usable_fields, why_unknown
 
 
 def resolve(client: OpenSearch, name: str, served: Collection[str] = ()) -> list[IndexInfo]:
@@ -134,8 +134,9 @@ def check_source(source: IndexInfo, request: JobRequest) -> None:
         )
     missing = [field for field in request.text.fields if field not in fields]
     if missing or not request.text.fields:
+        why = why_unknown(source.mappings, missing[0]) if missing else ""
         raise DataError(
-            f"'{source.name}' has no field '{', '.join(missing)}'; the fields that hold text are: "
+            f"'{source.name}' has no field '{', '.join(missing)}'; {why}the fields that hold text are: "
             f"{', '.join(usable_fields(source.mappings)) or 'none'}; see `text_fields`"
         )
 

@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import IndexSchemaError
+from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.json_text import JsonText
 from ce2de_os.index.raw import search
-
-_MOST = 10_000
-"""Most documents in one answer, as OpenSearch allows by default."""
 
 _WINDOW = re.compile(r"Result window is too large.*less than or equal to: \[(\d+)\]")
 
@@ -88,9 +86,29 @@ def _read(
 
 
 def read_documents_by_id(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> list[SourceDocument]:
-    """Read the documents with these ids, in any order; one id may exist under several routings."""
+    """Read the documents with these ids, in any order; one id may exist under several routings.
+
+    Raises:
+        IndexSchemaError: an answer may hold fewer documents than the index has shards.
+    """
+    shards = int(admin.describe(client, index).settings["number_of_shards"])
+    most = admin.most_hits(client, index)
+    batch = most // shards  # in each shard an id exists once
+    if not batch:
+        raise IndexSchemaError(
+            f"'{index}' allows {most} hits in an answer (index.max_result_window) and has {shards} shards; "
+            "raise that setting"
+        )
+    return [
+        document
+        for start in range(0, len(doc_ids), batch)
+        for document in _by_id(client, index, doc_ids[start : start + batch], shards)
+    ]
+
+
+def _by_id(client: OpenSearch, index: str, doc_ids: Sequence[str], shards: int) -> list[SourceDocument]:
     body: dict[str, Any] = {
-        "size": len(doc_ids),
+        "size": len(doc_ids) * shards,
         "query": {"ids": {"values": list(doc_ids)}},
         "seq_no_primary_term": True,
         "explain": True,  # the only way to learn a document's shard
@@ -98,9 +116,6 @@ def read_documents_by_id(client: OpenSearch, index: str, doc_ids: Sequence[str])
     params = {"allow_partial_search_results": "false", "preference": "_primary"}
     with backend_errors(f"read '{index}'"):
         found = search(client, index, body, params)
-        if len(found) == len(doc_ids):  # there may be more, if an id exists under several routings
-            body["size"] = _MOST
-            found = search(client, index, body, params)
     return [_document(shard_of(hit), hit, raw) for hit, raw in found]
 
 

@@ -32,7 +32,8 @@ def forget_arrived(client: OpenSearch, job: Job) -> int:
 
 def _arrived(client: OpenSearch, job: Job, part: Part, letters: Sequence[DeadLetter]) -> list[DeadLetter]:
     places = [SourceDocument(one.doc_id, -1, 0, 0, one.routing, {}) for one in letters]
-    here = current_of(client, part.source, places, "*")
+    # Of a copy only the versions count, and a rejected document may be as large as a request.
+    here = current_of(client, part.source, places, job.hash_field if job.mode == "copy" else "*")
     there = current_of(client, part.target, places, job.vector.origin_field) if job.mode == "copy" else here
     return [
         letter

@@ -28,7 +28,7 @@ from ce2de_os.reindex.slices.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.slices.source import SourceDocument, read_documents_by_id
 from ce2de_os.reindex.syncing.late_writes import current_of
 
-_BATCH = 100
+_BATCH = 16  # read whole, and a rejected document may be as large as a request
 
 
 @dataclass(frozen=True)
@@ -70,21 +70,24 @@ def retry(client: OpenSearch, encoder: DocumentEncoder, job_id: str) -> RetryRep
 def _retry_batch(
     client: OpenSearch, encoder: DocumentEncoder, job: Job, part: Part, batch: list[DeadLetter], now_s: float
 ) -> RetryReport:
-    documents = read_documents_by_id(client, part.source, [letter.doc_id for letter in batch])
-    refused = {}
-    for document in documents:  # one by one: one of them may crash the worker
+    wanted = {(letter.doc_id, letter.routing) for letter in batch}
+    found = read_documents_by_id(client, part.source, sorted({doc_id for doc_id, _ in wanted}))
+    documents = [document for document in found if (document.doc_id, document.routing) in wanted]
+    refused: dict[tuple[str, str | None], Refusal] = {}
+    for document in documents:  # one by one: among them may be one that no worker survives
         for refusal in _write(client, encoder, job, part, document):
-            refused[refusal.doc_id] = refusal
-    again = [
+            refused[document.doc_id, document.routing] = refusal
+    returned = [
         DeadLetter(
             letter.job_id, letter.part, letter.source, letter.doc_id, letter.routing,
-            refused[letter.doc_id].status, refused[letter.doc_id].kind, refused[letter.doc_id].reason, now_s,
+            again.status, again.kind, again.reason, now_s,
         )
         for letter in batch
-        if letter.doc_id in refused
+        if (again := refused.get((letter.doc_id, letter.routing)))
     ]  # fmt: skip
-    dead_letters.add(client, again)
-    dead_letters.remove(client, [letter for letter in batch if letter.doc_id not in refused])
+    dead_letters.add(client, returned)
+    arrived = [letter for letter in batch if (letter.doc_id, letter.routing) not in refused]
+    dead_letters.remove(client, arrived)
     return RetryReport(len(documents) - len(refused), len(batch) - len(documents), len(refused))
 
 

@@ -55,4 +55,9 @@ def verify(
     report.source_documents = sum(admin.count(client, part.source) for part in job.parts)
     report.target_documents = sum(admin.count(client, part.target) for part in job.parts)
     report.moving = lag()
+    if 0 < report.target_documents <= report.without_vector and not report.moving:
+        report.problems.append(
+            f"no document has text in {', '.join(job.text.fields)}, so there are no vectors; see what the "
+            "documents hold, and start again with other `text_fields`"
+        )
     return report

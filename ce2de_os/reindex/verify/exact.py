@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ from ce2de_os.reindex.verify.subject import Subject
 
 _TOLD = 5
 """Most ids in a problem."""
+
+_INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
+"""What OpenSearch writes for numbers beyond a double, such as ``1E400``, where it writes them anew."""
 
 
 def check_documents(subject: Subject, report: VerifyReport) -> None:
@@ -66,18 +70,36 @@ def check_contents(subject: Subject, report: VerifyReport) -> None:
 
 
 def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any JSON values
-    """Return whether two values are equal, numbers as doubles: OpenSearch rewrites those of k-NN indices."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    if one == other:
-        return True
-    numbers = [value for value in (one, other) if isinstance(value, int | float)]
-    try:
-        return bool(numbers) and float(one) == float(other)
-    except (TypeError, ValueError, OverflowError):
-        return False
+    """Return whether two values are equal, numbers as doubles: OpenSearch rewrites those of k-NN indices.
+
+    It keeps a list of what is to be compared, since documents may be nested deeper than Python calls may be.
+    """
+    waiting = [(one, other)]
+    while waiting:
+        left, right = waiting.pop()
+        if isinstance(left, dict) and isinstance(right, dict):
+            if left.keys() != right.keys():
+                return False
+            waiting += [(value, right[key]) for key, value in left.items()]
+        elif isinstance(left, list) and isinstance(right, list):
+            if len(left) != len(right):
+                return False
+            waiting += zip(left, right, strict=True)
+        elif not _same_leaf(left, right):
+            return False
+    return True
+
+
+def _same_leaf(one: Any, other: Any) -> bool:  # noqa: ANN401
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    one, other = (_INFINITE.get(value, value) if isinstance(value, str) else value for value in (one, other))
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        try:
+            return one == other or float(one) == float(other)
+        except OverflowError:  # a whole number that no double holds
+            return False
+    return bool(one == other)
 
 
 def check_mapping(subject: Subject, report: VerifyReport) -> None:

@@ -48,7 +48,7 @@ class Subject:
     def sample(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Read some of the target's matching documents, the same ones each time."""
         body = {
-            "size": SAMPLE,
+            "size": min(SAMPLE, admin.most_hits(self.client, self.part.target)),
             "query": random_order(query, _SEED),
             "seq_no_primary_term": True,
             "explain": True,  # the only way to learn a document's shard

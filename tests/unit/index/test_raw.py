@@ -73,3 +73,13 @@ def value(chance: random.Random, depth: int) -> Any:
 
 def text(chance: random.Random) -> str:
     return "".join(chance.choices(['"', "\\", "_source", ":", "{", "}", "a", "ж", "\n", '"_source":'], k=6))
+
+
+def test_comments_which_opensearch_keeps_are_left_out() -> None:
+    source = '{"title": /* a "word" */ "x /* no */ // comment", "b\\"//": [1.10 // two\n, 2]}'
+    ((hit, raw),) = hits(f'{{"hits":{{"hits":[{{"_id":"1","_source":{source}}}]}}}}')
+    assert hit["_source"] == {"title": "x /* no */ // comment", 'b"//': [1.1, 2]}
+    assert json.loads(raw) == hit["_source"]
+    assert "1.10" in raw
+    with pytest.raises(json.JSONDecodeError):
+        hits('{"hits":{"hits":[{"_source":{"a": nothing}}]}}')
