@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.config import OpenSearchSettings, Settings, mask_url
+from ce2de_os.config import OpenSearchSettings, Settings
 from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError, install_command
 from ce2de_os.index.client import address, backend_errors, connect
 from ce2de_os.local import java
 from ce2de_os.local.servers import LocalServers
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.redaction import mask_url
 
 OK, WARNING, NOT_OK = "ok", "warning", "not ok"
 MIN_VERSION = (2, 13)
@@ -103,7 +103,7 @@ def _access(client: OpenSearch, settings: OpenSearchSettings) -> Check:
     if settings.is_encrypted:
         finding = f"{who}; encrypted, but the server's certificate is not checked"
         return Check("access", WARNING, finding, "name the cluster's CA in CE2DE_OPENSEARCH_CA_CERTS")
-    if urlsplit(settings.url).hostname in LOOPBACK:
+    if settings.address.hostname in LOOPBACK:
         return Check("access", OK, f"{who}; not encrypted, and stays on this machine")
     return Check("access", WARNING, f"{who}; not encrypted", "use https:// if the cluster has TLS")
 

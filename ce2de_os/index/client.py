@@ -12,7 +12,7 @@ from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth
 from opensearchpy.exceptions import ConnectionError as OpenSearchConnectionError
 from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
 
-from ce2de_os.config import OpenSearchSettings, mask_url
+from ce2de_os.config import OpenSearchSettings
 from ce2de_os.errors import (
     BackendBusyError,
     BackendError,
@@ -91,7 +91,7 @@ def _aws_signer(region: str, service: str) -> Urllib3AWSV4SignerAuth:
 
 def address(settings: OpenSearchSettings) -> str:
     """Return the cluster's address without credentials, for messages."""
-    return mask_url(settings.url)
+    return settings.address.place
 
 
 @contextmanager
