@@ -60,6 +60,8 @@ def redis_address(name: str, url: str) -> Address:
     if "#" in rest:
         raise ConfigError(f"{name}: got a '#', expected an address without it; {_ENCODE}")
     found = _address(name, url, rest)
+    if found.username and not found.password:
+        raise ConfigError(f"{name}: got a user without a password, expected redis://USER:PASSWORD@host/0")
     path = found.place.partition("://")[2].partition("?")[0].partition("/")[2]
     if found.scheme == "redis+socket":
         if found.hostname or not path:

@@ -10,6 +10,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from ce2de_os.cli.redis_versions import known_faults, name_and_version
 from ce2de_os.config import OpenSearchSettings, Settings
 from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError, install_command
 from ce2de_os.index.client import address, backend_errors, connect
@@ -159,13 +160,26 @@ def _broker_and_workers(settings: Settings) -> Iterator[Check]:
     from ce2de_os.worker.queue import CeleryQueue
 
     try:
-        found = CeleryQueue(settings.broker_url).fingerprints(WORKERS_S)
+        queue = CeleryQueue(settings.broker_url)
+        found, server = queue.fingerprints(WORKERS_S), queue.server()
     except BrokerUnavailableError as error:
         finding, _, cure = str(error).partition("; ")
         yield Check("Redis", NOT_OK, finding, cure)
         return
-    yield Check("Redis", OK, f"answers at {mask_url(settings.broker_url)}")
+    yield redis_server(server, mask_url(settings.broker_url))
     yield _checked("workers", lambda: workers(found, settings))
+
+
+def redis_server(info: Mapping[str, object], where: str) -> Check:
+    """Check whether the broker's version has known faults; ``info``: what it says of itself."""
+    name, version = name_and_version(info)
+    finding = f"{name} {version} answers at {where}"
+    if faults := known_faults(name, version):
+        return Check(
+            "Redis", WARNING, f"{finding}; this release has {', '.join(faults)}",
+            "update it, if your distribution has not mended this version; let only your workers reach it",
+        )  # fmt: skip
+    return Check("Redis", OK, finding)
 
 
 def workers(found: Mapping[str, str], settings: Settings) -> Check:

@@ -41,6 +41,12 @@ class CeleryQueue:
         with self._connection() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
 
+    def server(self) -> dict[str, object]:
+        """Ask the broker for what it says of itself: INFO's section ``server``."""
+        with self._connection() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
+            return dict(connection.default_channel.client.info("server"))
+
     def fingerprints(self, timeout_s: float) -> dict[str, str]:
         """Ask all workers for their model's fingerprint; by name, those that answer within ``timeout_s``."""
         self.check()
