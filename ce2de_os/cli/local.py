@@ -39,7 +39,8 @@ def command() -> None:
     They run in the background and keep their data when they stop. Redis listens on a socket that only your
     account may use; a valkey-server or redis-server on PATH is taken if it is newer than the bundled 6.2.14.
     OpenSearch listens on a free port of 127.0.0.1 without a password: every user of this machine can read and
-    change its data. Files are downloaded once, verified, and kept in ~/.cache/ce2de (root: /var/cache/ce2de; env: CE2DE_CACHE).
+    change its data. Files are downloaded once, verified, and kept in ~/.cache/ce2de (root: /var/cache/ce2de;
+    env: CE2DE_CACHE).
 
     \b
     ce2de local up

@@ -112,7 +112,7 @@ def check_owned(path: Path) -> None:
     Raises:
         LocalServerError: it belongs to another account, or others may write to it or replace it.
     """
-    resolved = path.resolve()
+    resolved = Path(os.path.realpath(path))
     for folder in (each for each in (resolved, *resolved.parents) if each.exists()):
         found = folder.stat()
         if folder == resolved and found.st_uid != os.geteuid():

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -324,7 +325,8 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - whatever the manifest holds
 
 def _check_inside(path: Path) -> None:
     """Refuse a link to a file outside of the model folder."""
-    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
+    # realpath, for resolve fails with a link to itself.
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(path.parent)):
         raise ArtifactError(f"{path}: a link to a file outside of the folder; copy the file here instead")
 
 
