@@ -59,7 +59,7 @@ multilingual: .venv-dev/.stamp ## Train a student that finds Italian and German 
 	$(DEV)/ce2de distill --recipe examples/recipes/multilingual.toml --out $(MULTILINGUAL)
 
 audit: .venv-tools/.stamp ## Look the pinned versions up in the database of known vulnerabilities (needs the network)
-	.venv-tools/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+	.venv-tools/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
 
 sbom: .venv-tools/.stamp ## The pinned versions as a CycloneDX bill of materials, into dist/sbom.json
 	@mkdir -p dist
