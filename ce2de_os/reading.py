@@ -25,7 +25,7 @@ def read_bytes(path: Path, limit: int, error: type[Ce2deError] = DataError) -> b
         error: it is missing, larger, or no plain file (a folder, a pipe, a device).
     """
     try:
-        # Without O_NONBLOCK the opening of a pipe waits for somebody who writes.
+        # Without O_NONBLOCK the opening of a pipe waits for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
