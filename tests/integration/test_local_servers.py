@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -120,6 +121,13 @@ def test_one_server_can_be_stopped_alone(servers: LocalServers, endpoints: Endpo
     assert servers.endpoints() is None
     servers.start_redis()
     assert servers.status().broker_url == endpoints.broker_url
+
+
+def test_redis_is_closed_to_other_accounts(endpoints: Endpoints) -> None:
+    path = Path(endpoints.broker_url.removeprefix("redis+socket://"))
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    with local_redis(endpoints.broker_url) as redis:
+        assert redis.info("server")["tcp_port"] == 0
 
 
 def test_the_command_line_shows_the_same_as_the_library(servers: LocalServers, endpoints: Endpoints) -> None:
