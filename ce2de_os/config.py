@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class OpenSearchSettings:
                 "then does not send; name the cluster's CA in CE2DE_OPENSEARCH_CA_CERTS instead"
             )
 
-    @property
+    @cached_property
     def address(self) -> Address:
         """The parts of ``url``."""
         return opensearch_address("--url or CE2DE_OPENSEARCH_URL", self.url)
