@@ -15,7 +15,7 @@ TRANSLATIONS := runs/translations
 MULTILINGUAL := runs/en-it-de
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts docs unit tests wheel student multilingual constraints clean python
+.PHONY: help demo test lint types contracts docs unit tests wheel student multilingual constraints audit sbom clean python
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | \
@@ -58,6 +58,13 @@ multilingual: .venv-dev/.stamp ## Train a student that finds Italian and German 
 	$(DEV)/python scripts/collect_translations.py --out $(TRANSLATIONS) --languages it de
 	$(DEV)/ce2de distill --recipe examples/recipes/multilingual.toml --out $(MULTILINGUAL)
 
+audit: .venv-tools/.stamp ## Look the pinned versions up in the database of known vulnerabilities (needs the network)
+	.venv-tools/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+
+sbom: .venv-tools/.stamp ## The pinned versions as a CycloneDX bill of materials, into dist/sbom.json
+	@mkdir -p dist
+	.venv-tools/bin/cyclonedx-py requirements constraints.txt --output-reproducible --output-file dist/sbom.json
+
 constraints: .venv-tools/.stamp ## Resolve every version anew into constraints.txt
 	@echo "# The versions that the tests run with (Linux x86-64, Python $(MIN_PYTHON)). Rebuild: make constraints" > $@.new
 	@.venv-tools/bin/pip-compile --quiet --all-extras --strip-extras --allow-unsafe --no-annotate --no-header \
@@ -87,5 +94,5 @@ python:
 
 .venv-tools/.stamp: | python
 	@$(PYTHON) -m venv .venv-tools
-	@.venv-tools/bin/python -m pip install --quiet --disable-pip-version-check pip-tools
+	@.venv-tools/bin/python -m pip install --quiet --disable-pip-version-check pip-tools pip-audit cyclonedx-bom
 	@touch $@

@@ -9,14 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ce2de_os.addresses import Address, opensearch_address, redis_address
 from ce2de_os.errors import ConfigError
 from ce2de_os.logs import FORMATS
+from ce2de_os.redaction import remember
 
 POOL_SIZE = 8  # connections of a client: a worker reads and writes at once, an application has threads
 AWS_SERVICES = ("es", "aoss")
+BROKER_SETTING = "--broker-url or CE2DE_BROKER_URL"
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -42,11 +46,13 @@ class OpenSearchSettings:
     timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        """Reject settings that contradict each other.
+        """Refuse an address that cannot be used, and what contradicts itself.
 
         Raises:
-            ConfigError: the message names the settings.
+            ConfigError: the message names the settings; it shows no address and no password.
         """
+        remember(self.password)
+        address = self.address
         if self.aws_service not in AWS_SERVICES:
             known = " or ".join(AWS_SERVICES)
             raise ConfigError(f"CE2DE_OPENSEARCH_AWS_SERVICE: got '{self.aws_service}', expected {known}")
@@ -55,6 +61,13 @@ class OpenSearchSettings:
                 "got CE2DE_OPENSEARCH_AWS_REGION and CE2DE_OPENSEARCH_USERNAME, expected one of them: "
                 "a request is either signed or carries a password; unset the other"
             )
+        if address.username is not None and (self.username is not None or self.aws_region is not None):
+            raise ConfigError(
+                "CE2DE_OPENSEARCH_URL: got a user in the address, and CE2DE_OPENSEARCH_USERNAME or "
+                "CE2DE_OPENSEARCH_AWS_REGION too, expected one of them; remove the one that is not meant"
+            )
+        if ":" in (self.username or address.username or ""):
+            raise ConfigError("CE2DE_OPENSEARCH_USERNAME: got a name with a ':', expected one without")
         if self.client_key is not None and self.client_cert is None:
             raise ConfigError("got CE2DE_OPENSEARCH_CLIENT_KEY alone; set CE2DE_OPENSEARCH_CLIENT_CERT too")
         if self.client_cert is not None and not self.verify_certs:
@@ -63,16 +76,28 @@ class OpenSearchSettings:
                 "then does not send; name the cluster's CA in CE2DE_OPENSEARCH_CA_CERTS instead"
             )
 
+    @cached_property
+    def address(self) -> Address:
+        """The parts of ``url``."""
+        return opensearch_address("--url or CE2DE_OPENSEARCH_URL", self.url)
+
     @property
     def is_encrypted(self) -> bool:
         """Return whether the connection is TLS."""
-        return self.url.lower().startswith("https://")
+        return self.address.scheme == "https"
 
     def client_kwargs(self) -> dict[str, Any]:
         """Return the keyword arguments for ``opensearchpy.OpenSearch``, except AWS's signer."""
-        kwargs: dict[str, Any] = {"hosts": [self.url], "timeout": self.timeout_s, "pool_maxsize": POOL_SIZE}
+        address = self.address
+        kwargs: dict[str, Any] = {
+            "hosts": [address.place],
+            "timeout": self.timeout_s,
+            "pool_maxsize": POOL_SIZE,
+        }
         if self.username is not None:
-            kwargs["http_auth"] = (self.username, self.password or "")
+            kwargs["http_auth"] = _utf8_pair(self.username, self.password)
+        elif address.username is not None:
+            kwargs["http_auth"] = _utf8_pair(address.username, address.password)
         if self.is_encrypted:
             kwargs["verify_certs"] = self.verify_certs
             kwargs["ssl_show_warn"] = self.verify_certs
@@ -104,7 +129,7 @@ class LocalSettings:
         home, java_home = env.get("CE2DE_HOME"), env.get("JAVA_HOME")
         return cls(
             cache=_default_cache(env),
-            home=Path(home).expanduser() if home else None,
+            home=_expanded(home) if home else None,
             java_home=Path(java_home) if java_home else None,
             java_options=tuple(env.get("CE2DE_JAVA_OPTIONS", "").split()),
         )
@@ -125,6 +150,15 @@ class Settings:
     log_format: str = "text"
     local: LocalSettings = field(default_factory=LocalSettings)
 
+    def __post_init__(self) -> None:
+        """Refuse an address of Redis that cannot be used, and keep it as every library reads it.
+
+        Raises:
+            ConfigError: the message does not show the address.
+        """
+        broker = redis_address(BROKER_SETTING, self.broker_url)
+        object.__setattr__(self, "broker_url", broker.url)
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read ``CE2DE_*`` from ``environ`` (``None``: this process's environment).
@@ -135,7 +169,7 @@ class Settings:
         env = os.environ if environ is None else environ
         defaults = OpenSearchSettings()
         opensearch = OpenSearchSettings(
-            url=env.get("CE2DE_OPENSEARCH_URL", defaults.url),
+            url=env.get("CE2DE_OPENSEARCH_URL") or defaults.url,
             username=env.get("CE2DE_OPENSEARCH_USERNAME") or None,
             password=env.get("CE2DE_OPENSEARCH_PASSWORD") or None,
             ca_certs=env.get("CE2DE_OPENSEARCH_CA_CERTS") or None,
@@ -149,7 +183,7 @@ class Settings:
         artifact = env.get("CE2DE_ARTIFACT")
         return cls(
             opensearch=opensearch,
-            broker_url=env.get("CE2DE_BROKER_URL", cls().broker_url),
+            broker_url=env.get("CE2DE_BROKER_URL") or cls().broker_url,
             artifact=Path(artifact) if artifact else None,
             threads=int(_number(env, "CE2DE_THREADS", 1)),
             log_format=_choice(env, "CE2DE_LOG_FORMAT", FORMATS),
@@ -165,22 +199,32 @@ class Settings:
         return inherited | {key: str(value) for key, value in values.items() if value is not None}
 
 
-def mask_url(url: str) -> str:
-    """Replace the password in ``url`` by stars, for messages."""
-    scheme, separator, rest = url.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}:***@{host}" if at else url
+def _utf8_pair(username: str, password: str | None) -> tuple[str, str]:
+    """Return both as the HTTP libraries take them: those write Latin-1, and OpenSearch reads UTF-8."""
+
+    def latin(text: str) -> str:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+    return latin(username), latin(password or "")
 
 
 def _default_cache(env: Mapping[str, str]) -> Path:
     """Return the cache folder; root gets one that the account which runs OpenSearch may enter."""
     if env.get("CE2DE_CACHE"):
-        return Path(env["CE2DE_CACHE"]).expanduser().absolute()
+        return _expanded(env["CE2DE_CACHE"]).absolute()
     if os.geteuid() == 0:
         return Path("/var/cache/ce2de")
-    base = Path(env.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return base.absolute() / "ce2de"
+    return _expanded(env.get("XDG_CACHE_HOME") or "~/.cache").absolute() / "ce2de"
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(
+            f"{path}: this account has no home folder; name one in HOME, or other places in CE2DE_CACHE "
+            "and CE2DE_HOME"
+        ) from None
 
 
 def _choice(env: Mapping[str, str], name: str, known: tuple[str, ...]) -> str:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
+from textwrap import indent
 from typing import Any
+
+from ce2de_os.redaction import one_line, redact
 
 PACKAGE = __name__.partition(".")[0]
 FORMATS = ("text", "json")
@@ -27,9 +30,18 @@ class KeyValueFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Format the record as its sentence, then the extra keys in alphabetical order."""
         extra = _extra(record)
-        pairs = " ".join(f"{key}={_one_line(extra[key])}" for key in sorted(extra))
+        pairs = " ".join(f"{key}={one_line(extra[key])}" for key in sorted(extra))
         line = super().format(record)
-        return f"{line} [{pairs}]" if pairs else line
+        return redact(f"{line} [{pairs}]" if pairs else line)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """Format the sentence, which stays on one line whatever stands in it."""
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802 - logging's name and type
+        """Indent a traceback, so that no line of it looks like a record."""
+        return indent(super().formatException(ei), "  ")
 
 
 class JsonFormatter(logging.Formatter):
@@ -44,12 +56,24 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redact(record.getMessage()),
         }
-        entry |= {key: value for key, value in _extra(record).items() if key not in entry}
+        entry |= {key: _redacted(value) for key, value in _extra(record).items() if key not in entry}
         if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
+            entry["exception"] = redact(self.formatException(record.exc_info))
+        return json.dumps(entry, default=lambda value: redact(str(value)))
+
+
+class Redacting(logging.Formatter):
+    """Formats a record as ``inner`` does, without the secrets in it."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the record and mask its secrets."""
+        return redact(self._inner.format(record))
 
 
 def formatter(log_format: str, line: str = _TEXT) -> logging.Formatter:
@@ -66,11 +90,13 @@ def configure(level: int = logging.WARNING, log_format: str = "text") -> None:
     logger.setLevel(level)
 
 
-def _one_line(value: object) -> str:
-    """Escape a value so that it cannot start a new line, which could forge a record."""
-    return "".join(
-        part if part.isprintable() else part.encode("unicode_escape").decode() for part in str(value)
-    )
+def _redacted(value: Any) -> Any:  # noqa: ANN401 - any value of a record
+    """Mask the secrets in every text of a value that JSON knows."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: _redacted(each) for key, each in value.items()}
+    return [_redacted(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

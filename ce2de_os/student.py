@@ -30,6 +30,7 @@ from transformers import BertConfig, BertModel
 
 from ce2de_os.arrays import pad_ids, token_batches
 from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.reading import read_object
 
 Readout = Literal["all", "last"]
 Ids = Sequence[Sequence[int]]
@@ -133,9 +134,8 @@ class StudentModel(torch.nn.Module):
             DataError: the folder does not hold a complete student.
         """
         try:
-            settings = json.loads((folder / STUDENT_FILE).read_text(encoding="utf-8"))
-            # Training continues from here too, and the eager attention's backward pass is the
-            # fast one on CPUs.
+            settings = read_object(folder / STUDENT_FILE)
+            # Training goes on from here too, and the eager attention's backward pass is the fast one on CPUs.
             config = BertConfig.from_pretrained(folder, attn_implementation="eager")
             body = BertModel(config, add_pooling_layer=False)
             body.load_state_dict(load_file(folder / WEIGHTS_FILE))
@@ -144,7 +144,7 @@ class StudentModel(torch.nn.Module):
             student.head.load_state_dict(
                 {name.removeprefix("linear."): tensor for name, tensor in head.items()}
             )
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        except (DataError, OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(
                 f"{folder}: not a student ({reason}); pass a folder that 'ce2de distill' has finished"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,14 +15,14 @@ from ce2de_os.errors import DataError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
-    """Write a UTF-8 text file next to ``path``, which it replaces at the end; gzip if named ``.gz``.
+    """Write a UTF-8 text file beside ``path``, which it replaces at the end; gzip if named ``.gz``.
 
     An error or Ctrl-C leaves ``path`` as it was. Equal texts give equal bytes: gzip's header has no time.
 
     Raises:
         DataError: the file cannot be written.
     """
-    beside = path.with_name(f"{path.name}.tmp")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # another process may write it too
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (

@@ -28,6 +28,7 @@ from ce2de_os.distill.models.hub import load_tokenizer
 from ce2de_os.distill.models.onnx_teacher import POOLING_FILE
 from ce2de_os.distill.models.teacher import Teacher
 from ce2de_os.errors import DataError
+from ce2de_os.reading import RUN_BYTES, read_object
 from ce2de_os.student import StudentModel
 
 TEACHER_FILE, TEXTS_FILE, STUDENT_FILE = "teacher.json", "texts.json", "student.json"
@@ -214,10 +215,9 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: there is none.
     """
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); write the pack again") from error
-    return found
+        return read_object(path, RUN_BYTES)
+    except DataError as error:
+        raise DataError(f"{error}; write the pack again") from error
 
 
 def _write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON holds

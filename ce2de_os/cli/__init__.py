@@ -6,8 +6,13 @@ traceback), 2 wrong usage.
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
+from contextlib import suppress
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -51,6 +56,8 @@ COMMANDS = {
     ),
     "metrics": ("ce2de_os.cli.jobs.metrics", "Export the progress of all jobs to Prometheus."),
 }
+
+_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class LazyGroup(click.Group):
@@ -104,15 +111,42 @@ def cli(verbose: bool, log_format: str | None) -> None:
 
 def main() -> None:
     """Run the CLI; print our own errors and errors of files as one line on stderr, with exit code 1."""
-    try:
-        cli(prog_name="ce2de")
-    except Ce2deError as error:
-        from ce2de_os.cli.flags import with_flags
+    from ce2de_os.redaction import redact_tracebacks
 
-        click.echo(f"ce2de: {with_flags(str(error))}", err=True)
-        sys.exit(1)
+    redact_tracebacks()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal or pipe that knows no Unicode
+    try:
+        try:
+            cli(prog_name="ce2de")
+        finally:
+            if sys.stdout is not None:  # closed by the caller
+                sys.stdout.flush()
+    except Ce2deError as error:
+        _fail(str(error))
     except OSError as error:  # a folder that cannot be written, a full disk
-        if error.filename is None:
+        if error.filename is not None:
+            _fail(f"{error.filename}: {error.strerror}")
+        if error.errno not in _OUTPUT_ERRORS:
             raise
-        click.echo(f"ce2de: {error.filename}: {error.strerror}", err=True)
-        sys.exit(1)
+        _discard_output()
+        if error.errno == errno.EPIPE:
+            sys.exit(1)  # the reader, such as head, wants no more
+        _fail(f"the output cannot be written ({error.strerror})")
+
+
+def _fail(message: str) -> NoReturn:
+    """Print one line, and end with 1."""
+    from ce2de_os.cli.flags import with_flags
+    from ce2de_os.redaction import one_line, redact
+
+    lines = redact(with_flags(message)).splitlines()
+    click.echo(f"ce2de: {' '.join(one_line(line.strip()) for line in lines)}", err=True)
+    sys.exit(1)
+
+
+def _discard_output() -> None:
+    """Let what is still to be printed go nowhere: Python would try once more at its end, and complain."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

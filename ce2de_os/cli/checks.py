@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
 
 from opensearchpy import OpenSearch
 
 from ce2de_os.cli.flags import with_flags
-from ce2de_os.config import OpenSearchSettings, Settings, mask_url
+from ce2de_os.cli.redis_versions import known_faults, name_and_version
+from ce2de_os.config import OpenSearchSettings, Settings
 from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError, install_command
 from ce2de_os.index.client import address, backend_errors, connect
 from ce2de_os.local import java
 from ce2de_os.local.servers import LocalServers
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.redaction import mask_url
 
 OK, WARNING, NOT_OK = "ok", "warning", "not ok"
 MIN_VERSION = (2, 13)
@@ -106,7 +107,7 @@ def _access(client: OpenSearch, settings: OpenSearchSettings) -> Check:
     if settings.is_encrypted:
         finding = f"{who}; encrypted, but the server's certificate is not checked"
         return Check("access", WARNING, finding, "name the cluster's CA in CE2DE_OPENSEARCH_CA_CERTS")
-    if urlsplit(settings.url).hostname in LOOPBACK:
+    if settings.address.hostname in LOOPBACK:
         return Check("access", OK, f"{who}; not encrypted, and stays on this machine")
     return Check("access", WARNING, f"{who}; not encrypted", "use https:// if the cluster has TLS")
 
@@ -162,13 +163,26 @@ def _broker_and_workers(settings: Settings) -> Iterator[Check]:
     from ce2de_os.worker.queue import CeleryQueue
 
     try:
-        found = CeleryQueue(settings.broker_url).fingerprints(WORKERS_S)
+        queue = CeleryQueue(settings.broker_url)
+        found, server = queue.fingerprints(WORKERS_S), queue.server()
     except BrokerUnavailableError as error:
         finding, _, action = str(error).partition("; ")
         yield Check("Redis", NOT_OK, finding, action)
         return
-    yield Check("Redis", OK, f"answers at {mask_url(settings.broker_url)}")
+    yield redis_server(server, mask_url(settings.broker_url))
     yield _checked("workers", lambda: workers(found, settings))
+
+
+def redis_server(info: Mapping[str, object], where: str) -> Check:
+    """Check whether the broker's version has known faults; ``info``: what it says of itself."""
+    name, version = name_and_version(info)
+    finding = f"{name} {version} answers at {where}"
+    if faults := known_faults(name, version):
+        return Check(
+            "Redis", WARNING, f"{finding}; this release has {', '.join(faults)}",
+            "update it, if your distribution has not mended this version; let only your workers reach it",
+        )  # fmt: skip
+    return Check("Redis", OK, finding)
 
 
 def workers(found: Mapping[str, str], settings: Settings) -> Check:

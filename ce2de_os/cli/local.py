@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ce2de_os.local.download import Progress
     from ce2de_os.local.servers import Endpoints, LocalServers, Status
 
+OPEN = "OpenSearch has no password: every user of this machine can read and change what is in it."
+
 home_option = click.option(
     "--home",
     type=click.Path(path_type=Path),
@@ -34,8 +36,11 @@ home_option = click.option(
 def command() -> None:
     """Start and stop a real OpenSearch, with k-NN and neural search, and a real Redis.
 
-    They run in the background on free ports of 127.0.0.1 and keep their data when they stop. Files are
-    downloaded once, verified, and kept in ~/.cache/ce2de (root: /var/cache/ce2de; env: CE2DE_CACHE).
+    They run in the background and keep their data when they stop. Redis listens on a socket that only your
+    account may use; a valkey-server or redis-server on PATH is taken if it is newer than the bundled 6.2.14.
+    OpenSearch listens on a free port of 127.0.0.1 without a password: every user of this machine can read and
+    change its data. Files are downloaded once, verified, and kept in ~/.cache/ce2de (root: /var/cache/ce2de;
+    env: CE2DE_CACHE).
 
     \b
     ce2de local up
@@ -91,6 +96,7 @@ def up(home: Path | None, version: str | None, heap: str | None, nodes: int | No
     click.echo("Already up." if before == endpoints else "Up.", err=True)
     click.echo("\n".join(_addresses(endpoints)))
     click.echo("\n".join(_next_steps(_flag(home))), err=True)
+    click.echo(OPEN, err=True)
 
 
 @command.command()

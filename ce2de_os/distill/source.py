@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,6 +21,7 @@ from ce2de_os.distill.models.teacher import Teacher, load_teacher
 from ce2de_os.distill.models.vocabulary import change_vocabulary
 from ce2de_os.distill.training.materials import Examples
 from ce2de_os.errors import ConfigError
+from ce2de_os.reading import read_object
 from ce2de_os.student import StudentModel
 
 _KNOWN_LINES = 20_000  # texts of each file, to learn which words of the known language are frequent
@@ -125,5 +125,4 @@ def _changed(source: Source, texts: Sequence[str], **how: Any) -> tuple[Source, 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
     """Read the recipe of a finished student."""
-    recipe: dict[str, Any] = json.loads((folder / RECIPE_FILE).read_text(encoding="utf-8"))
-    return recipe
+    return read_object(folder / RECIPE_FILE)

@@ -29,6 +29,7 @@ from ce2de_os.export.truncation import truncate
 from ce2de_os.languages import ENGLISH, normalized
 from ce2de_os.model.artifact import CANARY_FILE, MODEL_FILE, TOKENIZER_FILE, Artifact
 from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.reading import RUN_BYTES, read_json
 from ce2de_os.student import Ids, StudentModel
 
 MAX_LENGTH = 256
@@ -195,6 +196,6 @@ def _token_ids(tokenizer_path: Path, texts: Sequence[str], before: str = "") -> 
 
 def _read_json(run: Path, name: str) -> Any:  # noqa: ANN401 - whatever the file holds
     try:
-        return json.loads((run / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{run / name}: {error}; pass a folder that 'ce2de distill' has finished") from error
+        return read_json(run / name, RUN_BYTES)
+    except DataError as error:
+        raise DataError(f"{error}; pass a folder that 'ce2de distill' has finished") from error

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from ce2de_os.errors import ArtifactError
-from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.artifact import MODEL_FILE, TOKENIZER_FILE, Artifact
 from ce2de_os.student import StudentModel
 
 Weights = dict[str, NDArray[Any]]
@@ -54,7 +54,7 @@ def restore_student(artifact: Artifact) -> StudentModel:
             "the folder of its training, or start from that folder"
         )
     try:
-        weights = _read(onnx.load(artifact.model_path))
+        weights = _read(onnx.load_from_string(artifact.read(MODEL_FILE)))
         config = _config(built["body"], positions=len(weights["positions"]))
         pooled = int(built["pooled"])
         body = BertModel(config, add_pooling_layer=False)
@@ -69,7 +69,7 @@ def restore_student(artifact: Artifact) -> StudentModel:
 
 def restore_tokenizer(artifact: Artifact) -> PreTrainedTokenizerFast:
     """Convert the artifact's tokenizer to transformers' form; of its special tokens only padding is known."""
-    bare = Tokenizer.from_file(str(artifact.tokenizer_path))
+    bare = Tokenizer.from_buffer(artifact.read(TOKENIZER_FILE))
     padding = bare.id_to_token(artifact.source["student"]["body"]["pad_token_id"])
     return PreTrainedTokenizerFast(
         tokenizer_object=bare, pad_token=padding, model_max_length=artifact.max_length,

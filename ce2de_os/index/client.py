@@ -14,7 +14,7 @@ from opensearchpy.exceptions import ConnectionError as OpenSearchConnectionError
 from opensearchpy.exceptions import OpenSearchException, SerializationError, SSLError, TransportError
 from opensearchpy.serializer import JSONSerializer
 
-from ce2de_os.config import OpenSearchSettings, mask_url
+from ce2de_os.config import OpenSearchSettings
 from ce2de_os.errors import (
     BackendBusyError,
     BackendError,
@@ -110,7 +110,7 @@ def _aws_signer(region: str, service: str) -> Urllib3AWSV4SignerAuth:
 
 def address(settings: OpenSearchSettings) -> str:
     """Return the cluster's address without credentials, for messages."""
-    return mask_url(settings.url)
+    return settings.address.place
 
 
 def backend_errors(action: str) -> AbstractContextManager[None]:

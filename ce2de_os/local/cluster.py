@@ -160,10 +160,7 @@ def resized(known: State, nodes: int | None, home: Path) -> State:
 
 
 def with_ports(known: State) -> State:
-    """Keep the ports that are free; a running server keeps its own."""
-    if not known.redis_runs:
-        (port,) = state.usable_ports([known.redis_port])
-        known = replace(known, redis_port=port)
+    """Keep the ports as far as they are free; a server that runs keeps its own."""
     for number, node in enumerate(known.nodes, 1):
         if not node.runs:
             taken = [port for each in known.nodes for port in (each.http_port, each.transport_port)]
@@ -213,6 +210,7 @@ def make_folders(home: Path, names: list[str], account: Account | None) -> None:
     for name in names:
         folder = home / name
         folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
         if account:
             os.chown(folder, account.uid, account.gid)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from ce2de_os.errors import LocalServerError
 from ce2de_os.local.download import Progress, download
 from ce2de_os.local.lockfile import Lock, LockedFile, Module
-from ce2de_os.local.process import make_folder
+from ce2de_os.local.process import check_owned, make_folder
 
 # 2.x refuses a module without a policy. The server is a test server of its own user on the loopback
 # device; that user's rights limit it.
@@ -46,6 +46,7 @@ def exclusive(path: Path) -> Iterator[None]:
     """
     try:
         make_folder(path.parent)
+        check_owned(path.parent)
         with path.open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

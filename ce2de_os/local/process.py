@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable
@@ -103,12 +104,39 @@ def check_reachable(path: Path, account: Account | None) -> None:
             )
 
 
+def check_owned(path: Path) -> None:
+    """See that no other account may change what is in ``path``, as far as it exists.
+
+    What lies there is run, and names processes that are ended.
+
+    Raises:
+        LocalServerError: it belongs to another account, or others may write to it or replace it.
+    """
+    resolved = Path(os.path.realpath(path))
+    for folder in (each for each in (resolved, *resolved.parents) if each.exists()):
+        found = folder.stat()
+        if folder == resolved and found.st_uid != os.geteuid():
+            raise LocalServerError(
+                f"{path}: belongs to another account, who could change what is run from there; "
+                "choose another place with --home or CE2DE_CACHE"
+            )
+        others = stat.S_IWOTH | (stat.S_IWGRP if folder == resolved else 0)
+        if found.st_mode & others and not found.st_mode & stat.S_ISVTX:
+            raise LocalServerError(
+                f"{path}: other accounts may write to {folder} and change what is run from there; run: "
+                f"chmod go-w {folder}, or choose another place with --home or CE2DE_CACHE"
+            )
+
+
 def make_folder(path: Path) -> None:
-    """Create ``path`` and its missing parents; root's are open to the account that runs the servers."""
+    """Create ``path`` and what is missing above it, so that no other account may write there.
+
+    Root's are open to the account that runs the servers.
+    """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
-    for folder in missing if os.geteuid() == 0 else ():
-        folder.chmod(0o755)
+    for folder in missing:
+        folder.chmod(0o755 if os.geteuid() == 0 else folder.stat().st_mode & 0o755)
 
 
 def start(args: list[str | Path], log: Path, folder: Path, account: Account | None) -> Process:

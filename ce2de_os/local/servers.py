@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ce2de_os.config import LocalSettings, Settings
 from ce2de_os.errors import ConfigError, LocalServerError
@@ -126,7 +127,7 @@ class LocalServers:
             known = self._load()
             if known is not None:
                 known = cluster.resized(known, self.nodes, self.home)
-            if known and known.is_up:
+            if known and known.is_up and self._socket.exists():
                 cluster.refuse_change(known, version, heap)
             else:
                 known = self._start(known, report, version, heap)
@@ -135,7 +136,7 @@ class LocalServers:
     def endpoints(self) -> Endpoints | None:
         """Return the servers' addresses; ``None`` unless Redis and at least one node run."""
         known = self._load()
-        return _endpoints(known, self.home) if known and known.running and known.redis_runs else None
+        return _endpoints(known, self.home) if known and known.running and self._redis_runs(known) else None
 
     def down(self) -> None:
         """Stop all servers; their data stays."""
@@ -167,7 +168,7 @@ class LocalServers:
             self._start_nodes(known, _numbers(known))
 
     def start_redis(self) -> None:
-        """Start Redis again, on the port that it had.
+        """Start Redis again.
 
         Raises:
             LocalServerError: it was never started, or does not start.
@@ -217,14 +218,14 @@ class LocalServers:
         if known is None:
             return Status(self.home, None, None, None, None, None, None, _disk_bytes(self.home))
         first = next(iter(known.running.values()), None)
-        redis = known.redis if known.redis_runs else None
+        redis = known.redis if self._redis_runs(known) else None
         return Status(
             home=self.home,
             version=known.version,
             opensearch_url=first.url if first else None,
             opensearch_pid=first.process.pid if first and first.process else None,
             health=cluster.health(known),
-            broker_url=_broker_url(known) if redis else None,
+            broker_url=_broker_url(self.home) if redis else None,
             redis_pid=redis.pid if redis else None,
             disk_bytes=_disk_bytes(self.home),
             nodes=tuple(_node_status(number, node) for number, node in enumerate(known.nodes, 1)),
@@ -234,7 +235,7 @@ class LocalServers:
         if known and known.running:
             cluster.refuse_change(known, version, heap)
         nodes = self.nodes or 1
-        fresh = known or State("", cluster.default_heap(nodes), redis_port=0, nodes=(Node(),) * nodes)
+        fresh = known or State("", cluster.default_heap(nodes), nodes=(Node(),) * nodes)
         wanted = version or fresh.version or None
         _, lock = java.choose(java.find(self.settings.java_home), wanted)
         known = replace(fresh, version=lock.version, heap=heap or fresh.heap)
@@ -249,13 +250,15 @@ class LocalServers:
         return known
 
     def _start_redis(self, known: State) -> State:
-        if known.redis_runs:
+        if self._redis_runs(known):
             return known
+        if known.redis is not None:  # of a release whose Redis listened on the network, or died
+            known.redis.stop(cluster.STOP_S)
         home, account = self.home / "redis", cluster.checked_account(self.home)
-        cluster.make_folders(home, ["data"], account)
-        redis_server.install(home / "redis-server")
-        cluster.write(home / "redis.conf", redis_server.settings(home, known.redis_port))
-        args: list[str | Path] = [home / "redis-server", home / "redis.conf"]
+        text = redis_server.settings(home)
+        cluster.make_folders(home, ["data", "run"], account)
+        cluster.write(home / "redis.conf", text)
+        args: list[str | Path] = [redis_server.program(home, account), home / "redis.conf"]
         started = process.start(args, self.home / "redis.log", home, account)
         return self._save(replace(known, redis=started))
 
@@ -269,7 +272,14 @@ class LocalServers:
 
     def _wait_for_redis(self, known: State) -> None:
         log = self.home / "redis.log"
-        process.wait_until("Redis", known.redis, lambda: redis_server.is_ready(known.redis_port), log)
+        process.wait_until("Redis", known.redis, lambda: redis_server.is_ready(self._socket), log)
+
+    @property
+    def _socket(self) -> Path:
+        return redis_server.socket_path(self.home / "redis")
+
+    def _redis_runs(self, known: State) -> bool:
+        return known.redis_runs and self._socket.exists()
 
     def _stop_redis(self, known: State) -> None:
         if known.redis is not None:
@@ -308,7 +318,7 @@ def _endpoints(known: State, home: Path) -> Endpoints:
     first = next(iter(known.running.values()))
     return Endpoints(
         opensearch_url=first.url,
-        broker_url=_broker_url(known),
+        broker_url=_broker_url(home),
         version=known.version,
         home=home,
         opensearch_pid=first.process.pid if first.process else 0,
@@ -329,8 +339,8 @@ def _silent(_doing: str, _done: int, _whole: int) -> None:
     pass
 
 
-def _broker_url(known: State) -> str:
-    return f"redis://127.0.0.1:{known.redis_port}/0"
+def _broker_url(home: Path) -> str:
+    return f"redis+socket://{quote(str(redis_server.socket_path(home / 'redis')))}"
 
 
 def _disk_bytes(folder: Path) -> int:

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ce2de_os.errors import LocalServerError
-from ce2de_os.local.process import Process
+from ce2de_os.errors import DataError, LocalServerError
+from ce2de_os.local.process import Process, check_owned
+from ce2de_os.reading import read_object
 
 # Below the range from which systems take the ports of outgoing connections. In that range a client that
 # retries a stopped server can get the server's own port, and even connect to itself.
@@ -46,7 +47,6 @@ class State:
 
     version: str
     heap: str
-    redis_port: int
     nodes: tuple[Node, ...] = (Node(),)
     redis: Process | None = None
 
@@ -73,6 +73,8 @@ class State:
     def save(self, path: Path) -> None:
         """Write the state; a reader sees the old one or the new one."""
         partial = path.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        partial.touch(mode=0o600)
         partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
         partial.replace(path)
 
@@ -84,20 +86,23 @@ def load(path: Path) -> State | None:
         LocalServerError: the file belongs to someone else, or is damaged.
     """
     try:
-        return _from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+        if not path.exists():
+            return None
     except OSError as error:
         raise LocalServerError(
             f"{path}: {error.strerror}; choose another place in `home` or CE2DE_CACHE"
         ) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    check_owned(path.parent)
+    try:
+        return _from_json(read_object(path))
+    except (DataError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise LocalServerError(
             f"{path}: damaged ({error}); stop what runs in {path.parent} by hand and delete this file"
         ) from error
 
 
 def _from_json(body: dict[str, Any]) -> State:
+    body.pop("redis_port", None)  # written when Redis listened on the network
     if "nodes" not in body:  # written when an instance had one node
         ports = {"http_port": body.pop("opensearch_port"), "transport_port": body.pop("transport_port")}
         body["nodes"] = [{**ports, "process": body.pop("opensearch")}]

@@ -23,8 +23,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ from numpy.typing import NDArray
 from ce2de_os.arrays import Embeddings
 from ce2de_os.errors import ArtifactError, ArtifactNotFoundError
 from ce2de_os.languages import ENGLISH
+from ce2de_os.reading import parse_json, read_bytes, read_json
+from ce2de_os.redaction import one_line
 
 FORMAT = 1
 ENCODER, RERANKER = "encoder", "reranker"
@@ -46,19 +50,62 @@ MODEL_FILE, TOKENIZER_FILE, CANARY_FILE, MANIFEST_FILE = (
 HASHED_FILES = (MODEL_FILE, TOKENIZER_FILE, CANARY_FILE)
 DEFAULT_FOLDER = Path(__file__).parent / "student_en"
 
-_FIELDS: dict[str, type] = {
-    "name": str,
-    "dim": int,
-    "max_length": int,
-    "pooling": str,
-    "query_prefix": str,
-    "document_prefix": str,
-    "source": dict,
-    "recipe": dict,
-    "files": dict,
-    "languages": list,
-    "fingerprint": str,
+MANIFEST_BYTES = 16_000_000
+_MOST_BYTES = {MODEL_FILE: 2**31, TOKENIZER_FILE: 2**28, CANARY_FILE: 2**27}
+"""Most bytes of each file; a graph beyond 2 GB would need a second file."""
+
+_MOST_DIM = 16_000  # what an OpenSearch vector field takes
+_MOST_CHARS = 10_000
+_AGAIN = "export the model again"
+
+
+def _is_digest(value: Any) -> bool:  # noqa: ANN401 - whatever the manifest holds
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _is_text(value: Any) -> bool:  # noqa: ANN401 - likewise
+    return len(value) <= _MOST_CHARS and not any("\ud800" <= sign <= "\udfff" for sign in value)
+
+
+def _are_codes(value: Any) -> bool:  # noqa: ANN401 - likewise
+    return 0 < len(value) <= _MOST_CHARS and all(
+        isinstance(code, str) and re.fullmatch(r"[\w-]{1,40}", code) for code in value
+    )
+
+
+def _are_digests(value: Any) -> bool:  # noqa: ANN401 - likewise
+    return all(_is_digest(value.get(name)) for name in HASHED_FILES)
+
+
+_TEXT = f"a text of at most {_MOST_CHARS:,} characters"
+_DIGEST = "64 hexadecimal digits"
+_Field = tuple[Any, Callable[[Any], bool], str]
+
+# Name: type, whether a value of the type is right, and both in words.
+_FIELDS: dict[str, _Field] = {
+    "kind": (str, _is_text, _TEXT),
+    "name": (str, _is_text, _TEXT),
+    "dim": (int, lambda value: 1 <= value <= _MOST_DIM, f"an int between 1 and {_MOST_DIM:,}"),
+    "token_dim": (
+        int | None,
+        lambda value: value is None or 1 <= value <= _MOST_DIM,
+        f"null or an int between 1 and {_MOST_DIM:,}",
+    ),
+    "max_length": (int, lambda value: 3 <= value <= 2**20, "an int between 3 and 1,048,576"),
+    "pooling": (str, _is_text, _TEXT),
+    "query_prefix": (str, _is_text, _TEXT),
+    "document_prefix": (str, _is_text, _TEXT),
+    "source": (dict, lambda _: True, "an object"),
+    "recipe": (dict, lambda _: True, "an object"),
+    "files": (dict, _are_digests, f"the sha256 of {', '.join(HASHED_FILES)}, {_DIGEST} each"),
+    "languages": (list, _are_codes, "a list of codes"),
+    "fingerprint": (str, _is_digest, _DIGEST),
+    "space": (str | None, lambda value: value is None or _is_digest(value), _DIGEST),
 }
+_OWN_FIELDS = (
+    "name", "dim", "max_length", "pooling", "query_prefix", "document_prefix", "source", "recipe",
+    "fingerprint",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -81,6 +128,7 @@ class Artifact:
         kind: ``"encoder"`` or ``"reranker"``.
         languages: codes of the languages that it was made for; English if the manifest has none.
         token_dim: length of one token vector; ``None``: the model gives none.
+        files: the sha256 of each of the three files, by name.
     """
 
     folder: Path
@@ -97,6 +145,7 @@ class Artifact:
     kind: str = ENCODER
     languages: tuple[str, ...] = (ENGLISH,)
     token_dim: int | None = None
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, folder: Path | str | None = None, *, kind: str = ENCODER) -> Artifact:
@@ -117,7 +166,7 @@ class Artifact:
                 "an encoder is exported from a student, a reranker from a cross-encoder"
             )
         for name in HASHED_FILES:
-            _check_file(folder / name, manifest["files"].get(name, ""))
+            _read(folder, name, manifest["files"][name])
         fingerprint = _fingerprint(manifest)
         if fingerprint != manifest["fingerprint"]:
             raise ArtifactError(
@@ -125,8 +174,9 @@ class Artifact:
                 f"(got {manifest['fingerprint'][:12]}, expected {fingerprint[:12]}); export the model again"
             )
         space = manifest.get("space") or fingerprint
-        fields = {key: manifest[key] for key in _FIELDS if key not in ("files", "languages")}
+        fields = {key: manifest[key] for key in _OWN_FIELDS}
         more = {"languages": tuple(manifest["languages"]), "token_dim": manifest["token_dim"]}
+        more["files"] = {name: manifest["files"][name] for name in HASHED_FILES}
         return cls(folder, **fields, space=space, kind=kind, **more)
 
     @classmethod
@@ -168,7 +218,7 @@ class Artifact:
             "document_prefix": document_prefix,
             "source": dict(source),
             "recipe": dict(recipe),
-            "files": {file: _sha256(folder / file) for file in HASHED_FILES},
+            "files": {file: _sha256(_read(folder, file)) for file in HASHED_FILES},
         }
         manifest["fingerprint"] = _fingerprint(manifest)
         manifest["space"] = space or manifest["fingerprint"]
@@ -185,6 +235,14 @@ class Artifact:
     def tokenizer_path(self) -> Path:
         """The tokenizer file."""
         return self.folder / TOKENIZER_FILE
+
+    def read(self, name: str) -> bytes:
+        """Read one of the three files; the bytes are those that the manifest has the hash of.
+
+        Raises:
+            ArtifactError: it was damaged or replaced since.
+        """
+        return _read(self.folder, name, self.files[name])
 
     def canaries(self) -> tuple[list[str], Embeddings]:
         """Read the canary texts and their unquantized ``(B, D)`` embeddings.
@@ -204,15 +262,23 @@ class Artifact:
 
     def _canaries(self, key: str, dim: int) -> tuple[list[str], Embeddings]:
         path = self.folder / CANARY_FILE
+        rows = self._canary_rows()
         try:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             texts = [str(row["text"]) for row in rows]
             vectors = np.array([row[key] for row in rows], dtype=np.float32)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise ArtifactError(f"{path}: not a list of canaries: {error}") from error
         if vectors.shape != (len(texts), dim) or not texts:
             raise ArtifactError(f"{path}: got shape {vectors.shape}, expected ({len(texts)}, {dim})")
         return texts, vectors
+
+    def _canary_rows(self) -> list[Any]:
+        path = self.folder / CANARY_FILE
+        try:
+            lines = self.read(CANARY_FILE).decode("utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise ArtifactError(f"{path}: not a list of canaries: {error}") from error
+        return [parse_json(line, f"{path}:{number}", ArtifactError) for number, line in enumerate(lines, 1)]
 
     def pair_canaries(self) -> tuple[list[tuple[str, str]], NDArray[np.float32]]:
         """Read a reranker's canary pairs ``(query, document)`` and the exported graph's logits, ``(B,)``.
@@ -221,11 +287,11 @@ class Artifact:
             ArtifactError: a line is not such a canary.
         """
         path = self.folder / CANARY_FILE
+        rows = self._canary_rows()
         try:
-            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             pairs = [(str(row["query"]), str(row["document"])) for row in rows]
             logits = np.array([float(row["logit"]) for row in rows], dtype=np.float32)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise ArtifactError(f"{path}: not a list of canaries: {error}") from error
         if not pairs:
             raise ArtifactError(f"{path}: no canaries")
@@ -239,45 +305,49 @@ def _read_manifest(folder: Path, expected: str) -> dict[str, Any]:
         raise ArtifactNotFoundError(
             f"{folder}: no {MANIFEST_FILE} there; pass a folder written by 'ce2de export' in {setting}"
         )
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: cannot be read: {error}") from error
+    _check_inside(path)
+    manifest = read_json(path, MANIFEST_BYTES, ArtifactError)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ArtifactError(f"{path}: not a format {FORMAT} manifest; use the ce2de-os version that wrote it")
     manifest.setdefault("kind", ENCODER)  # the first format had no other kind
     manifest.setdefault("languages", [ENGLISH])
-    manifest.setdefault("token_dim", None)  # as above
-    for key, kind in _FIELDS.items():
-        if not isinstance(manifest.get(key), kind):
-            raise ArtifactError(
-                f"{path}: '{key}' is missing or not a {kind.__name__}; export the model again"
-            )
-    languages = manifest["languages"]
-    if not languages or not all(isinstance(code, str) for code in languages):
-        raise ArtifactError(f"{path}: 'languages' is no list of codes: {languages}; export the model again")
-    if not isinstance(manifest["token_dim"], int | None):
-        raise ArtifactError(f"{path}: 'token_dim' is not an int; export the model again")
+    manifest.setdefault("token_dim", None)  # likewise
+    for key, (kind, is_right, wanted) in _FIELDS.items():
+        value = manifest.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool) or not is_right(value):
+            raise ArtifactError(f"{path}: '{key}' is {_shown(value)}, expected {wanted}; {_AGAIN}")
     return manifest
 
 
-def _check_file(path: Path, expected: str) -> None:
-    got = _sha256(path)
-    if got != expected:
+def _shown(value: Any) -> str:  # noqa: ANN401 - whatever the manifest holds
+    return "missing" if value is None else f"{one_line(repr(value)):.60}"
+
+
+def _check_inside(path: Path) -> None:
+    """Refuse a link to a file outside of the model folder."""
+    # realpath, for resolve fails with a link to itself.
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(path.parent)):
+        raise ArtifactError(f"{path}: a link to a file outside of the folder; copy the file here instead")
+
+
+def _read(folder: Path, name: str, expected: str | None = None) -> bytes:
+    """Read a file of the folder and compare its sha256 with ``expected``, if given."""
+    path = folder / name
+    _check_inside(path)
+    try:
+        content = read_bytes(path, _MOST_BYTES[name], ArtifactError)
+    except ArtifactError as error:
+        raise ArtifactError(f"{error}; copy the folder again or run 'ce2de export'") from error
+    if expected is not None and (got := _sha256(content)) != expected:
         raise ArtifactError(
             f"{path}: damaged or replaced (sha256 is {got[:12]}…, the manifest says {expected[:12]}…); "
             "copy the folder again or run 'ce2de export'"
         )
+    return content
 
 
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ArtifactError(
-            f"{path}: {error.strerror}; copy the folder again or run 'ce2de export'"
-        ) from error
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _fingerprint(manifest: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from ce2de_os.arrays import Embeddings, TokenVectors, cosine, pad_ids, token_batches
 from ce2de_os.errors import ArtifactError, ConfigError, DataError, ParityError
 from ce2de_os.model.artifact import Artifact
-from ce2de_os.model.runtime import CHARS_PER_TOKEN, load_session, load_tokenizer, readable
+from ce2de_os.model.runtime import CHARS_PER_TOKEN, library_errors, load_session, load_tokenizer, readable
 
 CANARY_MIN_COSINE = 0.95
 """Least cosine between this machine's int8 embedding and the stored fp32 one; saturation is far below."""
@@ -59,13 +59,14 @@ class OnnxEncoder:
         self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
         self._batch_tokens = batch_tokens
         self._max_chars = self.artifact.max_length * CHARS_PER_TOKEN
-        self._tokenizer = load_tokenizer(self.artifact.tokenizer_path, self.artifact.max_length)
-        self._session = load_session(self.artifact.model_path, threads)
+        self._tokenizer = load_tokenizer(self.artifact)
+        self._session = load_session(self.artifact, threads)
         self._run_options = onnxruntime.RunOptions()
         # Token vectors are computed only if they are requested.
         self._run_options.only_execute_path_to_fetches = True
         self._tokens_read = 0
-        self._check_canaries()
+        with library_errors(f"{self.artifact.folder}: the model cannot be run"):
+            self._check_canaries()
 
     @property
     def tokens_read(self) -> int:
@@ -145,7 +146,7 @@ class OnnxEncoder:
     @cached_property
     def _whole_tokenizer(self) -> Tokenizer:
         """The tokenizer without its limit."""
-        tokenizer = load_tokenizer(self.artifact.tokenizer_path, self.artifact.max_length)
+        tokenizer = load_tokenizer(self.artifact)
         tokenizer.no_truncation()
         return tokenizer
 

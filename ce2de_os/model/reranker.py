@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ce2de_os.arrays import pad_ids, token_batches
 from ce2de_os.errors import ConfigError, ParityError
 from ce2de_os.model.artifact import RERANKER, Artifact
-from ce2de_os.model.runtime import CHARS_PER_TOKEN, load_session, load_tokenizer, readable
+from ce2de_os.model.runtime import CHARS_PER_TOKEN, library_errors, load_session, load_tokenizer, readable
 
 CANARY_MAX_SHIFT = 0.25
 """Largest difference of a canary's logit from the stored one, as a share of the stored ones' deviation."""
@@ -55,11 +55,12 @@ class OnnxReranker:
         self.artifact = Artifact.load(folder, kind=RERANKER)
         self._batch_tokens = batch_tokens
         self._max_chars = self.artifact.max_length * CHARS_PER_TOKEN
-        self._tokenizer = load_tokenizer(self.artifact.tokenizer_path, self.artifact.max_length)
-        self._session = load_session(self.artifact.model_path, threads)
+        self._tokenizer = load_tokenizer(self.artifact)
+        self._session = load_session(self.artifact, threads)
         self._inputs = {node.name for node in self._session.get_inputs()}
         if check:
-            self._check_canaries()
+            with library_errors(f"{self.artifact.folder}: the model cannot be run"):
+                self._check_canaries()
 
     @property
     def fingerprint(self) -> str:

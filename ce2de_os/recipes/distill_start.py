@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.reading import read_object
 from ce2de_os.recipes.distill_request import PACKAGED
 
 if TYPE_CHECKING:
@@ -40,13 +40,19 @@ def start_folder(start: str, out: Path) -> Path:
     return _written(artifact, out / START_FOLDER)
 
 
+def _fingerprint(recipe_file: Path) -> str:
+    """Read which artifact a start was written from; ``"unknown"``: the file does not say."""
+    artifact = read_object(recipe_file).get("artifact")
+    return str(artifact.get("fingerprint", "unknown")) if isinstance(artifact, dict) else "unknown"
+
+
 def _written(artifact: Artifact, folder: Path) -> Path:
     from ce2de_os.distill.models.folder import RECIPE_FILE, write_student
     from ce2de_os.export.restore import restore_student, restore_tokenizer
 
     recipe_file = folder / RECIPE_FILE
     if recipe_file.exists():
-        there = json.loads(recipe_file.read_text(encoding="utf-8"))["artifact"]["fingerprint"]
+        there = _fingerprint(recipe_file)
         if there == artifact.fingerprint:
             return folder
         raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from ce2de_os.distill.training import examples
 from ce2de_os.evaluation import Collection, load_collection
 from ce2de_os.export.exporter import export
 from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.reading import RUN_BYTES, read_json
 from ce2de_os.recipes.distill_config import completed
 from ce2de_os.recipes.distill_request import STEPS, DistillRequest
 from ce2de_os.recipes.distill_sources import Sources
@@ -199,7 +199,7 @@ class Run:
         self.facts["report"], _ = write_report(self.out, self.out / "model")
 
     def _measure_speed(self) -> None:
-        sample = json.loads((self.out / SAMPLE_FILE).read_text(encoding="utf-8"))[:SPEED_TEXTS]
+        sample = read_json(self.out / SAMPLE_FILE, RUN_BYTES)[:SPEED_TEXTS]
         encoder, teacher = self._encoder(1), load_teacher(self.config.teacher)
         prefixes = self.config.teacher_prefixes
         found = speed.measure_speed(

@@ -20,6 +20,7 @@ from ce2de_os.distill.tables import (
     TrainingTable,
 )
 from ce2de_os.errors import ConfigError
+from ce2de_os.reading import read_text
 from ce2de_os.recipes.distill_request import DistillRequest, Step
 from ce2de_os.recipes.toml_table import nearest, read_table, toml_value
 
@@ -50,9 +51,11 @@ def read_tables(path: Path) -> dict[str, dict[str, object]]:
         ConfigError: it is no TOML, or holds a value outside of the known tables.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        found = tomllib.loads(read_text(path, error=ConfigError))
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: got text that is not TOML ({error}); correct that line") from error
+    except (RecursionError, ValueError) as error:  # a number of 5,000 digits
+        raise ConfigError(f"{path}: nested too deeply, or a number that is too long; correct it") from error
     for name, values in found.items():
         if not isinstance(values, dict):
             raise ConfigError(f"{path}: got '{name}' outside of a table; {_place(name)}")

@@ -6,8 +6,17 @@ import re
 import traceback
 
 _CHARS = 300
-_QUOTED = re.compile(r"(Preview of field's value:|For input string:|date field|boolean field|number:) .*")
-_PANIC = "pyo3_runtime"  # the module of tokenizers' PanicException, which is no Exception
+# After these words everything is a value of a document.
+_TAIL = re.compile(
+    r"(Preview of field's value:|For input string:|date field|boolean field|number:|immense term is:) .*"
+)
+# Something in brackets or quotes, up to the last sign that may close it: a value can hold such signs.
+_QUOTED = re.compile(r"(?P<before>[\w-]*[ =]?)(\[.*?\]|'.*?'|\".*?\")|(?<=value )\(.*\)")
+_NAMES = frozenset(
+    {"field", "fields", "type", "mapper", "mapping", "for", "of", "within", "format", "index", "id"}
+)
+"""Words before the name of a field, a type, an index or a document, which are no secret."""
+_PANIC = "pyo3_runtime"  # where tokenizers' PanicException, which is no Exception, comes from
 
 
 def is_failure(error: BaseException) -> bool:
@@ -24,7 +33,13 @@ def error_line(error: BaseException) -> str:
 
 def redacted(text: str) -> str:
     """Return OpenSearch's message about a document without the values that it quotes from it."""
-    return _QUOTED.sub(r"\1 …", text)
+    text = _TAIL.sub(r"\1 …", text)
+    for found in _QUOTED.finditer(text):
+        word = (found["before"] or "").rstrip(" =")
+        if word not in _NAMES:
+            closing = max(text.rfind(sign, found.start()) for sign in "]'\")")
+            return f"{text[: found.start()]}{found['before'] or ''}…{text[closing + 1 :]}"
+    return text
 
 
 def error_location(error: BaseException) -> str:

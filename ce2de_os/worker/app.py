@@ -14,6 +14,7 @@ from kombu import Queue
 from ce2de_os import logs
 from ce2de_os.config import Settings
 from ce2de_os.errors import Ce2deError
+from ce2de_os.redaction import redact_tracebacks
 from ce2de_os.worker import model
 
 QUEUE = "ce2de"
@@ -32,6 +33,8 @@ def follow_queue_name(fingerprint: str) -> str:
     """Return the queue of a model's standing jobs: workers read both in turn, so neither kind starves."""
     return f"{queue_name(fingerprint)}.follow"
 
+
+redact_tracebacks()
 
 app = Celery(
     "ce2de",
@@ -87,7 +90,8 @@ def format_records(logger: logging.Logger, format: str, **_: Any) -> None:  # no
 
 @after_setup_task_logger.connect
 def format_task_records(logger: logging.Logger, **_: Any) -> None:  # noqa: ANN401
-    """Write Celery's records of tasks as JSON too, if JSON is asked for."""
-    if Settings.from_env().log_format == "json":
-        for handler in logger.handlers:
-            handler.setFormatter(logs.formatter("json"))
+    """Write Celery's records of tasks as JSON too, if JSON is asked for, and never a secret."""
+    as_json = Settings.from_env().log_format == "json"
+    for handler in logger.handlers:
+        inner = handler.formatter or logging.Formatter()
+        handler.setFormatter(logs.formatter("json") if as_json else logs.Redacting(inner))

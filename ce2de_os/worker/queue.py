@@ -9,8 +9,10 @@ from celery import Celery
 from kombu import Connection, Queue
 from kombu.exceptions import OperationalError
 
-from ce2de_os.config import Settings, mask_url
+from ce2de_os.addresses import redis_address
+from ce2de_os.config import BROKER_SETTING, Settings
 from ce2de_os.errors import BrokerUnavailableError
+from ce2de_os.redaction import mask_url
 from ce2de_os.reindex.job import Job
 from ce2de_os.worker.app import QUEUE, app, follow_queue_name, queue_name
 
@@ -25,11 +27,12 @@ class CeleryQueue:
     queue of ``fingerprint``, and in that of every job that a message was sent for.
 
     Raises:
+        ConfigError: ``broker_url`` is no address of Redis.
         BrokerUnavailableError: from every method, if Redis does not answer.
     """
 
     def __init__(self, broker_url: str | None = None, fingerprint: str | None = None) -> None:
-        self._url = broker_url or Settings.from_env().broker_url
+        self._url = redis_address(BROKER_SETTING, broker_url or Settings.from_env().broker_url).url
         self._queues = {QUEUE} | ({queue_name(fingerprint)} if fingerprint else set())
         self._follow_queues = {follow_queue_name(fingerprint)} if fingerprint else set()
 
@@ -37,6 +40,12 @@ class CeleryQueue:
         """Connect to the broker once."""
         with self._connection() as connection:
             connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
+
+    def server(self) -> dict[str, object]:
+        """Ask the broker for what it says of itself: INFO's section ``server``."""
+        with self._connection() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0.2, timeout=5)
+            return dict(connection.default_channel.client.info("server"))
 
     def fingerprints(self, timeout_s: float) -> dict[str, str]:
         """Ask all workers for their model's fingerprint; by name, those that answer within ``timeout_s``."""

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from opensearchpy import OpenSearch
-from redis import Redis
 
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.index.client import connect
@@ -21,6 +20,7 @@ from ce2de_os.reindex.job import DONE
 from ce2de_os.reindex.ledger import Ledger
 from tests.conftest import remove
 from tests.integration.jobs import Run, StartWorker, Tally, tally
+from tests.integration.redis_client import local_redis
 
 OLDER = "2.19.1"
 
@@ -134,7 +134,7 @@ def three_nodes(three_servers: LocalServers) -> Iterator[LocalServers]:
     three_servers.up()
     yield three_servers
     endpoints = three_servers.up()
-    with Redis.from_url(endpoints.broker_url) as redis:
+    with local_redis(endpoints.broker_url) as redis:
         redis.flushdb()
     with connect(OpenSearchSettings(url=endpoints.opensearch_url)) as opensearch:
         for index in opensearch.indices.get(index="t-*,ce2de-*", expand_wildcards="all"):

@@ -54,8 +54,8 @@ class SecuredServers:
         self.authority = Authority(home / "tls", "ca")
         self.admin = self.authority.sign("admin")
         self.node = self.authority.sign("node")
-        http, transport, redis = state.usable_ports([0, 0, 0])
-        self.state = state.State(VERSION, HEAP, redis, (state.Node(http, transport),))
+        http, transport, self.redis_port = state.usable_ports([0, 0, 0])
+        self.state = state.State(VERSION, HEAP, (state.Node(http, transport),))
         self._start_redis()
         self._start_opensearch(roles, mapping)
 
@@ -67,7 +67,7 @@ class SecuredServers:
     @property
     def broker_url(self) -> str:
         """Redis's address with its password."""
-        return f"redis://:{self.redis_password}@127.0.0.1:{self.state.redis_port}/0"
+        return f"redis://:{self.redis_password}@127.0.0.1:{self.redis_port}/0"
 
     def as_admin(self) -> OpenSearchSettings:
         """The connection of the cluster's owner, who may do everything."""
@@ -89,11 +89,12 @@ class SecuredServers:
 
     def _start_redis(self) -> None:
         home = self.home / "redis"
-        self._make_folder(home / "data")
-        redis_server.install(home / "redis-server")
-        text = redis_server.settings(home, self.state.redis_port)
-        (home / "redis.conf").write_text(f"{text}requirepass {self.redis_password}\n")
-        started = self._start("redis", [home / "redis-server", home / "redis.conf"])
+        for name in ("data", "run"):
+            self._make_folder(home / name)
+        network = f"bind 127.0.0.1\nport {self.redis_port}\nrequirepass {self.redis_password}\n"
+        (home / "redis.conf").write_text(redis_server.settings(home) + network)
+        program = redis_server.program(home, self.account)
+        started = self._start("redis", [program, home / "redis.conf"])
         self.state = replace(self.state, redis=started)
         self.state.save(self.home / "state.json")
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -15,13 +16,13 @@ from pathlib import Path
 
 import pytest
 from opensearchpy import OpenSearch
-from redis import Redis
 
 from ce2de_os.errors import LocalServerError
 from ce2de_os.local import lockfile
 from ce2de_os.local.download import download, is_intact
 from ce2de_os.local.lockfile import LockedFile
 from ce2de_os.local.servers import Endpoints, LocalServers
+from tests.integration.redis_client import local_redis
 
 MAPPINGS = {
     "properties": {
@@ -70,7 +71,7 @@ def test_the_addresses_stay_when_both_run_already(servers: LocalServers, endpoin
 def test_data_and_ports_survive_down_and_up(
     servers: LocalServers, endpoints: Endpoints, client: OpenSearch, two_documents: str
 ) -> None:
-    with Redis.from_url(endpoints.broker_url) as redis:
+    with local_redis(endpoints.broker_url) as redis:
         redis.set("kept", "yes")
     servers.down()
     assert servers.endpoints() is None
@@ -78,7 +79,7 @@ def test_data_and_ports_survive_down_and_up(
     again = servers.up()
     assert (again.opensearch_url, again.broker_url) == (endpoints.opensearch_url, endpoints.broker_url)
     assert client.get(index=two_documents, id="a")["_source"]["text"] == "red fox"
-    with Redis.from_url(again.broker_url) as redis:
+    with local_redis(again.broker_url) as redis:
         assert redis.get("kept") == b"yes"
 
 
@@ -120,6 +121,13 @@ def test_one_server_can_be_stopped_alone(servers: LocalServers, endpoints: Endpo
     assert servers.endpoints() is None
     servers.start_redis()
     assert servers.status().broker_url == endpoints.broker_url
+
+
+def test_redis_is_closed_to_other_accounts(endpoints: Endpoints) -> None:
+    path = Path(endpoints.broker_url.removeprefix("redis+socket://"))
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    with local_redis(endpoints.broker_url) as redis:
+        assert redis.info("server")["tcp_port"] == 0
 
 
 def test_the_command_line_shows_the_same_as_the_library(servers: LocalServers, endpoints: Endpoints) -> None:

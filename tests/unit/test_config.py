@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ce2de_os.config import Settings, mask_url
+from ce2de_os.config import Settings
 from ce2de_os.errors import ConfigError
+from ce2de_os.redaction import mask_url
 
 
 def test_defaults() -> None:

@@ -34,8 +34,8 @@ def _json_objects(
 def _json_object(value: str) -> dict[str, Any]:
     try:
         parsed = json.loads(value)
-    except ValueError as error:
-        raise click.BadParameter(f"not JSON ({error}): {value}") from error
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"not JSON ({error}): {value:.200}") from error
     if not isinstance(parsed, dict):
         raise click.BadParameter(f'expected an object such as {{"term": {{"lang": "en"}}}}, got {value}')
     return parsed

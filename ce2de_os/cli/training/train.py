@@ -150,13 +150,14 @@ def _index_pairs(
     from ce2de_os.distill.data.pairs import PairCounts, TrainingPair, read_pairs, select_pairs, write_pairs
     from ce2de_os.index.client import address, connect
     from ce2de_os.index.documents import document_text, stream_sources
+    from ce2de_os.reading import read_object
 
     index, query_field, passage_field = place
     source = (address(settings.opensearch), *place, config.pairs, config.seed)
     name = f"pairs-{hashlib.sha256(repr(source).encode()).hexdigest()[:12]}"
     kept, counts_file = work / f"{name}.jsonl.gz", work / f"{name}.json"
     if kept.is_file() and counts_file.is_file():
-        counts = PairCounts(**json.loads(counts_file.read_text(encoding="utf-8")))
+        counts = PairCounts(**read_object(counts_file))
         return list(read_pairs(kept)), counts
 
     def stream() -> Iterator[TrainingPair]:

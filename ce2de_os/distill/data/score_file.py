@@ -244,7 +244,7 @@ def _line(ranking: Ranking) -> str:
 def _parse(line: str, place: str) -> Ranking:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{place}: not JSON ({error}); {_EXPECTED}; if the file was cut off, download or make it again"
         ) from error

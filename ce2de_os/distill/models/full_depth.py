@@ -5,7 +5,6 @@ Documents embedded by it and queries embedded by the student make a slower but b
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ce2de_os.distill.data.prefixes import teacher_prefixes
@@ -15,6 +14,7 @@ from ce2de_os.distill.models.hub import load_tokenizer
 from ce2de_os.distill.models.init import cut_student
 from ce2de_os.distill.models.teacher import load_teacher
 from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.reading import RUN_BYTES, read_json, read_object
 
 
 def write_full_depth(run: Path, folder: Path) -> None:
@@ -25,9 +25,9 @@ def write_full_depth(run: Path, folder: Path) -> None:
         ConfigError: the teacher cannot be loaded, or does not pool the mean.
     """
     try:
-        recipe = json.loads((run / RECIPE_FILE).read_text(encoding="utf-8"))
-        sample = json.loads((run / SAMPLE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        recipe = read_object(run / RECIPE_FILE)
+        sample = read_json(run / SAMPLE_FILE, RUN_BYTES)
+    except DataError as error:
         raise DataError(
             f"{run}: not a finished student ({error}); pass a folder of 'ce2de distill'"
         ) from error

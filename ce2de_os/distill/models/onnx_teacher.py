@@ -8,7 +8,6 @@ run by ONNX Runtime: it gives embeddings, but no layers to copy.
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +22,7 @@ from ce2de_os.arrays import TokenIds, cosine
 from ce2de_os.distill.models.onnx_weights import bert_candidates
 from ce2de_os.errors import ArtifactError, ConfigError, extra_needed
 from ce2de_os.model.runtime import load_session
+from ce2de_os.reading import read_object
 
 ONNX_FILES = ("model.onnx", "onnx/model.onnx")
 _WEIGHTS = (
@@ -154,7 +154,7 @@ def _body(path: Path, reader: OnnxBody) -> tuple[Any, str]:
     if reader.pools:
         return None, "its graph pools the states; use the file that gives last_hidden_state"
     config = path.parent / "config.json"
-    says = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    says = read_object(config) if config.is_file() else {}
     try:
         for body in bert_candidates(onnx.load(path), says.get("num_attention_heads")):
             if _agrees(body, reader):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from ce2de_os.distill.models.onnx_teacher import POOLING_FILE, load_onnx, onnx_f
 from ce2de_os.distill.precision import autocast
 from ce2de_os.distill.tables import DEFAULT_TEACHER
 from ce2de_os.errors import ConfigError
+from ce2de_os.reading import read_object
 from ce2de_os.student import Ids, embed_sorted, mean_pool
 
 PROMPTS_FILE = "config_sentence_transformers.json"
@@ -190,7 +190,7 @@ def _pooling(place: str) -> str | None:
 def _read_json(place: str, name: str) -> dict[str, Any]:
     """Read a JSON file of a hub id or a folder; empty if the model has none of that name."""
     found = cached_file(place, name, _raise_exceptions_for_missing_entries=False)
-    return {} if found is None else dict(json.loads(Path(found).read_text(encoding="utf-8")))
+    return {} if found is None else read_object(Path(found))
 
 
 def _shard_key(teacher: Teacher, shard: Ids, precision: str) -> str:

@@ -32,6 +32,7 @@ from ce2de_os.evaluation import Collection, Qrels, Runs, exact_search
 from ce2de_os.evaluation.figures import MAIN_METRIC, KeptFigure, compare_with_references
 from ce2de_os.fusion import fuse_min_max
 from ce2de_os.progress import Phase
+from ce2de_os.reading import RUN_BYTES, read_object
 from ce2de_os.records import ScoredDoc
 from ce2de_os.writing import replacing
 
@@ -117,9 +118,9 @@ class Evaluation:
             DataError: the file is missing or damaged.
         """
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            raw = read_object(path, RUN_BYTES)
             return cls([_collection_result(row) for row in raw["collections"]], dict(raw["settings"]))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (DataError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{path}: not an evaluation ({error!r}); evaluate the student again") from error
 
 

@@ -21,6 +21,7 @@ import torch
 from ce2de_os.distill.report.peers import Peer
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.model.encoder import BATCH_TOKENS
+from ce2de_os.reading import read_object
 from ce2de_os.writing import replacing
 
 SPEED_FILE = "speed.json"
@@ -107,11 +108,11 @@ class Speed:
             DataError: the file is missing or damaged.
         """
         try:
-            raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            raw: dict[str, Any] = read_object(path)
             sides = {name: Side(**raw[name]) for name in ("student", "teacher")}
             pairs = [(int(longest), int(count)) for longest, count in raw["histogram"]]
             return cls(**{**raw, **sides, "histogram": pairs, "machine": Machine(**raw["machine"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (DataError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise DataError(f"{path}: not a speed measurement ({error!r}); measure it again") from error
 
 

@@ -6,7 +6,6 @@ left out, and a sentence names the command that writes it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from ce2de_os.distill.report.speed import SPEED_FILE, Speed
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation.figures import MAIN_METRIC
 from ce2de_os.model.artifact import HASHED_FILES, Artifact
+from ce2de_os.reading import RUN_BYTES, read_object
 
 HTML_FILE, MARKDOWN_FILE = "report.html", "report.md"
 RECIPE_FILE, PARITY_FILE, PROBE_FILE = "recipe.json", "parity.json", "probe.json"
@@ -271,12 +271,9 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); make it again") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: got {type(found).__name__}, expected an object; make it again")
-    return found
+        return read_object(path, RUN_BYTES)
+    except DataError as error:
+        raise DataError(f"{error}; make it again") from error
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -66,6 +66,7 @@ from ce2de_os.writing import replacing
 
 logger = logging.getLogger(__name__)
 
+RUN_FILE = "run.json"  # in the folder in which the training works
 TEACHER_FILE = "teacher.json"
 SAMPLE_FILE = "sample.jsonl.gz"  # held-out pairs, on which the export measures
 DEV_QUERIES, DEV_SHARE = 100, 0.1
@@ -141,8 +142,19 @@ def check_out(out: Path) -> Path:
     if (out / TEACHER_FILE).exists():
         raise DataError(f"{out}: holds a finished teacher; choose another `out`")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: exists; choose another `out`")
-    return out.with_name(f"{out.name}.training")
+        raise DataError(f"{out}: exists; choose another --out")
+    work = out.with_name(f"{out.name}.training")
+    if work.exists() and not (work / RUN_FILE).is_file() and not _is_begun(work):
+        raise DataError(
+            f"{work}: this run would work there, and delete it at its end, but it holds other files; "
+            "choose another --out"
+        )
+    return work
+
+
+def _is_begun(work: Path) -> bool:
+    """Return whether a folder without settings is of a run that has only read its pairs."""
+    return work.is_dir() and all(path.name.startswith("pairs-") for path in work.iterdir())
 
 
 def load_base(config: TeacherConfig) -> CrossEncoder:
@@ -288,7 +300,7 @@ def _check_run(work: Path, config: TeacherConfig, pairs: Sequence[TrainingPair],
     for pair in pairs:
         sides.update(repr(pair).encode("utf-8", "replace"))
     key |= {"weights": digest, "data": sides.hexdigest()}
-    path = work / "run.json"
+    path = work / RUN_FILE
     if path.is_file() and path.read_text(encoding="utf-8", errors="replace") != json.dumps(key):
         raise DataError(
             f"{work}: a run with other settings or pairs was started here; "
@@ -331,7 +343,7 @@ def _finish(
     out: Path,
     facts: dict[str, Any],
 ) -> None:
-    beside = out.with_name(f"{out.name}.partial")
+    beside = work / "finished"
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(best, beside)
     encoder.tokenizer.save_pretrained(beside)

@@ -148,7 +148,7 @@ def percentile(ordered: Sequence[int], percent: int) -> int:
 def token_counts(encoder: OnnxEncoder, texts: Sequence[str]) -> list[int]:
     """Count the tokens of each text as a document, without cutting it to ``max_length``."""
     artifact = encoder.artifact
-    tokenizer = load_tokenizer(artifact.tokenizer_path, _UNCUT)
+    tokenizer = load_tokenizer(artifact, _UNCUT)
     # One by one: a sample may hold documents of megabytes.
     return [len(tokenizer.encode(artifact.document_prefix + readable(text)).ids) for text in texts]
 

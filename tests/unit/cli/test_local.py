@@ -64,7 +64,15 @@ def test_without_a_terminal_each_step_is_one_line(capsys: pytest.CaptureFixture[
 def test_the_status_of_a_cluster_names_each_node() -> None:
     nodes = (NodeStatus(1, "http://127.0.0.1:20001", 7), NodeStatus(2, "http://127.0.0.1:20003", None))
     found = Status(
-        Path("/h"), "3.6.0", "http://127.0.0.1:20001", 7, "yellow", "redis://127.0.0.1:1/0", 9, 0, nodes
+        Path("/h"),
+        "3.6.0",
+        "http://127.0.0.1:20001",
+        7,
+        "yellow",
+        "redis+socket:///h/redis/run/redis.sock",
+        9,
+        0,
+        nodes,
     )
     assert list(local._status_lines(found, ""))[:3] == [
         "OpenSearch 3.6.0  2 nodes, health yellow",

@@ -62,9 +62,11 @@ def test_the_security_manager_is_allowed_where_it_exists(version: str, major: in
     assert ("-Djava.security.manager=allow" in command(version, major)) is expected
 
 
-def test_redis_listens_on_the_loopback_device_and_cannot_be_made_to_write_elsewhere() -> None:
-    text = redis_server.settings(Path("/home of redis"), 20003)
-    assert "bind 127.0.0.1" in text
+def test_redis_listens_on_its_socket_alone_and_cannot_be_made_to_write_elsewhere() -> None:
+    text = redis_server.settings(Path("/home of redis"))
+    assert "port 0\n" in text
+    assert 'unixsocket "/home of redis/run/redis.sock"' in text
+    assert "unixsocketperm 600" in text
     assert 'dir "/home of redis/data"' in text
     assert 'rename-command CONFIG ""' in text
 
@@ -98,14 +100,14 @@ def data_of(home: Path, state: State) -> None:
 
 
 def test_another_number_of_nodes_is_refused_where_data_lies(tmp_path: Path) -> None:
-    data_of(tmp_path, State("3.6.0", "1g", 20003))
+    data_of(tmp_path, State("3.6.0", "1g"))
     servers = LocalServers(tmp_path, LocalSettings(cache=tmp_path), nodes=3)
     with pytest.raises(LocalServerError, match=r"got `nodes=3`, but the cluster here has 1.* `home`"):
         servers.up()
 
 
 def test_the_number_of_nodes_may_change_while_there_is_no_data(tmp_path: Path) -> None:
-    failed = State("3.6.0", "1g", 20003)
+    failed = State("3.6.0", "1g")
     changed = cluster.resized(failed, 3, tmp_path)
     assert (len(changed.nodes), changed.heap) == (3, "384m")
     assert cluster.resized(failed, None, tmp_path) == failed
@@ -113,7 +115,7 @@ def test_the_number_of_nodes_may_change_while_there_is_no_data(tmp_path: Path) -
 
 @pytest.mark.parametrize("number", [0, 4])
 def test_a_node_that_is_none_of_the_cluster_is_refused(tmp_path: Path, number: int) -> None:
-    data_of(tmp_path, State("3.6.0", "384m", 20003, (Node(), Node(), Node())))
+    data_of(tmp_path, State("3.6.0", "384m", (Node(), Node(), Node())))
     servers = LocalServers(tmp_path, LocalSettings(cache=tmp_path))
     for act in (servers.stop_node, servers.kill_node, servers.start_node):
         with pytest.raises(ConfigError, match=f"node: got {number}, expected 1 to 3"):

@@ -14,7 +14,7 @@ from ce2de_os.local import state
 from ce2de_os.local.process import Process, birth
 from ce2de_os.local.state import Node, State
 
-STATE = State("3.6.0", "1g", 20003, (Node(20001, 20002, Process(7, "boot/1")),))
+STATE = State("3.6.0", "1g", (Node(20001, 20002, Process(7, "boot/1")),))
 
 
 def test_a_saved_state_is_read_back(tmp_path: Path) -> None:
@@ -41,14 +41,14 @@ def test_a_file_of_an_instance_that_knew_one_node_only_is_read(tmp_path: Path) -
 
 
 def test_one_node_can_be_replaced_and_the_others_stay() -> None:
-    three = State("3.6.0", "384m", 1, (Node(2, 3), Node(4, 5), Node(6, 7)))
+    three = State("3.6.0", "384m", (Node(2, 3), Node(4, 5), Node(6, 7)))
     changed = three.with_node(2, Node(8, 9))
     assert changed.nodes == (Node(2, 3), Node(8, 9), Node(6, 7))
 
 
 def test_the_nodes_that_run_are_known_by_number() -> None:
     alive = Process(os.getpid(), str(birth(os.getpid())))
-    three = State("3.6.0", "384m", 1, (Node(2, 3, Process(7, "died")), Node(4, 5), Node(6, 7, alive)))
+    three = State("3.6.0", "384m", (Node(2, 3, Process(7, "died")), Node(4, 5), Node(6, 7, alive)))
     assert list(three.running) == [3]
     assert not three.is_up
 

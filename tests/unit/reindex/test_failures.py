@@ -64,6 +64,18 @@ def test_deaths_and_failures_at_one_document_add_up() -> None:
         ),
         ('For input string: "secret"', "For input string: …"),
         ("failed to parse date field [secret] with format [x]", "failed to parse date field …"),
+        ("Value [secret] is out of range for an integer", "Value … is out of range for an integer"),
+        (
+            "Failed to parse value [secret] as only [true] or [false] are allowed.",
+            "Failed to parse value … are allowed.",
+        ),
+        ("'secret' is not an IP string literal.", "… is not an IP string literal."),
+        ("Numeric value (secret) out of range of int", "Numeric value … out of range of int"),
+        ("KeyError: 'se]cr\"et'", "KeyError: …"),
+        ("the first immense term is: '[115, 101]'", "the first immense term is: …"),
+        ("dynamic introduction of [x] within [_doc] is not allowed",) * 2,
+        ("object mapping for [a.b] tried to parse field [b] as object",) * 2,
+        ("Limit of total fields [1000] has been exceeded",) * 2,
     ],
 )
 def test_the_ledger_quotes_no_values_of_documents(reason: str, kept: str) -> None:

@@ -1,0 +1,81 @@
+"""Reading files that others wrote: only plain files, only up to a size, and only what their format allows."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ce2de_os.errors import Ce2deError, DataError
+
+SETTINGS_BYTES = 16_000_000
+"""Most bytes of a file that holds settings or facts, not data."""
+
+RUN_BYTES = 1_000_000_000
+"""Most bytes of a file with texts or measurements of a training run."""
+
+
+def read_bytes(path: Path, limit: int, error: type[Ce2deError] = DataError) -> bytes:
+    """Read a plain file of at most ``limit`` bytes.
+
+    Raises:
+        error: it is missing, larger, or no plain file (a folder, a pipe, a device).
+    """
+    try:
+        # Without O_NONBLOCK the opening of a pipe waits for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise error(f"{path}: not a plain file; expected a file, not a folder, pipe or device")
+            content = file.read(limit + 1)
+    except OSError as failure:
+        if failure.errno in (errno.ENXIO, errno.ENODEV):
+            raise error(f"{path}: not a plain file; expected a file, not a socket or device") from failure
+        raise error(f"{path}: {failure.strerror}") from failure
+    if len(content) > limit:
+        raise error(f"{path}: larger than {limit / 1e6:,.0f} MB, expected less; it cannot be such a file")
+    return content
+
+
+def read_text(path: Path, limit: int = SETTINGS_BYTES, error: type[Ce2deError] = DataError) -> str:
+    """Read a UTF-8 text, with a byte-order mark or not; raises like `read_bytes`, and for other encodings."""
+    try:
+        return read_bytes(path, limit, error).decode("utf-8-sig")
+    except UnicodeDecodeError as failure:
+        raise error(f"{path}: not UTF-8 text (byte {failure.start:,}); save it as UTF-8") from failure
+
+
+def parse_json(text: str, place: str, error: type[Ce2deError] = DataError) -> Any:  # noqa: ANN401 - any JSON
+    """Parse JSON as its standard has it: no NaN, no infinity.
+
+    Raises:
+        error: it is no JSON, too deeply nested, or holds a number that is too long; ``place`` comes first.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise error(f"{place}: JSON that is nested too deeply") from None
+    except ValueError as failure:
+        raise error(f"{place}: not JSON: {str(failure).partition(';')[0]}") from failure
+
+
+def read_json(path: Path, limit: int = SETTINGS_BYTES, error: type[Ce2deError] = DataError) -> Any:  # noqa: ANN401 - any JSON
+    """Read a JSON file; raises like `read_text` and `parse_json`."""
+    return parse_json(read_text(path, limit, error), str(path), error)
+
+
+def read_object(
+    path: Path, limit: int = SETTINGS_BYTES, error: type[Ce2deError] = DataError
+) -> dict[str, Any]:
+    """Read a JSON file that holds an object; raises like `read_json`, and if it holds anything else."""
+    found = read_json(path, limit, error)
+    if not isinstance(found, dict):
+        raise error(f"{path}: got a JSON {type(found).__name__}, expected an object")
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
