@@ -129,6 +129,7 @@ class Comparison:
         tuning: ``None`` if there was none.
         systems: in the order of the table.
         settings: how it was compared.
+        without_text: judged queries that the file of queries lacks; they are left out.
     """
 
     index: str
@@ -138,6 +139,7 @@ class Comparison:
     tuning: Tuning | None
     systems: list[SystemResult]
     settings: ComparisonSettings
+    without_text: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as ``--json`` prints it."""

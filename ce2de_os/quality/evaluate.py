@@ -107,7 +107,10 @@ def evaluate(
         )
         for one in compared
     ]  # fmt: skip
-    return Comparison(index, len(tested.queries), missing, len(relevant), tuning, results, settings)
+    return Comparison(
+        index, len(tested.queries), missing, len(relevant), tuning, results, settings,
+        len(judged.without_text),
+    )  # fmt: skip
 
 
 def figures_of(

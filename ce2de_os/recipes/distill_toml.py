@@ -55,7 +55,7 @@ def read_tables(path: Path) -> dict[str, dict[str, object]]:
         ConfigError: it is no TOML, or holds a value outside of the known tables.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: got text that is not TOML ({error}); correct that line") from error
     for name, values in found.items():
