@@ -215,7 +215,7 @@ def id_in(row: Mapping[str, Any], place: str) -> str:
 
 
 def whole_number(text: str) -> int | None:
-    """Read a whole number, which tables also write as ``1.0`` or ``+1``; ``None``: it is none, or too large."""
+    """Read a whole number, also written as ``1.0`` or ``+1``; ``None``: it is none, or too large."""
     found = _WHOLE.fullmatch(text)
     return int(found[1]) if found else None
 
@@ -238,8 +238,8 @@ def _judgement_columns(line: str, place: str) -> tuple[str, str, str]:
         columns = line.split()
     if len(columns) not in (3, 4):
         raise DataError(
-            f"{place}: got {len(columns)} columns between tabs, expected 'query-id<TAB>corpus-id<TAB>score', or "
-            "TREC's 'query-id 0 doc-id relevance'"
+            f"{place}: got {len(columns)} columns between tabs, expected "
+            "'query-id<TAB>corpus-id<TAB>score', or TREC's 'query-id 0 doc-id relevance'"
         )
     query_id, doc_id, grade = columns[0], *columns[-2:]
     if not query_id.strip() or not doc_id.strip():

@@ -6,8 +6,10 @@ traceback), 2 wrong usage.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -105,12 +107,28 @@ def cli(verbose: bool, log_format: str | None) -> None:
 def main() -> None:
     """Run the CLI; our own errors, and those of files, become one line on stderr and exit code 1."""
     try:
-        cli(prog_name="ce2de")
+        try:
+            cli(prog_name="ce2de")
+        finally:
+            sys.stdout.flush()
     except Ce2deError as error:
-        click.echo(f"ce2de: {error}", err=True)
-        sys.exit(1)
+        _fail(str(error))
+    except UnicodeEncodeError as error:
+        _fail(
+            f"the output's encoding, {error.encoding}, has no character {error.object[error.start]!a}; "
+            "set PYTHONIOENCODING=utf-8"
+        )
     except OSError as error:  # a folder that cannot be written, a full disk
         if error.filename is None:
-            raise
-        click.echo(f"ce2de: {error.filename}: {error.strerror}", err=True)
-        sys.exit(1)
+            _drop_output()
+        _fail(f"{error.filename or 'the output'}: {error.strerror or error}")
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(f"ce2de: {message}", err=True)
+    sys.exit(1)
+
+
+def _drop_output() -> None:
+    """Throw away what could not be written, or Python would try it once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

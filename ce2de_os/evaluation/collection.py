@@ -79,7 +79,8 @@ def load_qrels(path: Path) -> dict[str, dict[str, int]]:
         before = qrels[query_id].setdefault(doc_id, grade)
         if before != grade:
             raise DataError(
-                f"{path}: document '{doc_id}' of query '{query_id}' is judged {before} and {grade}; keep one of them"
+                f"{path}: document '{doc_id}' of query '{query_id}' is judged {before} and {grade}; "
+                "keep one of them"
             )
     return {query_id: judged for query_id, judged in qrels.items() if max(judged.values()) > 0}
 

@@ -49,7 +49,8 @@ def read_mapping(path: Path, wanted: Container[str]) -> dict[str, str]:
         columns = line.rstrip().split("\t")
         if len(columns) != 2 or not all(columns):
             raise DataError(
-                f"{path}:{number}: got {len(columns)} columns, expected two with a tab between them, none empty"
+                f"{path}:{number}: got {len(columns)} columns, expected two with a tab between them, "
+                "none of them empty"
             )
         name, value = columns
         if name in wanted and found.setdefault(name, value) != value:

@@ -8,9 +8,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth
+from opensearchpy import OpenSearch, Transport, Urllib3AWSV4SignerAuth
 from opensearchpy.exceptions import ConnectionError as OpenSearchConnectionError
-from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
+from opensearchpy.exceptions import OpenSearchException, SerializationError, SSLError, TransportError
 
 from ce2de_os.config import OpenSearchSettings, mask_url
 from ce2de_os.errors import (
@@ -22,6 +22,7 @@ from ce2de_os.errors import (
     MissingExtraError,
     RequestTooLargeError,
 )
+from ce2de_os.forks import renew_after_fork
 
 RETRYABLE_STATUS = frozenset({408, 429, 502, 503, 504})
 BLOCKED = "cluster_block_exception"
@@ -54,6 +55,14 @@ _ACCESS_CURES: dict[int | str, str] = {
     403: "give this user the role in docs/how-to/operator/security.md, with your own index names",
 }
 
+_GATEWAY = (
+    "a gateway, a proxy or a login page answers at this address; write OpenSearch's own in --url or "
+    "CE2DE_OPENSEARCH_URL"
+)
+_OTHER_LOOP = (
+    "the client belongs to an event loop that has ended or is another one; make client and searcher anew in "
+    "each asyncio.run"
+)
 _SIGNATURE = "check the AWS credentials, CE2DE_OPENSEARCH_AWS_REGION, …_AWS_SERVICE and this machine's clock"
 
 
@@ -71,7 +80,38 @@ def connect(settings: OpenSearchSettings) -> OpenSearch:
     kwargs = settings.client_kwargs()
     if settings.aws_region is not None:
         kwargs["http_auth"] = _aws_signer(settings.aws_region, settings.aws_service)
-    return OpenSearch(**kwargs)
+    client = OpenSearch(**kwargs)
+    survive_fork(client)
+    return client
+
+
+def survive_fork(client: Any) -> None:  # noqa: ANN401 - opensearch-py's client, or one that wraps it
+    """Give a client connections of its own in every forked process.
+
+    Two processes that write to one connection get each other's answers.
+    """
+    if isinstance(getattr(client, "transport", None), Transport):
+        renew_after_fork(client, _reconnect)
+
+
+def _reconnect(client: OpenSearch) -> None:
+    transport = client.transport
+    del transport.connection_pool  # else the transport takes the parent's connections over
+    transport.set_connections(transport.hosts)
+    transport.seed_connections = list(transport.connection_pool.connections)
+
+
+def with_part(action: str, answer: Any, part: str) -> Mapping[str, Any]:  # noqa: ANN401 - whatever came
+    """Return an answer that has the key ``part``, which each of OpenSearch's answers to the request has.
+
+    Raises:
+        BackendError: it has not, so it comes from something else.
+    """
+    if not isinstance(answer, Mapping) or part not in answer:
+        raise BackendError(
+            f"{action}: got an answer without '{part}', which OpenSearch always gives; {_GATEWAY}"
+        )
+    return answer
 
 
 def _aws_signer(region: str, service: str) -> Urllib3AWSV4SignerAuth:
@@ -101,6 +141,7 @@ def backend_errors(action: str) -> Iterator[None]:
     Raises:
         BackendBusyError: 429, or what is to be written is read-only.
         BackendUnavailableError: no answer, 408, 502, 503, 504, or a node went away while it was asked.
+        ConfigError: an async client is used in another event loop than its own.
         IndexSchemaError: 400, 404 or 409: the request does not fit the index.
         RequestTooLargeError: 413.
         BackendError: anything else that OpenSearch refuses.
@@ -112,20 +153,42 @@ def backend_errors(action: str) -> Iterator[None]:
         cure = next((cure for name, cure in _TLS_CURES.items() if name in failure), _CA)
         raise BackendError(f"{action}: TLS failed ({failure}); {cure}") from error
     except OpenSearchConnectionError as error:
+        if "vent loop is closed" in str(error) or "different loop" in str(error):
+            raise ConfigError(f"{action}: {_OTHER_LOOP}") from error
         raise BackendUnavailableError(
             f"{action}: OpenSearch does not answer ({_first_line(error.error)}); "
             "check the address in --url or CE2DE_OPENSEARCH_URL, or run: ce2de local up"
         ) from error
     except TransportError as error:
         raise _from_status(action, error) from error
+    except SerializationError as error:
+        raise _not_json(action, error) from error
     except OpenSearchException as error:
         raise BackendError(f"{action}: {_first_line(error)}") from error
+    except RecursionError as error:
+        raise IndexSchemaError(
+            f"{action}: the request is nested too deeply; write a flatter query"
+        ) from error
+    except RuntimeError as error:
+        if "loop" not in str(error):
+            raise
+        raise ConfigError(f"{action}: {_OTHER_LOOP}") from error
+
+
+def _not_json(action: str, error: SerializationError) -> BackendError:
+    """Say whether a value of ours has no JSON, or the answer is none."""
+    told = _first_line(error.args[0] if error.args else error)
+    if "Unable to serialize" in told:
+        return IndexSchemaError(f"{action}: {told}; pass strings, numbers, lists and objects only")
+    return BackendError(f"{action}: got an answer that is not JSON ({told}); {_GATEWAY}")
 
 
 def _from_status(action: str, error: TransportError) -> BackendError:
     if not isinstance(error.status_code, int):  # "N/A": the request did not come to an answer
         return BackendUnavailableError(f"{action}: {_first_line(error.error)}")
     status = error.status_code
+    if 300 <= status < 400:
+        return BackendError(f"{action}: got a redirection (HTTP {status}); {_GATEWAY}")
     message = f"{action}: {reason(error.info) or _first_line(error.error) or _phrase(status)} (HTTP {status})"
     if status == HTTPStatus.TOO_MANY_REQUESTS or BLOCKED in str(error.error):
         return BackendBusyError(message)

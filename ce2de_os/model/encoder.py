@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnxruntime
@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from ce2de_os.arrays import Embeddings, TokenVectors, cosine, pad_ids, token_batches
 from ce2de_os.errors import ArtifactError, ConfigError, DataError, ParityError
+from ce2de_os.forks import renew_after_fork
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.runtime import CHARS_PER_TOKEN, load_session, load_tokenizer, readable
 
@@ -57,15 +58,23 @@ class OnnxEncoder:
                 "see --threads or CE2DE_THREADS"
             )
         self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
+        self._threads = threads
         self._batch_tokens = batch_tokens
         self._max_chars = self.artifact.max_length * CHARS_PER_TOKEN
         self._tokenizer = load_tokenizer(self.artifact.tokenizer_path, self.artifact.max_length)
-        self._session = load_session(self.artifact.model_path, threads)
+        self._load()
         self._run_options = onnxruntime.RunOptions()
         # Where token vectors are not asked for they are not computed.
         self._run_options.only_execute_path_to_fetches = True
         self._tokens_read = 0
         self._check_canaries()
+        renew_after_fork(self, OnnxEncoder._reload)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _encoder, (self.artifact.folder, self._threads, self._batch_tokens)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # threads may share it, and nothing in it changes
 
     @property
     def tokens_read(self) -> int:
@@ -189,6 +198,14 @@ class OnnxEncoder:
             yield batch, self._session.run(outputs, feeds, self._run_options)
         self._tokens_read += sum(map(len, ids))
 
+    def _load(self) -> None:
+        self._session = load_session(self.artifact.model_path, self._threads)
+
+    def _reload(self) -> None:
+        """Load the model anew in a forked process, which has none of the model's threads."""
+        if self._threads > 1:
+            self._load()
+
     def _check_canaries(self) -> None:
         texts, expected = self.artifact.canaries()
         worst = float(cosine(self.encode_documents(texts), expected).min())
@@ -201,3 +218,8 @@ class OnnxEncoder:
                 f"stored ones, at least {CANARY_MIN_COSINE} expected); "
                 "use another machine or an artifact quantized for it"
             )
+
+
+def _encoder(folder: Path, threads: int, batch_tokens: int) -> OnnxEncoder:
+    """Load an encoder that was pickled: the folder and the settings travel, not the model."""
+    return OnnxEncoder(folder, threads=threads, batch_tokens=batch_tokens)

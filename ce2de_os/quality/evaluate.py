@@ -17,7 +17,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Judged, Runs, confidence_interval, holm, mean, measure, paired_t_test
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import backend_errors, with_part
 from ce2de_os.progress import Phase
 from ce2de_os.quality.comparison import (
     MAIN_METRIC,
@@ -151,14 +151,15 @@ def existing(client: OpenSearch, index: str, doc_ids: Collection[str]) -> set[st
     Raises:
         BackendError: OpenSearch does not answer, or rejects the request.
     """
+    action = f"look for judged documents in {index}"
     found: set[str] = set()
     ordered = sorted(doc_ids)
     for start in range(0, len(ordered), _IDS):
         body = {
             "query": {"ids": {"values": ordered[start : start + _IDS]}}, "_source": False, "size": 10 * _IDS,
         }  # fmt: skip
-        with backend_errors(f"look for judged documents in {index}"):
-            answer = client.search(index=index, body=body)
+        with backend_errors(action):
+            answer = with_part(action, client.search(index=index, body=body), "hits")
         found.update(hit["_id"] for hit in answer["hits"]["hits"])
     return found
 

@@ -62,6 +62,11 @@ def _found(hit: Answer) -> FoundDocuments:
     )
 
 
+def indices_in(answers: Iterable[Answer]) -> set[str]:
+    """Return the indices that the documents of some answers come from."""
+    return {hit["_index"] for answer in answers for hit in answer["hits"]["hits"]}
+
+
 def scored(documents: Sequence[FoundDocuments]) -> list[ScoredDoc]:
     """Convert documents to a run for fusion, under their keys."""
     return [ScoredDoc(document.key, document.score) for document in documents]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import Ce2deError
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import backend_errors, with_part
 
 if TYPE_CHECKING:
     from opensearchpy import AsyncOpenSearch  # there only with aiohttp
@@ -27,12 +27,14 @@ T = TypeVar("T")
 class Call(NamedTuple):
     """A call of an opensearch-py method, the same in both clients: ``"msearch"``, ``"indices.get_mapping"``.
 
-    ``action`` starts the message if it fails.
+    ``action`` starts the message if it fails. ``part`` is a key that the answer must have; ``None``: any
+    answer will do.
     """
 
     action: str
     method: str
     arguments: Mapping[str, Any]
+    part: str | None = None
 
 
 class Compute(NamedTuple):
@@ -82,11 +84,13 @@ def _perform(client: OpenSearch, step: Call | Compute) -> Any:  # noqa: ANN401 -
     if isinstance(step, Compute):
         return step.work()
     with backend_errors(step.action):
-        return attrgetter(step.method)(client)(**step.arguments)
+        answer = attrgetter(step.method)(client)(**step.arguments)
+    return answer if step.part is None else with_part(step.action, answer, step.part)
 
 
 async def _perform_async(client: AsyncOpenSearch, step: Call | Compute) -> Any:  # noqa: ANN401
     if isinstance(step, Compute):
         return await asyncio.to_thread(step.work)
     with backend_errors(step.action):
-        return await attrgetter(step.method)(client)(**step.arguments)
+        answer = await attrgetter(step.method)(client)(**step.arguments)
+    return answer if step.part is None else with_part(step.action, answer, step.part)
