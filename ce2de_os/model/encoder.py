@@ -15,7 +15,7 @@ from ce2de_os.arrays import Embeddings, TokenVectors, cosine, pad_ids, token_bat
 from ce2de_os.errors import ArtifactError, ConfigError, DataError, ParityError
 from ce2de_os.forks import renew_after_fork
 from ce2de_os.model.artifact import Artifact
-from ce2de_os.model.runtime import CHARS_PER_TOKEN, load_session, load_tokenizer, readable
+from ce2de_os.model.runtime import CHARS_PER_TOKEN, keep_for_good, load_session, load_tokenizer, readable
 
 CANARY_MIN_COSINE = 0.95
 """Least cosine between this machine's int8 embedding and the stored fp32 one; saturation is far below."""
@@ -204,6 +204,7 @@ class OnnxEncoder:
     def _reload(self) -> None:
         """Load the model anew in a forked process, which has none of the model's threads."""
         if self._threads > 1:
+            keep_for_good(self._session)
             self._load()
 
     def _check_canaries(self) -> None:

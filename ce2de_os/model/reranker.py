@@ -13,7 +13,7 @@ from ce2de_os.arrays import pad_ids, token_batches
 from ce2de_os.errors import ConfigError, ParityError
 from ce2de_os.forks import renew_after_fork
 from ce2de_os.model.artifact import RERANKER, Artifact
-from ce2de_os.model.runtime import CHARS_PER_TOKEN, load_session, load_tokenizer, readable
+from ce2de_os.model.runtime import CHARS_PER_TOKEN, keep_for_good, load_session, load_tokenizer, readable
 
 CANARY_MAX_SHIFT = 0.25
 """Most that a canary's logit may differ from the stored one, as a share of the stored ones' deviation."""
@@ -108,6 +108,7 @@ class OnnxReranker:
     def _reload(self) -> None:
         """Load the model anew in a forked process, which has none of the model's threads."""
         if self._threads > 1:
+            keep_for_good(self._session)
             self._load()
 
     def _check_canaries(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ctypes
 from pathlib import Path
 
 import onnxruntime
@@ -59,3 +60,8 @@ def load_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     except Exception as error:  # onnxruntime's exception classes share no public base
         first_line = str(error).splitlines()[0]
         raise ArtifactError(f"{path}: ONNX Runtime cannot load it: {first_line}") from error
+
+
+def keep_for_good(session: onnxruntime.InferenceSession) -> None:
+    """Never destroy a session: in a forked process it would wait for threads that only the parent has."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
