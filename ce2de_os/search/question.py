@@ -252,10 +252,10 @@ def check_bounds(name: str, value: float, low: float, high: float | None) -> Non
 
 
 def _check_simple(question: Question) -> None:
-    for name in ("collapse", "vector_field", "language"):
+    for name in ("collapse", "vector_field"):
         value = getattr(question, name)
         if value is not None and (not isinstance(value, str) or not value):
-            raise DataError(f"{name}: got {value!r:.80}, expected one name, such as 'author' or 'it'")
+            raise DataError(f"{name}: got {value!r:.80}, expected the name of one field")
     for name in ("explain", "track_total_hits"):
         if not isinstance(getattr(question, name), bool):
             raise DataError(f"{name}: got {getattr(question, name)!r:.80}, expected True or False")

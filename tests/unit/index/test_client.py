@@ -4,9 +4,18 @@ import inspect
 
 import opensearchpy.exceptions
 import pytest
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import ConnectionError as OpenSearchConnectionError
 from opensearchpy.exceptions import OpenSearchException, SerializationError, TransportError
 
-from ce2de_os.errors import BackendBusyError, BackendError, BackendUnavailableError, RequestTooLargeError
+from ce2de_os.errors import (
+    BackendBusyError,
+    BackendError,
+    BackendUnavailableError,
+    ConfigError,
+    IndexSchemaError,
+    RequestTooLargeError,
+)
 from ce2de_os.index.client import backend_errors, check_complete
 
 

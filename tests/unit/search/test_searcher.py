@@ -49,7 +49,7 @@ def test_a_blank_query(nowhere, query):
 
 @pytest.mark.parametrize("top_k", [0, -1])
 def test_top_k_below_one(nowhere, top_k):
-    with pytest.raises(ConfigError, match=f"top_k: got {top_k}, expected at least 1"):
+    with pytest.raises(ConfigError, match=f"top_k: got {top_k}, expected 1 to 10000"):
         HybridSearcher(nowhere, "articles").search("copy", top_k=top_k)
 
 
