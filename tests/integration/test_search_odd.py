@@ -25,7 +25,10 @@ class TestFields:
         [
             ({"fields": ["titel"]}, "fields: t-.* has no field 'titel'; did you mean 'title'?"),
             ({"fields": ["title", "boddy^3"]}, "fields: t-.* has no field 'boddy'; did you mean 'body'?"),
-            ({"fields": ["x*"]}, r"no field 'x\*'; the text fields are body, title|the text fields are title"),
+            (
+                {"fields": ["x*"]},
+                r"no field 'x\*'; the text fields are body, title|the text fields are title",
+            ),
             ({"highlight": ["titel"]}, "highlight: t-.* has no field 'titel'"),
             ({"highlight": {"fields": {"titel": {}}}}, "highlight: t-.* has no field 'titel'"),
             ({"source": ["titel"]}, "source: t-.* has no field 'titel'"),
@@ -72,7 +75,9 @@ class TestSeveralIndices:
         make_index(client, f"{index_name}-a", articles(5))
         make_index(client, f"{index_name}-b", articles(5), metadata=replace(METADATA, text_fields=("body",)))
         searcher = HybridSearcher(client, f"{index_name}-*", ENCODER)
-        with pytest.raises(IndexSchemaError, match="the model is the same, but they differ in the text fields"):
+        with pytest.raises(
+            IndexSchemaError, match="the model is the same, but they differ in the text fields"
+        ):
             searcher.search("copy")
         assert searcher.search("copy", mode="bm25")
 
@@ -92,9 +97,7 @@ class TestSeveralIndices:
         make_index(client, f"{index_name}-a", articles(20))
         mapping = client.indices.get_mapping(index=f"{index_name}-a")[f"{index_name}-a"]["mappings"]
         body = {"settings": {**settings, "index.knn": True}, "mappings": mapping}
-        client.indices.create(
-            index=f"{index_name}-b", body=body, params={"wait_for_active_shards": "0"}
-        )
+        client.indices.create(index=f"{index_name}-b", body=body, params={"wait_for_active_shards": "0"})
         searcher = HybridSearcher(client, f"{index_name}-*", ENCODER, strategy=strategy)
         result = searcher.search("copy")
         assert result.hits

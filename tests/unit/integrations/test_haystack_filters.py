@@ -65,7 +65,7 @@ def test_filters(filters, query):
         (condition("not in", {"a": 1}), "expected a list of values"),
         (condition("==", ["it"]), "== got .*, expected one value; for several write 'in'"),
         (condition(">", [1]), "> got .*, expected a number or a date"),
-        (condition("<", "d1", "id"), "expected a number or a date, and no id"),
+        (condition("<", "d1", "id"), "expected a number or a date in a field of meta"),
         ({"operator": "AND", "conditions": condition("==", 1)}, "got conditions {.*, expected a list"),
         ({"operator": "AND", "conditions": None}, "got conditions None, expected a list"),
         ({"operator": "AND", "conditions": ["x"]}, "got 'x', expected an object with 'operator'"),

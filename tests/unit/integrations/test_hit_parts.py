@@ -45,7 +45,9 @@ def test_own_values_are_reachable_by_name():
 
 
 def test_a_dotted_path_is_followed():
-    hit = Hit("a", 0.5, 1, {"title": "x", "author": [{"name": "A"}, {"name": "B"}], "n": {"m": 1}}, None, None)
+    hit = Hit(
+        "a", 0.5, 1, {"title": "x", "author": [{"name": "A"}, {"name": "B"}], "n": {"m": 1}}, None, None
+    )
     spec, times = TextSpec(("title",)), Timings(0, 0, 0)
     result = SearchResult((hit,), None, None, 1, False, (), 0, 0, None, None, None, spec, times)
     (part,) = HitParts.of(None, ["author.name", "n.m", "n.x"]).read(result)

@@ -116,7 +116,10 @@ def test_a_language_that_is_none(language):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"collapse": {"field": "group"}}, "collapse: got {'field': 'group'}, expected the name of one field"),
+        (
+            {"collapse": {"field": "group"}},
+            "collapse: got {'field': 'group'}, expected the name of one field",
+        ),
         ({"vector_field": 5}, "vector_field: got 5"),
         ({"source": None}, "source: got None, expected True, False, a list"),
         ({"source": 5}, "source: got 5"),
@@ -126,8 +129,14 @@ def test_a_language_that_is_none(language):
         ({"highlight": "body"}, "highlight: got 'body', expected a list"),
         ({"fields": [1]}, "fields: got [1], expected a list"),
         ({"fields": {"title": 3}}, "fields: got {'title': 3}, expected a list"),
-        ({"lower_bounds": (None, LowerBound("apply", 0.5))}, "expected a number and 'apply' or 'clip'"),
-        ({"lower_bounds": (None, LowerBound(0.5, "floor"))}, "expected a number and 'apply' or 'clip'"),
+        (
+            {"lower_bounds": (None, LowerBound("apply", 0.5))},
+            "expected a number and the mode 'apply' or 'clip'",
+        ),
+        (
+            {"lower_bounds": (None, LowerBound(0.5, "floor"))},
+            "expected a number and the mode 'apply' or 'clip'",
+        ),
         ({"explain": "yes"}, "explain: got 'yes', expected True or False"),
         ({"aggregations": []}, "aggregations: got []"),
     ],
