@@ -42,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    do_GET = do_POST = _reply
+    do_GET = do_POST = _reply  # noqa: N815 - the server's names
 
     def _passed_on(self, sent: bytes) -> Answer:
         asked = Request(self.server.behind + self.path, data=sent or None, method=self.command)

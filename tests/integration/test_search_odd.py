@@ -1,4 +1,4 @@
-"""Odd but real: mistyped fields, several indices, closed ones, too many words, an alias that moves meanwhile."""
+"""Odd but real: mistyped fields, several indices, closed ones, many words, an alias that moves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TestFields:
             ({"fields": ["title", "boddy^3"]}, "fields: t-.* has no field 'boddy'; did you mean 'body'?"),
             (
                 {"fields": ["x*"]},
-                r"no field 'x\*'; the text fields are body, title|the text fields are title",
+                r"no field 'x\*'; the text fields are title",
             ),
             ({"highlight": ["titel"]}, "highlight: t-.* has no field 'titel'"),
             ({"highlight": {"fields": {"titel": {}}}}, "highlight: t-.* has no field 'titel'"),
@@ -75,9 +75,7 @@ class TestSeveralIndices:
         make_index(client, f"{index_name}-a", articles(5))
         make_index(client, f"{index_name}-b", articles(5), metadata=replace(METADATA, text_fields=("body",)))
         searcher = HybridSearcher(client, f"{index_name}-*", ENCODER)
-        with pytest.raises(
-            IndexSchemaError, match="the model is the same, but they differ in the text fields"
-        ):
+        with pytest.raises(IndexSchemaError, match="the same, but they differ in the text fields"):
             searcher.search("copy")
         assert searcher.search("copy", mode="bm25")
 

@@ -1,4 +1,4 @@
-"""One searcher for many: forked processes, threads, event loops, copies; and what answers in its cluster's place."""
+"""One searcher for many: forks, threads, event loops, copies; and what answers in the cluster's place."""
 
 from __future__ import annotations
 

@@ -54,14 +54,12 @@ def read(reader, content: bytes, name="file") -> Any:
             return None
 
 
-READERS = (
-    read_qrels,
-    read_documents,
-    read_queries,
-    read_run,
-    load_qrels,
-    lambda path: read_mapping(path, {"a"}),
-)
+def mapping(path: Path) -> dict[str, str]:
+    return read_mapping(path, {"a"})
+
+
+READERS = (read_qrels, read_documents, read_queries, read_run, load_qrels, mapping)
+CELL = st.one_of(ID, st.sampled_from(["0", "1", "1.0", "", " ", "nan"]))
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -74,9 +72,7 @@ def test_any_bytes_are_read_or_refused(reader, content):
 
 @pytest.mark.parametrize("reader", READERS)
 @often
-@given(
-    lines=st.lists(st.lists(st.one_of(ID, st.sampled_from(["0", "1", "1.0", "", " ", "nan"])), max_size=7))
-)
+@given(lines=st.lists(st.lists(CELL, max_size=7)))
 def test_any_table_is_read_or_refused(reader, lines):
     for tab in ("\t", " "):
         read(reader, "\n".join(tab.join(columns) for columns in lines).encode())
@@ -147,6 +143,7 @@ def test_what_is_written_is_read_again(qrels, runs):
     }
 
 
+KEYS = st.sampled_from(["operator", "field", "value", "conditions"])
 VALUE = st.sampled_from([None, "a", "b", 1, 2, 3, True])
 FIELD = st.sampled_from(["meta.x", "x", "y"])
 COMPARISON = st.one_of(
@@ -218,11 +215,7 @@ def test_haystack_s_filters_hold_for_the_same_documents(filters, document):
 
 
 @often
-@given(
-    filters=JSON
-    | FILTER
-    | st.dictionaries(st.sampled_from(["operator", "field", "value", "conditions"]), JSON)
-)
+@given(filters=JSON | FILTER | st.dictionaries(KEYS, JSON))
 def test_any_filter_is_taken_or_refused(filters):
     try:
         queries.as_filters(opensearch_filter(filters))

@@ -67,11 +67,10 @@ def test_there_are_errors_to_map() -> None:
 
 
 def test_a_client_of_an_event_loop_that_has_ended():
-    with pytest.raises(ConfigError, match=r"search a: the client belongs to an event loop .* anew in each"):
-        with backend_errors("search a"):
-            raise OpenSearchConnectionError(
-                "N/A", "Event loop is closed", RuntimeError("Event loop is closed")
-            )
+    told = r"search a: the client belongs to an event loop .* anew in each"
+    closed = RuntimeError("Event loop is closed")
+    with pytest.raises(ConfigError, match=told), backend_errors("search a"):
+        raise OpenSearchConnectionError("N/A", str(closed), closed)
     with pytest.raises(ConfigError, match="the client belongs to an event loop"), backend_errors("search a"):
         raise RuntimeError("got Future attached to a different loop")
     with pytest.raises(RuntimeError, match="of ours"), backend_errors("search a"):
@@ -83,8 +82,8 @@ def test_a_request_that_is_nested_too_deeply():
     for _ in range(3000):
         query = {"bool": {"must": query}}
     with OpenSearch(["http://127.0.0.1:9"], max_retries=0) as client:
-        with pytest.raises(IndexSchemaError, match="the request is nested too deeply"):
-            with backend_errors("search a"):
-                client.search(index="a", body={"query": query})
+        told = pytest.raises(IndexSchemaError, match="the request is nested too deeply")
+        with told, backend_errors("search a"):
+            client.search(index="a", body={"query": query})
     while query:  # by hand: freeing it at once would recurse as deeply
         query = query.get("bool", {}).get("must", {})

@@ -118,7 +118,7 @@ def test_a_language_that_is_none(language):
     [
         (
             {"collapse": {"field": "group"}},
-            "collapse: got {'field': 'group'}, expected the name of one field",
+            "collapse: got {'field': 'group'}, expected the name",
         ),
         ({"vector_field": 5}, "vector_field: got 5"),
         ({"source": None}, "source: got None, expected True, False, a list"),
@@ -131,11 +131,11 @@ def test_a_language_that_is_none(language):
         ({"fields": {"title": 3}}, "fields: got {'title': 3}, expected a list"),
         (
             {"lower_bounds": (None, LowerBound("apply", 0.5))},
-            "expected a number and the mode 'apply' or 'clip'",
+            "and the mode 'apply' or 'clip'",
         ),
         (
             {"lower_bounds": (None, LowerBound(0.5, "floor"))},
-            "expected a number and the mode 'apply' or 'clip'",
+            "and the mode 'apply' or 'clip'",
         ),
         ({"explain": "yes"}, "explain: got 'yes', expected True or False"),
         ({"aggregations": []}, "aggregations: got []"),
