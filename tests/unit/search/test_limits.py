@@ -12,7 +12,7 @@ from ce2de_os.errors import ConfigError
 from ce2de_os.search import core, queries
 from ce2de_os.search.question import MOST, Question
 
-PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "limits.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "limits-search.md").read_text(encoding="utf-8")
 
 
 def row(begins: str) -> str:
