@@ -40,6 +40,7 @@ from ce2de_os.search.vectors import QueryEncoder
 LATENCY_TOP_K = 10
 _BATCH = 20  # queries in one `_msearch`
 _IDS = 1000  # ids in one look-up
+_WHOLE = {"allow_partial_search_results": "false"}
 
 Keep = Callable[[str, Runs], None]
 """Receives a system's name and its rankings of every query."""
@@ -159,7 +160,7 @@ def existing(client: OpenSearch, index: str, doc_ids: Collection[str]) -> set[st
             "query": {"ids": {"values": ordered[start : start + _IDS]}}, "_source": False, "size": 10 * _IDS,
         }  # fmt: skip
         with backend_errors(action):
-            answer = with_part(action, client.search(index=index, body=body), "hits")
+            answer = with_part(action, client.search(index=index, body=body, params=_WHOLE), "hits")
         found.update(hit["_id"] for hit in answer["hits"]["hits"])
     return found
 

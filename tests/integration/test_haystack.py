@@ -89,7 +89,7 @@ def test_mistakes_are_told(index, endpoints):
     retriever = Ce2deRetriever(index, url=endpoints.opensearch_url, options={"mode": "bm25"})
     with pytest.raises(DataError, match="the query is empty"):
         retriever.run(" ")
-    with pytest.raises(ConfigError, match="top_k: got 0, expected at least 1"):
+    with pytest.raises(ConfigError, match="top_k: got 0, expected 1 to 10000"):
         retriever.run("a file", top_k=0)
 
 
