@@ -8,6 +8,7 @@ step. So all that a search decides is written once, and only the waiting differs
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from operator import attrgetter
@@ -20,6 +21,8 @@ from ce2de_os.index.client import backend_errors, with_part
 
 if TYPE_CHECKING:
     from opensearchpy import AsyncOpenSearch  # there only with aiohttp
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -83,6 +86,7 @@ async def drive_async(client: AsyncOpenSearch, steps: Steps[T]) -> T:
 def _perform(client: OpenSearch, step: Call | Compute) -> Any:  # noqa: ANN401 - OpenSearch's JSON
     if isinstance(step, Compute):
         return step.work()
+    logger.debug("Asking OpenSearch to %s", step.action, extra={"action": "ask", "method": step.method})
     with backend_errors(step.action):
         answer = attrgetter(step.method)(client)(**step.arguments)
     return answer if step.part is None else with_part(step.action, answer, step.part)
@@ -91,6 +95,7 @@ def _perform(client: OpenSearch, step: Call | Compute) -> Any:  # noqa: ANN401 -
 async def _perform_async(client: AsyncOpenSearch, step: Call | Compute) -> Any:  # noqa: ANN401
     if isinstance(step, Compute):
         return await asyncio.to_thread(step.work)
+    logger.debug("Asking OpenSearch to %s", step.action, extra={"action": "ask", "method": step.method})
     with backend_errors(step.action):
         answer = await attrgetter(step.method)(client)(**step.arguments)
     return answer if step.part is None else with_part(step.action, answer, step.part)
