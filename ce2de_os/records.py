@@ -1,20 +1,37 @@
 """The records that the verbs share, and readers for the file formats of the field.
 
 Collections follow the BEIR layout: ``corpus.jsonl`` (``_id``, ``title``, ``text``), ``queries.jsonl``
-(``_id``, ``text``) and ``qrels.tsv`` (``query-id``, ``corpus-id``, ``score``); ``.gz`` files are
+(``_id``, ``text``) and ``qrels.tsv`` (``query-id``, ``corpus-id``, ``score``); files packed with gzip are
 read as they are.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ce2de_os.errors import DataError
+
+_BOM = "\ufeff"
+_GZIP = b"\x1f\x8b"
+_DIGITS = 6  # of a grade: what every tool of the field adds up without an overflow
+_WHOLE = re.compile(rf"\s*([+-]?[0-9]{{1,{_DIGITS}}})(?:\.0*)?\s*")
+# Letters and digits of what people call the columns of judgements.
+_GRADE_NAMES = frozenset({
+    "score", "relevance", "rel", "grade", "label", "judgement", "judgment", "rating", "qrel",
+    "relevancescore", "relevancegrade", "relevancelabel",
+})  # fmt: skip
+_DOCUMENT_NAMES = frozenset({
+    "corpusid", "docid", "docno", "doc", "document", "documentid", "did", "pid", "passageid",
+})  # fmt: skip
 
 
 class Document(NamedTuple):
@@ -109,57 +126,60 @@ class Hit(NamedTuple):
 
 
 def read_documents(path: Path) -> Iterator[Document]:
-    """Stream a ``corpus.jsonl`` (``_id``, ``text``, optional ``title``).
+    """Stream a ``corpus.jsonl`` (``_id``, ``text``, optional ``title``); an ``_id`` may be a whole number.
 
     Raises:
         DataError: the file cannot be read, or a line lacks ``_id`` or ``text``; the message names both.
     """
     for place, row in json_lines(path):
-        yield Document(_text(row, "_id", place), str(row.get("title") or ""), _text(row, "text", place))
+        title = "" if row.get("title") is None else _text(row, "title", place)
+        yield Document(id_in(row, place), title, _text(row, "text", place))
 
 
 def read_queries(path: Path) -> Iterator[Query]:
     """Stream a ``queries.jsonl`` (``_id``, ``text``); raises `DataError` like `read_documents`."""
     for place, row in json_lines(path):
-        yield Query(_text(row, "_id", place), _text(row, "text", place))
+        yield Query(id_in(row, place), _text(row, "text", place))
 
 
 def read_qrels(path: Path) -> Iterator[Qrel]:
     """Stream judgments: a ``qrels.tsv``, its header line or not, or TREC's four columns.
 
-    TREC's are ``query-id 0 doc-id relevance``; the second one means nothing.
+    TREC's are ``query-id 0 doc-id relevance``; the second one means nothing. Blank lines are skipped.
 
     Raises:
-        DataError: like `read_documents`.
+        DataError: the file cannot be read, or a line has other columns or a grade that is no whole number.
     """
+    first = True
     for number, line in enumerate(text_lines(path), start=1):
-        if number == 1 and line.startswith("query-id"):
+        if not line.strip():
             continue
-        columns = line.rstrip("\n").split("\t")
-        if len(columns) != 3 and len(line.split()) == 4:
-            query_id, _, *rest = line.split()
-            columns = [query_id, *rest]
-        if len(columns) != 3 or not columns[2].lstrip("-").isdigit():
-            raise DataError(
-                f"{path}:{number}: expected 'query-id<TAB>corpus-id<TAB>score', or TREC's "
-                "'query-id 0 doc-id relevance'"
-            )
-        yield Qrel(columns[0], columns[1], int(columns[2]))
+        query_id, doc_id, grade = _judgement_columns(line, f"{path}:{number}")
+        if not (first and _is_header(query_id, grade, f"{path}:{number}")):
+            yield Qrel(query_id, doc_id, _grade(grade, f"{path}:{number}"))
+        first = False
 
 
 def text_lines(path: Path, errors: str = "strict") -> Iterator[str]:
-    """Stream the lines of a UTF-8 file, ``.gz`` or not; ``errors`` is passed to ``open``.
+    """Stream the lines of a UTF-8 file, packed with gzip or not; a byte order mark is left out.
+
+    ``errors`` is what ``open`` makes of bytes that are not UTF-8.
 
     Raises:
-        DataError: the file cannot be opened, or is damaged somewhere.
+        DataError: the file cannot be opened, is damaged somewhere, or is no UTF-8 text.
     """
-    open_text = gzip.open if path.suffix == ".gz" else open
     try:
-        with open_text(path, "rt", encoding="utf-8", errors=errors) as lines:
-            yield from lines
+        with _unpacked(path) as binary:
+            if binary.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise DataError(f"{path}: got UTF-16 text, expected UTF-8; save the file again as UTF-8")
+            with io.TextIOWrapper(binary, encoding="utf-8", errors=errors) as lines:
+                for number, line in enumerate(lines, start=1):
+                    if errors == "strict" and "\0" in line:
+                        raise DataError(f"{path}:{number}: got a zero byte, expected UTF-8 text")
+                    yield line.removeprefix(_BOM)  # files put together have more than one
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: {reason}; expected UTF-8 text, packed with gzip if named .gz") from error
+        raise DataError(f"{path}: {reason}; expected UTF-8 text, packed with gzip or not") from error
 
 
 def json_lines(path: Path, errors: str = "strict") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -175,13 +195,86 @@ def json_lines(path: Path, errors: str = "strict") -> Iterator[tuple[str, dict[s
             row = json.loads(line)
         except ValueError as error:
             raise DataError(f"{path}:{number}: not JSON: {error}") from error
+        except RecursionError as error:
+            raise DataError(f"{path}:{number}: the JSON is nested too deeply") from error
         if not isinstance(row, dict):
             raise DataError(f"{path}:{number}: expected an object, got {type(row).__name__}")
         yield f"{path}:{number}", row
 
 
-def _text(row: dict[str, Any], key: str, place: str) -> str:
-    value = row.get(key)
+def id_in(row: Mapping[str, Any], place: str) -> str:
+    """Return the ``_id`` of a row; a whole number becomes its digits.
+
+    Raises:
+        DataError: there is none, or it is empty or of another kind; the message begins with ``place``.
+    """
+    value = row.get("_id")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _text(row, "_id", place, may_be_empty=False)
+
+
+def whole_number(text: str) -> int | None:
+    """Read a whole number, also written as ``1.0`` or ``+1``; ``None``: it is none, or too large."""
+    found = _WHOLE.fullmatch(text)
+    return int(found[1]) if found else None
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
+    """Open a file for reading bytes; what gzip has packed is known by how it begins."""
+    with path.open("rb") as raw:
+        if raw.peek(2)[:2] != _GZIP:
+            yield raw
+            return
+        with gzip.GzipFile(fileobj=raw) as unpacked:
+            yield unpacked
+
+
+def _judgement_columns(line: str, place: str) -> tuple[str, str, str]:
+    """Split a line into the ids of query and document and the grade."""
+    columns = line.rstrip().split("\t")
+    if len(columns) not in (3, 4) and len(line.split()) == 4:
+        columns = line.split()
+    if len(columns) not in (3, 4):
+        raise DataError(
+            f"{place}: got {len(columns)} columns between tabs, expected "
+            "'query-id<TAB>corpus-id<TAB>score', or TREC's 'query-id 0 doc-id relevance'"
+        )
+    query_id, doc_id, grade = columns[0], *columns[-2:]
+    if not query_id.strip() or not doc_id.strip():
+        raise DataError(f"{place}: the id of the {'document' if query_id.strip() else 'query'} is empty")
+    return query_id, doc_id, grade.strip()
+
+
+def _is_header(first: str, last: str, place: str) -> bool:
+    """Return whether a line names the columns; an order that is not ours is refused."""
+    if _plain_name(last) not in _GRADE_NAMES:
+        return False
+    if _plain_name(first) in _DOCUMENT_NAMES:
+        raise DataError(f"{place}: the first column is '{first}', expected the query's id; change the order")
+    return True
+
+
+def _grade(text: str, place: str) -> int:
+    grade = whole_number(text)
+    if grade is None:
+        raise DataError(
+            f"{place}: the grade is '{text:.40}', expected a whole number of at most {_DIGITS} digits"
+        )
+    return grade
+
+
+def _plain_name(name: str) -> str:
+    return "".join(char for char in name.lower() if char.isalnum())
+
+
+def _text(row: Mapping[str, Any], key: str, place: str, *, may_be_empty: bool = True) -> str:
+    if row.get(key) is None:
+        raise DataError(f"{place}: missing '{key}', expected a string")
+    value = row[key]
     if not isinstance(value, str):
-        raise DataError(f"{place}: missing '{key}', or it is not a string")
+        raise DataError(f"{place}: '{key}' is {value!r:.40}, expected a string")
+    if not value and not may_be_empty:
+        raise DataError(f"{place}: '{key}' is empty, expected a string")
     return value

@@ -105,7 +105,9 @@ def _cell(mode: str, hits: Sequence[Hit], letters: Mapping[str, str]) -> Text:
 def _document(hit: Hit) -> Text:
     title = title_of(hit)
     texts = [_plain(value) for value in hit.source.values() if isinstance(value, str)]
-    snippet = max((text for text in texts if _shorten(text, TITLE_CHARS) != title), key=len, default="")
+    # One word alone is a code such as a language, and no text.
+    told = [text for text in texts if " " in text and _shorten(text, TITLE_CHARS) != title]
+    snippet = max(told, key=len, default="")
     if hit.passage:
         snippet = _plain(hit.passage.text)
     document = Text(title, style="bold")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from ce2de_os.errors import DataError
-from ce2de_os.records import read_documents, read_qrels, read_queries
+from ce2de_os.records import Document, read_documents, read_qrels, read_queries
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,17 @@ class Collection:
 
 @dataclass(frozen=True)
 class Judged:
-    """The queries that have a relevant document: their texts and their judgments, by query id."""
+    """The queries that have a relevant document.
+
+    Attributes:
+        queries: their texts by id.
+        qrels: their judgements by id.
+        without_text: judged queries that the file of queries lacks, so that they are left out.
+    """
 
     queries: dict[str, str]
     qrels: dict[str, dict[str, int]]
+    without_text: tuple[str, ...] = ()
 
     @property
     def relevant(self) -> set[str]:
@@ -49,15 +56,15 @@ class Judged:
 def judged_files(folder: Path) -> tuple[Path, Path]:
     """Find the files with the queries and the judgments of a folder in the BEIR layout.
 
-    They are ``queries.jsonl`` with ``qrels.tsv`` or BEIR's own ``qrels/test.tsv``; if those are absent,
-    ``queries.dev.jsonl`` with ``qrels.dev.tsv``.
+    They are ``queries.jsonl`` with ``qrels.tsv`` or BEIR's own ``qrels/test.tsv`` or ``qrels/dev.tsv``; if
+    those are absent, ``queries.dev.jsonl`` with ``qrels.dev.tsv``. Each may be packed: ``queries.jsonl.gz``.
 
     Raises:
         DataError: one of them is missing.
     """
     return (
         _one_of(folder, "queries.jsonl", "queries.dev.jsonl"),
-        _one_of(folder, "qrels.tsv", "qrels/test.tsv", "qrels.dev.tsv"),
+        _one_of(folder, "qrels.tsv", "qrels/test.tsv", "qrels/dev.tsv", "qrels.dev.tsv"),
     )
 
 
@@ -65,11 +72,16 @@ def load_qrels(path: Path) -> dict[str, dict[str, int]]:
     """Read the judgments of the queries that have a relevant document, in BEIR's layout or in TREC's.
 
     Raises:
-        DataError: the file is missing or damaged.
+        DataError: the file is missing or damaged, or judges a document of a query twice and differently.
     """
     qrels: dict[str, dict[str, int]] = defaultdict(dict)
-    for qrel in read_qrels(path):
-        qrels[qrel.query_id][qrel.doc_id] = qrel.relevance
+    for query_id, doc_id, grade in read_qrels(path):
+        before = qrels[query_id].setdefault(doc_id, grade)
+        if before != grade:
+            raise DataError(
+                f"{path}: document '{doc_id}' of query '{query_id}' is judged {before} and {grade}; "
+                "keep one of them"
+            )
     return {query_id: judged for query_id, judged in qrels.items() if max(judged.values()) > 0}
 
 
@@ -91,7 +103,8 @@ def load_judged(queries: Path, qrels_file: Path) -> Judged:
         judged[query.query_id] = query.text
     if not judged:
         raise DataError(f"{qrels_file}: no query of {queries.name} has a relevant document in it")
-    return Judged(judged, {query_id: qrels[query_id] for query_id in judged})
+    without_text = tuple(query_id for query_id in qrels if query_id not in judged)
+    return Judged(judged, {query_id: qrels[query_id] for query_id in judged}, without_text)
 
 
 def load_collection(folder: Path) -> Collection:
@@ -100,12 +113,13 @@ def load_collection(folder: Path) -> Collection:
     ``corpus.en.jsonl.gz`` is taken where the plain name is absent.
 
     Raises:
-        DataError: a file is missing or damaged, no query is judged, or a judgment names an unknown document.
+        DataError: a file is missing or damaged, no query is judged, a judgement names an unknown document, or
+            two different documents have one id.
     """
-    corpus = _one_of(folder, "corpus.jsonl", "corpus.jsonl.gz", "corpus.en.jsonl.gz")
+    corpus = _one_of(folder, "corpus.jsonl", "corpus.en.jsonl")
     queries, qrels_file = judged_files(folder)
     judged = load_judged(queries, qrels_file)
-    documents = {doc.doc_id: doc.whole for doc in read_documents(corpus)}
+    documents = texts_by_id(read_documents(corpus), str(corpus))
     unknown = next((doc for one in judged.qrels.values() for doc in one if doc not in documents), None)
     if unknown is not None:
         raise DataError(f"{qrels_file}: judges document '{unknown}', which is not in {corpus.name}")
@@ -115,8 +129,22 @@ def load_collection(folder: Path) -> Collection:
     )  # fmt: skip
 
 
+def texts_by_id(documents: Iterable[Document], where: str) -> dict[str, str]:
+    """Return the text of each document by its id; ``where`` starts the message.
+
+    Raises:
+        DataError: an id stands for two different texts.
+    """
+    texts: dict[str, str] = {}
+    for document in documents:
+        if texts.setdefault(document.doc_id, document.whole) != document.whole:
+            raise DataError(f"{where}: id '{document.doc_id}' stands for two texts; give each its own id")
+    return texts
+
+
 def _one_of(folder: Path, *names: str) -> Path:
     for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise DataError(f"{folder}: has no {names[0]}; expected corpus.jsonl, queries.jsonl and qrels.tsv")
+        for written in (name, f"{name}.gz"):
+            if (folder / written).is_file():
+                return folder / written
+    raise DataError(f"{folder}: has no {names[0]}; expected {', '.join(names)}, or one of them with .gz")

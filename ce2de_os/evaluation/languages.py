@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 import numpy as np
 
 from ce2de_os.errors import DataError
-from ce2de_os.evaluation.collection import Collection, Judged
+from ce2de_os.evaluation.collection import Collection, Judged, texts_by_id
 from ce2de_os.evaluation.metrics import Qrels, Runs
 from ce2de_os.records import Document, ScoredDoc
 
@@ -62,10 +62,7 @@ def mixed_collection(corpora: Mapping[str, Iterable[Document]], judged: Judged) 
     Raises:
         DataError: no language has a relevant document.
     """
-    texts = {
-        language: {document.doc_id: document.whole for document in documents}
-        for language, documents in corpora.items()
-    }
+    texts = {language: texts_by_id(documents, language) for language, documents in corpora.items()}
     qrels = mixed_qrels({language: held.keys() for language, held in texts.items()}, judged.qrels)
     mixed = {
         mixed_id(language, name): text for language, held in texts.items() for name, text in held.items()

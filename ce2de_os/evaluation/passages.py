@@ -44,9 +44,14 @@ def read_mapping(path: Path, wanted: Container[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for number, line in enumerate(text_lines(path), start=1):
-        columns = line.rstrip("\n").split("\t")
+        if not line.strip():
+            continue
+        columns = line.rstrip().split("\t")
         if len(columns) != 2 or not all(columns):
-            raise DataError(f"{path}:{number}: expected two columns with a tab between them")
+            raise DataError(
+                f"{path}:{number}: got {len(columns)} columns, expected two with a tab between them, "
+                "none of them empty"
+            )
         name, value = columns
         if name in wanted and found.setdefault(name, value) != value:
             raise DataError(f"{path}:{number}: '{name}' is '{found[name]}' above and '{value}' here")

@@ -28,12 +28,11 @@ def read_run(path: Path) -> dict[str, list[ScoredDoc]]:
         columns = line.split()
         if not columns:
             continue
-        if len(columns) != 6 or not _is_finite(columns[4]):
-            raise DataError(f"{path}:{number}: expected 'query-id Q0 doc-id rank score tag'")
-        run = runs.setdefault(columns[0], {})
-        if columns[2] in run:
-            raise DataError(f"{path}:{number}: document '{columns[2]}' of query '{columns[0]}' comes twice")
-        run[columns[2]] = float(columns[4])
+        query_id, doc_id, score = _run_columns(columns, f"{path}:{number}")
+        run = runs.setdefault(query_id, {})
+        if doc_id in run:
+            raise DataError(f"{path}:{number}: document '{doc_id}' of query '{query_id}' comes twice")
+        run[doc_id] = score
     return {
         query_id: sorted((ScoredDoc(*pair) for pair in run.items()), key=lambda doc: -doc.score)
         for query_id, run in runs.items()
@@ -94,8 +93,20 @@ def _check_word(path: Path, kind: str, word: str) -> None:
         )
 
 
-def _is_finite(text: str) -> bool:
+def _run_columns(columns: Sequence[str], place: str) -> tuple[str, str, float]:
+    """Return query, document and score of a line."""
+    if len(columns) != 6:
+        raise DataError(f"{place}: got {len(columns)} columns, expected 'query-id Q0 doc-id rank score tag'")
+    score = _number(columns[4])
+    if score is None:
+        raise DataError(f"{place}: the score is '{columns[4]:.40}', expected a number in the fifth column")
+    return columns[0], columns[2], score
+
+
+def _number(text: str) -> float | None:
+    """Read a finite number; ``None``: it is none. Python's own ``1_0`` is none."""
     try:
-        return math.isfinite(float(text))
+        number = float(text)
     except ValueError:
-        return False
+        return None
+    return number if math.isfinite(number) and "_" not in text else None

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth
+from opensearchpy import OpenSearch, Transport, Urllib3AWSV4SignerAuth
 from opensearchpy.exceptions import ConnectionError as OpenSearchConnectionError
 from opensearchpy.exceptions import OpenSearchException, SerializationError, SSLError, TransportError
 from opensearchpy.serializer import JSONSerializer
@@ -19,11 +19,13 @@ from ce2de_os.errors import (
     BackendBusyError,
     BackendError,
     BackendUnavailableError,
+    Ce2deError,
     ConfigError,
     IndexSchemaError,
     RequestTooLargeError,
     extra_needed,
 )
+from ce2de_os.forks import renew_after_fork
 from ce2de_os.index.json_text import without_comments
 
 RETRYABLE_STATUS = frozenset({408, 429, 502, 503, 504})
@@ -60,6 +62,14 @@ _ACCESS_ADVICE: dict[int | str, str] = {
     403: "give this user the role in docs/how-to/operator/security.md, with your own index names",
 }
 
+_GATEWAY = (
+    "a gateway, a proxy or a login page answers at this address; write OpenSearch's own in --url or "
+    "CE2DE_OPENSEARCH_URL"
+)
+_OTHER_LOOP = (
+    "the client belongs to an event loop that has ended or is another one; make client and searcher anew in "
+    "each asyncio.run"
+)
 _SIGNATURE = "check the AWS credentials, CE2DE_OPENSEARCH_AWS_REGION, …_AWS_SERVICE and this machine's clock"
 
 
@@ -92,7 +102,38 @@ def connect(settings: OpenSearchSettings) -> OpenSearch:
     kwargs = settings.client_kwargs()
     if settings.aws_region is not None:
         kwargs["http_auth"] = _aws_signer(settings.aws_region, settings.aws_service)
-    return OpenSearch(serializer=_Serializer(), **kwargs)
+    client = OpenSearch(serializer=_Serializer(), **kwargs)
+    survive_fork(client)
+    return client
+
+
+def survive_fork(client: Any) -> None:  # noqa: ANN401 - opensearch-py's client, or one that wraps it
+    """Give a client connections of its own in every forked process.
+
+    Two processes that write to one connection get each other's answers.
+    """
+    if isinstance(getattr(client, "transport", None), Transport):
+        renew_after_fork(client, _reconnect)
+
+
+def _reconnect(client: OpenSearch) -> None:
+    transport = client.transport
+    del transport.connection_pool  # else the transport takes the parent's connections over
+    transport.set_connections(transport.hosts)
+    transport.seed_connections = list(transport.connection_pool.connections)
+
+
+def with_part(action: str, answer: Any, part: str) -> Mapping[str, Any]:  # noqa: ANN401 - whatever came
+    """Return an answer that has the key ``part``, which each of OpenSearch's answers to the request has.
+
+    Raises:
+        BackendError: it has not, so it comes from something else.
+    """
+    if not isinstance(answer, Mapping) or part not in answer:
+        raise BackendError(
+            f"{action}: got an answer without '{part}', which OpenSearch always gives; {_GATEWAY}"
+        )
+    return answer
 
 
 def _aws_signer(region: str, service: str) -> Urllib3AWSV4SignerAuth:
@@ -119,6 +160,7 @@ def backend_errors(action: str) -> AbstractContextManager[None]:
     Raises:
         BackendBusyError: 429, or the index is read-only.
         BackendUnavailableError: no answer, 408, 502, 503, 504, or a node went away while it was asked.
+        ConfigError: an async client is used in another event loop than its own.
         IndexSchemaError: 400, 404 or 409: the request does not fit the index.
         RequestTooLargeError: 413.
         BackendError: anything else that OpenSearch rejects.
@@ -138,27 +180,47 @@ class _BackendErrors:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, OpenSearchException):
             raise _ours(self._action, error) from error
+        if isinstance(error, RecursionError):
+            raise IndexSchemaError(
+                f"{self._action}: the request is nested too deeply; write a flatter query"
+            ) from error
+        if isinstance(error, RuntimeError) and "loop" in str(error):
+            raise ConfigError(f"{self._action}: {_OTHER_LOOP}") from error
 
 
-def _ours(action: str, error: OpenSearchException) -> BackendError:
+def _ours(action: str, error: OpenSearchException) -> Ce2deError:
     if isinstance(error, SSLError):
         failure = _first_line(error.error)
         advice = next((advice for name, advice in _TLS_ADVICE.items() if name in failure), _CA)
         return BackendError(f"{action}: TLS failed ({failure}); {advice}")
     if isinstance(error, OpenSearchConnectionError):
+        if "vent loop is closed" in str(error) or "different loop" in str(error):
+            return ConfigError(f"{action}: {_OTHER_LOOP}")
         return BackendUnavailableError(
             f"{action}: OpenSearch does not answer ({_first_line(error.error)}); "
             "check the address in `url` or CE2DE_OPENSEARCH_URL, or run: ce2de local up"
         )
     if isinstance(error, TransportError):
         return _from_status(action, error)
+    if isinstance(error, SerializationError):
+        return _not_json(action, error)
     return BackendError(f"{action}: {_first_line(error)}")
+
+
+def _not_json(action: str, error: SerializationError) -> BackendError:
+    """Say whether a value of ours has no JSON, or the answer is none."""
+    found = _first_line(error.args[0] if error.args else error)
+    if "Unable to serialize" in found:
+        return IndexSchemaError(f"{action}: {found}; pass strings, numbers, lists and objects only")
+    return BackendError(f"{action}: got an answer that is not JSON ({found}); {_GATEWAY}")
 
 
 def _from_status(action: str, error: TransportError) -> BackendError:
     if not isinstance(error.status_code, int):  # "N/A": the request got no answer
         return BackendUnavailableError(f"{action}: {_first_line(error.error)}")
     status = error.status_code
+    if 300 <= status < 400:
+        return BackendError(f"{action}: got a redirection (HTTP {status}); {_GATEWAY}")
     message = f"{action}: {reason(error.info) or _first_line(error.error) or _phrase(status)} (HTTP {status})"
     if status == HTTPStatus.TOO_MANY_REQUESTS or BLOCKED in str(error.error):
         return BackendBusyError(message)

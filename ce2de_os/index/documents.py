@@ -21,20 +21,20 @@ def document_text(source: Mapping[str, Any], text_fields: Sequence[str]) -> str:
 
     Numbers count as their digits, lists as their elements; null and missing values, and objects, as nothing.
     """
-    parts = (_text_of(value) for field in text_fields for value in _values_at(source, field))
+    parts = (_text_of(value) for field in text_fields for value in values_at(source, field))
     return "\n".join(part for part in parts if part.strip())
 
 
-def _values_at(node: Any, path: str) -> list[Any]:  # noqa: ANN401 - any JSON value
+def values_at(node: Any, path: str) -> list[Any]:  # noqa: ANN401 - any JSON value
     """Return all values at a dotted path, whether objects are nested or the field name has dots."""
     if isinstance(node, list):
-        return [value for element in node for value in _values_at(element, path)]
+        return [value for element in node for value in values_at(element, path)]
     if not isinstance(node, Mapping):
         return []
     found = [node[path]] if path in node else []
     for key, value in node.items():
         if path.startswith(f"{key}."):
-            found += _values_at(value, path[len(key) + 1 :])
+            found += values_at(value, path[len(key) + 1 :])
     return found
 
 

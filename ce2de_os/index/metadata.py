@@ -7,7 +7,7 @@ answers while the new one is being filled.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -86,6 +86,18 @@ class IndexMetadata:
 _OPTIONAL = frozenset(
     {"space", "template", "passages", "data_type", "languages", "language_from", "token_dim", "ready"}
 )
+# What must be the same in two indices that are searched together, and how it is called in messages.
+_SAID = {
+    "vector_field": "the vector field",
+    "text_fields": "the text fields",
+    "template": "the template",
+    "fingerprint": "the model",
+    "dim": "the dimensions",
+    "passages": "passages",
+    "data_type": "the type of the numbers",
+    "languages": "the languages",
+}
+_IDENTITY = tuple(_SAID)
 _TUPLES = ("text_fields", "languages")  # lists in JSON
 
 
@@ -129,8 +141,19 @@ def common_fields(index: str, mappings: Mappings) -> tuple[IndexMetadata, ...]:
     name, there = next((name, there) for name, there in others if not _same(there, first))
     raise IndexSchemaError(
         f"{index}: {first_name} has {_told(first)}, but {name} has {_told(there)}; "
-        "embed both with the same model, or search one of them"
+        f"{_remedy(first, there)}, or search one of them, or both in mode 'bm25'"
     )
+
+
+def _remedy(first: Sequence[IndexMetadata], second: Sequence[IndexMetadata]) -> str:
+    """Say what keeps two indices' vectors from being searched together: the model, or how it was used."""
+    pairs = [(left, right) for left in first for right in second if left.fingerprint == right.fingerprint]
+    if not pairs:
+        return "embed both with the same model"
+    left, right = pairs[-1]
+    names = [name for name in _IDENTITY if getattr(left, name) != getattr(right, name)]
+    told = ", ".join(_SAID[name] for name in names)
+    return f"the model is the same, but they differ in {told}: embed both alike"
 
 
 def _shared(entry: IndexMetadata, others: Iterable[tuple[str, list[IndexMetadata]]]) -> IndexMetadata:
@@ -149,15 +172,7 @@ def _same(entries: Iterable[IndexMetadata], others: Iterable[IndexMetadata]) -> 
 
 
 def _identity(entry: IndexMetadata) -> tuple[object, ...]:
-    return (
-        entry.vector_field,
-        entry.text,
-        entry.fingerprint,
-        entry.dim,
-        entry.passages,
-        entry.data_type,
-        entry.languages,
-    )
+    return tuple(getattr(entry, name) for name in _IDENTITY)
 
 
 def _told(entries: Iterable[IndexMetadata]) -> str:

@@ -37,14 +37,15 @@ class Ce2deRetriever:
         artifact: folder of the model whose vectors the index carries; ``None``: ``CE2DE_ARTIFACT``, else the
             student that comes with the package.
         reranker: folder of an exported cross-encoder; ``None``: none.
-        options: options of the questions, see `ce2de_os.search.question.Question`.
+        options: what questions say beyond their text, see `ce2de_os.search.question.Question`; the filters
+            may be Haystack's too.
         content_fields: the fields in a document's content; ``None``: the text that was embedded.
         meta_fields: the fields in its ``meta``; ``None``: all others. See
             `ce2de_os.integrations.hit_parts.HitParts` for its other entries.
 
     Raises:
-        ConfigError: the address holds a password, or there is no such option.
-        DataError: a list of fields is not one.
+        ConfigError: the address holds a password, there is no such option, or one is outside its bounds.
+        DataError: a list of fields is not one, or a filter is none.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class Ce2deRetriever:
     ) -> None:
         if url is not None and "@" in url:
             raise ConfigError("url: it holds a password, which would be saved; use username and password")
-        Question("").changed(options or {})
+        asked = dict(options or {})
+        asked["filters"] = opensearch_filter(asked["filters"]) if asked.get("filters") else None
+        Question("").changed(asked).check_options()
         self._parts = HitParts.of(content_fields, meta_fields)
         self.index = index
         self.url = url
@@ -100,8 +103,10 @@ class Ce2deRetriever:
         asked = dict(self.options or {})
         if top_k is not None:
             asked["top_k"] = top_k
-        if filters:
-            asked["filters"] = opensearch_filter(filters)
+        if filters is not None:
+            asked["filters"] = filters
+        if asked.get("filters"):
+            asked["filters"] = opensearch_filter(asked["filters"])
         result = self._ready().search(query, **asked)
         return {
             "documents": [
@@ -109,6 +114,9 @@ class Ce2deRetriever:
                 for part in self._parts.read(result)
             ]
         }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_searcher": None}  # a copy and another process warm up themselves
 
     def to_dict(self) -> dict[str, Any]:
         """Convert this component to a dict for a saved pipeline.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ce2de_os.errors import DataError
+from ce2de_os.index.documents import values_at
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.records import Hit
 from ce2de_os.search.result import SearchResult
+
+_TOLD = ("id", "score", "rank", "passage", "logit", "highlight")  # in the metadata, of the hit itself
 
 
 class Parts(NamedTuple):
@@ -25,13 +28,14 @@ class Parts(NamedTuple):
 class HitParts:
     """The division of a hit into text and metadata.
 
-    The metadata also has ``id``, ``score`` and ``rank``, and where there are any ``passage`` (``text``,
-    ``start``, ``end``, ``score``), ``logit`` and ``highlight``; they replace fields of the same name.
+    The metadata also tells ``id``, ``score`` and ``rank``, and where there are any ``passage`` (``text``,
+    ``start``, ``end``, ``score``), ``logit`` and ``highlight``; they replace fields of the same name, unless
+    those are named in ``metadata``.
 
     Attributes:
         content: the fields that make the text, one to a line; ``None``: the text that was embedded, or where
             there are no vectors every text field.
-        metadata: the fields to pass on; ``None``: all that are not in the text.
+        metadata: the fields to pass on, by dotted path; ``None``: all that are not in the text.
     """
 
     content: tuple[str, ...] | None = None
@@ -45,13 +49,20 @@ class HitParts:
             DataError: a string in place of a list, or no field for the text.
         """
         for name, value in (("content_fields", content), ("metadata_fields", metadata)):
-            if isinstance(value, str) or (name == "content_fields" and value is not None and not value):
+            is_list = isinstance(value, list | tuple) and all(isinstance(one, str) and one for one in value)
+            if value is not None and (not is_list or (name == "content_fields" and not value)):
                 raise DataError(f"{name}: got {value!r:.80}, expected a list such as ['title', 'body']")
         return cls(None if content is None else tuple(content), None if metadata is None else tuple(metadata))
 
     def read(self, result: SearchResult) -> Iterator[Parts]:
-        """Yield the parts of each hit of ``result``, best first."""
+        """Yield the parts of each hit of ``result``, best first.
+
+        Raises:
+            IndexSchemaError: no document can have one of the fields.
+            DataError: the hits were fetched without the fields of the text.
+        """
         text = result.text if self.content is None else TextSpec(self.content)
+        self._check(result, text)
         for hit in result:
             yield Parts(hit.doc_id, text.text_of(hit.source), hit.score, self._metadata(hit, text))
 
@@ -59,11 +70,30 @@ class HitParts:
         if self.metadata is None:
             fields = {name: value for name, value in hit.source.items() if name not in text.fields}
         else:
-            fields = {name: hit.source[name] for name in self.metadata if name in hit.source}
+            fields = {name: value[0] for name in self.metadata if (value := _value(hit.source, name))}
         found = {
             "passage": hit.passage._asdict() if hit.passage else None,
             "logit": hit.logit,
             "highlight": hit.highlight,
         }
-        told = {name: value for name, value in found.items() if value is not None}
-        return {**fields, "id": hit.doc_id, "score": hit.score, "rank": hit.rank, **told}
+        told = {"id": hit.doc_id, "score": hit.score, "rank": hit.rank}
+        told |= {name: value for name, value in found.items() if value is not None}
+        return {**fields, **told} if self.metadata is None else {**told, **fields}
+
+    def _check(self, result: SearchResult, text: TextSpec) -> None:
+        if result.target is not None:
+            result.target.check_stored("content_fields", self.content or ())
+            named = [name for name in self.metadata or () if name not in _TOLD]
+            result.target.check_stored("metadata_fields", named)
+        has_text = any(values_at(hit.source, name) for hit in result for name in text.fields)
+        if result and not result.whole and not has_text:
+            raise DataError(
+                f"no hit has the fields of the text ({', '.join(text.fields)}); name them in the option "
+                "'source' too, or leave it out"
+            )
+
+
+def _value(source: Mapping[str, Any], path: str) -> list[Any]:
+    """Return the value at a path as the only element, or nothing; several values are one list."""
+    values = values_at(source, path)
+    return [values] if len(values) > 1 else values

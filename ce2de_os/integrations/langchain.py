@@ -40,7 +40,7 @@ class Ce2deRetriever(BaseRetriever):
             `ce2de_os.integrations.hit_parts.HitParts` for its other entries.
 
     Raises:
-        ConfigError: there is no searcher, or no such option.
+        ConfigError: there is no searcher, no such argument or option, or an option is outside its bounds.
         DataError: a list of fields is not one.
     """
 
@@ -50,11 +50,20 @@ class Ce2deRetriever(BaseRetriever):
     content_fields: list[str] | None = None
     metadata_fields: list[str] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, values: Any) -> Any:  # noqa: ANN401 - pydantic's
+        unknown = sorted(set(values) - set(cls.model_fields)) if isinstance(values, dict) else ()
+        if unknown:
+            known = ", ".join(name for name in cls.model_fields if name not in BaseRetriever.model_fields)
+            raise ConfigError(f"{unknown[0]}: no such argument of Ce2deRetriever; there are {known}")
+        return values
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.searcher is None and self.async_searcher is None:
             raise ConfigError("Ce2deRetriever: got no searcher; pass searcher, async_searcher, or both")
-        Question("").changed(self.options)
+        Question("").changed(self.options).check_options()
         self._parts()
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnxruntime
@@ -13,8 +13,16 @@ from tokenizers import Tokenizer
 
 from ce2de_os.arrays import Embeddings, TokenVectors, cosine, pad_ids, token_batches
 from ce2de_os.errors import ArtifactError, ConfigError, DataError, ParityError
+from ce2de_os.forks import renew_after_fork
 from ce2de_os.model.artifact import Artifact
-from ce2de_os.model.runtime import CHARS_PER_TOKEN, library_errors, load_session, load_tokenizer, readable
+from ce2de_os.model.runtime import (
+    CHARS_PER_TOKEN,
+    keep_for_good,
+    library_errors,
+    load_session,
+    load_tokenizer,
+    readable,
+)
 
 CANARY_MIN_COSINE = 0.95
 """Least cosine between this machine's int8 embedding and the stored fp32 one; saturation is far below."""
@@ -57,16 +65,24 @@ class OnnxEncoder:
                 "see `threads` or CE2DE_THREADS"
             )
         self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
+        self._threads = threads
         self._batch_tokens = batch_tokens
         self._max_chars = self.artifact.max_length * CHARS_PER_TOKEN
         self._tokenizer = load_tokenizer(self.artifact)
-        self._session = load_session(self.artifact, threads)
+        self._load()
         self._run_options = onnxruntime.RunOptions()
         # Token vectors are computed only if they are requested.
         self._run_options.only_execute_path_to_fetches = True
         self._tokens_read = 0
         with library_errors(f"{self.artifact.folder}: the model cannot be run"):
             self._check_canaries()
+        renew_after_fork(self, OnnxEncoder._reload)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _encoder, (self.artifact.folder, self._threads, self._batch_tokens)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # threads may share it, and nothing in it changes
 
     @property
     def tokens_read(self) -> int:
@@ -190,6 +206,15 @@ class OnnxEncoder:
             yield batch, self._session.run(outputs, feeds, self._run_options)
         self._tokens_read += sum(map(len, ids))
 
+    def _load(self) -> None:
+        self._session = load_session(self.artifact, self._threads)
+
+    def _reload(self) -> None:
+        """Load the model anew in a forked process, which has none of the model's threads."""
+        if self._threads > 1:
+            keep_for_good(self._session)
+            self._load()
+
     def _check_canaries(self) -> None:
         texts, expected = self.artifact.canaries()
         worst = float(cosine(self.encode_documents(texts), expected).min())
@@ -202,3 +227,8 @@ class OnnxEncoder:
                 f"stored ones, at least {CANARY_MIN_COSINE} expected); "
                 "use another machine or an artifact quantized for it"
             )
+
+
+def _encoder(folder: Path, threads: int, batch_tokens: int) -> OnnxEncoder:
+    """Load an encoder that was pickled: the folder and the settings travel, not the model."""
+    return OnnxEncoder(folder, threads=threads, batch_tokens=batch_tokens)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ce2de_os.arrays import pad_ids, token_batches
 from ce2de_os.errors import ConfigError, ParityError
+from ce2de_os.forks import renew_after_fork
 from ce2de_os.model.artifact import RERANKER, Artifact
-from ce2de_os.model.runtime import CHARS_PER_TOKEN, library_errors, load_session, load_tokenizer, readable
+from ce2de_os.model.runtime import (
+    CHARS_PER_TOKEN,
+    keep_for_good,
+    library_errors,
+    load_session,
+    load_tokenizer,
+    readable,
+)
 
 CANARY_MAX_SHIFT = 0.25
 """Largest difference of a canary's logit from the stored one, as a share of the stored ones' deviation."""
@@ -53,14 +61,22 @@ class OnnxReranker:
             )
         folder = artifact.folder if isinstance(artifact, Artifact) else artifact
         self.artifact = Artifact.load(folder, kind=RERANKER)
+        self._threads = threads
         self._batch_tokens = batch_tokens
         self._max_chars = self.artifact.max_length * CHARS_PER_TOKEN
         self._tokenizer = load_tokenizer(self.artifact)
-        self._session = load_session(self.artifact, threads)
+        self._load()
         self._inputs = {node.name for node in self._session.get_inputs()}
         if check:
             with library_errors(f"{self.artifact.folder}: the model cannot be run"):
                 self._check_canaries()
+        renew_after_fork(self, OnnxReranker._reload)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reranker, (self.artifact.folder, self._threads, self._batch_tokens)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # threads may share it, and nothing in it changes
 
     @property
     def fingerprint(self) -> str:
@@ -94,6 +110,15 @@ class OnnxReranker:
         outputs: list[Any] = self._session.run(["logits"], feeds)
         return np.asarray(outputs[0], dtype=np.float32)[:, 0]
 
+    def _load(self) -> None:
+        self._session = load_session(self.artifact, self._threads)
+
+    def _reload(self) -> None:
+        """Load the model anew in a forked process, which has none of the model's threads."""
+        if self._threads > 1:
+            keep_for_good(self._session)
+            self._load()
+
     def _check_canaries(self) -> None:
         pairs, expected = self.artifact.pair_canaries()
         worst = float(np.abs(self.score_pairs(pairs) - expected).max())
@@ -103,3 +128,8 @@ class OnnxReranker:
                 f"{self.artifact.folder}: this CPU computes wrong logits (up to {worst:.3f} from the stored "
                 f"ones, at most {allowed:.3f} expected); use another machine or export the model again"
             )
+
+
+def _reranker(folder: Path, threads: int, batch_tokens: int) -> OnnxReranker:
+    """Load a reranker that was pickled: the folder and the settings travel, not the model."""
+    return OnnxReranker(folder, threads=threads, batch_tokens=batch_tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,3 +89,8 @@ def library_errors(what: str) -> Iterator[None]:
     except BaseException as error:  # a panic of Rust's is no Exception; onnxruntime's share no base
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ArtifactError(f"{what}: {one_line(lines[0]):.300}; export the model again") from error
+
+
+def keep_for_good(session: onnxruntime.InferenceSession) -> None:
+    """Never destroy a session: in a forked process it would wait for threads that only the parent has."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))

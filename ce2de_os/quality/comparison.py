@@ -107,7 +107,8 @@ class Comparison:
         relevant: relevant documents of all judged queries.
         tuning: ``None`` if there was none.
         systems: in the order of the table.
-        settings: settings of the comparison.
+        settings: how it was compared.
+        without_text: judged queries that the file of queries lacks; they are left out.
     """
 
     index: str
@@ -117,6 +118,7 @@ class Comparison:
     tuning: Tuning | None
     systems: list[SystemResult]
     settings: ComparisonSettings
+    without_text: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as JSON values."""

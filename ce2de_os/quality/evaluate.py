@@ -18,7 +18,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Judged, Runs, mean, measure
 from ce2de_os.evaluation.figures import MAIN_METRIC, Figure, compare_with_references
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import backend_errors, with_part
 from ce2de_os.progress import Phase
 from ce2de_os.quality.comparison import (
     Comparison,
@@ -38,6 +38,7 @@ from ce2de_os.search.vectors import QueryEncoder
 LATENCY_TOP_K = 10
 _BATCH = 20  # queries in one `_msearch`
 _IDS = 1000  # ids in one look-up
+_WHOLE = {"allow_partial_search_results": "false"}
 
 Keep = Callable[[str, Runs], None]
 """Receives a system's name and its rankings of every query."""
@@ -109,7 +110,10 @@ def evaluate(
         )
         for one in compared
     ]  # fmt: skip
-    return Comparison(index, len(tested.queries), missing, len(relevant), tuning, results, settings)
+    return Comparison(
+        index, len(tested.queries), missing, len(relevant), tuning, results, settings,
+        len(judged.without_text),
+    )  # fmt: skip
 
 
 def split(query_ids: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
@@ -132,14 +136,15 @@ def existing(client: OpenSearch, index: str, doc_ids: Collection[str]) -> set[st
     Raises:
         BackendError: OpenSearch does not answer, or rejects the request.
     """
+    action = f"look for judged documents in {index}"
     found: set[str] = set()
     ordered = sorted(doc_ids)
     for start in range(0, len(ordered), _IDS):
         body = {
             "query": {"ids": {"values": ordered[start : start + _IDS]}}, "_source": False, "size": 10 * _IDS,
         }  # fmt: skip
-        with backend_errors(f"look for judged documents in {index}"):
-            answer = client.search(index=index, body=body)
+        with backend_errors(action):
+            answer = with_part(action, client.search(index=index, body=body, params=_WHOLE), "hits")
         found.update(hit["_id"] for hit in answer["hits"]["hits"])
     return found
 

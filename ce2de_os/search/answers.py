@@ -62,6 +62,11 @@ def _found(hit: Answer) -> FoundDocuments:
     )
 
 
+def indices_in(answers: Iterable[Answer]) -> set[str]:
+    """Return the indices that the documents of some answers come from."""
+    return {hit["_index"] for answer in answers for hit in answer["hits"]["hits"]}
+
+
 def scored(documents: Sequence[FoundDocuments]) -> list[ScoredDoc]:
     """Convert documents to a run for fusion, under their keys."""
     return [ScoredDoc(document.key, document.score) for document in documents]
@@ -85,9 +90,15 @@ def failures_in(answers: Iterable[Answer]) -> tuple[str, ...]:
         shards = answer.get("_shards", {})
         for failure in shards.get("failures", []):
             told[f"{failure.get('index')}[{failure.get('shard')}]: {reason(failure.get('reason'))}"] = None
-        if shards.get("failed") and not shards.get("failures"):
-            told[f"{shards['failed']} of {shards['total']} shards did not answer"] = None
+        if _silent(shards) and not shards.get("failures"):
+            told[f"{_silent(shards)} of {shards['total']} shards did not answer"] = None
     return tuple(told)
+
+
+def _silent(shards: Mapping[str, Any]) -> int:
+    """Count the shards that did not answer; one without an active copy is no failure to OpenSearch."""
+    total = int(shards.get("total", 0))
+    return max(int(shards.get("failed", 0)), total - int(shards.get("successful", total)))
 
 
 def check(answer: Answer) -> None:
@@ -101,10 +112,10 @@ def check(answer: Answer) -> None:
     if "error" in answer:
         raise TransportError(answer.get("status", 500), "search failed", {"error": answer["error"]})
     shards = answer.get("_shards", {})
-    if answer.get("timed_out") or shards.get("failed"):
+    if answer.get("timed_out") or _silent(shards):
         logger.warning(
             "The results are not complete: %s of %s shards failed",
-            shards.get("failed"),
+            _silent(shards),
             shards.get("total"),
             extra={"action": "search", "timed_out": answer.get("timed_out")},
         )

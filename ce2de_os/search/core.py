@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any, NoReturn, Self, get_args
 
 from opensearchpy.exceptions import ConnectionTimeout
 
 from ce2de_os.errors import (
     ArtifactMismatchError,
+    BackendError,
     BackendUnavailableError,
     ConfigError,
     DataError,
@@ -33,7 +34,27 @@ from ce2de_os.search.target import Target, Version, embedded_in, query_vector, t
 from ce2de_os.search.token_scores import StoredTokens
 from ce2de_os.search.vectors import QueryEncoder, QueryVectors, Vector
 
-_GRACE_MS = 1000  # seconds after `timeout_ms` until a search without an answer fails
+_TRIES = 5  # of a search whose alias moves while it is asked
+_GRACE_MS = 1000  # after `timeout_ms`, until an answer that does not come is given up
+
+
+Asked = tuple[list[SearchResult], set[str]]
+"""Results, and the indices that took part in the answers."""
+
+
+class Shared:
+    """What many may use at once, and nobody can copy: connections are open."""
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise ConfigError(
+            f"{type(self).__name__}: its connections cannot be pickled; make one in each process, or fork"
+        )
 
 
 class SearchCore:
@@ -79,20 +100,29 @@ class SearchCore:
         return [self.question(one, options) for one in asked]
 
     def search(self, questions: Sequence[Question]) -> Steps[list[SearchResult]]:
-        """Search; if the name means another index since it was read, check that one and search again."""
+        """Ask; if the name means another index than when it was read, check that one and ask again.
+
+        Each search of a request looks up the name anew, so an alias that moves meanwhile could mix two
+        indices in one answer; such an answer is thrown away.
+        """
         if not questions:
             return []
         known = self._target or (yield from self._read_target())
-        try:
-            results = yield from self._ask(known, questions)
-        except (IndexSchemaError, ArtifactMismatchError):
-            if (yield from self._read_target()) == known:
-                raise
-        else:
-            if known.indices.issuperset(hit.index_name for result in results for hit in result):
+        for _ in range(_TRIES):
+            try:
+                results, seen = yield from self._ask(known, questions)
+            except (IndexSchemaError, ArtifactMismatchError):
+                before, known = known, (yield from self._read_target())
+                if known == before:
+                    raise
+                continue
+            if seen <= known.indices:
                 return results
-        known = yield from self._read_target()
-        return (yield from self._ask(known, questions))
+            known = yield from self._read_target()
+        raise BackendUnavailableError(
+            f"search {self._index}: the name meant another index each of {_TRIES} times; ask again when its "
+            "alias has moved"
+        )
 
     def warm_up(self) -> Steps[None]:
         """Do in advance all work that the first search would wait for."""
@@ -116,9 +146,22 @@ class SearchCore:
             self._version = ((yield from version_steps()),)
         return self._version[0]
 
-    def _ask(self, target: Target, questions: Sequence[Question]) -> Steps[list[SearchResult]]:
+    def _ask(self, target: Target, questions: Sequence[Question]) -> Steps[Asked]:
+        """Ask, with fewer words where analyzers make more of them than a query may hold."""
+        for question in questions:
+            target.check_fields(question)
+        own = all(question.lexical is not None for question in questions)
+        for words in queries.word_limits():
+            try:
+                return (yield from self._ask_words(target, questions, words))
+            except BackendError as error:
+                if own or words == 1 or not queries.is_too_long(error):
+                    raise
+        raise AssertionError("unreachable: the last limit raises")
+
+    def _ask_words(self, target: Target, questions: Sequence[Question], words: int) -> Steps[Asked]:
         start = time.perf_counter()
-        plans = yield from self._plans(target, questions)
+        plans = yield from self._plans(target, questions, words)
         encoded = time.perf_counter()
         rankings = yield from self._rankings(plans)
         found = time.perf_counter()
@@ -128,9 +171,10 @@ class SearchCore:
             ranked = yield from self._reranked(ranking)
             times = (encoded - start, found - encoded, time.perf_counter() - begun)
             results.append(ranked.result(Timings(*(1000 * seconds for seconds in times))))
-        return results
+        seen = answers.indices_in(answer for ranking in rankings for answer in ranking.answers)
+        return results, seen
 
-    def _plans(self, target: Target, questions: Sequence[Question]) -> Steps[list[SearchPlan]]:
+    def _plans(self, target: Target, questions: Sequence[Question], words: int) -> Steps[list[SearchPlan]]:
         texts = [queries.clip(one.text, 1) for one in questions]  # the lexical leg may have to cut more
         fields = [self._vector_field(target, question) for question in questions]
         vectors = yield from self._encode([text for text, field in zip(texts, fields, strict=True) if field])
@@ -139,7 +183,7 @@ class SearchCore:
             strategy = yield from self._choose(question)
             vector = query_vector(target, field, vectors[text]) if field else None
             plans.append(
-                SearchPlan(question, target, text, strategy, vector, field, self._reranker is not None)
+                SearchPlan(question, target, text, strategy, vector, field, self._reranker is not None, words)
             )
         return plans
 
@@ -191,7 +235,7 @@ class SearchCore:
         if timeouts:
             arguments["params"] = {"request_timeout": (max(timeouts) + _GRACE_MS) / 1000}
         try:
-            responses = (yield Call(action, "msearch", arguments))["responses"]
+            responses = (yield Call(action, "msearch", arguments, "responses"))["responses"]
         except BackendUnavailableError as error:
             if timeouts and isinstance(error.__cause__, ConnectionTimeout):
                 waited = max(timeouts) + _GRACE_MS

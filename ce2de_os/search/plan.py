@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ce2de_os.errors import ConfigError
 from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.search import queries
 from ce2de_os.search.queries import Body
-from ce2de_os.search.question import RERANK_DEPTH, Question
+from ce2de_os.search.question import MOST, RERANK_DEPTH, Question
 from ce2de_os.search.strategy import Strategy, pipeline_body
 from ce2de_os.search.target import Target
 
@@ -38,7 +39,8 @@ class SearchPlan:
         strategy: how to fuse the legs; ``None``: there is one leg, or the user's own sort.
         vector: the text's vector, as the vector field takes it; ``None`` in mode ``"bm25"``.
         metadata: the vector field; ``None`` in mode ``"bm25"``.
-        reranks: whether there is a reranker.
+        reranks: whether a reranker is at hand.
+        words: the most words that the default lexical leg searches.
     """
 
     question: Question
@@ -48,6 +50,7 @@ class SearchPlan:
     vector: list[float] | None
     metadata: IndexMetadata | None
     reranks: bool
+    words: int = queries.MAX_WORDS
 
     @property
     def rerank_depth(self) -> int:
@@ -86,7 +89,8 @@ class SearchPlan:
         """The lexical leg without its filters."""
         if self.question.lexical is not None:
             return dict(self.question.lexical)
-        return self.target.lexical(self.text, self.question.fields, self.question.language_code)
+        question = self.question
+        return self.target.lexical(self.text, question.fields, question.language_code, self.words)
 
     @property
     def filters(self) -> list[Body]:
@@ -161,6 +165,11 @@ class SearchPlan:
         """
         # Behind an alias, `_shards:0` means shard 0 of each index.
         size = self.question.depth * len(self.target.indices)
+        if size > MOST:
+            raise ConfigError(
+                f"candidates: got {self.question.depth:,} of each of {len(self.target.indices)} indices, "
+                f"expected at most {MOST:,} of all; ask for fewer, or leave strategy and explain out"
+            )
         headers = [self.header]
         if self.target.shards > 1:
             # OpenSearch allows no other preference with a shard's number; primaries are the same each time.
@@ -230,7 +239,7 @@ class SearchPlan:
         question, target = self.question, self.target
         if question.lexical is not None or question.fields or not target.languages:
             return self.lexical
-        return queries.either([self.lexical, target.lexical(self.text, target.text_fields)])
+        return queries.either([self.lexical, target.lexical(self.text, target.text_fields, words=self.words)])
 
     def _fetch_query(self, doc_ids: Sequence[str]) -> Body:
         query: Body = {"filter": [queries.by_ids(doc_ids)]}

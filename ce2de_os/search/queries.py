@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ce2de_os.errors import DataError
@@ -21,25 +22,54 @@ PASSAGE_VECTOR = "vector"
 MAX_WORDS = 512
 """Most words of a query; the encoder reads fewer anyway."""
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"\w+|[^\w\s]")
 
 
-def clip(text: str, fields: int) -> str:
-    """Cut ``text`` to the words that fit into OpenSearch's clause limit when ``fields`` are searched.
+def clip(text: str, fields: int, others: int = 0, words: int = MAX_WORDS) -> str:
+    """Cut ``text`` after as many words as fit into OpenSearch's clause limit when ``fields`` are searched.
 
     A script without upper and lower case (Chinese, Thai, ...) may be split anywhere, so there each character
-    counts as a word. Half of the limit stays free, because analyzers may make two words of one. Lone
-    surrogates, which no request can contain, become question marks.
+    counts as a word, and so does each emoji. Half of the limit stays free, because analyzers may make two
+    words of one. Lone surrogates, which no request can carry, become question marks.
+
+    Args:
+        text: the question.
+        fields: text fields that are searched: a clause for each word in each.
+        others: fields of other types that are searched too: a clause each.
+        words: the most words to keep.
     """
     text = text.encode("utf-8", "replace").decode("utf-8")
-    left = min(MAX_WORDS, MAX_CLAUSES // (2 * max(fields, 1)))
+    left = max(1, min(words, (MAX_CLAUSES // 2 - others) // max(fields, 1)))
     for match in _WORD.finditer(text):
         word = match.group()
-        cost = 1 if word.lower() != word.upper() or word.isdigit() else len(word)
+        cost = _cost(word)
         if cost > left:
             return text[: match.start() + left].rstrip() if cost > 1 else text[: match.start()].rstrip()
         left -= cost
     return text
+
+
+def word_limits() -> Iterator[int]:
+    """Yield how many words to search, where it turns out that a cluster takes fewer: half of them each time.
+
+    An analyzer, such as one for n-grams or synonyms, may make dozens of words of one, and a cluster's limit
+    may be below the default; only the cluster's answer shows it.
+    """
+    limit = MAX_WORDS
+    while limit:
+        yield limit
+        limit //= 2
+
+
+def is_too_long(error: Exception) -> bool:
+    """Return whether OpenSearch refused a query for its number of clauses."""
+    return any(name in str(error) for name in ("maxClauseCount", "too_many_clauses", "too_many_nested"))
+
+
+def _cost(word: str) -> int:
+    if len(word) == 1 and not word.isalnum():
+        return int(unicodedata.category(word) in ("So", "Sk"))  # an emoji or a part of one; "_" is none
+    return 1 if word.lower() != word.upper() or word.isdigit() else len(word)
 
 
 def as_filters(filters: Filters) -> list[Body]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from numbers import Integral, Real
 from typing import Any, Literal, TypedDict, get_args
 
@@ -23,7 +24,8 @@ DENSE_WEIGHT = 0.5
 
 RERANK_DEPTH = 50
 
-_MOST = 10_000  # OpenSearch's `index.max_result_window`, and the most neighbors that k-NN looks for
+MOST = 10_000
+"""OpenSearch's ``index.max_result_window``, and the most neighbors that k-NN looks for."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,9 @@ class Question:
     rerank_deadline_ms: float | None = None
     timeout_ms: int | None = None
 
+    def __hash__(self) -> int:
+        return hash((self.text, self.mode, self.top_k, self.from_))  # filters and others may be dicts
+
     @property
     def filter_list(self) -> list[Body]:
         """The filters as a list of OpenSearch queries."""
@@ -157,27 +162,33 @@ class Question:
         """
         check_choice("mode", self.mode, get_args(Mode))
         check_choice("fusion", self.fusion, get_args(Fusion))
-        check_bounds("top_k", self.top_k, 1, None)
-        check_bounds("from_", self.from_, 0, None)
-        for name in ("top_k", "from_", "candidates", "rerank_depth"):
+        check_bounds("top_k", self.top_k, 1, MOST)
+        check_bounds("from_", self.from_, 0, MOST - 1)
+        for name in ("top_k", "from_", "candidates", "rerank_depth", "rrf_k", "timeout_ms"):
             if not isinstance(getattr(self, name), Integral | None):
-                raise ConfigError(f"{name}: got {getattr(self, name)}, expected a whole number")
+                raise ConfigError(f"{name}: got {getattr(self, name)!r:.80}, expected a whole number")
+        if self.end > MOST:
+            raise ConfigError(
+                f"from_ and top_k: got {self.from_:,} and {self.top_k:,}, expected at most {MOST:,} "
+                "together; ask for fewer, or narrow the question by filters"
+            )
         if self.min_score is not None:
             check_bounds("min_score", self.min_score, float("-inf"), None)
-        check_bounds("rrf_k", self.rrf_k, 1, _MOST)
-        check_bounds("candidates", self.candidates, 1, _MOST)
+        check_bounds("rrf_k", self.rrf_k, 1, MOST)
+        check_bounds("candidates", self.candidates, 1, MOST)
         for name, low, high in (
-            ("dense_weight", 0, 1), ("rerank_depth", 0, _MOST), ("rerank_weight", 0, 1),
+            ("dense_weight", 0, 1), ("rerank_depth", 0, MOST), ("rerank_weight", 0, 1),
             ("rerank_deadline_ms", 0, None), ("timeout_ms", 1, None),
         ):  # fmt: skip
             if getattr(self, name) is not None:
                 check_bounds(name, getattr(self, name), low, high)
         as_filters(self.filters)
+        _check_simple(self)
+        _check_objects(self)
         if self.language is not None and self.language_code is None:
             raise ConfigError(
                 f"language: got '{self.language}', expected a code such as en, it-IT or deu, or '{OTHER}'"
             )
-        _check_objects(self)
         _check_together(self)
 
     def check(self) -> None:
@@ -233,11 +244,21 @@ def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
 
 def check_bounds(name: str, value: float, low: float, high: float | None) -> None:
     """Raise `ConfigError` unless ``value`` is between ``low`` and ``high`` (``None``: no limit)."""
-    if not isinstance(value, Real):
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise ConfigError(f"{name}: got {value!r:.80}, expected a number")
     if not low <= value or (high is not None and value > high):  # NaN fails the first comparison
         expected = f"at least {low}" if high is None else f"{low} to {high}"
         raise ConfigError(f"{name}: got {value}, expected {expected}")
+
+
+def _check_simple(question: Question) -> None:
+    for name in ("collapse", "vector_field"):
+        value = getattr(question, name)
+        if value is not None and (not isinstance(value, str) or not value):
+            raise DataError(f"{name}: got {value!r:.80}, expected the name of one field")
+    for name in ("explain", "track_total_hits"):
+        if not isinstance(getattr(question, name), bool):
+            raise DataError(f"{name}: got {getattr(question, name)!r:.80}, expected True or False")
 
 
 def _check_objects(question: Question) -> None:
@@ -245,18 +266,47 @@ def _check_objects(question: Question) -> None:
         value = getattr(question, name)
         if value is not None and (not isinstance(value, Mapping) or not value):
             raise DataError(f"{name}: got {value!r:.80}, expected an OpenSearch object such as {example}")
-    if isinstance(question.fields, str) or (question.fields is not None and not question.fields):
+    if question.fields is not None and (not question.fields or not _is_names(question.fields)):
         raise DataError(f"fields: got {question.fields!r:.80}, expected a list such as ['title^3', 'body']")
-    if isinstance(question.highlight, str):
-        raise DataError(f"highlight: got {question.highlight!r:.80}, expected a list such as ['body']")
+    marked = question.highlight
+    if not (marked is None or isinstance(marked, Mapping) or _is_names(marked)):
+        raise DataError(f"highlight: got {marked!r:.80}, expected a list such as ['body']")
+    _check_source(question.source)
     if question.lower_bounds is not None:
         _check_bounds_of_legs(question.lower_bounds)
 
 
+def _is_names(value: object) -> bool:
+    """Return whether a value is a list of names."""
+    several = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return several and all(isinstance(one, str) and one for one in value)  # type: ignore[attr-defined]
+
+
+def _check_source(source: object) -> None:
+    lists = [source]
+    if isinstance(source, Mapping):
+        lists = [source.get(key, []) for key in ("includes", "excludes")]
+        lists += [None] if set(source) - {"includes", "excludes"} else []
+    if not isinstance(source, bool) and not all(isinstance(one, str) or _is_names(one) for one in lists):
+        raise DataError(
+            f"source: got {source!r:.80}, expected True, False, a list such as ['title'], or "
+            "{'includes': [...], 'excludes': [...]}"
+        )
+
+
 def _check_bounds_of_legs(bounds: object) -> None:
-    pair = bounds if isinstance(bounds, tuple) else ()
+    pair = bounds if isinstance(bounds, tuple | list) else ()
     if len(pair) != 2 or not all(one is None or isinstance(one, LowerBound) for one in pair):
         raise DataError(f"lower_bounds: got {bounds!r:.80}, expected two, each ce2de_os.LowerBound or None")
+    for bound in filter(None, pair):
+        if bound.mode not in ("apply", "clip") or not _is_number(bound.min_score):
+            raise DataError(
+                f"lower_bounds: got {bound!r:.80}, expected a number and the mode 'apply' or 'clip'"
+            )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(float(value))
 
 
 def _check_together(question: Question) -> None:

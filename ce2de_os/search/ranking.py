@@ -98,6 +98,8 @@ class Ranking:
             vector_field=plan.metadata.vector_field if plan.metadata else None,
             vector_model=plan.metadata.fingerprint if plan.metadata else None,
             text=plan.embedded_text,
+            target=plan.target,
+            whole=question.source is True,
             timings=timings,
         )
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, overload
 
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.records import Hit
+from ce2de_os.search.target import Target
 
 
 class Timings(NamedTuple):
@@ -42,7 +43,9 @@ class SearchResult(Sequence[Hit]):
             searcher's vector space.
         text: how a hit's text is made of its fields: the embedded ones, or where no vectors were searched
             the fields for BM25.
-        timings: the time of each step.
+        timings: where the time went.
+        target: what was searched, where it is known; for comparing names of fields.
+        whole: whether the hits were asked for with all of their fields.
     """
 
     hits: tuple[Hit, ...]
@@ -58,6 +61,8 @@ class SearchResult(Sequence[Hit]):
     vector_model: str | None
     text: TextSpec
     timings: Timings
+    target: Target | None = None
+    whole: bool = True
 
     @property
     def is_partial(self) -> bool:

@@ -7,17 +7,17 @@ from functools import partial
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import ConfigError
+from ce2de_os.errors import BackendError, ConfigError
 from ce2de_os.index.admin import patiently
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import backend_errors, with_part
 from ce2de_os.records import Query, ScoredDoc
 from ce2de_os.search import answers, queries
 from ce2de_os.search.queries import Body
+from ce2de_os.search.question import MOST, Question
 from ce2de_os.search.target import embedded_in, query_vector, read_target
 from ce2de_os.search.vectors import QueryEncoder, model_of
 
-_REQUEST = 32  # searches in one `_msearch`: a live cluster serves other clients too
-_MOST = 10_000  # OpenSearch's `index.max_result_window`
+_REQUEST = 32  # searches in one `_msearch`: a live cluster has others to serve
 
 
 class Bm25Retriever:
@@ -39,6 +39,7 @@ class Bm25Retriever:
         self._index = index
         self._target = read_target(client, index)
         self._given = fields
+        self._target.check_fields(Question("", fields=fields))
         self.fields = tuple(fields or self._target.lexical_fields())
 
     def __call__(self, asked: Sequence[Query], top_k: int) -> dict[str, list[ScoredDoc]]:
@@ -48,8 +49,14 @@ class Bm25Retriever:
             ConfigError: ``top_k`` is not between 1 and 10,000.
             BackendError: OpenSearch rejects one of the searches, or does not answer for two minutes.
         """
-        bodies = [self._target.lexical(query.text, self._given) for query in asked]
-        return _retrieve(self._client, self._index, asked, bodies, top_k)
+        for words in queries.word_limits():
+            bodies = [self._target.lexical(query.text, self._given, words=words) for query in asked]
+            try:
+                return _retrieve(self._client, self._index, asked, bodies, top_k)
+            except BackendError as error:
+                if words == 1 or not queries.is_too_long(error):
+                    raise
+        raise AssertionError("unreachable: the last limit raises")
 
 
 class DenseRetriever:
@@ -90,8 +97,8 @@ class DenseRetriever:
 def _retrieve(
     client: OpenSearch, index: str, asked: Sequence[Query], bodies: Sequence[Body], top_k: int
 ) -> dict[str, list[ScoredDoc]]:
-    if not 1 <= top_k <= _MOST:
-        raise ConfigError(f"depth: got {top_k}, expected 1 to {_MOST:,}, the most OpenSearch gives at once")
+    if not 1 <= top_k <= MOST:
+        raise ConfigError(f"depth: got {top_k}, expected 1 to {MOST:,}, the most OpenSearch gives at once")
     runs: dict[str, list[ScoredDoc]] = {}
     for start in range(0, len(asked), _REQUEST):
         chunk = bodies[start : start + _REQUEST]
@@ -110,7 +117,7 @@ def _msearch(client: OpenSearch, index: str, bodies: Sequence[Body], top_k: int)
         for line in (header, {"query": body, "size": top_k, "_source": False, "track_total_hits": False})
     ]
     with backend_errors(f"search {index}"):
-        responses = client.msearch(body=lines)["responses"]
+        responses = with_part(f"search {index}", client.msearch(body=lines), "responses")["responses"]
         for answer in responses:
             answers.check(answer)
     return [_ranking(answer) for answer in responses]

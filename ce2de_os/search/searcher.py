@@ -7,7 +7,8 @@ from typing import Unpack
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.search.core import SearchCore
+from ce2de_os.index.client import survive_fork
+from ce2de_os.search.core import SearchCore, Shared
 from ce2de_os.search.question import Question, QuestionOptions
 from ce2de_os.search.rerank import Reranker
 from ce2de_os.search.result import SearchResult
@@ -16,7 +17,7 @@ from ce2de_os.search.strategy import Strategy
 from ce2de_os.search.vectors import CACHED_QUERIES, QueryEncoder
 
 
-class HybridSearcher:
+class HybridSearcher(Shared):
     """Searches an index that ``ce2de reindex`` has filled, or any index by BM25 alone.
 
     A hybrid question takes the best ``candidates`` of each leg from every shard and fuses the two lists.
@@ -25,7 +26,8 @@ class HybridSearcher:
     arithmetic runs here, with the same result.
 
     Nothing is sent before the first search; `warm_up` makes that one as fast as the rest. One searcher may be
-    shared by threads. When its alias moves to another index, the searcher notices and checks that index's
+    shared by threads, and by processes that are forked from this one: each has connections of its own. It
+    cannot be pickled. When its alias moves to another index, the searcher notices and checks that index's
     model too; an index that carries several models' vectors is searched with the field that fits the encoder.
 
     ::
@@ -62,6 +64,7 @@ class HybridSearcher:
         cached_queries: int = CACHED_QUERIES,
         **defaults: Unpack[QuestionOptions],
     ) -> None:
+        survive_fork(client)
         self._client = client
         self._core = SearchCore(index, encoder, reranker, strategy, cached_queries, defaults)
 

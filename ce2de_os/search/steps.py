@@ -8,6 +8,7 @@ step. So the logic of a search is written once, and only the waiting differs.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from operator import attrgetter
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import Ce2deError
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import backend_errors, with_part
 
 if TYPE_CHECKING:
     from opensearchpy import AsyncOpenSearch  # there only with aiohttp
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -27,12 +30,14 @@ T = TypeVar("T")
 class Call(NamedTuple):
     """A call of an opensearch-py method, the same in both clients: ``"msearch"``, ``"indices.get_mapping"``.
 
-    ``action`` starts the message if it fails.
+    ``action`` starts the message if it fails. ``part`` is a key that the answer must have; ``None``: any
+    answer will do.
     """
 
     action: str
     method: str
     arguments: Mapping[str, Any]
+    part: str | None = None
 
 
 class Compute(NamedTuple):
@@ -81,12 +86,16 @@ async def drive_async(client: AsyncOpenSearch, steps: Steps[T]) -> T:
 def _perform(client: OpenSearch, step: Call | Compute) -> Any:  # noqa: ANN401 - OpenSearch's JSON
     if isinstance(step, Compute):
         return step.work()
+    logger.debug("Asking OpenSearch to %s", step.action, extra={"action": "ask", "method": step.method})
     with backend_errors(step.action):
-        return attrgetter(step.method)(client)(**step.arguments)
+        answer = attrgetter(step.method)(client)(**step.arguments)
+    return answer if step.part is None else with_part(step.action, answer, step.part)
 
 
 async def _perform_async(client: AsyncOpenSearch, step: Call | Compute) -> Any:  # noqa: ANN401
     if isinstance(step, Compute):
         return await asyncio.to_thread(step.work)
+    logger.debug("Asking OpenSearch to %s", step.action, extra={"action": "ask", "method": step.method})
     with backend_errors(step.action):
-        return await attrgetter(step.method)(client)(**step.arguments)
+        answer = await attrgetter(step.method)(client)(**step.arguments)
+    return answer if step.part is None else with_part(step.action, answer, step.part)

@@ -18,7 +18,9 @@ from ce2de_os.index.metadata import IndexMetadata, Mappings, common_fields, fiel
 from ce2de_os.index.token_field import TOKENS_SUFFIX
 from ce2de_os.index.vector_field import ORIGIN_SUFFIX, VectorField
 from ce2de_os.search import queries
-from ce2de_os.search.queries import PASSAGE_VECTOR, Body
+from ce2de_os.search.mapped_fields import MappedFields, named_in_highlight, named_in_source
+from ce2de_os.search.queries import MAX_WORDS, PASSAGE_VECTOR, Body
+from ce2de_os.search.question import Question
 from ce2de_os.search.steps import Call, Steps, drive
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,9 @@ class Target:
             what documents were copied from.
         embedded: the vector fields and the models of their vectors; empty: only BM25 works.
         bytes_in: those of the vector fields that hold bytes instead of floats.
-        asides: fields that results leave out unless they are named: the text by language, and the language.
+        asides: what results leave out unless it is named: the text by language, and the language.
+        mapped: every field that the mappings have; ``None``: not known, so nothing is compared with it.
+        conflict: why no vectors can be searched though there are some; ``None``: they can, or there are none.
     """
 
     name: str
@@ -54,20 +58,49 @@ class Target:
     embedded: tuple[IndexMetadata, ...]
     bytes_in: frozenset[str] = frozenset()
     asides: tuple[str, ...] = ()
+    mapped: MappedFields | None = None
+    conflict: str | None = None
 
     @property
     def languages(self) -> tuple[str, ...]:
         """The languages in which the embedded text can be searched; empty: it has no fields for them."""
         return self.embedded[-1].languages if self.embedded else ()
 
-    def lexical(self, text: str, fields: Sequence[str] | None, language: str | None = None) -> Body:
+    def lexical(
+        self, text: str, fields: Sequence[str] | None, language: str | None = None, words: int = MAX_WORDS
+    ) -> Body:
         """Build the default lexical leg without filters; ``fields`` ``None``: the index's own text fields.
 
-        ``language`` is one of the index's, or ``"other"``; ``None``: all of them.
+        ``language`` is one of the index's, or ``"other"``; ``None``: all of them. ``words`` is the most that
+        are searched.
         """
         searched = tuple(fields or self.lexical_fields(language))
         build = queries.default_lexical if fields or not self.languages else queries.by_language
-        return build(queries.clip(text, len(searched)), searched)
+        texts, others = self.mapped.clauses(searched) if self.mapped else (len(searched), 0)
+        return build(queries.clip(text, texts, others, words), searched)
+
+    def check_fields(self, question: Question) -> None:
+        """Compare the fields that a question names with the mappings.
+
+        Raises:
+            IndexSchemaError: no index has one of them.
+        """
+        for name in question.fields or ():
+            self._check_field("fields", name.partition("^")[0], searched=True)
+        for name in named_in_highlight(question.highlight):
+            self._check_field("highlight", name, searched=True)
+        self.check_stored("source", named_in_source(question.source))
+
+    def check_stored(self, option: str, names: Sequence[str]) -> None:
+        """Raise `IndexSchemaError` for a field that no document can have; ``option`` starts the message."""
+        for name in names:
+            self._check_field(option, name, searched=False)
+
+    def _check_field(self, option: str, name: str, *, searched: bool) -> None:
+        if self.mapped is None:
+            return
+        if not (self.mapped.searchable(name) if searched else self.mapped.stored(name)):
+            raise IndexSchemaError(f"{option}: {self.name} has no field '{name}'; {self.mapped.near(name)}")
 
     def lexical_fields(self, language: str | None = None) -> tuple[str, ...]:
         """Return the fields of the default lexical leg; ``language`` as in `lexical`."""
@@ -95,7 +128,7 @@ def read_target(client: OpenSearch, name: str) -> Target:
     """Read the mappings and the shards behind ``name``.
 
     Raises:
-        IndexSchemaError: there is no such index, it has no text, or its indices carry different vectors.
+        IndexSchemaError: there is no such index, or it has no text.
         BackendError: OpenSearch does not answer, or rejects the request.
     """
     return drive(client, target_steps(name))
@@ -104,15 +137,31 @@ def read_target(client: OpenSearch, name: str) -> Target:
 def target_steps(name: str) -> Steps[Target]:
     """Return the steps of `read_target`."""
     mappings = yield from _mapping_steps(name)
-    embedded = common_fields(name, mappings)
+    embedded, conflict = _embedded(name, mappings)
     asides = _asides(mappings)
-    texts = embedded[-1].text_fields if embedded else _own_texts(mappings, asides)
+    texts = embedded[-1].text_fields if embedded else _texts(mappings, asides)
     if not texts:
         raise IndexSchemaError(f"{name}: its mapping has no text field to search in")
-    answer = yield Call(f"look up the shards of {name}", "search_shards", {"index": name})
-    shards = max((copies[0]["shard"] + 1 for copies in answer["shards"]), default=1)
+    answer = yield Call(f"look up the shards of {name}", "search_shards", {"index": name}, "shards")
     whole = frozenset(entry.vector_field for entry in embedded if _holds_bytes(mappings, entry))
-    return Target(name, frozenset(mappings), shards, texts, _hidden(mappings), embedded, whole, asides)
+    return Target(
+        name, frozenset(mappings), _shards(answer["shards"]), texts, _hidden(mappings), embedded, whole,
+        asides, MappedFields.of(mappings), conflict,
+    )  # fmt: skip
+
+
+def _embedded(name: str, mappings: Mappings) -> tuple[tuple[IndexMetadata, ...], str | None]:
+    """Return the vector fields that all indices have, and why there is none though some index has one."""
+    try:
+        return common_fields(name, mappings), None
+    except IndexSchemaError as error:
+        return (), str(error)
+
+
+def _shards(groups: Sequence[Sequence[Mapping[str, Any]]]) -> int:
+    """Return the number of shards of the largest index; a shard without an active copy is an empty list."""
+    known = max((copies[0]["shard"] + 1 for copies in groups if copies), default=1)
+    return known if all(groups) else max(known, len(groups))
 
 
 def _mapping_steps(name: str) -> Steps[dict[str, Mapping[str, Any]]]:
@@ -121,7 +170,7 @@ def _mapping_steps(name: str) -> Steps[dict[str, Mapping[str, Any]]]:
         answer = yield Call(f"read the mapping of {name}", "indices.get_mapping", {"index": name})
     except IndexSchemaError as error:
         raise IndexSchemaError(f"{error}; {action}") from error
-    if not answer:
+    if not isinstance(answer, Mapping) or not answer:
         raise IndexSchemaError(f"{name}: no index has this name; {action}")
     return {index: body["mappings"] for index, body in sorted(answer.items())}
 
@@ -138,6 +187,16 @@ def _asides(mappings: Mappings) -> tuple[str, ...]:
     described = [entry for mapping in mappings.values() for entry in fields_from(mapping)]
     names = dict.fromkeys(entry.vector_field for entry in described if entry.languages)
     return tuple(field for name in names for field in (text_field(name), language_field(name)))
+
+
+def _texts(mappings: Mappings, asides: Sequence[str]) -> tuple[str, ...]:
+    """Return the text fields of indices without common vectors: those embedded in some, else every one."""
+    found: dict[str, None] = {}
+    for name, mapping in mappings.items():
+        ready = [entry for entry in fields_from(mapping) if entry.ready]
+        own = ready[-1].text_fields if ready else _own_texts({name: mapping}, asides)
+        found |= dict.fromkeys(own)
+    return tuple(found)
 
 
 def _own_texts(mappings: Mappings, asides: Sequence[str]) -> tuple[str, ...]:
@@ -157,6 +216,8 @@ def embedded_in(
         IndexSchemaError: there are no vectors, or none in a field of this name.
         ArtifactMismatchError: they are of another space.
     """
+    if target.conflict is not None:
+        raise IndexSchemaError(target.conflict)
     if not target.embedded:
         raise IndexSchemaError(
             f"{target.name}: no vectors of ce2de in it; make them with: "

@@ -139,7 +139,7 @@ def _ask(plan: SearchPlan, documents: Sequence[FoundDocuments], body: Body) -> S
         ids.setdefault(document.index_name, []).append(document.doc_id)
     lines = [line for index, wanted in ids.items() for line in _lines(plan, index, wanted, body)]
     action = f"score token vectors of {plan.target.name}"
-    answers: list[Answer] = (yield Call(action, "msearch", {"body": lines}))["responses"]
+    answers: list[Answer] = (yield Call(action, "msearch", {"body": lines}, "responses"))["responses"]
     return answers
 
 

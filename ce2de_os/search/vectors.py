@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ce2de_os.arrays import Embeddings
 from ce2de_os.errors import ConfigError
+from ce2de_os.forks import renew_after_fork
 
 Vector = NDArray[np.float32]
 """``(D,)``, as the encoder returned it."""
@@ -55,6 +56,7 @@ class QueryVectors:
         self._size = size
         self._known: OrderedDict[str, Vector] = OrderedDict()
         self._lock = Lock()
+        renew_after_fork(self, QueryVectors._unlock)
 
     @property
     def space(self) -> str:
@@ -87,6 +89,9 @@ class QueryVectors:
             vectors |= encoded
             self._keep(encoded)
         return [vector for text in texts if (vector := vectors[text]) is not None]
+
+    def _unlock(self) -> None:
+        self._lock = Lock()  # a thread of the parent may have held it
 
     def _keep(self, vectors: dict[str, Vector]) -> None:
         with self._lock:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 from haystack import Pipeline
 from haystack.utils import Secret
@@ -86,5 +89,26 @@ def test_mistakes_are_told(index, endpoints):
     retriever = Ce2deRetriever(index, url=endpoints.opensearch_url, options={"mode": "bm25"})
     with pytest.raises(DataError, match="the query is empty"):
         retriever.run(" ")
-    with pytest.raises(ConfigError, match="top_k: got 0, expected at least 1"):
+    with pytest.raises(ConfigError, match="top_k: got 0, expected 1 to 10000"):
         retriever.run("a file", top_k=0)
+
+
+def test_filters_hold_for_what_they_hold_in_haystack(index, endpoints, monkeypatch):
+    monkeypatch.setenv("CE2DE_OPENSEARCH_URL", endpoints.opensearch_url)
+    german = {"field": "meta.lang", "operator": "==", "value": "de"}
+    retriever = Ce2deRetriever(index, options={"filters": german})
+    retriever.warm_up()
+
+    def found(filters=None):
+        return sorted(document.id for document in retriever.run("copy a file", filters=filters)["documents"])
+
+    assert found() == ["0"]
+    assert found({"operator": "OR", "conditions": []}) == []
+    assert found({"field": "id", "operator": "in", "value": ["1", "2"]}) == ["1", "2"]
+    with pytest.raises(DataError, match="in got 'de', expected a list"):
+        found({"field": "meta.lang", "operator": "in", "value": "de"})
+    with pytest.raises(ConfigError, match="top_k: got -2"):
+        Ce2deRetriever(index, options={"top_k": -2})
+
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(retriever)))
+    assert [one.id for one in copied.run("copy a file")["documents"]] == ["0"]

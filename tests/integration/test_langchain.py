@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 
 import pytest
 from langchain_core.runnables import RunnableLambda
@@ -80,7 +81,22 @@ def test_mistakes_are_told_as_by_the_searcher(searcher):
         Ce2deRetriever()
     with pytest.raises(ConfigError, match="topk: no such search option"):
         Ce2deRetriever(searcher=searcher, options={"topk": 2})
+    with pytest.raises(ConfigError, match="search_kwargs: no such argument of Ce2deRetriever; there are sea"):
+        Ce2deRetriever(searcher=searcher, search_kwargs={"k": 2})
+    with pytest.raises(ConfigError, match="top_k: got -2"):
+        Ce2deRetriever(searcher=searcher, options={"top_k": -2})
+    for name in ("content_fields", "metadata_fields"):
+        with pytest.raises(IndexSchemaError, match=f"{name}: t-.* has no field 'boddy'; did you mean 'body'"):
+            Ce2deRetriever(searcher=searcher, **{name: ["boddy"]}).invoke("copy")
+    with pytest.raises(DataError, match="no hit has the fields of the text"):
+        Ce2deRetriever(searcher=searcher).invoke("copy", source=["lang"])
     with pytest.raises(DataError, match="the query is empty"):
         Ce2deRetriever(searcher=searcher).invoke(" ")
     with pytest.raises(IndexSchemaError, match=r"unknown query \[trem\]"):
         Ce2deRetriever(searcher=searcher).invoke("copy", filters={"trem": {"lang": "de"}})
+
+
+def test_a_copy_shares_the_searcher(searcher):
+    retriever = Ce2deRetriever(searcher=searcher)
+    assert retriever.model_copy(deep=True).searcher is searcher
+    assert copy.deepcopy(retriever).invoke("copy folder") == retriever.invoke("copy folder")

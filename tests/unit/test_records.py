@@ -35,9 +35,9 @@ def test_documents_queries_and_qrels(tmp_path: Path) -> None:
         (read_documents, b"{broken\n", ":1: not JSON"),
         (read_documents, b'{"_id": "1", "text": "b"}\n[1]\n', ":2: expected an object, got list"),
         (read_documents, b'{"text": "b"}', ":1: missing '_id'"),
-        (read_queries, b'{"_id": "1", "text": 7}', ":1: missing 'text'"),
+        (read_queries, b'{"_id": "1", "text": 7}', ":1: 'text' is 7"),
         (read_documents, b'{"_id": "\xff"}', "expected UTF-8 text"),
-        (read_qrels, b"q 1 2\n", ":1: expected 'query-id<TAB>"),
+        (read_qrels, b"q 1 2\n", ":1: got 1 columns between tabs"),
     ],
 )
 def test_bad_content_is_named(tmp_path: Path, read: Read, content: bytes, message: str) -> None:

@@ -86,6 +86,8 @@ def warnings(found: Comparison) -> Iterator[str]:
             f"{found.missing:,} of {found.relevant:,} relevant documents are not in {found.index}; "
             "they count as not found"
         )
+    if found.without_text:
+        yield f"{found.without_text:,} judged queries have no text in the file of queries; they are left out"
     for one in found.systems:
         if one.partial:
             yield f"{one.name}: {one.partial:,} answers are incomplete (a shard failed or timed out)"

@@ -34,8 +34,10 @@ def _json_objects(
 def _json_object(value: str) -> dict[str, Any]:
     try:
         parsed = json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise click.BadParameter(f"not JSON ({error}): {value:.200}") from error
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON ({error}): {value}") from error
+    except RecursionError as error:
+        raise click.BadParameter("the JSON is nested too deeply") from error
     if not isinstance(parsed, dict):
         raise click.BadParameter(f'expected an object such as {{"term": {{"lang": "en"}}}}, got {value}')
     return parsed
@@ -63,12 +65,16 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     help="bm25, dense or hybrid; several, or 'all', are shown side by side.",
 )
 @click.option(
-    "--top-k", type=click.IntRange(1), default=10, show_default=True, help="Number of documents to show."
+    "--top-k",
+    type=click.IntRange(1, 10_000),
+    default=10,
+    show_default=True,
+    help="How many documents to show.",
 )
 @click.option(
     "--from",
     "from_",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 9_999),
     default=0,
     show_default=True,
     help="Number of documents to skip, for later pages.",

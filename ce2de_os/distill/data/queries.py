@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ce2de_os.errors import ConfigError, DataError
-from ce2de_os.records import Query, json_lines, text_lines
+from ce2de_os.records import Query, id_in, json_lines, text_lines
 from ce2de_os.writing import replacing
 
 MIN_CHARS = 2
@@ -235,10 +235,10 @@ def _tsv_rows(path: Path) -> Iterator[_Row]:
 
 def _beir_rows(path: Path) -> Iterator[_Row]:
     for place, row in json_lines(path):
-        query_id, text, source_id = row.get("_id"), row.get("text"), row.get("source_id")
-        if not isinstance(query_id, str) or not isinstance(text, str):
+        text, source_id = row.get("text"), row.get("source_id")
+        if not isinstance(text, str):
             raise DataError(f"{place}: expected an object with the strings '_id' and 'text'")
-        yield _Row(query_id, text, source_id if isinstance(source_id, str) else None)
+        yield _Row(id_in(row, place), text, source_id if isinstance(source_id, str) else None)
 
 
 def _log_rows(path: Path, field_name: str | None) -> Iterator[_Row]:

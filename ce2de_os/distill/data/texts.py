@@ -218,4 +218,5 @@ def _json_texts(path: Path) -> Iterator[str]:
         texts = [row[key] for key in _TEXT_KEYS if isinstance(row.get(key), str)]
         if not texts:
             raise DataError(f"{place}: expected an object with one of {', '.join(_TEXT_KEYS)}")
-        yield from (row.get("title") or "", *texts)
+        title = row.get("title")
+        yield from (title if isinstance(title, str) else "", *texts)

@@ -55,9 +55,9 @@ def test_a_mapping_is_read_for_the_ids_that_matter(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("p1 d1\n", r"m\.tsv:1: expected two columns with a tab"),
-        ("p1\td1\np2\t\n", r"m\.tsv:2: expected two columns"),
-        ("p1\td1\td2\n", r"m\.tsv:1: expected two columns"),
+        ("p1 d1\n", r"m\.tsv:1: got [123] columns, expected two with a tab"),
+        ("p1\td1\np2\t\n", r"m\.tsv:2: got [123] columns, expected two"),
+        ("p1\td1\td2\n", r"m\.tsv:1: got [123] columns, expected two"),
         ("p1\td1\np1\td2\n", r"m\.tsv:2: 'p1' is 'd1' above and 'd2' here"),
     ],
 )

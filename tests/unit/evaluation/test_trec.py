@@ -27,9 +27,9 @@ def test_the_score_decides_and_equal_ones_keep_their_order(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("q0 Q0 a 1 1.5\n", r"r\.run:1: expected 'query-id Q0"),
-        ("q0 Q0 a 1 1 x\nq0 Q0 b 2 nan x\n", r"r\.run:2: expected 'query-id Q0"),
-        ("q0 Q0 a 1 high x\n", r"r\.run:1: expected 'query-id Q0"),
+        ("q0 Q0 a 1 1.5\n", r"r\.run:1: (got 5|the score is 'high')"),
+        ("q0 Q0 a 1 1 x\nq0 Q0 b 2 nan x\n", r"r\.run:2: the score is 'nan'"),
+        ("q0 Q0 a 1 high x\n", r"r\.run:1: (got 5|the score is 'high')"),
         ("q0 Q0 a 1 2 x\nq0 Q0 a 2 1 x\n", r"r\.run:2: document 'a' of query 'q0' comes twice"),
     ],
 )

@@ -4,9 +4,18 @@ import inspect
 
 import opensearchpy.exceptions
 import pytest
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import ConnectionError as OpenSearchConnectionError
 from opensearchpy.exceptions import OpenSearchException, SerializationError, TransportError
 
-from ce2de_os.errors import BackendBusyError, BackendError, BackendUnavailableError, RequestTooLargeError
+from ce2de_os.errors import (
+    BackendBusyError,
+    BackendError,
+    BackendUnavailableError,
+    ConfigError,
+    IndexSchemaError,
+    RequestTooLargeError,
+)
 from ce2de_os.index.client import backend_errors, check_complete
 
 
@@ -55,3 +64,26 @@ def test_every_error_of_opensearch_py_becomes_one_of_ours(raised: type[OpenSearc
 
 def test_there_are_errors_to_map() -> None:
     assert {OpenSearchException, SerializationError, TransportError} <= set(opensearchs_errors())
+
+
+def test_a_client_of_an_event_loop_that_has_ended():
+    told = r"search a: the client belongs to an event loop .* anew in each"
+    closed = RuntimeError("Event loop is closed")
+    with pytest.raises(ConfigError, match=told), backend_errors("search a"):
+        raise OpenSearchConnectionError("N/A", str(closed), closed)
+    with pytest.raises(ConfigError, match="the client belongs to an event loop"), backend_errors("search a"):
+        raise RuntimeError("got Future attached to a different loop")
+    with pytest.raises(RuntimeError, match="of ours"), backend_errors("search a"):
+        raise RuntimeError("a mistake of ours")
+
+
+def test_a_request_that_is_nested_too_deeply():
+    query: dict = {"match_all": {}}
+    for _ in range(3000):
+        query = {"bool": {"must": query}}
+    with OpenSearch(["http://127.0.0.1:9"], max_retries=0) as client:
+        told = pytest.raises(IndexSchemaError, match="the request is nested too deeply")
+        with told, backend_errors("search a"):
+            client.search(index="a", body={"query": query})
+    while query:  # by hand: freeing it at once would recurse as deeply
+        query = query.get("bool", {}).get("must", {})

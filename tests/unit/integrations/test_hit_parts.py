@@ -38,6 +38,32 @@ def test_fields_can_be_chosen():
     assert part.metadata == {"title": "Copy", "id": "a", "score": 0.5, "rank": 1}
 
 
+def test_own_values_are_reachable_by_name():
+    part = read(metadata=["id", "rank"])
+    assert part.metadata == {"id": "of the source", "score": 0.5, "rank": 1}
+    assert part.doc_id == "a"
+
+
+def test_a_dotted_path_is_followed():
+    hit = Hit(
+        "a", 0.5, 1, {"title": "x", "author": [{"name": "A"}, {"name": "B"}], "n": {"m": 1}}, None, None
+    )
+    spec, times = TextSpec(("title",)), Timings(0, 0, 0)
+    result = SearchResult((hit,), None, None, 1, False, (), 0, 0, None, None, None, spec, times)
+    (part,) = HitParts.of(None, ["author.name", "n.m", "n.x"]).read(result)
+    assert part.metadata == {"author.name": ["A", "B"], "n.m": 1, "id": "a", "score": 0.5, "rank": 1}
+
+
+def test_text_fields_that_were_not_fetched_are_named():
+    hit = Hit("a", 0.5, 1, {"lang": "en"}, None, None)
+    spec, times = TextSpec(("title", "body")), Timings(0, 0, 0)
+    result = SearchResult(
+        (hit,), None, None, 1, False, (), 0, 0, None, None, None, spec, times, None, whole=False
+    )
+    with pytest.raises(DataError, match=r"no hit has the fields of the text \(title, body\); name them in"):
+        list(HitParts.of(None, None).read(result))
+
+
 def test_passage_and_logit_are_told_where_there_are_any():
     part = read(metadata=[], passage=Passage("folder", 7, 13, 1.5), logit=0.0)
     assert part.metadata["passage"] == {"text": "folder", "start": 7, "end": 13, "score": 1.5}

@@ -11,8 +11,8 @@ from ce2de_os.search.question import Question, QuestionOptions
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"top_k": 0}, "top_k: got 0, expected at least 1"),
-        ({"from_": -1}, "from_: got -1, expected at least 0"),
+        ({"top_k": 0}, "top_k: got 0, expected 1 to 10000"),
+        ({"from_": -1}, "from_: got -1, expected 0 to 9999"),
         ({"candidates": 10_001}, "candidates: got 10001, expected 1 to 10000"),
         ({"dense_weight": float("nan")}, "dense_weight: got nan, expected 0 to 1"),
         ({"rerank_depth": -1}, "rerank_depth: got -1"),
@@ -111,3 +111,64 @@ def test_a_language_may_be_written_in_several_ways(language, code):
 def test_a_language_that_is_none(language):
     with pytest.raises(ConfigError, match=f"language: got '{language}', expected a code such as en"):
         Question("copy", language=language).check()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"collapse": {"field": "group"}},
+            "collapse: got {'field': 'group'}, expected the name",
+        ),
+        ({"vector_field": 5}, "vector_field: got 5"),
+        ({"source": None}, "source: got None, expected True, False, a list"),
+        ({"source": 5}, "source: got 5"),
+        ({"source": {"include": ["a"]}}, "source: got {'include'"),
+        ({"source": {"includes": 5}}, "source: got {'includes': 5}"),
+        ({"highlight": 5}, "highlight: got 5, expected a list"),
+        ({"highlight": "body"}, "highlight: got 'body', expected a list"),
+        ({"fields": [1]}, "fields: got [1], expected a list"),
+        ({"fields": {"title": 3}}, "fields: got {'title': 3}, expected a list"),
+        (
+            {"lower_bounds": (None, LowerBound("apply", 0.5))},
+            "and the mode 'apply' or 'clip'",
+        ),
+        (
+            {"lower_bounds": (None, LowerBound(0.5, "floor"))},
+            "and the mode 'apply' or 'clip'",
+        ),
+        ({"explain": "yes"}, "explain: got 'yes', expected True or False"),
+        ({"aggregations": []}, "aggregations: got []"),
+    ],
+)
+def test_values_of_another_kind_are_named(options, told):
+    with pytest.raises(DataError) as raised:
+        Question("copy", **options).check()
+    assert told in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"top_k": 10_001}, "top_k: got 10001, expected 1 to 10000"),
+        ({"from_": 10_000}, "from_: got 10000, expected 0 to 9999"),
+        ({"from_": 9_991}, "from_ and top_k: got 9,991 and 10, expected at most 10,000 together"),
+        ({"top_k": True}, "top_k: got True, expected a number"),
+        ({"timeout_ms": 1.5}, "timeout_ms: got 1.5, expected a whole number"),
+        ({"rrf_k": 60.5}, "rrf_k: got 60.5, expected a whole number"),
+    ],
+)
+def test_the_limits_that_opensearch_has(options, told):
+    with pytest.raises(ConfigError) as raised:
+        Question("copy", **options).check()
+    assert told in str(raised.value)
+
+
+def test_what_is_at_the_limit_is_allowed():
+    Question("copy", top_k=10_000).check()
+    Question("copy", top_k=1, from_=9_999).check()
+
+
+def test_a_question_can_be_a_key():
+    one, other = Question("copy", filters={"term": {"a": 1}}), Question("copy", filters={"term": {"a": 1}})
+    assert {one: 7}[other] == 7

@@ -49,7 +49,7 @@ def test_a_blank_query(nowhere, query):
 
 @pytest.mark.parametrize("top_k", [0, -1])
 def test_top_k_below_one(nowhere, top_k):
-    with pytest.raises(ConfigError, match=f"top_k: got {top_k}, expected at least 1"):
+    with pytest.raises(ConfigError, match=f"top_k: got {top_k}, expected 1 to 10000"):
         HybridSearcher(nowhere, "articles").search("copy", top_k=top_k)
 
 
@@ -78,3 +78,9 @@ def test_one_string_is_no_list_of_questions(nowhere):
 
 def test_no_questions_need_no_cluster(nowhere):
     assert HybridSearcher(nowhere, "articles").search_many([]) == []
+
+
+def test_each_request_has_a_log_record(nowhere, caplog):
+    with caplog.at_level("DEBUG", "ce2de_os"), pytest.raises(BackendUnavailableError):
+        HybridSearcher(nowhere, "articles").search("copy", mode="bm25")
+    assert "Asking OpenSearch to read the mapping of articles" in caplog.text
