@@ -12,7 +12,7 @@ from ce2de_os.arrays import cosine
 from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.server.answers import HttpError
 from ce2de_os.server.engine import DOCUMENTS, QUERIES, Engine
-from ce2de_os.server.lanes import Call, EmbeddingLane, PairLane
+from ce2de_os.server.lanes import EmbeddingLane, LaneCall, PairLane
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def encoder():
 
 
 def call(encoder, texts, as_query=False):
-    return Call(texts, np.empty((len(texts), encoder.dim), dtype=np.float32), as_query)
+    return LaneCall(texts, np.empty((len(texts), encoder.dim), dtype=np.float32), as_query)
 
 
 def drain(lane):
@@ -82,24 +82,33 @@ def test_a_caller_who_goes_takes_the_work_back(encoder):
     assert gone.done == 0
 
 
-def test_an_error_of_the_model_reaches_its_callers():
-    class Broken:
-        dim = 2
+class Broken:
+    """Fails while it tokenizes, or later."""
 
-        def document_ids(self, texts):
-            return [[1, 2] for _ in texts]
+    dim = 2
 
-        def query_ids(self, texts):
-            return self.document_ids(texts)
+    def __init__(self, early):
+        self.early = early
 
-        def encode_ids(self, ids):
+    def document_ids(self, texts):
+        if self.early and texts:
             raise MemoryError("no memory")
+        return [[1, 2] for _ in texts]
 
-    lane = EmbeddingLane(Broken(), 512)
-    failed = call(Broken(), ["a"])
-    lane.add(failed)
+    query_ids = document_ids
+
+    def encode_ids(self, ids):
+        raise MemoryError("no memory")
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_an_error_of_the_model_reaches_its_callers_and_the_next_are_answered(early):
+    lane = EmbeddingLane(Broken(early), 512)
+    failed = [call(Broken(early), ["a"]), call(Broken(early), ["a", "b"])]
+    for each in failed:
+        lane.add(each)
     drain(lane)
-    assert isinstance(failed.future.exception(timeout=0), MemoryError)
+    assert [type(each.future.exception(timeout=0)) for each in failed] == [MemoryError, MemoryError]
     assert lane.waiting == 0
 
 
@@ -119,7 +128,7 @@ def test_pairs_are_scored_some_of_each_caller_in_turn():
     lane = PairLane(model)
     documents = ["x" * size for size in range(20)]
     calls = [
-        Call([("q", document) for document in documents[:count]], np.empty((count, 1), np.float32))
+        LaneCall([("q", document) for document in documents[:count]], np.empty((count, 1), np.float32))
         for count in (20, 3)
     ]
     for each in calls:
