@@ -462,10 +462,13 @@ def test_a_process_that_dies_is_replaced():
     with serving("--processes", 2) as (process, url):
         assert embed(url, "copy")[0] == 200
         first, second = workers_of(process)
+        counted = ask(url, "/metrics")[2]
+        assert b'ce2de_server_waiting_texts{queue="queries"}' in counted
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: len(set(workers_of(process)) - {first}) == 2)
         assert second in workers_of(process)
         assert embed(url, "copy")[0] == 200
+        assert b'ce2de_server_texts_total{queue="queries"} 2.0' in ask(url, "/metrics")[2]
 
 
 def test_tls(tmp_path):
