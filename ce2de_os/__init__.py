@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 __all__ = [
     "Artifact", "AsyncHybridSearcher", "DistillRequest", "EvaluateRequest", "HybridSearcher", "JobRequest",
-    "LateInteraction", "LowerBound", "OnnxEncoder", "OnnxReranker", "Question", "TextSpec", "__version__",
-    "distill", "evaluate", "follow", "plan", "reindex",
+    "LateInteraction", "LowerBound", "OnnxEncoder", "OnnxReranker", "Question", "ServeRequest", "TextSpec",
+    "__version__", "distill", "evaluate", "follow", "plan", "reindex", "serve",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ce2de_os.recipes.follow import follow
     from ce2de_os.recipes.plan import plan
     from ce2de_os.recipes.reindex import reindex
+    from ce2de_os.recipes.serve import ServeRequest, serve
     from ce2de_os.reindex.request import JobRequest
     from ce2de_os.search.async_searcher import AsyncHybridSearcher
     from ce2de_os.search.late_interaction import LateInteraction
@@ -41,12 +42,14 @@ _HOMES = {
     "OnnxEncoder": "ce2de_os.model.encoder",
     "OnnxReranker": "ce2de_os.model.reranker",
     "Question": "ce2de_os.search.question",
+    "ServeRequest": "ce2de_os.recipes.serve",
     "TextSpec": "ce2de_os.index.text_spec",
     "distill": "ce2de_os.recipes.distill",
     "evaluate": "ce2de_os.recipes.evaluate",
     "follow": "ce2de_os.recipes.follow",
     "plan": "ce2de_os.recipes.plan",
     "reindex": "ce2de_os.recipes.reindex",
+    "serve": "ce2de_os.recipes.serve",
 }
 
 
