@@ -20,7 +20,7 @@ from ce2de_os.redaction import remember
 
 POOL_SIZE = 8  # connections of a client: a worker reads and writes at once, an application has threads
 AWS_SERVICES = ("es", "aoss")
-BROKER_SETTING = "--broker-url or CE2DE_BROKER_URL"
+BROKER_SETTING = "`broker_url` or CE2DE_BROKER_URL"
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -79,7 +79,7 @@ class OpenSearchSettings:
     @cached_property
     def address(self) -> Address:
         """The parts of ``url``."""
-        return opensearch_address("--url or CE2DE_OPENSEARCH_URL", self.url)
+        return opensearch_address("`url` or CE2DE_OPENSEARCH_URL", self.url)
 
     @property
     def is_encrypted(self) -> bool:

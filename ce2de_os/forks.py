@@ -1,6 +1,6 @@
 """What a forked process must not share with its parent: open connections, held locks, threads of a model.
 
-Servers such as gunicorn with ``--preload`` make everything once and fork. Whoever holds such a thing
+Servers such as gunicorn (preload) make everything once and fork. The owner of such an object
 registers how to make it anew; Python then does so in each child, before anything else runs there.
 """
 

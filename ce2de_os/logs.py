@@ -35,7 +35,7 @@ class KeyValueFormatter(logging.Formatter):
         return redact(f"{line} [{pairs}]" if pairs else line)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """Format the sentence, which stays on one line whatever stands in it."""
+        """Format the sentence, which stays on one line whatever it contains."""
         record.message = one_line(record.message)
         return super().formatMessage(record)
 

@@ -24,9 +24,9 @@ _BOM = "\ufeff"
 _GZIP = b"\x1f\x8b"
 _DIGITS = 6  # of a grade: what every tool of the field adds up without an overflow
 _WHOLE = re.compile(rf"\s*([+-]?[0-9]{{1,{_DIGITS}}})(?:\.0*)?\s*")
-# Letters and digits of what people call the columns of judgements.
+# Letters and digits of what people call the columns of judgments.
 _GRADE_NAMES = frozenset({
-    "score", "relevance", "rel", "grade", "label", "judgement", "judgment", "rating", "qrel",
+    "score", "relevance", "rel", "grade", "label", "judgment", "judgement", "rating", "qrel",
     "relevancescore", "relevancegrade", "relevancelabel",
 })  # fmt: skip
 _DOCUMENT_NAMES = frozenset({
@@ -154,7 +154,7 @@ def read_qrels(path: Path) -> Iterator[Qrel]:
     for number, line in enumerate(text_lines(path), start=1):
         if not line.strip():
             continue
-        query_id, doc_id, grade = _judgement_columns(line, f"{path}:{number}")
+        query_id, doc_id, grade = _judgment_columns(line, f"{path}:{number}")
         if not (first and _is_header(query_id, grade, f"{path}:{number}")):
             yield Qrel(query_id, doc_id, _grade(grade, f"{path}:{number}"))
         first = False
@@ -231,7 +231,7 @@ def _unpacked(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
             yield unpacked
 
 
-def _judgement_columns(line: str, place: str) -> tuple[str, str, str]:
+def _judgment_columns(line: str, place: str) -> tuple[str, str, str]:
     """Split a line into the ids of query and document and the grade."""
     columns = line.rstrip().split("\t")
     if len(columns) not in (3, 4) and len(line.split()) == 4:

@@ -15,28 +15,28 @@ from ce2de_os.errors import DataError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
-    """Write a UTF-8 text file beside ``path``, which it replaces at the end; gzip if named ``.gz``.
+    """Write a UTF-8 text file next to ``path``, which it replaces at the end; gzip if named ``.gz``.
 
     An error or Ctrl-C leaves ``path`` as it was. Equal texts give equal bytes: gzip's header has no time.
 
     Raises:
         DataError: the file cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # another process may write it too
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # another process may write it too
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
-            beside.open("wb") as raw,
+            partial.open("wb") as raw,
             _packed(path, raw) as binary,
             io.TextIOWrapper(binary, encoding="utf-8", newline="\n") as text,
         ):
             yield text
-        beside.replace(path)
+        partial.replace(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         with suppress(OSError):
-            beside.unlink()  # is there only after an error
+            partial.unlink()  # is there only after an error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ traceback), 2 wrong usage.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import os
@@ -115,9 +116,10 @@ def main() -> None:
     from ce2de_os.redaction import redact_tracebacks
 
     redact_tracebacks()
+    codecs.register_error("ce2de-escape", _escaped)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal or pipe that knows no Unicode
+            stream.reconfigure(errors="ce2de-escape")
     try:
         try:
             cli(prog_name="ce2de")
@@ -135,6 +137,14 @@ def main() -> None:
         if error.errno == errno.EPIPE:
             sys.exit(1)  # the reader, such as head, wants no more
         _fail(f"the output cannot be written ({error.strerror})")
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    r"""Write characters that the output's encoding lacks as ``\uXXXX``, which JSON can contain too."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
 
 
 def _fail(message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Which known faults of Redis and Valkey a version has; each lets whoever may run Lua scripts run code."""
+"""Known faults of Redis and Valkey by version: a client that may run Lua scripts can run other code."""
 
 from __future__ import annotations
 

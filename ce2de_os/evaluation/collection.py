@@ -32,7 +32,7 @@ class Judged:
 
     Attributes:
         queries: their texts by id.
-        qrels: their judgements by id.
+        qrels: their judgments by id.
         without_text: judged queries that the file of queries lacks, so that they are left out.
     """
 
@@ -113,7 +113,7 @@ def load_collection(folder: Path) -> Collection:
     ``corpus.en.jsonl.gz`` is taken where the plain name is absent.
 
     Raises:
-        DataError: a file is missing or damaged, no query is judged, a judgement names an unknown document, or
+        DataError: a file is missing or damaged, no query is judged, a judgment names an unknown document, or
             two different documents have one id.
     """
     corpus = _one_of(folder, "corpus.jsonl", "corpus.en.jsonl")
@@ -133,12 +133,12 @@ def texts_by_id(documents: Iterable[Document], where: str) -> dict[str, str]:
     """Return the text of each document by its id; ``where`` starts the message.
 
     Raises:
-        DataError: an id stands for two different texts.
+        DataError: an id has two different texts.
     """
     texts: dict[str, str] = {}
     for document in documents:
         if texts.setdefault(document.doc_id, document.whole) != document.whole:
-            raise DataError(f"{where}: id '{document.doc_id}' stands for two texts; give each its own id")
+            raise DataError(f"{where}: id '{document.doc_id}' has two texts; give each its own id")
     return texts
 
 

@@ -58,17 +58,17 @@ def _check_replaceable(out: Path) -> None:
     if not out.exists() and not out.is_symlink():
         return
     if not out.is_dir():
-        raise DataError(f"{out}: exists and is not a folder; choose another --out")
+        raise DataError(f"{out}: exists and is not a folder; choose another `out`")
     names = {path.name for path in out.iterdir()}
     if not names:
         return
     if MANIFEST_FILE not in names or not _is_manifest(out / MANIFEST_FILE):
-        raise DataError(f"{out}: exists and is not a model folder; choose another --out")
+        raise DataError(f"{out}: exists and is not a model folder; choose another `out`")
     others = sorted(names - {MANIFEST_FILE, *HASHED_FILES})
     if others:
         raise DataError(
             f"{out}: holds other files than a model's, '{others[0]}' for one, which would be lost; "
-            "choose another --out, or move them"
+            "choose another `out`, or move them"
         )
 
 

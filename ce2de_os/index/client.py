@@ -63,7 +63,7 @@ _ACCESS_ADVICE: dict[int | str, str] = {
 }
 
 _GATEWAY = (
-    "a gateway, a proxy or a login page answers at this address; write OpenSearch's own in --url or "
+    "a gateway, a proxy or a login page answers at this address; write OpenSearch's own in `url` or "
     "CE2DE_OPENSEARCH_URL"
 )
 _OTHER_LOOP = (

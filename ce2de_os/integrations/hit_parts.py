@@ -28,7 +28,7 @@ class Parts(NamedTuple):
 class HitParts:
     """The division of a hit into text and metadata.
 
-    The metadata also tells ``id``, ``score`` and ``rank``, and where there are any ``passage`` (``text``,
+    The metadata also holds ``id``, ``score`` and ``rank``, and where there are any ``passage`` (``text``,
     ``start``, ``end``, ``score``), ``logit`` and ``highlight``; they replace fields of the same name, unless
     those are named in ``metadata``.
 

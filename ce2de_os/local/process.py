@@ -118,13 +118,13 @@ def check_owned(path: Path) -> None:
         if folder == resolved and found.st_uid != os.geteuid():
             raise LocalServerError(
                 f"{path}: belongs to another account, who could change what is run from there; "
-                "choose another place with --home or CE2DE_CACHE"
+                "choose another place with `home` or CE2DE_CACHE"
             )
         others = stat.S_IWOTH | (stat.S_IWGRP if folder == resolved else 0)
         if found.st_mode & others and not found.st_mode & stat.S_ISVTX:
             raise LocalServerError(
                 f"{path}: other accounts may write to {folder} and change what is run from there; run: "
-                f"chmod go-w {folder}, or choose another place with --home or CE2DE_CACHE"
+                f"chmod go-w {folder}, or choose another place with `home` or CE2DE_CACHE"
             )
 
 

@@ -39,7 +39,7 @@ def socket_path(home: Path) -> Path:
     if len(os.fsencode(path)) > _MOST_PATH:
         raise LocalServerError(
             f"{path}: too long for a socket, which takes {_MOST_PATH} bytes; choose a shorter folder with "
-            "--home or CE2DE_HOME"
+            "`home` or CE2DE_HOME"
         )
     return path
 

@@ -63,17 +63,17 @@ def _is_digest(value: Any) -> bool:  # noqa: ANN401 - whatever the manifest hold
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
-def _is_text(value: Any) -> bool:  # noqa: ANN401 - likewise
+def _is_text(value: Any) -> bool:  # noqa: ANN401 - any JSON
     return len(value) <= _MOST_CHARS and not any("\ud800" <= sign <= "\udfff" for sign in value)
 
 
-def _are_codes(value: Any) -> bool:  # noqa: ANN401 - likewise
+def _are_codes(value: Any) -> bool:  # noqa: ANN401 - any JSON
     return 0 < len(value) <= _MOST_CHARS and all(
         isinstance(code, str) and re.fullmatch(r"[\w-]{1,40}", code) for code in value
     )
 
 
-def _are_digests(value: Any) -> bool:  # noqa: ANN401 - likewise
+def _are_digests(value: Any) -> bool:  # noqa: ANN401 - any JSON
     return all(_is_digest(value.get(name)) for name in HASHED_FILES)
 
 
@@ -311,7 +311,7 @@ def _read_manifest(folder: Path, expected: str) -> dict[str, Any]:
         raise ArtifactError(f"{path}: not a format {FORMAT} manifest; use the ce2de-os version that wrote it")
     manifest.setdefault("kind", ENCODER)  # the first format had no other kind
     manifest.setdefault("languages", [ENGLISH])
-    manifest.setdefault("token_dim", None)  # likewise
+    manifest.setdefault("token_dim", None)  # an older format has none
     for key, (kind, is_right, wanted) in _FIELDS.items():
         value = manifest.get(key)
         if not isinstance(value, kind) or isinstance(value, bool) or not is_right(value):

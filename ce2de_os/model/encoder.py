@@ -136,7 +136,7 @@ class OnnxEncoder:
         return self.token_ids(self._readable(texts, self.artifact.query_prefix))
 
     def document_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Tokenize documents for `encode_ids` likewise."""
+        """Tokenize documents for `encode_ids`."""
         return self.token_ids(self._readable(texts, self.artifact.document_prefix))
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:

@@ -43,7 +43,7 @@ Asked = tuple[list[SearchResult], set[str]]
 
 
 class Shared:
-    """What many may use at once, and nobody can copy: connections are open."""
+    """An object with open connections: threads may use it at once, and a copy is the object itself."""
 
     def __copy__(self) -> Self:
         return self
@@ -102,7 +102,7 @@ class SearchCore:
     def search(self, questions: Sequence[Question]) -> Steps[list[SearchResult]]:
         """Ask; if the name means another index than when it was read, check that one and ask again.
 
-        Each search of a request looks up the name anew, so an alias that moves meanwhile could mix two
+        Each search of a request looks up the name anew, so an alias that moves in between could mix two
         indices in one answer; such an answer is thrown away.
         """
         if not questions:

@@ -1,4 +1,4 @@
-"""The fields that the mappings of an index have: a field that nobody has is a mistake and not an answer."""
+"""The fields that the mappings of an index have: a field that no mapping has is a mistake, not an answer."""
 
 from __future__ import annotations
 

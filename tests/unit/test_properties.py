@@ -78,8 +78,10 @@ def test_any_table_is_read_or_refused(reader, lines):
         read(reader, "\n".join(tab.join(columns) for columns in lines).encode())
 
 
+# A model's thread may round the smallest floats to 0, and hypothesis would complain.
+FLOATS = st.floats(allow_subnormal=False)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    st.none() | st.booleans() | st.integers() | FLOATS | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=6,
 )
@@ -127,7 +129,12 @@ def test_judgements_in_any_spelling_are_the_same(qrels, mark, header, tail, styl
     qrels=QRELS,
     runs=st.dictionaries(
         ID,
-        st.lists(st.tuples(ID, st.floats(-1e6, 1e6)), min_size=1, max_size=5, unique_by=lambda pair: pair[0]),
+        st.lists(
+            st.tuples(ID, st.floats(-1e6, 1e6, allow_subnormal=False)),
+            min_size=1,
+            max_size=5,
+            unique_by=lambda pair: pair[0],
+        ),
     ),
 )
 def test_what_is_written_is_read_again(qrels, runs):
@@ -234,7 +241,7 @@ OPTIONS = st.fixed_dictionaries({}, optional={
     "top_k": st.integers(-1, 10_002) | JSON, "from_": st.integers(-1, 10_002) | JSON,
     "mode": st.sampled_from(["hybrid", "bm25", "dense"]) | JSON, "filters": FILTER | JSON, "language": JSON,
     "lexical": JSON, "fields": NAMES, "fusion": st.sampled_from(["min_max", "rrf", "l2"]) | JSON,
-    "dense_weight": st.floats() | JSON, "rrf_k": st.integers(-1, 20_000) | JSON, "lower_bounds": JSON,
+    "dense_weight": FLOATS | JSON, "rrf_k": st.integers(-1, 20_000) | JSON, "lower_bounds": JSON,
     "candidates": st.integers(-1, 10_002) | JSON, "min_score": JSON, "collapse": JSON, "sort": JSON,
     "highlight": NAMES, "aggregations": JSON, "source": NAMES, "explain": JSON, "track_total_hits": JSON,
     "rerank_depth": JSON, "rerank_weight": JSON, "rerank_deadline_ms": JSON, "timeout_ms": JSON,

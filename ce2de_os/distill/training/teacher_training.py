@@ -142,12 +142,12 @@ def check_out(out: Path) -> Path:
     if (out / TEACHER_FILE).exists():
         raise DataError(f"{out}: holds a finished teacher; choose another `out`")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: exists; choose another --out")
+        raise DataError(f"{out}: exists; choose another `out`")
     work = out.with_name(f"{out.name}.training")
     if work.exists() and not (work / RUN_FILE).is_file() and not _is_begun(work):
         raise DataError(
             f"{work}: this run would work there, and delete it at its end, but it holds other files; "
-            "choose another --out"
+            "choose another `out`"
         )
     return work
 

@@ -14,7 +14,7 @@ from ce2de_os.index.client import backend_errors, check_complete
 from ce2de_os.reindex.setup.finding import Finding
 
 _HIDDEN_SHARE = 0.01
-"""So many of the documents may seem to be hidden while others write: they come between two looks."""
+"""That share of the documents may seem to be hidden while others write: they come between two looks."""
 
 _LOOKS = 3
 _TOLD = 5

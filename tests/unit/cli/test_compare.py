@@ -207,11 +207,15 @@ class TestBadInput:
         ("name", "content", "message"),
         [
             ("first.trec", lines_of("q0", "a", "a"), "first.trec:2: document 'a' of query 'q0' comes twice"),
-            ("first.trec", "q0 a 1\n", "first.trec:1: expected 'query-id Q0 doc-id rank score tag'"),
+            (
+                "first.trec",
+                "q0 a 1\n",
+                "first.trec:1: got 3 columns, expected 'query-id Q0 doc-id rank score tag'",
+            ),
             (
                 "qrels.tsv",
                 "q0 0 a high\n",
-                "qrels.tsv:1: expected 'query-id<TAB>corpus-id<TAB>score', or TREC",
+                "qrels.tsv:1: the grade is 'high', expected a whole number",
             ),
             ("qrels.tsv", "q0\ta\t0\n", "no judged query"),
         ],

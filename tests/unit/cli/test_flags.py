@@ -19,6 +19,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z]\S*")
 # Other programs have flags too, and a report shows whole commands, for its reader to repeat.
 OTHERS = {
     "errors.py": {"--editable"},
+    "local/redis_server.py": {"--version"},
     "local/java.py": {"--install"},
     "local/opensearch_server.py": {
         "--add-modules=jdk.incubator.vector",

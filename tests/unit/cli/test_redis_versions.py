@@ -24,6 +24,6 @@ def test_faults_are_counted_by_branch(name: str, version: str, number: int) -> N
 def test_the_check_names_the_server_and_its_faults() -> None:
     old = redis_server({"redis_version": "6.2.14"}, "redis://***@h")
     assert (old.state, "CVE-2025-49844" in old.finding) == (WARNING, True)
-    assert old.cure
+    assert old.action
     new = redis_server({"redis_version": "7.2.4", "valkey_version": "8.1.4"}, "h")
     assert (new.state, new.finding) == (OK, "Valkey 8.1.4 answers at h")

@@ -85,8 +85,8 @@ def error(kind: str, reason: str = "because") -> dict:
 
 def test_every_item_is_counted_once():
     report, again = entered(
-        {"status": 201},
-        {"status": 200},
+        {"status": 201, "_seq_no": 7},
+        {"status": 200, "_seq_no": 9},
         {"status": 409, "error": error("version_conflict_engine_exception")},
         {"status": 404, "error": error("document_missing_exception")},
         {"status": 400, "error": error("mapper_parsing_exception", "no number")},
@@ -95,6 +95,7 @@ def test_every_item_is_counted_once():
         {"status": 403, "error": error("cluster_block_exception")},
     )
     assert (report.written, report.already_newer, report.rejected) == (2, 2, 1)
+    assert report.seq_nos == [7, 9]
     assert report.refused == [Refusal("4", 400, "mapper_parsing_exception", "no number")]
     assert again == ["5", "6", "7"]
 

@@ -96,7 +96,7 @@ def test_what_opensearch_refuses_is_refused(changes, told):
 def test_what_only_newer_versions_take(changes, version):
     field = replace(FIELD, **changes)
     field.validate()
-    with pytest.raises(ConfigError, match=f"this cluster is {version[0]}.{version[1]}; take"):
+    with pytest.raises(ConfigError, match=f"this cluster is {version[0]}.{version[1]}; use"):
         field.validate(version)
 
 

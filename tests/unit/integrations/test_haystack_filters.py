@@ -59,7 +59,7 @@ def test_filters(filters, query):
     ("filters", "told"),
     [
         (condition("like", "x"), "got operator 'like', expected one of ==, !="),
-        ({"operator": "AND"}, "'conditions' is missing beside the operator 'AND'"),
+        ({"operator": "AND"}, "'conditions' is missing next to the operator 'AND'"),
         (condition("in", "it"), "in got 'it', expected a list of values"),
         (condition("in", None), "in got None, expected a list of values"),
         (condition("not in", {"a": 1}), "expected a list of values"),
@@ -75,7 +75,7 @@ def test_filters(filters, query):
         (condition("==", 1, None), "got field None, expected a name"),
         ([condition("==", 1)], "expected one Haystack filter or OpenSearch query; join several"),
         ("lang", "got 'lang', expected one Haystack filter"),
-        ({"operator": "==", "field": "x"}, "'value' is missing beside the operator '=='"),
+        ({"operator": "==", "field": "x"}, "'value' is missing next to the operator '=='"),
     ],
 )
 def test_what_is_wrong_is_named(filters, told):

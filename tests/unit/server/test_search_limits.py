@@ -24,7 +24,7 @@ def test_options_are_those_of_a_question():
     ("body", "message"),
     [
         ({"top_k": 101}, "top_k: got 101, expected at most 100"),
-        ({"top_k": 0}, "top_k: got 0, expected at least 1"),
+        ({"top_k": 0}, "top_k: got 0, expected 1 to 10000"),
         ({"top_k": "3"}, "top_k: got '3', expected a number"),
         ({"from_": 5000}, "from_: got 5000, expected at most 1,000"),
         ({"candidates": 10**6}, "candidates: got 1000000, expected at most 1,000"),
