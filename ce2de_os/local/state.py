@@ -42,13 +42,17 @@ class Node:
 
 @dataclass(frozen=True)
 class State:
-    """One instance: the nodes of its cluster, and Redis, which is ``None`` if it was stopped on purpose."""
+    """One instance: the nodes of its cluster, and Redis, which is ``None`` if it was stopped on purpose.
+
+    ``ml``: whether the nodes carry ml-commons.
+    """
 
     version: str
     heap: str
     redis_port: int
     nodes: tuple[Node, ...] = (Node(),)
     redis: Process | None = None
+    ml: bool = False
 
     @property
     def redis_runs(self) -> bool:

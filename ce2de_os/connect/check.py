@@ -1,0 +1,144 @@
+"""Whether everything between an alias and a service is as it was connected, down to the vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.arrays import Embeddings, cosine
+from ce2de_os.connect import canaries, models
+from ce2de_os.connect.records import connections
+from ce2de_os.connect.request import DOCUMENTS, QUERIES, RERANK, resource_name
+from ce2de_os.errors import Ce2deError, ConfigError
+from ce2de_os.index import admin
+from ce2de_os.index.connection import INGEST_SETTING, SEARCH_SETTING, Connection
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.encoder import CANARY_MIN_COSINE, OnnxEncoder
+
+_REPAIR = "repeat: ce2de connect {name} --service {service}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: whether it is right, what was found, and what to do (``""``: nothing)."""
+
+    what: str
+    right: bool
+    finding: str
+    cure: str = ""
+
+
+def check(client: OpenSearch, name: str, artifact: Artifact) -> list[Finding]:
+    """Look at the indices behind a name, at the connectors and at the vectors that come through them.
+
+    Raises:
+        ConfigError: the name is not connected.
+        BackendError: OpenSearch does not answer or refuses.
+    """
+    found = {index: one for index, one in connections(client).items() if one.name == name}
+    if not found:
+        raise ConfigError(f"'{name}' is not connected; run: ce2de connect {name} --service URL")
+    connection = next(iter(found.values()))
+    findings = list(_indices(client, connection, found))
+    if any(one.fingerprint != artifact.fingerprint for one in found.values()):
+        had = ", ".join(sorted({one.fingerprint[:12] for one in found.values()}))
+        return [
+            *findings,
+            Finding(
+                "model", False, f"connected with {had}, this machine has {artifact.fingerprint[:12]}",
+                "name the index's model in --artifact or CE2DE_ARTIFACT",
+            ),
+        ]  # fmt: skip
+    expected = _expected(artifact)
+    return findings + [
+        one
+        for kind in (DOCUMENTS, QUERIES)
+        for one in _model(client, connection, kind, artifact, expected[kind])
+    ]
+
+
+def right_model(
+    client: OpenSearch, name: str, kind: str, model_id: str, expected: tuple[list[str], Embeddings]
+) -> Finding:
+    """Send the canaries through a model and compare."""
+    what = f"vectors of {kind}"
+    texts, vectors = expected
+    try:
+        got = canaries.embed(client, model_id, texts, f"embed through '{resource_name(name, kind)}'")
+    except Ce2deError as error:
+        finding, _, cure = str(error).partition("; ")
+        return Finding(what, False, finding, cure)
+    if got.shape != vectors.shape:
+        return Finding(
+            what, False, f"got shape {got.shape}, expected {vectors.shape}", "see the connector's URL"
+        )
+    worst = float(cosine(got, vectors).min())
+    finding = f"{len(texts)} canary vectors, cosine at least {worst:.4f}"
+    if not worst >= CANARY_MIN_COSINE:
+        return Finding(what, False, f"{finding}: another model answers", "see the connector's URL and model")
+    return Finding(what, True, finding)
+
+
+def expected_vectors(artifact: Artifact) -> dict[str, tuple[list[str], Embeddings]]:
+    """Return texts and the vectors that must come back, for documents and for queries."""
+    return _expected(artifact)
+
+
+def _expected(artifact: Artifact) -> dict[str, tuple[list[str], Embeddings]]:
+    texts, documents = artifact.canaries()
+    if artifact.query_prefix == artifact.document_prefix:
+        return {DOCUMENTS: (texts, documents), QUERIES: (texts, documents)}
+    queries = OnnxEncoder(artifact).encode_queries(texts)
+    return {DOCUMENTS: (texts, documents), QUERIES: (texts, queries)}
+
+
+def _indices(client: OpenSearch, connection: Connection, found: dict[str, Connection]) -> Iterator[Finding]:
+    """Compare what is behind the name now, and its settings."""
+    repair = _REPAIR.format(name=connection.name, service=connection.service)
+    infos = {info.name: info for info in admin.describe_all(client, connection.name)}
+    for name in sorted({*infos, *found}):
+        if name not in infos:
+            yield Finding(name, False, f"is connected, but no longer behind '{connection.name}'", repair)
+        elif name not in found:
+            yield Finding(name, False, f"is behind '{connection.name}', but not connected", repair)
+        else:
+            wanted = {INGEST_SETTING: DOCUMENTS, SEARCH_SETTING: QUERIES}
+            others = [
+                f"{key} is {infos[name].settings.get(key)}"
+                for key, kind in wanted.items()
+                if infos[name].settings.get(key) != resource_name(connection.name, kind)
+            ]
+            yield Finding(
+                name, not others, "; ".join(others) or "uses both pipelines", repair if others else ""
+            )
+
+
+def _model(
+    client: OpenSearch,
+    connection: Connection,
+    kind: str,
+    artifact: Artifact,
+    expected: tuple[list[str], Embeddings],
+) -> Iterator[Finding]:
+    there = models.present(client, connection.name, kind)
+    what = resource_name(connection.name, kind)
+    repair = _REPAIR.format(name=connection.name, service=connection.service)
+    if there.connector is None or there.model_id is None:
+        yield Finding(f"connector of {kind}", False, f"'{what}' is missing", repair)
+        return
+    named = str(there.connector.get("parameters", {}).get("model"))
+    wanted = f"{artifact.name}@{artifact.fingerprint}"
+    with_key = "Authorization" in str(there.connector.get("actions"))
+    body = models.connector(connection.name, kind, connection.service, wanted, with_key)
+    if named.rpartition("@")[2] != artifact.fingerprint:
+        yield Finding(f"connector of {kind}", False, f"asks for {named}, expected {wanted}", repair)
+    elif not models.same(there.connector, body | {"parameters": body["parameters"] | {"model": named}}):
+        yield Finding(f"connector of {kind}", False, f"'{what}' was changed by hand", repair)
+    else:
+        yield Finding(f"connector of {kind}", True, f"asks for {named[: named.rfind('@') + 13]}")
+    yield right_model(client, connection.name, kind, there.model_id, expected)
+
+
+__all__ = ["RERANK", "Finding", "check", "expected_vectors", "right_model"]
