@@ -11,8 +11,8 @@ __version__ = "0.2.0"
 __all__ = [
     "Artifact", "AsyncHybridSearcher", "ConnectRequest", "DistillRequest", "EvaluateRequest",
     "HybridSearcher", "JobRequest", "LateInteraction", "LowerBound", "OnnxEncoder", "OnnxReranker",
-    "Question", "TextSpec", "__version__", "connect", "disconnect", "distill", "evaluate", "follow", "plan",
-    "reindex",
+    "Question", "ServeRequest", "TextSpec", "__version__", "connect", "disconnect", "distill", "evaluate",
+    "follow", "plan", "reindex", "serve",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ce2de_os.recipes.follow import follow
     from ce2de_os.recipes.plan import plan
     from ce2de_os.recipes.reindex import reindex
+    from ce2de_os.recipes.serve import ServeRequest, serve
     from ce2de_os.reindex.request import JobRequest
     from ce2de_os.search.async_searcher import AsyncHybridSearcher
     from ce2de_os.search.late_interaction import LateInteraction
@@ -47,6 +48,7 @@ _HOMES = {
     "OnnxEncoder": "ce2de_os.model.encoder",
     "OnnxReranker": "ce2de_os.model.reranker",
     "Question": "ce2de_os.search.question",
+    "ServeRequest": "ce2de_os.recipes.serve",
     "TextSpec": "ce2de_os.index.text_spec",
     "connect": "ce2de_os.recipes.connect",
     "disconnect": "ce2de_os.recipes.connect",
@@ -55,6 +57,7 @@ _HOMES = {
     "follow": "ce2de_os.recipes.follow",
     "plan": "ce2de_os.recipes.plan",
     "reindex": "ce2de_os.recipes.reindex",
+    "serve": "ce2de_os.recipes.serve",
 }
 
 

@@ -51,6 +51,7 @@ COMMANDS = {
         "ce2de_os.cli.queries.compare",
         "Compare rankings in files: which is better, which equivalent.",
     ),
+    "serve": ("ce2de_os.cli.serve", "Serve the model over HTTP, as OpenAI's and Cohere's interfaces."),
     "metrics": ("ce2de_os.cli.jobs.metrics", "Show the progress of all jobs to Prometheus."),
 }
 

@@ -114,6 +114,14 @@ class OnnxEncoder:
         """Encode documents as `encode_documents` and `encode_document_tokens` do; each text is read once."""
         return self._encode_tokens(texts, self.artifact.document_prefix)
 
+    def query_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokenize search queries for `encode_ids`, prefix included, cut to ``max_length``."""
+        return self.token_ids(self._readable(texts, self.artifact.query_prefix))
+
+    def document_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Tokenize documents for `encode_ids` likewise."""
+        return self.token_ids(self._readable(texts, self.artifact.document_prefix))
+
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each text, special tokens included, cut to ``max_length``."""
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]

@@ -1,0 +1,60 @@
+"""Counters: what the service did, for Prometheus."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder in which several processes keep their counters; prometheus-client reads it."""
+
+_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+
+class Counters:
+    """Counts requests, texts and tokens; several processes are counted together."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        name, own = "ce2de_server_", self._registry
+        self._requests = Counter(f"{name}requests", "Requests answered.", ["path", "status"], registry=own)
+        self._seconds = Histogram(
+            f"{name}request_seconds", "Seconds from head to answer.", ["path"], registry=own, buckets=_BUCKETS
+        )
+        self._texts = Counter(f"{name}texts", "Texts computed, by queue.", ["queue"], registry=own)
+        self._tokens = Counter(f"{name}tokens", "Tokens in these texts.", ["queue"], registry=own)
+        self._waiting = Gauge(
+            f"{name}waiting_texts", "Texts that wait in each queue.", ["queue"], registry=own,
+            multiprocess_mode="livesum",
+        )  # fmt: skip
+
+    def request(self, path: str, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        self._requests.labels(path, str(status)).inc()
+        self._seconds.labels(path).observe(seconds)
+
+    def computed(self, queue: str, texts: int, tokens: int) -> None:
+        """Count texts that have their result."""
+        self._texts.labels(queue).inc(texts)
+        self._tokens.labels(queue).inc(tokens)
+
+    def waiting(self, texts: Mapping[str, int]) -> None:
+        """Note how many texts wait in each queue."""
+        for queue, number in texts.items():
+            self._waiting.labels(queue).set(number)
+
+    def families(self) -> Iterable[Metric]:
+        """Return the metrics of this process."""
+        return self._registry.collect()
+
+    def page(self) -> bytes:
+        """Write the metrics of all processes as text for Prometheus."""
+        if not os.environ.get(FOLDER_VARIABLE):
+            return generate_latest(self._registry)
+        every = CollectorRegistry()
+        MultiProcessCollector(every)  # type: ignore[no-untyped-call]
+        return generate_latest(every)

@@ -1,0 +1,211 @@
+"""Lanes: texts that wait for a model, and the next small piece of work with them.
+
+A piece takes some milliseconds, so that what is more urgent never waits long. There is no pause in which
+texts are collected: what arrives while one piece is computed shares the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ce2de_os.arrays import token_batches
+from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.model.reranker import OnnxReranker
+
+WAVE_TEXTS = 128
+WAVE_CHARS = 65_536
+"""Texts and characters that are tokenized at a time; batches are made of them."""
+
+PAIRS = 8
+"""Pairs that a reranker scores at a time."""
+
+Piece = Callable[[], None]
+Values = NDArray[np.float32]
+
+
+class Computed(NamedTuple):
+    """The result of one call: a row of values for each text, and the tokens that were read."""
+
+    values: Values
+    tokens: int
+
+
+@dataclass(eq=False)
+class Call:
+    """The texts of one caller, and the results so far.
+
+    Attributes:
+        texts: texts, or pairs of texts.
+        values: a row for each text.
+        as_query: whether the texts are queries.
+        begun: texts that are in a piece of work, or were.
+        done: texts with results.
+        tokens: tokens read so far; 0 where the model does not count them.
+    """
+
+    texts: Sequence[str] | Sequence[tuple[str, str]]
+    values: Values
+    as_query: bool = False
+    begun: int = 0
+    done: int = 0
+    tokens: int = 0
+    future: Future[Computed] = field(default_factory=Future)
+
+    @property
+    def left(self) -> int:
+        """Texts that still need a result; none once the caller has gone."""
+        return 0 if self.future.done() else len(self.texts) - self.done
+
+    def put(self, position: int | slice, values: Values) -> None:
+        """Keep the results of one text or several; hand over all with the last."""
+        self.values[position] = values
+        self.done += len(self.values[position]) if isinstance(position, slice) else 1
+        if self.done == len(self.texts) and not self.future.done():
+            try:
+                self.future.set_result(Computed(self.values, self.tokens))
+            except InvalidStateError:  # the caller has gone in this moment
+                return
+
+    def fail(self, error: Exception) -> None:
+        """Hand over an error, unless the caller has gone."""
+        try:
+            self.future.set_exception(error)
+        except InvalidStateError:
+            return
+
+
+class Lane(Protocol):
+    """Work of one urgency; the engine holds its lock around these."""
+
+    @property
+    def waiting(self) -> int:
+        """Texts without a result."""
+
+    def add(self, call: Call) -> None:
+        """Take a call; its future gets the result. Cancel the future to take the call back."""
+
+    def take(self) -> Piece | None:
+        """Return the next piece of work, ``None`` if there is none; it is run without the lock."""
+
+
+class Row(NamedTuple):
+    """One tokenized text of a call."""
+
+    call: Call
+    position: int
+    ids: list[int]
+
+
+class EmbeddingLane:
+    """Embeds the texts of all callers in common batches, some of each caller in turn.
+
+    Args:
+        encoder: the model.
+        batch_tokens: tokens in one run of the model, padding included.
+    """
+
+    def __init__(self, encoder: OnnxEncoder, batch_tokens: int) -> None:
+        self._encoder = encoder
+        self._batch_tokens = batch_tokens
+        self._calls: list[Call] = []
+        self._batches: list[list[Row]] = []
+
+    @property
+    def waiting(self) -> int:
+        """Texts without a result."""
+        return sum(call.left for call in self._calls)
+
+    def add(self, call: Call) -> None:
+        """Take a call."""
+        self._calls.append(call)
+
+    def take(self) -> Piece | None:
+        """Return a batch to encode, else texts to tokenize; ``None``: nothing waits."""
+        while self._batches:
+            batch = [row for row in self._batches.pop(0) if row.call.left]
+            if batch:
+                return partial(self._encode, batch)
+        self._calls = [call for call in self._calls if call.left]
+        wave = self._wave()
+        return partial(self._tokenize, wave) if wave else None
+
+    def _wave(self) -> list[tuple[Call, int]]:
+        """Take the next texts, the same number of each call until the wave is full."""
+        waiting = [call for call in self._calls if call.begun < len(call.texts)]
+        share = max(1, WAVE_TEXTS // max(1, len(waiting)))
+        wave: list[tuple[Call, int]] = []
+        chars = 0
+        for call in waiting:
+            for position in range(call.begun, min(call.begun + share, len(call.texts))):
+                chars += min(len(call.texts[position]), WAVE_CHARS // 4)
+                if wave and (len(wave) >= WAVE_TEXTS or chars > WAVE_CHARS):
+                    return wave
+                wave.append((call, position))
+                call.begun += 1
+        return wave
+
+    def _tokenize(self, wave: Sequence[tuple[Call, int]]) -> None:
+        rows: list[Row] = []
+        for as_query in (True, False):
+            chosen = [each for each in wave if each[0].as_query is as_query]
+            texts = [str(call.texts[position]) for call, position in chosen]
+            tokenize = self._encoder.query_ids if as_query else self._encoder.document_ids
+            rows += [Row(*each, ids) for each, ids in zip(chosen, tokenize(texts), strict=True)]
+        for row in rows:
+            row.call.tokens += len(row.ids)
+        lengths = [len(row.ids) for row in rows]
+        batches = token_batches(lengths, self._batch_tokens)
+        self._batches = [[rows[position] for position in batch] for batch in batches]
+
+    def _encode(self, batch: Sequence[Row]) -> None:
+        try:
+            vectors = self._encoder.encode_ids([row.ids for row in batch])
+        except Exception as error:
+            for row in batch:
+                row.call.fail(error)
+            return
+        for row, vector in zip(batch, vectors, strict=True):
+            row.call.put(row.position, vector)
+
+
+class PairLane:
+    """Scores pairs with a cross-encoder, some of each caller in turn.
+
+    Args:
+        reranker: the model.
+    """
+
+    def __init__(self, reranker: OnnxReranker) -> None:
+        self._reranker = reranker
+        self._calls: list[Call] = []
+
+    @property
+    def waiting(self) -> int:
+        """Pairs without a result."""
+        return sum(call.left for call in self._calls)
+
+    def add(self, call: Call) -> None:
+        """Take a call whose texts are pairs."""
+        self._calls.append(call)
+
+    def take(self) -> Piece | None:
+        """Return some pairs to score; ``None``: nothing waits."""
+        self._calls = [call for call in self._calls if call.left]
+        if not self._calls:
+            return None
+        call = self._calls.pop(0)
+        self._calls.append(call)
+        return partial(self._score, call, slice(call.done, min(call.done + PAIRS, len(call.texts))))
+
+    def _score(self, call: Call, part: slice) -> None:
+        try:
+            call.put(part, self._reranker.score_pairs(call.texts[part])[:, None])  # type: ignore[arg-type]
+        except Exception as error:
+            call.fail(error)

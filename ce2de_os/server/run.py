@@ -1,0 +1,160 @@
+"""Listen, in one process or several, until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import ssl
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from ce2de_os import logs
+from ce2de_os.config import Settings
+from ce2de_os.errors import Ce2deError, ConfigError
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.server.counters import FOLDER_VARIABLE
+from ce2de_os.server.gate import Gate
+from ce2de_os.server.keys import Keys
+from ce2de_os.server.protocol import BoundedProtocol
+from ce2de_os.server.request import ServeRequest, is_loopback
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 1024
+KEEP_ALIVE_S = 75
+"""Longer than the pools of OpenSearch's connectors keep an idle connection, so that these close it first."""
+
+
+def run(request: ServeRequest, settings: Settings, listening: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests in progress are answered first.
+
+    ``listening`` is called with the address as soon as callers can connect.
+
+    Raises:
+        ConfigError: the port is taken, or the keys or the certificate cannot be used.
+        ArtifactError: a model cannot be loaded.
+        BackendError: the index cannot be searched.
+    """
+    _check_certificate(request)
+    if request.tls_cert is None and not is_loopback(request.host):
+        text = "Keys and texts travel without TLS; name a certificate, or put a proxy with TLS before it"
+        logger.warning(text, extra={"action": "no_tls"})
+    with _bind(request.host, request.port) as listener:
+        url = _address(request, listener)
+        if request.processes == 1:
+            _run_one(request, settings, listener, partial(listening, url))
+        else:
+            _run_many(request, settings, listener, partial(listening, url))
+
+
+def _run_one(
+    request: ServeRequest, settings: Settings, listener: socket.socket, listening: Callable[[], None]
+) -> None:
+    from ce2de_os.server.app import create
+
+    gate = create(request, settings)
+    server = uvicorn.Server(_config(request, lambda: gate))
+    if threading.current_thread() is threading.main_thread():
+        # The server raises the signal again after its end, and a signal is no failure here.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+    listener.listen(BACKLOG)
+    listening()
+    server.run(sockets=[listener])
+
+
+def _run_many(
+    request: ServeRequest, settings: Settings, listener: socket.socket, listening: Callable[[], None]
+) -> None:
+    Artifact.load(settings.artifact)
+    if request.keys is not None:
+        Keys(request.keys)
+    folder = tempfile.mkdtemp(prefix="ce2de-server-")
+    os.environ[FOLDER_VARIABLE] = folder
+    try:
+        supervisor = Multiprocess(_config(request, partial(_create, request, settings)), [listener])
+        listener.listen(BACKLOG)
+        listening()
+        supervisor.run()
+    finally:
+        del os.environ[FOLDER_VARIABLE]
+        shutil.rmtree(folder, ignore_errors=True)
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise ConfigError("a process did not start; the reason is in the log above")
+
+
+def _create(request: ServeRequest, settings: Settings) -> Gate:
+    """Create the application in a process of its own; what fails there would fail again."""
+    from ce2de_os.server.app import create
+
+    logs.configure(logging.WARNING, settings.log_format)
+    try:
+        return create(request, settings)
+    except Ce2deError as error:
+        logger.error("%s", error, extra={"action": "start"})
+        sys.exit(STARTUP_FAILURE)
+
+
+def _config(request: ServeRequest, create: Callable[[], Gate]) -> uvicorn.Config:
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # callers' mistakes are theirs
+    return uvicorn.Config(
+        create,
+        factory=True,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        workers=request.processes,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(1, round(request.grace_s)),
+        ssl_certfile=request.tls_cert,
+        ssl_keyfile=request.tls_key,
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen at {host}:{port} ({error.strerror}); choose another port or host"
+        ) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _address(request: ServeRequest, listener: socket.socket) -> str:
+    host = f"[{request.host}]" if ":" in request.host else request.host
+    return f"{'https' if request.tls_cert else 'http'}://{host}:{listener.getsockname()[1]}"
+
+
+def _check_certificate(request: ServeRequest) -> None:
+    if request.tls_cert is None:
+        return
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(request.tls_cert, request.tls_key)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{request.tls_cert}: cannot be used with its key: {error}; both files are PEM"
+        ) from error
