@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from opensearchpy import OpenSearch
+
 from ce2de_os.connect.models import BATCH, source
+from ce2de_os.index.client import backend_errors
 from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.index.text_spec import HOLE
 from ce2de_os.search.question import Question
@@ -31,25 +34,22 @@ def ingest(entry: IndexMetadata, model_id: str, before: str | None) -> Body:
     }
     identity = f"{entry.fingerprint}\n{None}\n"  # see TextSpec.hash_of; None: without passages
     given = {"fields": list(entry.text_fields), "parts": _parts(entry.template), "identity": identity}
+    # Scripts refuse documents with numbers beyond 64 bits; those are written without a vector, too.
+    unfinished = [{"remove": {"field": names["text"], "ignore_missing": True}}]
     embedding = {
         "model_id": model_id,
         "field_map": {names["text"]: entry.vector_field},
         "batch_size": BATCH,
         "on_failure": [{"remove": {"field": names["hash"], "ignore_missing": True}}],
     }
+    finish = names | {"bytes": entry.data_type == "byte"}
     return {
         "description": f"ce2de: vectors of {entry.model} in {entry.vector_field}",
         "processors": [
             *([{"pipeline": {"name": before}}] if before else []),
-            {
-                "script": {
-                    "source": source("prepare"),
-                    "params": given | names,
-                    "on_failure": [{"remove": {"field": names["text"], "ignore_missing": True}}],
-                }
-            },
+            {"script": {"source": source("prepare"), "params": given | names, "on_failure": unfinished}},
             {"text_embedding": embedding},
-            {"script": {"source": source("finish"), "params": names | {"bytes": entry.data_type == "byte"}}},
+            {"script": {"source": source("finish"), "params": finish, "on_failure": unfinished}},
         ],
     }
 
@@ -82,6 +82,14 @@ def rerank(entry: IndexMetadata, searching: Mapping[str, Any], model_id: str) ->
         }
     }
     return {**searching, "response_processors": [*searching.get("response_processors", []), step]}
+
+
+def read(client: OpenSearch, path: str) -> Body:
+    """Return a pipeline's body; empty: there is none."""
+    with backend_errors(f"read pipeline '{path}'"):
+        answer = client.transport.perform_request("GET", path, params={"ignore": [404]})
+    found: Body = answer.get(path.rpartition("/")[2], {})
+    return found
 
 
 def _parts(template: str | None) -> list[dict[str, str]] | None:

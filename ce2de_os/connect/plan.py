@@ -17,7 +17,6 @@ from ce2de_os.connect.undo import leaving
 from ce2de_os.errors import ArtifactMismatchError, ConfigError, IndexSchemaError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
-from ce2de_os.index.client import backend_errors
 from ce2de_os.index.connection import INGEST_SETTING, SEARCH_SETTING, Connection
 from ce2de_os.index.metadata import IndexMetadata, common_fields
 from ce2de_os.model.artifact import RERANKER, Artifact
@@ -208,20 +207,13 @@ def _pipelines(
     return [
         Step(f"write pipeline '{path.rpartition('/')[2]}'", "PUT", path, body)
         for path, body in wanted.items()
-        if not models.same(_read(client, path), body)
+        if not models.same(pipelines.read(client, path), body)
     ]
 
 
 def _search_pipeline(client: OpenSearch, name: str | None) -> dict[str, Any]:
-    found = _read(client, f"/_search/pipeline/{name}") if name else {}
+    found = pipelines.read(client, f"/_search/pipeline/{name}") if name else {}
     return dict(found)
-
-
-def _read(client: OpenSearch, path: str) -> dict[str, Any]:
-    with backend_errors(f"read pipeline '{path}'"):
-        answer = client.transport.perform_request("GET", path, params={"ignore": [404]})
-    found: dict[str, Any] = answer.get(path.rpartition("/")[2], {})
-    return found
 
 
 def _settings(request: ConnectRequest, infos: Sequence[IndexInfo]) -> list[Step]:

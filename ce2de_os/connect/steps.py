@@ -105,7 +105,7 @@ def _with_key(node: Any, key: str | None) -> Any:  # noqa: ANN401 - any JSON val
 
 def _curl(step: Step, url: str, user: str) -> Iterable[str]:
     yield f"# {step.why}"
-    request = f"curl -sS{user} -X {step.method} {_shell(f'{url}{step.path}')}"
+    request = f"curl -fsS{user} -X {step.method} {_shell(f'{url}{step.path}')}"
     if step.body is not None:
         body = _shell(json.dumps(step.body, ensure_ascii=False))
         request += f" -H 'Content-Type: application/json' -d {body}"

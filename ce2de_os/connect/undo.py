@@ -7,7 +7,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.connect import cluster, models
+from ce2de_os.connect import cluster, models, pipelines
 from ce2de_os.connect.records import connections
 from ce2de_os.connect.request import DOCUMENTS, QUERIES, RERANK, resource_name
 from ce2de_os.connect.steps import Step
@@ -35,8 +35,9 @@ def undo(client: OpenSearch, name: str) -> list[Step]:
         connected = ", ".join(sorted({one.name for one in others})) or "nothing"
         raise ConfigError(f"'{name}' is not connected; connected: {connected}")
     steps = [step for index, one in own.items() for step in _settings(client, index, one)]
-    steps += [_without(f"/_ingest/pipeline/{resource_name(name, DOCUMENTS)}")]
-    steps += [_without(f"/_search/pipeline/{resource_name(name, kind)}") for kind in (QUERIES, RERANK)]
+    paths = [f"/_ingest/pipeline/{resource_name(name, DOCUMENTS)}"]
+    paths += [f"/_search/pipeline/{resource_name(name, kind)}" for kind in (QUERIES, RERANK)]
+    steps += [_without(path) for path in paths if pipelines.read(client, path)]
     steps += tearing
     if own:
         steps += _closing(values, next(iter(own.values())), others)
