@@ -201,12 +201,13 @@ def metrics() -> str:
     from prometheus_client.core import GaugeMetricFamily
 
     from ce2de_os.reindex.metrics import families
+    from ce2de_os.server.counters import Counters
 
     up = GaugeMetricFamily("ce2de_up", "1 if the ledger could be read.")
     text = "1 if the records of the job, and what they name, could be read."
     readable = GaugeMetricFamily("ce2de_job_readable", text, labels=["job_id"])
     rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
-    for family in [up, readable, *families([])]:
+    for family in [up, readable, *families([]), *Counters().families()]:
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
         labels = ", ".join(f"`{name}`" for name in getattr(family, "_labelnames", ())) or "none"
         if family.type == "info":
@@ -294,7 +295,18 @@ def _pieces(node: ast.expr) -> Iterator[str]:
         yield HOLE
 
 
-SERVING = ("index", "model", "reindex", "search", "worker", "local", "cli", "integrations", "quality")
+SERVING = (
+    "index",
+    "model",
+    "reindex",
+    "search",
+    "worker",
+    "local",
+    "cli",
+    "integrations",
+    "quality",
+    "server",
+)
 TRAINING = ("distill", "translate", "export", "evaluation", "recipes")
 """The packages whose messages the page of errors lists, in two tables."""
 

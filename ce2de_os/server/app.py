@@ -19,9 +19,9 @@ from ce2de_os.model.reranker import OnnxReranker
 from ce2de_os.search.searcher import HybridSearcher
 from ce2de_os.server.answers import HttpError
 from ce2de_os.server.counters import Counters
-from ce2de_os.server.endpoints import Endpoints
 from ce2de_os.server.engine import Engine, SharedEncoder, SharedReranker
 from ce2de_os.server.gate import Gate
+from ce2de_os.server.handlers import Handlers
 from ce2de_os.server.keys import Keys
 from ce2de_os.server.request import ServeRequest
 from ce2de_os.server.search import Search
@@ -47,10 +47,10 @@ def create(request: ServeRequest, settings: Settings) -> Gate:
         reranker = OnnxReranker(Artifact.load(request.reranker, kind=RERANKER), threads=settings.threads)
     engine = Engine(encoder, reranker, request.queue_texts)
     counters = Counters()
-    endpoints = Endpoints(engine, counters, request)
-    routes = _routes(endpoints)
+    handlers = Handlers(engine, counters, request)
+    routes = _routes(handlers)
     if request.index is not None:
-        search = Search(_searcher(request, settings, engine), endpoints.bodies)
+        search = Search(_searcher(request, settings, engine), handlers.bodies)
         routes.append(Route("/search", search.search, methods=["POST"]))
     app = Starlette(
         routes=routes,
@@ -70,18 +70,18 @@ def create(request: ServeRequest, settings: Settings) -> Gate:
     )
 
 
-def _routes(endpoints: Endpoints) -> list[Route]:
+def _routes(handlers: Handlers) -> list[Route]:
     post = {"methods": ["POST"]}
     return [
-        Route("/v1/embeddings", endpoints.embeddings, **post),  # type: ignore[arg-type]
-        Route("/v1/rerank", endpoints.rerank, **post),  # type: ignore[arg-type]
-        Route("/v2/rerank", endpoints.rerank, **post),  # type: ignore[arg-type]
-        Route("/v1/models", endpoints.models),
-        Route("/v1/models/{model:path}", endpoints.model),
-        Route("/health", endpoints.health),
-        Route("/metrics", endpoints.metrics),
-        Route("/openapi.json", endpoints.openapi),
-        Route("/docs", endpoints.docs),
+        Route("/v1/embeddings", handlers.embeddings, **post),  # type: ignore[arg-type]
+        Route("/v1/rerank", handlers.rerank, **post),  # type: ignore[arg-type]
+        Route("/v2/rerank", handlers.rerank, **post),  # type: ignore[arg-type]
+        Route("/v1/models", handlers.models),
+        Route("/v1/models/{model:path}", handlers.model),
+        Route("/health", handlers.health),
+        Route("/metrics", handlers.metrics),
+        Route("/openapi.json", handlers.openapi),
+        Route("/docs", handlers.docs),
     ]
 
 

@@ -11,7 +11,7 @@ from ce2de_os.arrays import Embeddings
 from ce2de_os.model.encoder import BATCH_TOKENS, OnnxEncoder
 from ce2de_os.model.reranker import OnnxReranker
 from ce2de_os.server.answers import busy
-from ce2de_os.server.lanes import Call, EmbeddingLane, Lane, PairLane, Piece, Values
+from ce2de_os.server.lanes import EmbeddingLane, Lane, LaneCall, PairLane, Piece, Values
 
 QUERIES, RERANKS, DOCUMENTS = "queries", "reranks", "documents"
 
@@ -44,25 +44,25 @@ class Engine:
         with self._changed:
             return {name: lane.waiting for name, lane in self._lanes.items()}
 
-    def embed(self, lane: str, texts: Sequence[str], *, as_query: bool) -> Call:
+    def embed(self, lane: str, texts: Sequence[str], *, as_query: bool) -> LaneCall:
         """Queue texts; the call's future gets a vector for each, ``(B, D)``.
 
         Raises:
             HttpError: 429 where too many wait already.
         """
         values = np.empty((len(texts), self.encoder.dim), dtype=np.float32)
-        return self._add(lane, Call(texts, values, as_query))
+        return self._add(lane, LaneCall(texts, values, as_query))
 
-    def score(self, query: str, documents: Sequence[str]) -> Call:
+    def score(self, query: str, documents: Sequence[str]) -> LaneCall:
         """Queue pairs for the reranker; the call's future gets a logit for each, ``(B, 1)``.
 
         Raises:
             HttpError: 429 where too many wait already.
         """
         pairs = [(query, document) for document in documents]
-        return self._add(RERANKS, Call(pairs, np.empty((len(pairs), 1), dtype=np.float32)))
+        return self._add(RERANKS, LaneCall(pairs, np.empty((len(pairs), 1), dtype=np.float32)))
 
-    def _add(self, name: str, call: Call) -> Call:
+    def _add(self, name: str, call: LaneCall) -> LaneCall:
         lane = self._lanes[name]
         with self._changed:
             waiting = lane.waiting

@@ -7,6 +7,8 @@ import ipaddress
 import logging
 import time
 from collections.abc import Collection
+from contextlib import suppress
+from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 OPEN = ("/health", "/docs", "/openapi.json")
 """Paths that need no key: probes and browsers have none, and no secret is behind them."""
+
+DRAIN_S = 2.0
+"""Seconds for the rest of a body that is refused: clients send it before they read the answer."""
 
 
 class Gate:
@@ -123,7 +128,15 @@ class _Progress:
         """Send, and note the status."""
         if message["type"] == "http.response.start":
             self.status, self._has_begun = message["status"], True
+            if not self.has_body and self.status != HTTPStatus.REQUEST_TIMEOUT:
+                await self._drain()
         await self._send(message)
+
+    async def _drain(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                while not self.has_body:
+                    await self.receive()
 
     async def refuse(self, scope: Scope, error: HttpError) -> None:
         """Answer with an error, unless an answer has begun."""

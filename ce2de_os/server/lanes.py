@@ -38,7 +38,7 @@ class Computed(NamedTuple):
 
 
 @dataclass(eq=False)
-class Call:
+class LaneCall:
     """The texts of one caller, and the results so far.
 
     Attributes:
@@ -88,7 +88,7 @@ class Lane(Protocol):
     def waiting(self) -> int:
         """Texts without a result."""
 
-    def add(self, call: Call) -> None:
+    def add(self, call: LaneCall) -> None:
         """Take a call; its future gets the result. Cancel the future to take the call back."""
 
     def take(self) -> Piece | None:
@@ -98,7 +98,7 @@ class Lane(Protocol):
 class Row(NamedTuple):
     """One tokenized text of a call."""
 
-    call: Call
+    call: LaneCall
     position: int
     ids: list[int]
 
@@ -114,7 +114,7 @@ class EmbeddingLane:
     def __init__(self, encoder: OnnxEncoder, batch_tokens: int) -> None:
         self._encoder = encoder
         self._batch_tokens = batch_tokens
-        self._calls: list[Call] = []
+        self._calls: list[LaneCall] = []
         self._batches: list[list[Row]] = []
 
     @property
@@ -122,7 +122,7 @@ class EmbeddingLane:
         """Texts without a result."""
         return sum(call.left for call in self._calls)
 
-    def add(self, call: Call) -> None:
+    def add(self, call: LaneCall) -> None:
         """Take a call."""
         self._calls.append(call)
 
@@ -136,11 +136,11 @@ class EmbeddingLane:
         wave = self._wave()
         return partial(self._tokenize, wave) if wave else None
 
-    def _wave(self) -> list[tuple[Call, int]]:
+    def _wave(self) -> list[tuple[LaneCall, int]]:
         """Take the next texts, the same number of each call until the wave is full."""
         waiting = [call for call in self._calls if call.begun < len(call.texts)]
         share = max(1, WAVE_TEXTS // max(1, len(waiting)))
-        wave: list[tuple[Call, int]] = []
+        wave: list[tuple[LaneCall, int]] = []
         chars = 0
         for call in waiting:
             for position in range(call.begun, min(call.begun + share, len(call.texts))):
@@ -151,18 +151,24 @@ class EmbeddingLane:
                 call.begun += 1
         return wave
 
-    def _tokenize(self, wave: Sequence[tuple[Call, int]]) -> None:
-        rows: list[Row] = []
-        for as_query in (True, False):
-            chosen = [each for each in wave if each[0].as_query is as_query]
-            texts = [str(call.texts[position]) for call, position in chosen]
-            tokenize = self._encoder.query_ids if as_query else self._encoder.document_ids
-            rows += [Row(*each, ids) for each, ids in zip(chosen, tokenize(texts), strict=True)]
+    def _tokenize(self, wave: Sequence[tuple[LaneCall, int]]) -> None:
+        try:
+            rows = [*self._rows(wave, as_query=True), *self._rows(wave, as_query=False)]
+        except Exception as error:
+            for call, _ in wave:
+                call.fail(error)
+            return
         for row in rows:
             row.call.tokens += len(row.ids)
         lengths = [len(row.ids) for row in rows]
         batches = token_batches(lengths, self._batch_tokens)
         self._batches = [[rows[position] for position in batch] for batch in batches]
+
+    def _rows(self, wave: Sequence[tuple[LaneCall, int]], *, as_query: bool) -> list[Row]:
+        chosen = [each for each in wave if each[0].as_query is as_query]
+        texts = [str(call.texts[position]) for call, position in chosen]
+        tokenize = self._encoder.query_ids if as_query else self._encoder.document_ids
+        return [Row(*each, ids) for each, ids in zip(chosen, tokenize(texts), strict=True)]
 
     def _encode(self, batch: Sequence[Row]) -> None:
         try:
@@ -184,14 +190,14 @@ class PairLane:
 
     def __init__(self, reranker: OnnxReranker) -> None:
         self._reranker = reranker
-        self._calls: list[Call] = []
+        self._calls: list[LaneCall] = []
 
     @property
     def waiting(self) -> int:
         """Pairs without a result."""
         return sum(call.left for call in self._calls)
 
-    def add(self, call: Call) -> None:
+    def add(self, call: LaneCall) -> None:
         """Take a call whose texts are pairs."""
         self._calls.append(call)
 
@@ -204,7 +210,7 @@ class PairLane:
         self._calls.append(call)
         return partial(self._score, call, slice(call.done, min(call.done + PAIRS, len(call.texts))))
 
-    def _score(self, call: Call, part: slice) -> None:
+    def _score(self, call: LaneCall, part: slice) -> None:
         try:
             call.put(part, self._reranker.score_pairs(call.texts[part])[:, None])  # type: ignore[arg-type]
         except Exception as error:

@@ -157,7 +157,7 @@ def _kind(body: Mapping[str, Any], artifact: Artifact) -> str | None:
     kinds = {_KINDS[value] for _, value in given}
     if len(kinds) > 1:
         raise HttpError(
-            400, "input_type and content_type contradict each other; send one", param="input_type"
+            400, "input_type and content_type contradict each other; send one of them", param="input_type"
         )
     if not kinds and artifact.query_prefix != artifact.document_prefix:
         text = (

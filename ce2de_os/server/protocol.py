@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from ce2de_os.server.answers import busy
 
 HEAD_S = 10.0
-"""Seconds for the head of a request."""
+"""Seconds for the head of a request, if the whole request may take longer."""
 
 HEAD_BYTES = 32 * 1024
 """Bytes of the head of a request."""
@@ -40,7 +40,7 @@ class BoundedProtocol(HttpToolsProtocol):
             transport.write(_too_many())
             transport.close()
             return
-        self._arm(HEAD_S)
+        self._arm(min(HEAD_S, self.app.timeout_s))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline."""
@@ -51,7 +51,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Read on; the head has a deadline and a size of its own."""
         if not self._in_head and not self._in_body and self.cycle.response_complete:
             self._in_head, self._head_bytes = True, 0
-            self._arm(HEAD_S)
+            self._arm(min(HEAD_S, self.app.timeout_s))
         self._head_bytes += len(data) if self._in_head else 0
         super().data_received(data)
         if self._in_head and self._head_bytes > HEAD_BYTES:

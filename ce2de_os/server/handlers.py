@@ -16,7 +16,7 @@ from ce2de_os.server.answers import HttpError, json_response
 from ce2de_os.server.bodies import Bodies
 from ce2de_os.server.counters import Counters
 from ce2de_os.server.engine import DOCUMENTS, QUERIES, RERANKS, Engine
-from ce2de_os.server.lanes import Call, Computed, Values
+from ce2de_os.server.lanes import Computed, LaneCall, Values
 from ce2de_os.server.openapi import document, page
 from ce2de_os.server.parsing import (
     EmbeddingRequest,
@@ -28,7 +28,7 @@ from ce2de_os.server.parsing import (
 from ce2de_os.server.request import ServeRequest
 
 
-class Endpoints:
+class Handlers:
     """The answers of one process.
 
     Args:
@@ -86,7 +86,7 @@ class Endpoints:
         found = await self._result(http, RERANKS, call)
         return (1 + found.values @ query.values[0]) / 2, query.tokens + found.tokens
 
-    async def _result(self, http: Request, lane: str, call: Call) -> Computed:
+    async def _result(self, http: Request, lane: str, call: LaneCall) -> Computed:
         """Wait for a result; a caller who goes takes the work back."""
         result = asyncio.wrap_future(call.future)
         gone = asyncio.ensure_future(http.receive())

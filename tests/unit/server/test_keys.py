@@ -1,0 +1,55 @@
+"""Bearer keys in a file that changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from ce2de_os.errors import ConfigError
+from ce2de_os.server.keys import Keys
+
+FIRST, SECOND = "first-key-of-the-test", "second-key-of-the-test"
+
+
+def write(path, text, mode=0o600):
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.chmod(mode)
+    new.rename(path)
+    return path
+
+
+def test_every_key_of_the_file_is_good(tmp_path):
+    keys = Keys(write(tmp_path / "keys", f"# of the shop\n{FIRST}\n\n  {SECOND}\n"))
+    assert keys.accept(FIRST)
+    assert keys.accept(SECOND)
+    assert not any(map(keys.accept, ("", "# of the shop", FIRST[:-1], FIRST + "x", "ключ", "\ud800")))
+
+
+def test_a_changed_file_counts_at_once(tmp_path):
+    path = write(tmp_path / "keys", FIRST)
+    keys = Keys(path)
+    write(path, SECOND)
+    assert (keys.accept(FIRST), keys.accept(SECOND)) == (False, True)
+
+
+@pytest.mark.parametrize("text", ["", "short", "\udcff".encode("utf-8", "surrogateescape")])
+def test_a_file_that_becomes_unusable_changes_nothing(tmp_path, caplog, text):
+    path = write(tmp_path / "keys", FIRST)
+    keys = Keys(path)
+    path.write_bytes(text) if isinstance(text, bytes) else path.write_text(text)
+    assert keys.accept(FIRST)
+    assert keys.accept(FIRST)
+    assert [record.action for record in caplog.records] == ["keys_unreadable"]
+    path.unlink()
+    assert keys.accept(FIRST)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_file_that_others_can_read_is_refused(tmp_path, mode):
+    with pytest.raises(ConfigError, match="other users of this machine can read the keys; run: chmod 600"):
+        Keys(write(tmp_path / "keys", FIRST, mode))
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match="the keys cannot be read"):
+        Keys(tmp_path / "keys")
