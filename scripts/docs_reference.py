@@ -305,6 +305,7 @@ SERVING = (
     "cli",
     "integrations",
     "quality",
+    "connect",
     "server",
 )
 TRAINING = ("distill", "translate", "export", "evaluation", "recipes")

@@ -57,7 +57,7 @@ def leaving(client: OpenSearch, name: str, members: Collection[str]) -> list[Ste
 
 
 def _settings(client: OpenSearch, index: str, connection: Connection) -> list[Step]:
-    """Give back the pipelines, unless somebody has set others since."""
+    """Give back the pipelines, unless others were set since."""
     settings = admin.describe(client, index).settings
     body: dict[str, Any] = {
         f"index.{key}": connection.before[key]
