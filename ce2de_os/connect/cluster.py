@@ -7,7 +7,7 @@ import ipaddress
 import json
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -147,20 +147,20 @@ def default_digest(values: Values) -> str | None:
     return None if built_in is None else digest(built_in)
 
 
-def closing(values: Values, trusted: str | None, built_in: str | None, private: bool) -> list[Step]:
+def closing(values: Values, trusted: Collection[str], built_in: str | None, private: bool) -> list[Step]:
     """Return the steps that take back what `opening` did; other entries stay.
 
     Args:
         values: the settings now.
-        trusted: the entry that was added; ``None``: none.
+        trusted: the entries that were added.
         built_in: digest of the built-in allow-list, which nobody had changed; ``None``: it was set before.
         private: whether private addresses were switched on.
     """
     changes: dict[str, dict[str, Any]] = {}
     for name in filter(None, (TRUSTED, values.named(_TRUSTED_PRIVATE))):
         place, present = values.get(name)
-        if trusted is not None and trusted in (present or []):
-            left = [one for one in present if one != trusted]
+        left = [one for one in present or [] if one not in trusted]
+        if left != (present or []):
             changes.setdefault(place, {})[name] = None if digest(left) == built_in else left
     place, present = values.get(PRIVATE)
     if private and present is not None:

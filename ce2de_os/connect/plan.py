@@ -117,9 +117,8 @@ def _connection(
             _own(info, INGEST_SETTING), _own(info, SEARCH_SETTING),
         )  # fmt: skip
     if not cluster.trusts(values, request.service):
-        opened = replace(
-            opened, trusted=cluster.entry(request.service), built_in=cluster.default_digest(values)
-        )
+        trusted = (*opened.trusted, cluster.entry(request.service))
+        opened = replace(opened, trusted=trusted, built_in=opened.built_in or cluster.default_digest(values))
     if cluster.needs_private(values, request.service):
         opened = replace(opened, private=True)
     return _shared(opened, others.values())
@@ -128,8 +127,9 @@ def _connection(
 def _shared(opened: Connection, others: Any) -> Connection:  # noqa: ANN401 - a view of connections
     """Let the connection take back what it shares with others, if it is the last that goes."""
     for other in others:
-        if other.trusted == cluster.entry(opened.service):
-            opened = replace(opened, trusted=other.trusted)
+        added = cluster.entry(opened.service)
+        if added in other.trusted and added not in opened.trusted:
+            opened = replace(opened, trusted=(*opened.trusted, added))
         opened = replace(
             opened, private=opened.private or other.private, built_in=opened.built_in or other.built_in
         )

@@ -39,8 +39,7 @@ def undo(client: OpenSearch, name: str) -> list[Step]:
     paths += [f"/_search/pipeline/{resource_name(name, kind)}" for kind in (QUERIES, RERANK)]
     steps += [_without(path) for path in paths if pipelines.read(client, path)]
     steps += tearing
-    if own:
-        steps += _closing(values, next(iter(own.values())), others)
+    steps += _closing(client, values, name, list(own.values()), others)
     return steps + [_forget(client, index) for index in own]
 
 
@@ -68,14 +67,18 @@ def _settings(client: OpenSearch, index: str, connection: Connection) -> list[St
     return [Step(why, "PUT", f"/{index}/_settings", body)] if body else []
 
 
-def _closing(values: cluster.Values, connection: Connection, others: list[Connection]) -> list[Step]:
-    shared = any(one.trusted == connection.trusted for one in others)
-    return cluster.closing(
-        values,
-        None if shared else connection.trusted,
-        connection.built_in,
-        connection.private and not any(one.private for one in others),
-    )
+def _closing(
+    client: OpenSearch, values: cluster.Values, name: str, own: list[Connection], others: list[Connection]
+) -> list[Step]:
+    """Take back the cluster's settings, but for what other connections need."""
+    trusted = {one for connection in own for one in connection.trusted}
+    there = models.present(client, name, DOCUMENTS).connector
+    if not own and there is not None:  # the index was deleted, and its record with it
+        trusted = {cluster.entry(str(there["parameters"]["endpoint"]))}
+    trusted -= {one for connection in others for one in connection.trusted}
+    private = any(one.private for one in own) and not any(one.private for one in others)
+    built_in = next((one.built_in for one in own if one.built_in), None)
+    return cluster.closing(values, trusted, built_in, private)
 
 
 def _forget(client: OpenSearch, index: str) -> Step:

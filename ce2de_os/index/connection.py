@@ -25,7 +25,7 @@ class Connection:
         vector_field: the field that the pipelines fill and search.
         default_pipeline: the ingest pipeline that the index had before; ``None``: none.
         search_pipeline: the same for searches.
-        trusted: the entry that was added to the trusted endpoints; ``None``: there was one that fits.
+        trusted: the entries that were added to the trusted endpoints.
         built_in: digest of the built-in trusted endpoints, if nobody had set others; ``None``: set.
         private: whether connections to private addresses were switched on for it.
     """
@@ -36,7 +36,7 @@ class Connection:
     vector_field: str
     default_pipeline: str | None = None
     search_pipeline: str | None = None
-    trusted: str | None = None
+    trusted: tuple[str, ...] = ()
     built_in: str | None = None
     private: bool = False
 
@@ -47,7 +47,7 @@ class Connection:
 
     def to_meta(self) -> dict[str, Any]:
         """Return the entry for a mapping's ``_meta``."""
-        return {CONNECTION_KEY: asdict(self)}
+        return {CONNECTION_KEY: asdict(self) | {"trusted": list(self.trusted)}}
 
     @classmethod
     def of(cls, mappings: Mapping[str, Any]) -> Self | None:
@@ -56,7 +56,8 @@ class Connection:
         if entry is None:
             return None
         known = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in entry.items() if key in known})
+        values = {key: value for key, value in entry.items() if key in known}
+        return cls(**values | {"trusted": tuple(values.get("trusted", ()))})
 
 
 def unconnected(settings: Mapping[str, Any], mappings: Mapping[str, Any]) -> dict[str, Any]:

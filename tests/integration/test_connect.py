@@ -295,7 +295,8 @@ def test_rerank_is_a_pipeline_of_its_own(
     question = encoder.encode_queries([text])
     scores = [likeness(question, hit["_source"][FIELD]) for hit in hits]
     assert len(hits) == 20
-    assert scores == pytest.approx(sorted(scores, reverse=True), abs=0.02)
+    # Not closer: an int8 vector depends a little on what else is in the batch.
+    assert scores == pytest.approx(sorted(scores, reverse=True), abs=0.05)
     plain = client.search(index=disconnected, body={"query": {"match_all": {}}})  # no `ext`, no failure
     assert plain["hits"]["hits"]
 
@@ -325,6 +326,8 @@ def test_a_connector_that_was_edited_is_noticed(
         check for check in doctor if check["name"] == "connection" and disconnected in check["finding"]
     ]
     assert check["state"] == "not ok"
+    warned = ce2de("follow", disconnected, "--detach")
+    assert "Warning: the service: vectors of documents" in warned.stderr
     connect(ce2de, disconnected, service)
     assert ce2de("connect", disconnected, "--check").returncode == 0
 
@@ -345,7 +348,10 @@ def test_every_way_to_write_ends_in_right_vectors(
         followed = ce2de("follow", index_name, "--detach")
         assert followed.returncode == 0, followed.stderr
         old = [(f"{name}-{number}", f"old {number}") for name in WRITES for number in range(3)]
-        helpers.bulk(client, [{"_index": index_name, "_id": key, "title": title} for key, title in old])
+        helpers.bulk(
+            client,
+            [{"_index": index_name, "_id": key, "title": title, "body": "stays"} for key, title in old],
+        )
         client.indices.refresh(index=index_name)
         write_all(client, index_name, 0)
         own.kill()
@@ -434,6 +440,7 @@ def test_what_refuses_is_named_with_its_setting(
     client: OpenSearch, disconnected: str, encoder: OnnxEncoder, ce2de: Run, tmp_path: Path
 ) -> None:
     make_index(client, disconnected, encoder)
+    before = cluster_state(client, disconnected)
     away = ce2de("connect", disconnected, "--service", "http://127.0.0.1:9")
     assert (away.returncode, "as the nodes of OpenSearch see it" in away.stderr) == (1, True), away.stderr
     unknown = ce2de("connect", disconnected, "--service", "http://nowhere.invalid:8080")
@@ -471,3 +478,5 @@ def test_what_refuses_is_named_with_its_setting(
         assert (untrusted.returncode, "trustStore" in untrusted.stderr) == (1, True), untrusted.stderr
     finally:
         encrypted.kill()
+    assert ce2de("disconnect", disconnected).returncode == 0
+    assert cluster_state(client, disconnected) == before

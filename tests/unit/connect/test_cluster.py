@@ -61,7 +61,7 @@ def test_a_newer_allow_list_of_private_addresses_is_extended_only_if_it_is_used(
 def test_the_default_comes_back_if_nobody_had_set_anything() -> None:
     digest = default_digest(values({}))
     now = values({TRUSTED: [*BUILT_IN, entry(SERVICE)], PRIVATE: "true"})
-    assert changes(closing(now, entry(SERVICE), digest, private=True)) == {
+    assert changes(closing(now, {entry(SERVICE)}, digest, private=True)) == {
         "persistent": {TRUSTED: None, PRIVATE: None}
     }
 
@@ -69,7 +69,7 @@ def test_the_default_comes_back_if_nobody_had_set_anything() -> None:
 def test_entries_of_others_stay() -> None:
     digest = default_digest(values({}))
     now = values({TRUSTED: [*BUILT_IN, entry(SERVICE), OTHER], PRIVATE: "true"})
-    assert changes(closing(now, entry(SERVICE), digest, private=False)) == {
+    assert changes(closing(now, {entry(SERVICE)}, digest, private=False)) == {
         "persistent": {TRUSTED: [*BUILT_IN, OTHER]}
     }
 
@@ -77,13 +77,13 @@ def test_entries_of_others_stay() -> None:
 def test_a_list_that_was_set_stays_set_even_if_it_equals_the_default() -> None:
     before = values({TRUSTED: BUILT_IN})
     now = values({TRUSTED: [*BUILT_IN, entry(SERVICE)]})
-    assert changes(closing(now, entry(SERVICE), default_digest(before), private=False)) == {
+    assert changes(closing(now, {entry(SERVICE)}, default_digest(before), private=False)) == {
         "persistent": {TRUSTED: BUILT_IN}
     }
 
 
 def test_nothing_is_taken_that_was_not_added() -> None:
-    assert closing(values({TRUSTED: [entry(SERVICE)], PRIVATE: "true"}), None, None, private=False) == []
+    assert closing(values({TRUSTED: [entry(SERVICE)], PRIVATE: "true"}), (), None, private=False) == []
 
 
 @pytest.mark.parametrize(
