@@ -31,6 +31,9 @@ from ce2de_os.server.request import ServeRequest, is_loopback
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
+HANGS_S = 60
+"""Seconds until a process that does not react is ended and started again."""
+
 KEEP_ALIVE_S = 75
 """Longer than the pools of OpenSearch's connectors keep an idle connection, so that these close it first."""
 
@@ -121,6 +124,7 @@ def _config(request: ServeRequest, create: Callable[[], Gate]) -> uvicorn.Config
         workers=request.processes,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_worker_healthcheck=HANGS_S,
         timeout_graceful_shutdown=max(1, round(request.grace_s)),
         ssl_certfile=request.tls_cert,
         ssl_keyfile=request.tls_key,

@@ -6,6 +6,7 @@ import json
 import random
 import time
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from opensearchpy import helpers
@@ -17,6 +18,8 @@ from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.model.reranker import OnnxReranker
 from ce2de_os.search.searcher import HybridSearcher
+from ce2de_os.server.parsing import model_id
+from tests.integration.test_serve import MODEL, ask, serving
 from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder
 
 RNG = random.Random(5)
@@ -58,6 +61,23 @@ def index(client, index_name, encoder):
     )
     helpers.bulk(client, actions, refresh=True)
     return index_name
+
+
+def test_the_service_ranks_with_the_cross_encoder(reranker_folder):
+    reranker = OnnxReranker(reranker_folder)
+    documents = list(DOCUMENTS.values())[:30]
+    query = words(4)
+    with serving("--reranker", reranker_folder) as (_, url):
+        model = model_id(reranker.artifact)
+        body = {"model": model, "query": query, "documents": documents}
+        status, _, content = ask(url, "/v1/rerank", body)
+        conflict, _, _ = ask(url, "/v1/rerank", body | {"model": MODEL})
+        models = json.loads(ask(url, "/v1/models")[2])["data"]
+    assert (status, conflict) == (200, 409)
+    assert [one["kind"] for one in models] == ["encoder", "reranker"]
+    found = {one["index"]: one["relevance_score"] for one in json.loads(content)["results"]}
+    logits = reranker.score(query, documents)
+    assert [found[place] for place in range(30)] == pytest.approx(list(1 / (1 + np.exp(-logits))), abs=0.02)
 
 
 def test_the_cross_encoder_s_logits_order_the_hits(client, index, encoder, reranker_folder):

@@ -417,6 +417,33 @@ def test_several_processes_share_a_port_and_count_together():
         assert process.returncode == 0
 
 
+def test_several_processes_that_cannot_start_end_the_service():
+    options = ["--processes", "2", "--port", "0", "--index", "nowhere"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CE2DE_OPENSEARCH_URL": "http://127.0.0.1:1"}
+    command = [sys.executable, "-P", "-m", "ce2de_os", "serve", *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "OpenSearch does not answer" in done.stderr
+    assert done.stderr.splitlines()[-1] == ("ce2de: a process did not start; the reason is in the log above")
+    assert "Traceback" not in done.stderr
+
+
+def workers_of(process):
+    """Process ids of the processes that answer."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_a_process_that_dies_is_replaced():
+    with serving("--processes", 2) as (process, url):
+        assert embed(url, "copy")[0] == 200
+        first, second = workers_of(process)
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: len(set(workers_of(process)) - {first}) == 2)
+        assert second in workers_of(process)
+        assert embed(url, "copy")[0] == 200
+
+
 def test_tls(tmp_path):
     authority = Authority(tmp_path, "ca")
     files = authority.sign("serve")
