@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.arrays import Embeddings, cosine
 from ce2de_os.connect import canaries, models
 from ce2de_os.connect.records import connections
-from ce2de_os.connect.request import DOCUMENTS, QUERIES, RERANK, resource_name
+from ce2de_os.connect.request import DOCUMENTS, QUERIES, resource_name
 from ce2de_os.errors import Ce2deError, ConfigError
 from ce2de_os.index import admin
 from ce2de_os.index.connection import INGEST_SETTING, SEARCH_SETTING, Connection
@@ -51,7 +51,7 @@ def check(client: OpenSearch, name: str, artifact: Artifact) -> list[Finding]:
                 "name the index's model in --artifact or CE2DE_ARTIFACT",
             ),
         ]  # fmt: skip
-    expected = _expected(artifact)
+    expected = expected_vectors(artifact)
     return findings + [
         one
         for kind in (DOCUMENTS, QUERIES)
@@ -83,10 +83,6 @@ def right_model(
 
 def expected_vectors(artifact: Artifact) -> dict[str, tuple[list[str], Embeddings]]:
     """Return texts and the vectors that must come back, for documents and for queries."""
-    return _expected(artifact)
-
-
-def _expected(artifact: Artifact) -> dict[str, tuple[list[str], Embeddings]]:
     texts, documents = artifact.canaries()
     if artifact.query_prefix == artifact.document_prefix:
         return {DOCUMENTS: (texts, documents), QUERIES: (texts, documents)}
@@ -139,6 +135,3 @@ def _model(
     else:
         yield Finding(f"connector of {kind}", True, f"asks for {named[: named.rfind('@') + 13]}")
     yield right_model(client, connection.name, kind, there.model_id, expected)
-
-
-__all__ = ["RERANK", "Finding", "check", "expected_vectors", "right_model"]

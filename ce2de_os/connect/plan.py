@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,7 +52,7 @@ def plan(client: OpenSearch, request: ConnectRequest, artifact: Artifact) -> Pla
     values = cluster.survey(client)
     infos = admin.describe_all(client, request.name)
     entry = _entry(request.name, infos, artifact)
-    others = {name: one for name, one in connections(client).items() if one.name != request.name}
+    others = tuple(connections(client).values())
     steps, ids = _models(client, request, entry)
     return Plan(
         opening=(
@@ -99,7 +99,7 @@ def _connection(
     entry: IndexMetadata,
     info: IndexInfo,
     values: cluster.Values,
-    others: dict[str, Connection],
+    others: Sequence[Connection],
 ) -> Connection:
     """Return what the index will say; what was there before the first time stays."""
     before = Connection.of(info.mappings)
@@ -121,15 +121,15 @@ def _connection(
         opened = replace(opened, trusted=trusted, built_in=opened.built_in or cluster.default_digest(values))
     if cluster.needs_private(values, request.service):
         opened = replace(opened, private=True)
-    return _shared(opened, others.values())
+    return _shared(opened, others)
 
 
-def _shared(opened: Connection, others: Any) -> Connection:  # noqa: ANN401 - a view of connections
+def _shared(opened: Connection, others: Iterable[Connection]) -> Connection:
     """Let the connection take back what it shares with others, if it is the last that goes."""
     for other in others:
-        added = cluster.entry(opened.service)
-        if added in other.trusted and added not in opened.trusted:
-            opened = replace(opened, trusted=(*opened.trusted, added))
+        shared = other.trusted if other.name == opened.name else (cluster.entry(opened.service),)
+        more = tuple(one for one in shared if one in other.trusted and one not in opened.trusted)
+        opened = replace(opened, trusted=(*opened.trusted, *more))
         opened = replace(
             opened, private=opened.private or other.private, built_in=opened.built_in or other.built_in
         )
