@@ -14,7 +14,7 @@ from ce2de_os.cli.options import connection_options, json_option
 from ce2de_os.config import Settings
 
 if TYPE_CHECKING:
-    from ce2de_os.connect.check import Finding
+    from ce2de_os.connect.check import ConnectionFinding
     from ce2de_os.connect.request import ConnectRequest
     from ce2de_os.connect.steps import Step
 
@@ -119,7 +119,7 @@ def _check(alias: str, settings: Settings, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _lines(finding: Finding) -> list[str]:
+def _lines(finding: ConnectionFinding) -> list[str]:
     state = click.style("ok", fg="green") + "    " if finding.right else click.style("not ok", fg="red")
     cure = [f"{'':<8}→ {finding.cure}"] if finding.cure else []
     return [f"{state}  {finding.what}: {finding.finding}", *cure]

@@ -6,14 +6,14 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.connect import canaries
 from ce2de_os.connect.check import expected_vectors, right_model
-from ce2de_os.connect.plan import Plan
+from ce2de_os.connect.plan import ConnectPlan
 from ce2de_os.connect.request import DOCUMENTS, QUERIES, RERANK, ConnectRequest, resource_name
 from ce2de_os.connect.steps import run
 from ce2de_os.errors import ConfigError
 from ce2de_os.model.artifact import Artifact
 
 
-def apply(client: OpenSearch, request: ConnectRequest, planned: Plan, artifact: Artifact) -> None:
+def apply(client: OpenSearch, request: ConnectRequest, planned: ConnectPlan, artifact: Artifact) -> None:
     """Carry out a plan.
 
     Raises:

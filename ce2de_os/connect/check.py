@@ -21,7 +21,7 @@ _REPAIR = "repeat: ce2de connect {name} --service {service}"
 
 
 @dataclass(frozen=True)
-class Finding:
+class ConnectionFinding:
     """One thing that was looked at: whether it is right, what was found, and what to do (``""``: nothing)."""
 
     what: str
@@ -30,7 +30,7 @@ class Finding:
     cure: str = ""
 
 
-def check(client: OpenSearch, name: str, artifact: Artifact) -> list[Finding]:
+def check(client: OpenSearch, name: str, artifact: Artifact) -> list[ConnectionFinding]:
     """Look at the indices behind a name, at the connectors and at the vectors that come through them.
 
     Raises:
@@ -46,7 +46,7 @@ def check(client: OpenSearch, name: str, artifact: Artifact) -> list[Finding]:
         had = ", ".join(sorted({one.fingerprint[:12] for one in found.values()}))
         return [
             *findings,
-            Finding(
+            ConnectionFinding(
                 "model", False, f"connected with {had}, this machine has {artifact.fingerprint[:12]}",
                 "name the index's model in --artifact or CE2DE_ARTIFACT",
             ),
@@ -61,7 +61,7 @@ def check(client: OpenSearch, name: str, artifact: Artifact) -> list[Finding]:
 
 def right_model(
     client: OpenSearch, name: str, kind: str, model_id: str, expected: tuple[list[str], Embeddings]
-) -> Finding:
+) -> ConnectionFinding:
     """Send the canaries through a model and compare."""
     what = f"vectors of {kind}"
     texts, vectors = expected
@@ -69,16 +69,18 @@ def right_model(
         got = canaries.embed(client, model_id, texts, f"embed through '{resource_name(name, kind)}'")
     except Ce2deError as error:
         finding, _, cure = str(error).partition("; ")
-        return Finding(what, False, finding, cure)
+        return ConnectionFinding(what, False, finding, cure)
     if got.shape != vectors.shape:
-        return Finding(
+        return ConnectionFinding(
             what, False, f"got shape {got.shape}, expected {vectors.shape}", "see the connector's URL"
         )
     worst = float(cosine(got, vectors).min())
     finding = f"{len(texts)} canary vectors, cosine at least {worst:.4f}"
     if not worst >= CANARY_MIN_COSINE:
-        return Finding(what, False, f"{finding}: another model answers", "see the connector's URL and model")
-    return Finding(what, True, finding)
+        return ConnectionFinding(
+            what, False, f"{finding}: another model answers", "see the connector's URL and model"
+        )
+    return ConnectionFinding(what, True, finding)
 
 
 def expected_vectors(artifact: Artifact) -> dict[str, tuple[list[str], Embeddings]]:
@@ -90,15 +92,19 @@ def expected_vectors(artifact: Artifact) -> dict[str, tuple[list[str], Embedding
     return {DOCUMENTS: (texts, documents), QUERIES: (texts, queries)}
 
 
-def _indices(client: OpenSearch, connection: Connection, found: dict[str, Connection]) -> Iterator[Finding]:
+def _indices(
+    client: OpenSearch, connection: Connection, found: dict[str, Connection]
+) -> Iterator[ConnectionFinding]:
     """Compare what is behind the name now, and its settings."""
     repair = _REPAIR.format(name=connection.name, service=connection.service)
     infos = {info.name: info for info in admin.describe_all(client, connection.name)}
     for name in sorted({*infos, *found}):
         if name not in infos:
-            yield Finding(name, False, f"is connected, but no longer behind '{connection.name}'", repair)
+            yield ConnectionFinding(
+                name, False, f"is connected, but no longer behind '{connection.name}'", repair
+            )
         elif name not in found:
-            yield Finding(name, False, f"is behind '{connection.name}', but not connected", repair)
+            yield ConnectionFinding(name, False, f"is behind '{connection.name}', but not connected", repair)
         else:
             wanted = {INGEST_SETTING: DOCUMENTS, SEARCH_SETTING: QUERIES}
             others = [
@@ -106,7 +112,7 @@ def _indices(client: OpenSearch, connection: Connection, found: dict[str, Connec
                 for key, kind in wanted.items()
                 if infos[name].settings.get(key) != resource_name(connection.name, kind)
             ]
-            yield Finding(
+            yield ConnectionFinding(
                 name, not others, "; ".join(others) or "uses both pipelines", repair if others else ""
             )
 
@@ -117,21 +123,21 @@ def _model(
     kind: str,
     artifact: Artifact,
     expected: tuple[list[str], Embeddings],
-) -> Iterator[Finding]:
+) -> Iterator[ConnectionFinding]:
     there = models.present(client, connection.name, kind)
     what = resource_name(connection.name, kind)
     repair = _REPAIR.format(name=connection.name, service=connection.service)
     if there.connector is None or there.model_id is None:
-        yield Finding(f"connector of {kind}", False, f"'{what}' is missing", repair)
+        yield ConnectionFinding(f"connector of {kind}", False, f"'{what}' is missing", repair)
         return
     named = str(there.connector.get("parameters", {}).get("model"))
     wanted = f"{artifact.name}@{artifact.fingerprint}"
     with_key = "Authorization" in str(there.connector.get("actions"))
     body = models.connector(connection.name, kind, connection.service, wanted, with_key)
     if named.rpartition("@")[2] != artifact.fingerprint:
-        yield Finding(f"connector of {kind}", False, f"asks for {named}, expected {wanted}", repair)
+        yield ConnectionFinding(f"connector of {kind}", False, f"asks for {named}, expected {wanted}", repair)
     elif not models.same(there.connector, body | {"parameters": body["parameters"] | {"model": named}}):
-        yield Finding(f"connector of {kind}", False, f"'{what}' was changed by hand", repair)
+        yield ConnectionFinding(f"connector of {kind}", False, f"'{what}' was changed by hand", repair)
     else:
-        yield Finding(f"connector of {kind}", True, f"asks for {named[: named.rfind('@') + 13]}")
+        yield ConnectionFinding(f"connector of {kind}", True, f"asks for {named[: named.rfind('@') + 13]}")
     yield right_model(client, connection.name, kind, there.model_id, expected)

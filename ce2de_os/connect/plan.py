@@ -23,7 +23,7 @@ from ce2de_os.model.artifact import RERANKER, Artifact
 
 
 @dataclass(frozen=True)
-class Plan:
+class ConnectPlan:
     """The steps in their order.
 
     ``models`` come first: nothing of the indices changes before their canaries came back right.
@@ -41,7 +41,7 @@ class Plan:
         return (*self.opening, *self.models, *self.indices)
 
 
-def plan(client: OpenSearch, request: ConnectRequest, artifact: Artifact) -> Plan:
+def plan(client: OpenSearch, request: ConnectRequest, artifact: Artifact) -> ConnectPlan:
     """Read the cluster and list what is missing; nothing is written.
 
     Raises:
@@ -54,7 +54,7 @@ def plan(client: OpenSearch, request: ConnectRequest, artifact: Artifact) -> Pla
     entry = _entry(request.name, infos, artifact)
     others = tuple(connections(client).values())
     steps, ids = _models(client, request, entry)
-    return Plan(
+    return ConnectPlan(
         opening=(
             *(
                 step

@@ -9,7 +9,7 @@ from ce2de_os.config import Settings
 from ce2de_os.connect.request import ConnectRequest
 
 if TYPE_CHECKING:
-    from ce2de_os.connect.check import Finding
+    from ce2de_os.connect.check import ConnectionFinding
     from ce2de_os.connect.steps import Step
 
 __all__ = ["ConnectRequest", "check_connection", "connect", "disconnect"]
@@ -77,7 +77,7 @@ def disconnect(name: str, *, settings: Settings | None = None, dry_run: bool = F
         return steps
 
 
-def check_connection(name: str, *, settings: Settings | None = None) -> list[Finding]:
+def check_connection(name: str, *, settings: Settings | None = None) -> list[ConnectionFinding]:
     """Look whether index, connectors, service and this machine have one model, down to the vectors.
 
     Args:
