@@ -240,6 +240,8 @@ class LocalServers:
         wanted = version or fresh.version or None
         _, lock = java.choose(java.find(self.settings.java_home), wanted)
         known = replace(fresh, version=lock.version, heap=heap or fresh.heap, ml=fresh.ml or self.ml)
+        if known.ml:
+            lock.with_ml()  # refuses before anything is started and remembered
         known = cluster.with_ports(known)
         try:
             known = self._start_redis(known)
