@@ -127,10 +127,11 @@ class _Progress:
     async def send(self, message: Message) -> None:
         """Send, and note the status."""
         if message["type"] == "http.response.start":
-            self.status, self._has_begun = message["status"], True
+            self.status = message["status"]
             if not self.has_body and self.status != HTTPStatus.REQUEST_TIMEOUT:
                 await self._drain()
         await self._send(message)
+        self._has_begun = True
 
     async def _drain(self) -> None:
         with suppress(TimeoutError):

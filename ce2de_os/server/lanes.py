@@ -19,8 +19,8 @@ from ce2de_os.arrays import token_batches
 from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.model.reranker import OnnxReranker
 
-WAVE_TEXTS = 128
-WAVE_CHARS = 65_536
+WAVE_TEXTS = 64
+WAVE_CHARS = 32_768
 """Texts and characters that are tokenized at a time; batches are made of them."""
 
 PAIRS = 8

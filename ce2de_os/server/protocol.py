@@ -15,6 +15,9 @@ HEAD_S = 10.0
 HEAD_BYTES = 32 * 1024
 """Bytes of the head of a request."""
 
+PIPELINED = 16
+"""Requests that a connection may send before the answer to its first."""
+
 CONNECTIONS = 1000
 """Connections of one process."""
 
@@ -52,16 +55,30 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._in_head and not self._in_body and self.cycle.response_complete:
             self._in_head, self._head_bytes = True, 0
             self._arm(min(HEAD_S, self.app.timeout_s))
-        self._head_bytes += len(data) if self._in_head else 0
+        was_in_head = self._in_head
         super().data_received(data)
-        if self._in_head and self._head_bytes > HEAD_BYTES:
+        if was_in_head and self._in_head:
+            self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES or len(self.pipeline) > PIPELINED:
             self.transport.abort()
 
+    def on_message_begin(self) -> None:
+        """Note that a head begins, maybe before the answer to the last request."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
-        """Start the deadline of the whole request."""
-        self._in_head, self._in_body = False, True
-        self._arm(self.app.timeout_s + FLUSH_S)
+        """Start the deadline of the whole request, unless it must wait for the one before."""
+        self._in_head, self._in_body, self._head_bytes = False, True, 0
+        if self.cycle is None or self.cycle.response_complete:
+            self._arm(self.app.timeout_s + FLUSH_S)
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Start the deadline of the request that waited for this answer, if there is one."""
+        if self.pipeline:
+            self._arm(self.app.timeout_s + FLUSH_S)
+        super().on_response_complete()
 
     def on_message_complete(self) -> None:
         """Note that the body is complete; after an early answer the rest of it is thrown away."""

@@ -76,7 +76,7 @@ def keys(tmp_path_factory):
 @pytest.fixture(scope="module")
 def url(keys):
     options = ("--model", DEFAULT_FOLDER, "--keys", keys, "--allow-host", "embed.test")
-    limits = ("--request-timeout", REQUEST_S, "--max-body", 1, "--queue-texts", 60)
+    limits = ("--request-timeout", REQUEST_S, "--max-body", 4, "--queue-texts", 60)
     with serving(*options, *limits) as (_, found):
         yield found
 
@@ -227,8 +227,8 @@ def test_a_long_text_is_cut_and_answered(url):
         ({"model": MODEL, "input": ["a", None]}, 400, "input[1]: got None, expected a text"),
         ({"model": MODEL, "input": "  "}, 400, "input[0]: got '  ', expected at least one word"),
         ({"model": MODEL, "input": ["a"] * 10_000}, 413, "input: got 10,000 texts, expected at most 2,048"),
-        (b" " * (1024 * 1024 + 1), 413, "the body has more than 1,048,576 bytes"),
-        (b" " * (8 * 1024 * 1024), 413, "the body has more than 1,048,576 bytes"),
+        (b" " * (4 * 1024 * 1024 + 1), 413, "the body has more than 4,194,304 bytes"),
+        (b" " * (8 * 1024 * 1024), 413, "the body has more than 4,194,304 bytes"),
     ],
 )
 def test_bad_bodies_get_one_clear_error(url, body, status, message):
@@ -315,6 +315,29 @@ def test_a_full_queue_is_429_in_the_form_that_opensearch_tries_again(url):
     assert headers["Retry-After"] == "1"
     assert headers["x-amzn-ErrorType"] == "ThrottlingException"
     assert json.loads(content)["error"]["type"] == "rate_limit_error"
+
+
+LARGE = {"model": MODEL, "input": ["a document about files " * 60] * 2000}
+"""More than any machine embeds in the time for one request."""
+
+
+def test_what_takes_too_long_is_503_and_leaves_the_queue(url):
+    status, headers, content = ask(url, "/v1/embeddings", LARGE)
+    assert (status, json.loads(content)["error"]["code"]) == (503, "timeout")
+    assert headers["x-amzn-ErrorType"] == "ThrottlingException"
+    assert embed(url, ["one", "two"])[0] == 200
+
+
+def test_the_work_of_a_caller_who_goes_is_dropped(url):
+    body = json.dumps(LARGE).encode()
+    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with connected(url) as connection:
+        connection.sendall(head.encode() + body)
+        wait_for(lambda: embed(url, ["one", "two"])[0] == 429)
+    begun = time.monotonic()
+    wait_for(lambda: embed(url, ["one", "two"])[0] == 200)
+    assert time.monotonic() - begun < REQUEST_S
 
 
 def connected(url):
