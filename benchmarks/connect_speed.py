@@ -39,6 +39,7 @@ from ce2de_os.index.client import connect as connect_client
 from ce2de_os.local.state import usable_ports
 from ce2de_os.recipes.connect import disconnect
 from ce2de_os.records import read_documents, read_queries
+from ce2de_os.reindex.ledger import LEDGER_INDEX
 
 SOURCE = "bench-connect"
 ALIAS = f"{SOURCE}-search"
@@ -79,9 +80,9 @@ def main() -> None:
             for batch in BATCHES:
                 rows[f"pipeline, batches of {batch}"] = _pipeline(client, sources, batch, pid)
             latency = _questions(client, settings, questions[: options.questions])
-    finally:
         disconnect(ALIAS)
-        client.indices.delete(index=f"{SOURCE}*")
+    finally:
+        _remove(client)
     _print(len(sources), rows)
     print(
         f"{latency['same']} of {latency['questions']} questions have the same {TOP_K} hits in the same order"
@@ -91,11 +92,19 @@ def main() -> None:
 
 
 def _load(client: OpenSearch, sources: Sequence[dict[str, Any]]) -> None:
-    client.indices.delete(index=f"{SOURCE}*", params={"ignore": [404]})
+    _remove(client)
     properties = {field: {"type": "text"} for field in FIELDS}
     settings = {"index.knn": True, "index.number_of_replicas": 0}
     client.indices.create(index=SOURCE, body={"settings": settings, "mappings": {"properties": properties}})
     helpers.bulk(client, ({"_index": SOURCE, **one} for one in sources), refresh=True)
+
+
+def _remove(client: OpenSearch) -> None:
+    """Delete what an earlier run left: indices, and the records of jobs, which would keep workers busy."""
+    client.indices.delete(index=f"{SOURCE}*", params={"ignore": [404]})
+    query = {"query": {"wildcard": {"job_id": f"*{SOURCE}*"}}}
+    params = {"conflicts": "proceed", "ignore_unavailable": "true", "refresh": "true"}
+    client.delete_by_query(index=LEDGER_INDEX, body=query, params=params)
 
 
 def _reindex(client: OpenSearch, settings: Settings) -> Measured:
