@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
+from http import HTTPStatus
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,8 +25,6 @@ from ce2de_os.server.handlers import Handlers
 from ce2de_os.server.keys import Keys
 from ce2de_os.server.request import ServeRequest
 from ce2de_os.server.search import Search
-
-logger = logging.getLogger(__name__)
 
 SEARCH_MS = 5000
 """Time for OpenSearch to answer a question."""
@@ -105,10 +103,12 @@ async def _refused(http: Request, error: Exception) -> Response:
 
 
 async def _not_found(http: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    text = {404: f"no such path: {http.url.path:.100}; see /docs", 405: "the method is wrong; see /docs"}
-    return HttpError(status, text.get(status, str(error)), code="not_found", headers=headers).response()
+    assert isinstance(error, HTTPException)  # noqa: S101
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        text, code = f"{http.method} is the wrong method for this path; see /docs", "method_not_allowed"
+    else:
+        text, code = f"no such path: {http.url.path:.100}; see /docs", "not_found"
+    return HttpError(error.status_code, text, code=code, headers=error.headers).response()
 
 
 async def _gone(http: Request, error: Exception) -> Response:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder in which several processes keep their counters; prometheus-client reads it."""
@@ -53,8 +54,20 @@ class Counters:
 
     def page(self) -> bytes:
         """Write the metrics of all processes as text for Prometheus."""
-        if not os.environ.get(FOLDER_VARIABLE):
+        folder = os.environ.get(FOLDER_VARIABLE)
+        if not folder:
             return generate_latest(self._registry)
+        _forget_dead(Path(folder))
         every = CollectorRegistry()
         MultiProcessCollector(every)  # type: ignore[no-untyped-call]
         return generate_latest(every)
+
+
+def _forget_dead(folder: Path) -> None:
+    """Forget what waited in processes that have died; what they counted stays."""
+    for file in folder.glob("gauge_live*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -31,7 +31,7 @@ from ce2de_os.server.request import ServeRequest, is_loopback
 logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
-HANGS_S = 15
+HANGS_S = 10
 """Seconds until a process that does not react is ended and started again."""
 
 KEEP_ALIVE_S = 75

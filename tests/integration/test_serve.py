@@ -258,7 +258,8 @@ def test_bad_requests_get_one_clear_error(url, path, headers, status, message):
 
 
 def test_a_wrong_method(url):
-    assert error_of(ask(url, "/v1/embeddings", method="GET"))[0] == 405
+    refused = 405, "GET is the wrong method for this path; see /docs"
+    assert error_of(ask(url, "/v1/embeddings", method="GET")) == refused
 
 
 @pytest.mark.parametrize("host", ["embed.test", "EMBED.test:443", "localhost", "10.1.2.3:80", "[::1]:80"])
@@ -461,10 +462,13 @@ def test_a_process_that_dies_is_replaced():
     with serving("--processes", 2) as (process, url):
         assert embed(url, "copy")[0] == 200
         first, second = workers_of(process)
+        counted = ask(url, "/metrics")[2]
+        assert b'ce2de_server_waiting_texts{queue="queries"}' in counted
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: len(set(workers_of(process)) - {first}) == 2)
         assert second in workers_of(process)
         assert embed(url, "copy")[0] == 200
+        assert b'ce2de_server_texts_total{queue="queries"} 2.0' in ask(url, "/metrics")[2]
 
 
 def test_tls(tmp_path):
