@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.connect import canaries
-from ce2de_os.connect.check import expected_vectors, right_model
+from ce2de_os.connect.check import expected_vectors, rerank_answers, right_model
 from ce2de_os.connect.plan import ConnectPlan
-from ce2de_os.connect.request import DOCUMENTS, QUERIES, RERANK, ConnectRequest, resource_name
+from ce2de_os.connect.request import DOCUMENTS, QUERIES, RERANK, ConnectRequest
 from ce2de_os.connect.steps import run
 from ce2de_os.errors import ConfigError
 from ce2de_os.model.artifact import Artifact
@@ -23,11 +22,12 @@ def apply(client: OpenSearch, request: ConnectRequest, planned: ConnectPlan, art
     given = run(client, (*planned.opening, *planned.models), request.key)
     ids = {kind: given.get(name.strip("<>"), name) for kind, name in planned.model_ids.items()}
     expected = expected_vectors(artifact)
-    for kind in (DOCUMENTS, QUERIES):
-        found = right_model(client, request.name, kind, ids[kind], expected[kind])
+    checked = [
+        right_model(client, request.name, kind, ids[kind], expected[kind]) for kind in (DOCUMENTS, QUERIES)
+    ]
+    if RERANK in ids:
+        checked.append(rerank_answers(client, request.name, ids[RERANK]))
+    for found in checked:
         if not found.right:
             raise ConfigError(f"{found.finding}; {found.cure}")
-    if RERANK in ids:
-        what = f"re-rank through '{resource_name(request.name, RERANK)}'"
-        canaries.score(client, ids[RERANK], "river", ["a river", "an engine"], what)
     run(client, planned.indices, given=given)

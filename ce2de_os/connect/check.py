@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.arrays import Embeddings, cosine
 from ce2de_os.connect import canaries, models
 from ce2de_os.connect.records import connections
-from ce2de_os.connect.request import DOCUMENTS, QUERIES, resource_name
+from ce2de_os.connect.request import DOCUMENTS, QUERIES, RERANK, resource_name
 from ce2de_os.errors import Ce2deError, ConfigError
 from ce2de_os.index import admin
 from ce2de_os.index.connection import INGEST_SETTING, SEARCH_SETTING, Connection
@@ -52,11 +52,28 @@ def check(client: OpenSearch, name: str, artifact: Artifact) -> list[ConnectionF
             ),
         ]  # fmt: skip
     expected = expected_vectors(artifact)
+    reranker = models.present(client, name, RERANK).model_id
+    if reranker is not None:
+        findings.append(rerank_answers(client, name, reranker))
     return findings + [
         one
         for kind in (DOCUMENTS, QUERIES)
         for one in _model(client, connection, kind, artifact, expected[kind])
     ]
+
+
+def rerank_answers(client: OpenSearch, name: str, model_id: str) -> ConnectionFinding:
+    """Send a question and two texts through the model that re-ranks."""
+    what = "re-ranking"
+    try:
+        scores = canaries.score(
+            client, model_id, "river", ["a river", "an engine"],
+            f"re-rank through '{resource_name(name, RERANK)}'",
+        )  # fmt: skip
+    except Ce2deError as error:
+        finding, _, cure = str(error).partition("; ")
+        return ConnectionFinding(what, False, finding, cure)
+    return ConnectionFinding(what, True, f"{len(scores)} scores")
 
 
 def right_model(
