@@ -33,11 +33,6 @@ _KNOWN = (
         "set plugins.ml_commons.connector.private_ip_enabled to true, undeploy the model and deploy it again",
     ),
     (
-        "restricted",
-        "the service's address is among the restricted ones",
-        "change the connector.restricted_ip_patterns of plugins.ml_commons",
-    ),
-    (
         "Connection refused",
         "nothing listens at this address, as the nodes of OpenSearch see it",
         "start ce2de serve there, or write in --service how the nodes reach it",
@@ -63,9 +58,9 @@ _KNOWN = (
         "add its CA to the trust store of each node: -Djavax.net.ssl.trustStore in config/jvm.options",
     ),
     (
-        "plaintext connection",
-        "the service does not speak TLS",
-        "write http:// in --service",
+        "connection was closed during the request",
+        "the service closed the connection",
+        "write https:// in --service if it has TLS, http:// if not; else see its log",
     ),
     (
         "authentication_error",

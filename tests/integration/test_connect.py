@@ -476,6 +476,8 @@ def test_what_refuses_is_named_with_its_setting(
     try:
         untrusted = ce2de("connect", disconnected, "--service", encrypted.url)
         assert (untrusted.returncode, "trustStore" in untrusted.stderr) == (1, True), untrusted.stderr
+        plain = ce2de("connect", disconnected, "--service", encrypted.url.replace("https", "http"))
+        assert (plain.returncode, "write https:// in --service" in plain.stderr) == (1, True), plain.stderr
     finally:
         encrypted.kill()
     assert ce2de("disconnect", disconnected).returncode == 0
