@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
 __all__ = [
-    "Artifact", "AsyncHybridSearcher", "DistillRequest", "EvaluateRequest", "HybridSearcher", "JobRequest",
-    "LateInteraction", "LowerBound", "OnnxEncoder", "OnnxReranker", "Question", "ServeRequest", "TextSpec",
-    "__version__", "distill", "evaluate", "follow", "plan", "reindex", "serve",
+    "Artifact", "AsyncHybridSearcher", "ConnectRequest", "DistillRequest", "EvaluateRequest",
+    "HybridSearcher", "JobRequest", "LateInteraction", "LowerBound", "OnnxEncoder", "OnnxReranker",
+    "Question", "ServeRequest", "TextSpec", "__version__", "connect", "disconnect", "distill", "evaluate",
+    "follow", "plan", "reindex", "serve",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
+    from ce2de_os.connect.request import ConnectRequest
     from ce2de_os.fusion import LowerBound
     from ce2de_os.index.text_spec import TextSpec
     from ce2de_os.model.artifact import Artifact
     from ce2de_os.model.encoder import OnnxEncoder
     from ce2de_os.model.reranker import OnnxReranker
+    from ce2de_os.recipes.connect import connect, disconnect
     from ce2de_os.recipes.distill import DistillRequest, distill
     from ce2de_os.recipes.evaluate import EvaluateRequest, evaluate
     from ce2de_os.recipes.follow import follow
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Artifact": "ce2de_os.model.artifact",
     "AsyncHybridSearcher": "ce2de_os.search.async_searcher",
+    "ConnectRequest": "ce2de_os.connect.request",
     "DistillRequest": "ce2de_os.recipes.distill",
     "EvaluateRequest": "ce2de_os.recipes.evaluate",
     "HybridSearcher": "ce2de_os.search.searcher",
@@ -44,6 +48,8 @@ _HOMES = {
     "Question": "ce2de_os.search.question",
     "ServeRequest": "ce2de_os.recipes.serve",
     "TextSpec": "ce2de_os.index.text_spec",
+    "connect": "ce2de_os.recipes.connect",
+    "disconnect": "ce2de_os.recipes.connect",
     "distill": "ce2de_os.recipes.distill",
     "evaluate": "ce2de_os.recipes.evaluate",
     "follow": "ce2de_os.recipes.follow",

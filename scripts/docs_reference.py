@@ -306,6 +306,7 @@ SERVING = (
     "cli",
     "integrations",
     "quality",
+    "connect",
     "server",
 )
 TRAINING = ("distill", "translate", "export", "evaluation", "recipes")

@@ -139,6 +139,9 @@ def resolve(version: str) -> dict[str, Any]:
         for name in _PLUGINS:
             resolution.add_plugin(name)
         security = {"security": resolution.plugin(recipe["security"])} if "security" in recipe else {}
+    # Which jars of ml-commons remote models need was found by hand: those that a node loaded classes from.
+    present = json.loads(lockfile.path(version).read_text(encoding="utf-8"))
+    ml = {"ml": present["ml"]} if "ml" in present else {}
     files = sorted(resolution.files, key=lambda file: (file["folder"], file["coordinates"]))
     return {
         "version": version,
@@ -146,6 +149,7 @@ def resolve(version: str) -> dict[str, Any]:
         "modules": resolution.modules,
         "files": files,
         **security,
+        **ml,
     }
 
 

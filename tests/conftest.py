@@ -37,6 +37,7 @@ _FAULTS = {
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--servers-home", help="Use the instance in this folder, and leave it running.")
     parser.addoption("--older-servers-home", help="The same for the tests that need OpenSearch 2.19 too.")
+    parser.addoption("--ml-servers-home", help="The same for the tests that need ml-commons.")
     parser.addoption(
         "--three-servers-home", help="The same for the tests that need a cluster of three nodes."
     )

@@ -46,6 +46,8 @@ COMMANDS = {
     ),
     "reindex": ("ce2de_os.cli.jobs.reindex", "Embed an index's documents and move its alias."),
     "follow": ("ce2de_os.cli.jobs.follow", "Keep the vectors of an index up to date with every write."),
+    "connect": ("ce2de_os.cli.connect", "Let OpenSearch itself embed documents and questions."),
+    "disconnect": ("ce2de_os.cli.disconnect", "Undo what 'connect' did."),
     "search": ("ce2de_os.cli.queries.search", "Search an index by BM25, vectors, or both."),
     "evaluate": (
         "ce2de_os.cli.queries.evaluate",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -48,7 +49,8 @@ class Check:
 
 def run(settings: Settings) -> Iterator[Check]:
     """Yield the result of every check; without a cluster, checks that need it are left out."""
-    yield from _cluster(replace(settings.opensearch, timeout_s=min(settings.opensearch.timeout_s, CONNECT_S)))
+    quick = replace(settings.opensearch, timeout_s=min(settings.opensearch.timeout_s, CONNECT_S))
+    yield from _cluster(quick, settings.artifact)
     if find_spec("celery"):
         yield from _broker_and_workers(settings)
     else:
@@ -69,7 +71,7 @@ def _checked(name: str, look: Callable[[], Check]) -> Check:
         return Check(name, NOT_OK, finding, action)
 
 
-def _cluster(settings: OpenSearchSettings) -> Iterator[Check]:
+def _cluster(settings: OpenSearchSettings, artifact: Path | None) -> Iterator[Check]:
     with connect(settings) as client:
         connection = _checked("OpenSearch", lambda: _connection(client, settings))
         if connection.finding.startswith("connect:") and (local := LocalServers().endpoints()):
@@ -80,6 +82,7 @@ def _cluster(settings: OpenSearchSettings) -> Iterator[Check]:
             yield _checked("access", lambda: _access(client, settings))
             for name, look in (("health", _health), ("plugins", _plugins), ("disk", _disk)):
                 yield _checked(name, partial(look, client))
+            yield from _connections(client, artifact)
 
 
 def _connection(client: OpenSearch, settings: OpenSearchSettings) -> Check:
@@ -157,6 +160,29 @@ def _disk(client: OpenSearch) -> Check:
     if max(used, default=0) > MAX_DISK_PERCENT:
         return Check("disk", WARNING, finding, "free some: at 95 % OpenSearch makes indexes read-only")
     return Check("disk", OK, finding)
+
+
+def _connections(client: OpenSearch, folder: Path | None) -> Iterator[Check]:
+    """Check everything that 'ce2de connect' made, down to the vectors that come through it."""
+    from ce2de_os.connect.records import connections
+
+    try:
+        names = sorted({one.name for one in connections(client).values()})
+    except Ce2deError:  # a user may search without the right to see all mappings
+        return
+    for name in names:
+        yield _checked("connection", partial(_connection_of, client, name, folder))
+
+
+def _connection_of(client: OpenSearch, name: str, folder: Path | None) -> Check:
+    from ce2de_os.connect.check import check
+
+    findings = check(client, name, Artifact.load(folder))
+    wrong = [finding for finding in findings if not finding.right]
+    if wrong:
+        told = "; ".join(f"{finding.what}: {finding.finding}" for finding in wrong)
+        return Check("connection", NOT_OK, f"'{name}': {told}", wrong[0].cure)
+    return Check("connection", OK, f"'{name}': one model from the index to the service")
 
 
 def _broker_and_workers(settings: Settings) -> Iterator[Check]:

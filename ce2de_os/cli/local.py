@@ -77,7 +77,15 @@ def command() -> None:
     help="How many OpenSearch nodes form the cluster, 1 to 5. It stays so for this instance. "
     "(default: the last number used here, or 1)",
 )
-def up(home: Path | None, version: str | None, heap: str | None, nodes: int | None) -> None:
+@click.option(
+    "--with",
+    "extra",
+    type=click.Choice(["ml"]),
+    help="Add ml-commons, which 'ce2de connect' needs: 58 MB more to download. It stays in this instance.",
+)
+def up(
+    home: Path | None, version: str | None, heap: str | None, nodes: int | None, extra: str | None
+) -> None:
     """Start the servers and print their addresses.
 
     A server that runs already stays as it is.
@@ -88,8 +96,9 @@ def up(home: Path | None, version: str | None, heap: str | None, nodes: int | No
     \b
     ce2de local up --heap 2g
     ce2de local up --nodes 3 --home ~/three
+    ce2de local up --with ml
     """
-    servers = _servers(home, nodes)
+    servers = _servers(home, nodes, ml=extra == "ml")
     before = servers.endpoints()
     with start_progress() as progress:
         endpoints = servers.up(progress, version, heap)
@@ -229,10 +238,10 @@ def _bar_for_each_step(bars: Bars) -> Progress:
     return report
 
 
-def _servers(home: Path | None, nodes: int | None = None) -> LocalServers:
+def _servers(home: Path | None, nodes: int | None = None, ml: bool = False) -> LocalServers:
     from ce2de_os.local.servers import LocalServers
 
-    return LocalServers(home, nodes=nodes)
+    return LocalServers(home, nodes=nodes, ml=ml)
 
 
 def _addresses(endpoints: Endpoints) -> Iterator[str]:

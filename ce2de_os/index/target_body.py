@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ce2de_os.index.carried import carried_over, count_fields
+from ce2de_os.index.connection import unconnected, without_connection
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.index.templates import render
@@ -35,12 +36,12 @@ def target_body(
     """
     properties = vector_properties(vector_field, hash_field, languages) | origin_property(vector_field)
     body = render("vector_index", {"properties": properties})
-    carried = carried_over(source_settings, count_fields(properties))
+    carried = carried_over(unconnected(source_settings, source_mappings), count_fields(properties))
     mappings = {**source_mappings}
     mappings["properties"] = {**source_mappings.get("properties", {}), **body["mappings"]["properties"]}
     if kept := source_mappings.get("_source", {}).get("includes"):
         mappings["_source"] = {**source_mappings["_source"], "includes": [*kept, *properties]}
-    mappings["_meta"] = {**source_mappings.get("_meta", {}), **metadata.to_meta()}
+    mappings["_meta"] = without_connection(source_mappings.get("_meta", {})) | metadata.to_meta()
     return {"settings": {**carried, **body["settings"]}, "mappings": mappings}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 from ce2de_os.errors import ConfigError
 from ce2de_os.index.documents import document_text
 
-_HOLE = re.compile(r"\{([^{}]+)\}")
+HOLE = re.compile(r"\{([^{}]+)\}")
 _HASH_DIGITS = 32
 
 
@@ -47,7 +47,7 @@ class TextSpec:
         values = {field: document_text(document, [field]) for field in self.fields}
         if not any(values.values()):
             return ""
-        return _HOLE.sub(lambda hole: values[hole.group(1)], self.template)
+        return HOLE.sub(lambda hole: values[hole.group(1)], self.template)
 
     def hash_of(self, text: str, fingerprint: str) -> str:
         """Return a hash for a text's vectors: equal only for equal text, splitting and model."""
@@ -62,7 +62,7 @@ def text_spec(fields: str | None, template: str | None = None, passages: str | N
         ConfigError: there is neither field nor template, both, or ``passages`` are not two numbers.
     """
     named = tuple(name.strip() for name in (fields or "").split(",") if name.strip())
-    holes = tuple(dict.fromkeys(_HOLE.findall(template or "")))
+    holes = tuple(dict.fromkeys(HOLE.findall(template or "")))
     if template is not None and (named or not holes):
         raise ConfigError(
             f"`template`: got '{template}', expected fields in braces, such as '{{title}}. {{body}}', "

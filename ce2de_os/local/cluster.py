@@ -42,7 +42,8 @@ class LocalCluster:
         Raises:
             LocalServerError: no Java, a failed download, or a process that cannot be started.
         """
-        runtime, lock = java.choose(java.find(self.settings.java_home), known.version)
+        runtime, plain = java.choose(java.find(self.settings.java_home), known.version)
+        lock = plain.with_ml() if known.ml else plain
         account = checked_account(self.home)
         process.check_reachable(self.settings.cache, account)
         folder = distribution.provide(lock, self.settings.cache, report)
@@ -129,8 +130,8 @@ def check_heap(heap: str | None) -> None:
         raise ConfigError(f"heap: got '{heap}', expected a size such as 512m or 2g")
 
 
-def refuse_change(known: State, version: str | None, heap: str | None) -> None:
-    """Reject another version or heap than that of the running nodes.
+def refuse_change(known: State, version: str | None, heap: str | None, ml: bool = False) -> None:
+    """Reject another version or heap than that of the running nodes, or ml-commons if they lack it.
 
     Raises:
         LocalServerError: they differ; the message has the command that stops the nodes.
@@ -141,6 +142,8 @@ def refuse_change(known: State, version: str | None, heap: str | None) -> None:
             f"OpenSearch {known.version} with a heap of {known.heap} is running here, not {wanted[0]} "
             f"with {wanted[1]}; run 'ce2de local down' first"
         )
+    if ml and not known.ml:
+        raise LocalServerError("OpenSearch is running here without ml-commons; run 'ce2de local down' first")
 
 
 def resized(known: State, nodes: int | None, home: Path) -> State:

@@ -73,14 +73,15 @@ def _assemble(lock: Lock, downloads: Path, target: Path) -> None:
 def _place(file: LockedFile, downloads: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     source = downloads / file.name
-    if file.packaging == "zip":
+    if file.packaging == "zip" and file.member is None:
         with zipfile.ZipFile(source) as archive:
             archive.extractall(folder)
         return
+    placed = folder / (file.member or file.name)
     try:
-        os.link(source, folder / file.name)
+        os.link(source, placed)
     except OSError:  # a file system without hard links
-        shutil.copy2(source, folder / file.name)
+        shutil.copy2(source, placed)
 
 
 def _describe(module: Module, lock: Lock, folder: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock as ThreadLock
 from typing import Any
 
 from ce2de_os.errors import LocalServerError, extra_needed
+from ce2de_os.local import zip_member
 from ce2de_os.local.lockfile import LockedFile
 
 # Called with the current action, the amount done, and the total; a total of 0 is unknown.
@@ -98,7 +99,7 @@ class _Repository:
         url, partial = self._url(file), self._folder / ".partial" / file.name
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                sha256 = self._save(url, partial)
+                sha256 = self._save(self._content(url, file.member), partial)
                 break
             except OSError as error:  # the errors of requests are OSErrors
                 if attempt == _ATTEMPTS:
@@ -111,13 +112,20 @@ class _Repository:
         group, artifact, version = file.coordinates.split(":")
         component = self._context.project(group, artifact).at_version(version)
         (repository,) = self._context.remote_repos.values()
-        return f"{repository}/{component.path_prefix.as_posix()}/{file.name}"
+        return f"{repository}/{component.path_prefix.as_posix()}/{file.remote_name}"
 
-    def _save(self, url: str, target: Path) -> str:
-        digest = hashlib.sha256()
-        with self._session.get(url, stream=True, timeout=_TIMEOUT_S) as response, target.open("wb") as stream:
+    def _content(self, url: str, member: str | None) -> Iterator[bytes]:
+        if member is not None:
+            yield from zip_member.read(self._session, url, member, _TIMEOUT_S)
+            return
+        with self._session.get(url, stream=True, timeout=_TIMEOUT_S) as response:
             response.raise_for_status()
-            for chunk in response.iter_content(_CHUNK_BYTES):
+            yield from response.iter_content(_CHUNK_BYTES)
+
+    def _save(self, content: Iterable[bytes], target: Path) -> str:
+        digest = hashlib.sha256()
+        with target.open("wb") as stream:
+            for chunk in content:
                 stream.write(chunk)
                 digest.update(chunk)
                 self._meter.advance(len(chunk))

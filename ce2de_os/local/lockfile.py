@@ -18,19 +18,28 @@ VERSIONS = ("3.6.0", "2.19.1")
 
 @dataclass(frozen=True)
 class LockedFile:
-    """One file to download; a zip is unpacked into ``folder``, a jar is put there."""
+    """One file to download; a zip is unpacked into ``folder``, a jar is put there.
+
+    With a ``member`` it is that file of the zip, which is read alone; ``None``: the whole file.
+    """
 
     coordinates: str
     packaging: str
     sha256: str
     size_bytes: int
     folder: str
+    member: str | None = None
+
+    @property
+    def remote_name(self) -> str:
+        """The file's name in the repository: ``artifact-version.packaging``."""
+        _, artifact, version = self.coordinates.split(":")
+        return f"{artifact}-{version}.{self.packaging}"
 
     @property
     def name(self) -> str:
-        """The file's name, as in the repository: ``artifact-version.packaging``."""
-        _, artifact, version = self.coordinates.split(":")
-        return f"{artifact}-{version}.{self.packaging}"
+        """The file's name among the downloads."""
+        return self.remote_name if self.member is None else f"{self.remote_name}.{self.member}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,8 @@ class Lock:
     """One OpenSearch version.
 
     ``java`` is the range of Java majors, both included; ``None``: no upper end. ``security`` is the security
-    plugin, which is not among ``files``; ``None``: it is not published for this version.
+    plugin, which is not among ``files``; ``None``: it is not published for this version. ``ml`` are the files
+    of ml-commons, which are not among ``files`` either; empty: it was not tried with this version.
     """
 
     version: str
@@ -55,6 +65,20 @@ class Lock:
     modules: tuple[Module, ...]
     files: tuple[LockedFile, ...]
     security: LockedFile | None = None
+    ml: tuple[LockedFile, ...] = ()
+
+    def with_ml(self) -> Lock:
+        """Return the same OpenSearch with ml-commons, cut down to what remote models need.
+
+        Raises:
+            LocalServerError: there is none for this version.
+        """
+        if not self.ml:
+            raise LocalServerError(
+                f"OpenSearch {self.version}: ml-commons is not available for it here; take --version "
+                f"{VERSIONS[0]}, which needs Java 21 or newer"
+            )
+        return replace(self, files=(*self.files, *self.ml))
 
     def with_security(self) -> Lock:
         """Return the same OpenSearch with the security plugin, which needs certificates and users to start.
@@ -106,4 +130,5 @@ def parse(body: dict[str, Any]) -> Lock:
     modules = (Module(m["name"], m["classname"], tuple(m["extends"])) for m in body["modules"])
     files = (LockedFile(**file) for file in body["files"])
     security = LockedFile(**body["security"]) if "security" in body else None
-    return Lock(body["version"], (lowest, highest), tuple(modules), tuple(files), security)
+    ml = tuple(LockedFile(**file) for file in body.get("ml", []))
+    return Lock(body["version"], (lowest, highest), tuple(modules), tuple(files), security, ml)

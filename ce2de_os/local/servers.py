@@ -86,7 +86,7 @@ class LocalServers:
     The servers outlive this object and this process. Several processes may use one instance; those that
     start and stop wait for each other. ``node_settings`` go into ``opensearch.yml`` whenever this object
     starts OpenSearch. ``nodes`` is how many OpenSearch nodes form the cluster; ``None``: as many as before,
-    at first one.
+    at first one. ``ml`` adds ml-commons, and the instance keeps it.
 
     Raises:
         ConfigError: the number of nodes is not between 1 and 5.
@@ -98,12 +98,14 @@ class LocalServers:
         settings: LocalSettings | None = None,
         node_settings: Mapping[str, Any] | None = None,
         nodes: int | None = None,
+        ml: bool = False,
     ) -> None:
         cluster.check_number(nodes)
         self.settings = settings or Settings.from_env().local
         chosen = home or self.settings.home or state.default_home(self.settings.cache, Path.cwd())
         self.home = chosen.absolute()
         self.nodes = nodes
+        self.ml = ml
         self._cluster = LocalCluster(self.home, self.settings, node_settings)
 
     def up(
@@ -128,7 +130,7 @@ class LocalServers:
             if known is not None:
                 known = cluster.resized(known, self.nodes, self.home)
             if known and known.is_up and self._socket.exists():
-                cluster.refuse_change(known, version, heap)
+                cluster.refuse_change(known, version, heap, self.ml)
             else:
                 known = self._start(known, report, version, heap)
             return _endpoints(known, self.home)
@@ -233,12 +235,14 @@ class LocalServers:
 
     def _start(self, known: State | None, report: Progress, version: str | None, heap: str | None) -> State:
         if known and known.running:
-            cluster.refuse_change(known, version, heap)
+            cluster.refuse_change(known, version, heap, self.ml)
         nodes = self.nodes or 1
         fresh = known or State("", cluster.default_heap(nodes), nodes=(Node(),) * nodes)
         wanted = version or fresh.version or None
         _, lock = java.choose(java.find(self.settings.java_home), wanted)
-        known = replace(fresh, version=lock.version, heap=heap or fresh.heap)
+        known = replace(fresh, version=lock.version, heap=heap or fresh.heap, ml=fresh.ml or self.ml)
+        if known.ml:
+            lock.with_ml()  # refuses before anything is started and remembered
         known = cluster.with_ports(known)
         try:
             known = self._start_redis(known)

@@ -43,12 +43,16 @@ class Node:
 
 @dataclass(frozen=True)
 class State:
-    """One instance: the nodes of its cluster, and Redis, which is ``None`` if it was stopped on purpose."""
+    """One instance: the nodes of its cluster, and Redis, which is ``None`` if it was stopped on purpose.
+
+    ``ml``: whether the nodes carry ml-commons.
+    """
 
     version: str
     heap: str
     nodes: tuple[Node, ...] = (Node(),)
     redis: Process | None = None
+    ml: bool = False
 
     @property
     def redis_runs(self) -> bool:

@@ -280,6 +280,13 @@ def operate(shell: Shell, job_id: str) -> None:
         assert done.returncode == 0, (command, done.stderr)
 
 
+def test_connecting_lists_every_right_and_plugin_that_is_missing(shell: Shell) -> None:
+    done = shell.ce2de("connect", SOURCE, "--service", "http://127.0.0.1:8080")
+    assert done.returncode == 1
+    for missing in ("the plugin opensearch-ml", "the right cluster:admin/ingest/pipeline/get"):
+        assert missing in done.stderr
+
+
 def test_every_failed_access_is_one_line_that_says_what_to_do(
     secured: SecuredServers, admin: OpenSearch, shell: Shell, passwords: dict[str, str], tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -93,7 +94,7 @@ def command(
         token_vectors=token_vectors,
     )
     settings = replace(settings, broker_url=broker_url or settings.broker_url)
-    watch = partial(_watch, Watching(name, once, detach, as_json))
+    watch = partial(_watch, Watching(name, once, detach, as_json, settings.artifact))
     show(follow(request, settings=settings, watch=watch), as_json)
 
 
@@ -104,6 +105,7 @@ class Watching(NamedTuple):
     once: bool
     detach: bool
     as_json: bool
+    artifact: Path | None
 
 
 def _watch(asked: Watching, client: OpenSearch, queue: TaskQueue, job: Job) -> JobStatus:
@@ -111,6 +113,7 @@ def _watch(asked: Watching, client: OpenSearch, queue: TaskQueue, job: Job) -> J
     from ce2de_os.reindex.status import status
 
     click.echo(f"Job {job.job_id} follows '{asked.name}': {len(job.parts)} indices", err=True)
+    _warn_of_connection(client, asked)
     found = status(client, job.job_id)
     try:
         while not asked.detach and found.job.state == "following" and not (asked.once and found.lag == 0):
@@ -121,6 +124,24 @@ def _watch(asked: Watching, client: OpenSearch, queue: TaskQueue, job: Job) -> J
     except KeyboardInterrupt:
         click.echo(f"\nThe workers continue. To see the status: ce2de reindex status {job.job_id}", err=True)
     return found
+
+
+def _warn_of_connection(client: OpenSearch, asked: Watching) -> None:
+    """Warn if OpenSearch itself embeds what is written here, and does it wrong."""
+    from ce2de_os.connect.check import check
+    from ce2de_os.connect.records import connections
+    from ce2de_os.errors import Ce2deError
+    from ce2de_os.model.artifact import Artifact
+
+    try:
+        if asked.name not in {one.name for one in connections(client).values()}:
+            return
+        findings = check(client, asked.name, Artifact.load(asked.artifact))
+    except Ce2deError:  # following needs fewer rights
+        return
+    for finding in findings:
+        if not finding.right:
+            click.echo(f"Warning: the service: {finding.what}: {finding.finding}; {finding.cure}", err=True)
 
 
 def _line(found: JobStatus) -> str:

@@ -12,6 +12,7 @@ from ce2de_os.errors import ArtifactMismatchError, ConfigError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.carried import held_back_settings
+from ce2de_os.index.connection import unconnected
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.target_body import vector_properties
@@ -121,6 +122,7 @@ def prepare(
 def part_of(client: OpenSearch, index: Planned, mode: Mode, checkpoints: Mapping[int, int]) -> Part:
     """Read the record of one index of the job; ``checkpoints`` are those of its source's shards."""
     target = admin.describe(client, index.target)
+    settings = unconnected(index.source.settings, index.source.mappings)
     return Part(
         source=index.source.name,
         source_uuid=index.source.uuid,
@@ -131,7 +133,7 @@ def part_of(client: OpenSearch, index: Planned, mode: Mode, checkpoints: Mapping
         target_uuid=target.uuid,
         target_history=_history(client, target),
         existed=index.existed,
-        restore=held_back_settings(index.source.settings) if mode == "copy" else {},
+        restore=held_back_settings(settings) if mode == "copy" else {},
         dropped=other_vectors(index.source),
     )
 

@@ -92,3 +92,20 @@ def test_the_security_plugin_comes_only_when_asked_for() -> None:
 def test_a_version_without_the_security_plugin_says_so() -> None:
     with pytest.raises(LocalServerError, match=r"3\.6\.0: the security plugin is not published"):
         lockfile.read("3.6.0").with_security()
+
+
+def test_ml_commons_comes_only_when_asked_for() -> None:
+    plain = lockfile.read("3.6.0")
+    with_ml = plain.with_ml()
+    added = [file for file in with_ml.files if file not in plain.files]
+    assert {file.folder for file in added} == {"lib", "plugins/opensearch-ml"}
+    assert sum(file.size_bytes for file in added) < 60_000_000  # the whole zip has 390 MB
+    assert len({file.name for file in with_ml.files}) == len(
+        {(f.coordinates, f.member) for f in with_ml.files}
+    )
+    assert with_ml.fingerprint != plain.fingerprint
+
+
+def test_a_version_without_ml_commons_says_so() -> None:
+    with pytest.raises(LocalServerError, match=r"2\.19\.1: ml-commons is not available"):
+        lockfile.read("2.19.1").with_ml()

@@ -113,6 +113,13 @@ def test_the_number_of_nodes_may_change_while_there_is_no_data(tmp_path: Path) -
     assert cluster.resized(failed, None, tmp_path) == failed
 
 
+def test_ml_commons_cannot_be_added_while_the_node_runs() -> None:
+    plain = State("3.6.0", "1g", 20003)
+    with pytest.raises(LocalServerError, match="running here without ml-commons; run 'ce2de local down'"):
+        cluster.refuse_change(plain, None, None, ml=True)
+    cluster.refuse_change(State("3.6.0", "1g", 20003, ml=True), None, None)
+
+
 @pytest.mark.parametrize("number", [0, 4])
 def test_a_node_that_is_none_of_the_cluster_is_refused(tmp_path: Path, number: int) -> None:
     data_of(tmp_path, State("3.6.0", "384m", (Node(), Node(), Node())))
