@@ -181,7 +181,7 @@ def _connection_of(client: OpenSearch, name: str, folder: Path | None) -> Check:
     wrong = [finding for finding in findings if not finding.right]
     if wrong:
         told = "; ".join(f"{finding.what}: {finding.finding}" for finding in wrong)
-        return Check("connection", NOT_OK, f"'{name}': {told}", wrong[0].cure)
+        return Check("connection", NOT_OK, f"'{name}': {told}", wrong[0].action)
     return Check("connection", OK, f"'{name}': one model from the index to the service")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ce2de_os.cli.flags import with_flags
 from ce2de_os.cli.options import connection_options, json_option
 from ce2de_os.config import Settings
 
@@ -110,7 +111,8 @@ def _usage(request: ConnectRequest) -> list[str]:
 def _check(alias: str, settings: Settings, as_json: bool) -> None:
     from ce2de_os.recipes.connect import check_connection
 
-    findings = check_connection(alias, settings=settings)
+    found = check_connection(alias, settings=settings)
+    findings = [replace(finding, action=with_flags(finding.action)) for finding in found]
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -121,8 +123,8 @@ def _check(alias: str, settings: Settings, as_json: bool) -> None:
 
 def _lines(finding: ConnectionFinding) -> list[str]:
     state = click.style("ok", fg="green") + "    " if finding.right else click.style("not ok", fg="red")
-    cure = [f"{'':<8}→ {finding.cure}"] if finding.cure else []
-    return [f"{state}  {finding.what}: {finding.finding}", *cure]
+    action = [f"{'':<8}→ {finding.action}"] if finding.action else []
+    return [f"{state}  {finding.what}: {finding.finding}", *action]
 
 
 def _key(file: Path | None) -> str | None:

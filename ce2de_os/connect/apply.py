@@ -29,5 +29,5 @@ def apply(client: OpenSearch, request: ConnectRequest, planned: ConnectPlan, art
         checked.append(rerank_answers(client, request.name, ids[RERANK]))
     for found in checked:
         if not found.right:
-            raise ConfigError(f"{found.finding}; {found.cure}")
+            raise ConfigError(f"{found.finding}; {found.action}")
     run(client, planned.indices, given=given)

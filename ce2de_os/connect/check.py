@@ -17,7 +17,7 @@ from ce2de_os.index.connection import INGEST_SETTING, SEARCH_SETTING, Connection
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import CANARY_MIN_COSINE, OnnxEncoder
 
-_REPAIR = "repeat: ce2de connect {name} --service {service}"
+_REPAIR = "repeat: ce2de connect {name} `service={service}`"
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ConnectionFinding:
     what: str
     right: bool
     finding: str
-    cure: str = ""
+    action: str = ""
 
 
 def check(client: OpenSearch, name: str, artifact: Artifact) -> list[ConnectionFinding]:
@@ -39,7 +39,7 @@ def check(client: OpenSearch, name: str, artifact: Artifact) -> list[ConnectionF
     """
     found = {index: one for index, one in connections(client).items() if one.name == name}
     if not found:
-        raise ConfigError(f"'{name}' is not connected; run: ce2de connect {name} --service URL")
+        raise ConfigError(f"'{name}' is not connected; run: ce2de connect {name} `service=URL`")
     connection = next(iter(found.values()))
     findings = list(_indices(client, connection, found))
     if any(one.fingerprint != artifact.fingerprint for one in found.values()):
@@ -48,7 +48,7 @@ def check(client: OpenSearch, name: str, artifact: Artifact) -> list[ConnectionF
             *findings,
             ConnectionFinding(
                 "model", False, f"connected with {had}, this machine has {artifact.fingerprint[:12]}",
-                "name the index's model in --artifact or CE2DE_ARTIFACT",
+                "name the index's model in `artifact` or CE2DE_ARTIFACT",
             ),
         ]  # fmt: skip
     expected = expected_vectors(artifact)
@@ -71,8 +71,8 @@ def rerank_answers(client: OpenSearch, name: str, model_id: str) -> ConnectionFi
             f"re-rank through '{resource_name(name, RERANK)}'",
         )  # fmt: skip
     except Ce2deError as error:
-        finding, _, cure = str(error).partition("; ")
-        return ConnectionFinding(what, False, finding, cure)
+        finding, _, action = str(error).partition("; ")
+        return ConnectionFinding(what, False, finding, action)
     return ConnectionFinding(what, True, f"{len(scores)} scores")
 
 
@@ -85,8 +85,8 @@ def right_model(
     try:
         got = canaries.embed(client, model_id, texts, f"embed through '{resource_name(name, kind)}'")
     except Ce2deError as error:
-        finding, _, cure = str(error).partition("; ")
-        return ConnectionFinding(what, False, finding, cure)
+        finding, _, action = str(error).partition("; ")
+        return ConnectionFinding(what, False, finding, action)
     if got.shape != vectors.shape:
         return ConnectionFinding(
             what, False, f"got shape {got.shape}, expected {vectors.shape}", "see the connector's URL"

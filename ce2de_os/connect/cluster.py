@@ -142,7 +142,7 @@ def digest(entries: Sequence[str]) -> str:
 
 
 def default_digest(values: Values) -> str | None:
-    """Return the digest of the allow-list if nobody has set it; ``None``: it is set."""
+    """Return the digest of the allow-list while it has its default; ``None``: it is set."""
     built_in = values.places.get("defaults", {}).get(TRUSTED)
     return None if built_in is None else digest(built_in)
 
@@ -153,7 +153,7 @@ def closing(values: Values, trusted: Collection[str], built_in: str | None, priv
     Args:
         values: the settings now.
         trusted: the entries that were added.
-        built_in: digest of the built-in allow-list, which nobody had changed; ``None``: it was set before.
+        built_in: digest of the built-in allow-list, if it had its default; ``None``: it was set before.
         private: whether private addresses were switched on.
     """
     changes: dict[str, dict[str, Any]] = {}

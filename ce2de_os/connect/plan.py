@@ -83,7 +83,7 @@ def _entry(name: str, infos: Sequence[IndexInfo], artifact: Artifact) -> IndexMe
     if entry is None:
         raise ArtifactMismatchError(
             f"'{name}' has vectors of {found[-1].model} ({found[-1].fingerprint[:12]}), this machine has "
-            f"{artifact.name} ({artifact.fingerprint[:12]}); name the index's model in --artifact or "
+            f"{artifact.name} ({artifact.fingerprint[:12]}); name the index's model in `artifact` or "
             "CE2DE_ARTIFACT"
         )
     if entry.passages:

@@ -35,17 +35,17 @@ _KNOWN = (
     (
         "Connection refused",
         "nothing listens at this address, as the nodes of OpenSearch see it",
-        "start ce2de serve there, or write in --service how the nodes reach it",
+        "start ce2de serve there, or write in `service` how the nodes reach it",
     ),
     (
         "Name or service not known",
         "the nodes of OpenSearch do not know this host",
-        "write in --service a name that the nodes can resolve",
+        "write in `service` a name that the nodes can resolve",
     ),
     (
         "nknownHost",
         "the nodes of OpenSearch do not know this host",
-        "write in --service a name that the nodes can resolve",
+        "write in `service` a name that the nodes can resolve",
     ),
     (
         "PKIX path",
@@ -60,12 +60,12 @@ _KNOWN = (
     (
         "connection was closed during the request",
         "the service closed the connection",
-        "write https:// in --service if it has TLS, http:// if not; else see its log",
+        "write https:// in `service` if it has TLS, http:// if not; else see its log",
     ),
     (
         "authentication_error",
         "the service does not take the key",
-        "name the file with the right one in --key-file",
+        "name the file with the right one in `key_file`",
     ),
     (
         "model_mismatch",
@@ -86,10 +86,10 @@ _KNOWN = (
 
 
 def refusal(what: str, text: str) -> ConfigError | None:
-    """Return the error that explains a text of OpenSearch or of the service; ``None``: nobody foresaw it."""
-    for part, cause, cure in _KNOWN:
+    """Return the error that explains a text of OpenSearch or of the service; ``None``: it is unknown."""
+    for part, cause, action in _KNOWN:
         if part in text:
-            return ConfigError(f"{what}: {cause}; {cure} ({' '.join(text.split())[:200]})")
+            return ConfigError(f"{what}: {cause}; {action} ({' '.join(text.split())[:200]})")
     return None
 
 

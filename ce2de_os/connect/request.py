@@ -51,7 +51,7 @@ class ConnectRequest:
         more = parts.username or parts.query or parts.fragment or parts.path not in ("", "/")
         if parts.scheme not in ("http", "https") or not parts.hostname or more:
             raise ConfigError(
-                f"--service: got '{self.service}', expected an address without path and password, such as "
+                f"service: got '{self.service}', expected an address without path and password, such as "
                 "https://embed.example.org:8080"
             )
         object.__setattr__(self, "service", f"{parts.scheme}://{parts.netloc}")

@@ -56,7 +56,7 @@ def run(
 
     Raises:
         ConfigError: OpenSearch refuses; the message says what to change.
-        BackendError: OpenSearch does not answer, or refuses for a reason that nobody foresaw.
+        BackendError: OpenSearch does not answer, or rejects a request for another reason.
     """
     given = dict(given or {})
     for step in steps:

@@ -108,7 +108,7 @@ class BulkReport:
         written: documents that were written, updated or deleted.
         already_newer: documents that were changed, or deleted, by another writer in the meantime;
             ``conflicts`` are their ids.
-        seq_nos: the ``_seq_no`` of each document that was written.
+        seq_nos: the ``_seq_no`` of each document that was written, where the server returns it.
         refused: documents that OpenSearch rejected.
         rejected: how often a document was answered with 429 and sent again.
         paused_s: seconds spent waiting for a busy cluster.
@@ -337,7 +337,8 @@ def _enter(index: str, answer: _Answer, report: BulkReport, guarded: bool = Fals
             report.refused.append(Refusal(entry.doc_id, status, kind, reason(item)))
         else:
             report.written += 1
-            report.seq_nos.append(item["_seq_no"])
+            if "_seq_no" in item:
+                report.seq_nos.append(item["_seq_no"])
 
 
 def _kind(item: dict[str, Any]) -> str:

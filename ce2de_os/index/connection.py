@@ -26,7 +26,7 @@ class Connection:
         default_pipeline: the ingest pipeline that the index had before; ``None``: none.
         search_pipeline: the same for searches.
         trusted: the entries that were added to the trusted endpoints.
-        built_in: digest of the built-in trusted endpoints, if nobody had set others; ``None``: set.
+        built_in: digest of the built-in trusted endpoints, if they had their default; ``None``: set.
         private: whether connections to private addresses were switched on for it.
     """
 

@@ -75,7 +75,7 @@ class Lock:
         """
         if not self.ml:
             raise LocalServerError(
-                f"OpenSearch {self.version}: ml-commons is not available for it here; take --version "
+                f"OpenSearch {self.version}: ml-commons is not available for it here; take `version` "
                 f"{VERSIONS[0]}, which needs Java 21 or newer"
             )
         return replace(self, files=(*self.files, *self.ml))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-_BLOCK_BYTES = 1 << 20  # one request reads so much, at least
+_BLOCK_BYTES = 1 << 20  # smallest part that one request reads
 
 
 def read(session: Any, url: str, member: str, timeout_s: float) -> Iterator[bytes]:  # noqa: ANN401 - requests

@@ -192,5 +192,5 @@ def test_judged_queries_without_a_text_are_counted(tmp_path):
 def test_a_document_that_comes_twice_differently(tmp_path):
     corpus = '{"_id": "d1", "text": "a"}\n{"_id": "d1", "text": "b"}\n'
     folder = folder_of(tmp_path, queries_jsonl=QUERIES, qrels_tsv="q1\td1\t1\n", corpus_jsonl=corpus)
-    with pytest.raises(DataError, match="id 'd1' stands for two texts"):
+    with pytest.raises(DataError, match="id 'd1' has two texts"):
         load_collection(folder)

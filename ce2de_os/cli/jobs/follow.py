@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from ce2de_os.cli.flags import with_flags
 from ce2de_os.cli.jobs.language_options import language_options
 from ce2de_os.cli.jobs.output import show
 from ce2de_os.cli.jobs.vector_options import vector_options
@@ -141,7 +142,8 @@ def _warn_of_connection(client: OpenSearch, asked: Watching) -> None:
         return
     for finding in findings:
         if not finding.right:
-            click.echo(f"Warning: the service: {finding.what}: {finding.finding}; {finding.cure}", err=True)
+            found = f"{finding.what}: {finding.finding}; {with_flags(finding.action)}"
+            click.echo(f"Warning: the service: {found}", err=True)
 
 
 def _line(found: JobStatus) -> str:

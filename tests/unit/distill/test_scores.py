@@ -151,7 +151,7 @@ def test_scores_are_the_logits_of_the_pairs(tmp_path, teacher, candidates):
 
 def test_an_interrupted_teacher_gives_the_same_file(tmp_path, teacher, candidates, monkeypatch):
     monkeypatch.setattr(
-        "ce2de_os.distill.training.scores._LARGEST_PART", 20
+        import_module("ce2de_os.distill.training.scores"), "_LARGEST_PART", 20
     )  # several parts of several queries
     whole, out = tmp_path / "whole.jsonl.gz", tmp_path / "scores.jsonl.gz"
     score_candidates(teacher, QUERIES, DOCUMENTS, candidates, whole)

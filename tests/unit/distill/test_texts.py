@@ -39,7 +39,7 @@ def test_bad_jsonl_names_file_and_line(tmp_path, content, message):
 def test_missing_and_corrupt_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.txt: No such file"):
         list(read_lines(tmp_path / "none.txt"))
-    (tmp_path / "bad.txt.gz").write_bytes(b"not gzip")
+    (tmp_path / "bad.txt.gz").write_bytes(b"\x1f\x8bnot gzip")
     with pytest.raises(DataError, match=r"bad\.txt\.gz"):
         list(read_lines(tmp_path / "bad.txt.gz"))
 

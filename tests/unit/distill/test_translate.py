@@ -237,7 +237,7 @@ def test_documents_do_not_pile_up_behind_one_that_waits(tmp_path, monkeypatch):
     ("lines", "message"),
     [
         ('{"_id": "1", "text": "a"}\n{"_id": "1", "text": "b"}\n', "id '1' comes a second time"),
-        ('{"_id": "1", "text": "a"}\n{"_id": 2, "text": "b"}\n', r"c\.jsonl:2: missing '_id'"),
+        ('{"_id": "1", "text": "a"}\n{"_id": null, "text": "b"}\n', r"c\.jsonl:2: missing '_id'"),
         ('{"_id": "1"}\n', r"c\.jsonl:1: missing 'text'"),
         ('{"_id": "1", "te', r"c\.jsonl:1: not JSON"),
         ("", "holds no documents"),

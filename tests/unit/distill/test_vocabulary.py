@@ -338,7 +338,7 @@ def test_an_interrupted_run_ends_with_the_same_student(
 
 
 def test_a_start_keeps_its_layers(teacher, first):
-    with pytest.raises(ConfigError, match="pooled: got True beside start"):
+    with pytest.raises(ConfigError, match="pooled: got True and start"):
         settings(teacher, layers=(0, 5), start=str(first), pooled=True)
 
 
