@@ -73,10 +73,10 @@ class LaneCall:
             except InvalidStateError:  # the caller has gone in this moment
                 return
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Hand over an error, unless the caller has gone."""
         try:
-            self.future.set_exception(error)
+            self.future.set_exception(error if isinstance(error, Exception) else RuntimeError(str(error)))
         except InvalidStateError:
             return
 
@@ -154,7 +154,7 @@ class EmbeddingLane:
     def _tokenize(self, wave: Sequence[tuple[LaneCall, int]]) -> None:
         try:
             rows = [*self._rows(wave, as_query=True), *self._rows(wave, as_query=False)]
-        except Exception as error:
+        except BaseException as error:  # a panic of the tokenizer is no Exception
             for call, _ in wave:
                 call.fail(error)
             return
@@ -173,7 +173,7 @@ class EmbeddingLane:
     def _encode(self, batch: Sequence[Row]) -> None:
         try:
             vectors = self._encoder.encode_ids([row.ids for row in batch])
-        except Exception as error:
+        except BaseException as error:  # a panic of the tokenizer is no Exception
             for row in batch:
                 row.call.fail(error)
             return
@@ -213,5 +213,5 @@ class PairLane:
     def _score(self, call: LaneCall, part: slice) -> None:
         try:
             call.put(part, self._reranker.score_pairs(call.texts[part])[:, None])  # type: ignore[arg-type]
-        except Exception as error:
+        except BaseException as error:  # a panic of the tokenizer is no Exception
             call.fail(error)

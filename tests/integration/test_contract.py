@@ -37,7 +37,7 @@ def ce2de(
 ) -> Iterator[Command]:
     """Run the command line in this process; return exit code, output and messages."""
     monkeypatch.setenv("CE2DE_OPENSEARCH_URL", endpoints.opensearch_url)
-    monkeypatch.setenv("CE2DE_BROKER_URL", f"{endpoints.broker_url.rsplit('/', 1)[0]}/7")
+    monkeypatch.setenv("CE2DE_BROKER_URL", f"{endpoints.broker_url}?virtual_host=7")
 
     def run(*arguments: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["ce2de", *arguments])
