@@ -10,8 +10,11 @@ _CHARS = 300
 _TAIL = re.compile(
     r"(Preview of field's value:|For input string:|date field|boolean field|number:|immense term is:) .*"
 )
-# Something in brackets or quotes, up to the last sign that may close it: a value can hold such signs.
-_QUOTED = re.compile(r"(?P<before>[\w-]*[ =]?)(\[.*?\]|'.*?'|\".*?\")|(?<=value )\(.*\)")
+# Text in brackets or quotes, up to the last sign that may close it: a value can hold such signs. The name of a
+# library in brackets is no value.
+_QUOTED = re.compile(
+    r"(?P<before>[\w-]*[ =]?)(\[(?!ONNXRuntimeError\]).*?\]|'.*?'|\".*?\")|(?<=value )\(.*\)"
+)
 _NAMES = frozenset(
     {"field", "fields", "type", "mapper", "mapping", "for", "of", "within", "format", "index", "id"}
 )

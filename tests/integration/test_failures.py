@@ -113,7 +113,7 @@ def test_an_error_outside_of_any_page_lets_the_slice_fail_the_third_time(
     assert not queue.messages
     found = status(client, job.job_id)
     assert found.job.state == FAILED
-    assert "KeyError: 'shard'" in str(found.job.error)
+    assert "KeyError: …" in str(found.job.error)  # a message may quote a document
 
 
 def test_ctrl_c_is_no_fault_of_a_document(client: OpenSearch, index_name: str) -> None:
