@@ -10,8 +10,8 @@ _CHARS = 300
 _TAIL = re.compile(
     r"(Preview of field's value:|For input string:|date field|boolean field|number:|immense term is:) .*"
 )
-# Text in brackets or quotes, up to the last sign that may close it: a value can hold such signs. The name of a
-# library in brackets is no value.
+# Text in brackets or quotes, up to the last sign that may close it: a value can hold such signs.
+# The name of a library in brackets is no value.
 _QUOTED = re.compile(
     r"(?P<before>[\w-]*[ =]?)(\[(?!ONNXRuntimeError\]).*?\]|'.*?'|\".*?\")|(?<=value )\(.*\)"
 )
