@@ -19,6 +19,7 @@ from ce2de_os.errors import (
     BackendBusyError,
     BackendError,
     BackendUnavailableError,
+    BulkWriteError,
     Ce2deError,
     ConfigError,
     IndexSchemaError,
@@ -251,6 +252,15 @@ def _root_types(body: Any) -> set[str]:  # noqa: ANN401 - whatever OpenSearch an
     error = body.get("error") if isinstance(body, dict) else None
     causes = (error.get("root_cause") or [error]) if isinstance(error, dict) else []
     return {str(cause.get("type")) for cause in causes}
+
+
+def item_error(action: str, item: Mapping[str, Any]) -> BackendError:
+    """Return the error of one item of a bulk request: busy, or rejected for good."""
+    error = item.get("error") or {}
+    message = f"{action}: {reason(item)} (HTTP {item['status']})"
+    if item["status"] in RETRYABLE_STATUS or error.get("type") == BLOCKED:
+        return BackendBusyError(message)
+    return BulkWriteError(message)
 
 
 def reason(body: Any) -> str:  # noqa: ANN401 - whatever OpenSearch answered

@@ -10,9 +10,8 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
-from ce2de_os.errors import BackendBusyError, BulkWriteError
 from ce2de_os.index import admin
-from ce2de_os.index.client import BLOCKED, RETRYABLE_STATUS, backend_errors
+from ce2de_os.index.client import backend_errors, item_error
 from ce2de_os.index.templates import render
 
 DLQ_INDEX = "ce2de-dlq"
@@ -89,13 +88,8 @@ def add(client: OpenSearch, letters: Iterable[DeadLetter]) -> None:
     with backend_errors("write dead letters"):
         answer = client.bulk(index=DLQ_INDEX, body=lines)
     failed = [item["update"] for item in answer["items"] if item["update"]["status"] >= 300]
-    if not failed:
-        return
-    error = failed[0].get("error", {})
-    message = f"write dead letters: {error.get('reason', 'refused')}"
-    if failed[0]["status"] in RETRYABLE_STATUS or error.get("type") == BLOCKED:
-        raise BackendBusyError(message)
-    raise BulkWriteError(message)
+    if failed:
+        raise item_error("write dead letters", failed[0])
 
 
 def count(client: OpenSearch, job_id: str) -> int:

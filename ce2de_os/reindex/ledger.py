@@ -16,7 +16,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import JobError
 from ce2de_os.index import admin
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import backend_errors, item_error
 from ce2de_os.index.templates import render
 from ce2de_os.reindex.job import (
     ACTIVE,
@@ -124,7 +124,11 @@ class Ledger:
         self._put(_job_key(job.job_id), merged({}, job.to_source()), {"op_type": "create"})
 
     def add_slices(self, job: Job) -> None:
-        """Add the job's slices; those that are there already stay as they are."""
+        """Add the job's slices; those that are there already stay as they are.
+
+        Raises:
+            BackendBusyError: OpenSearch took only some of them; the call may be repeated.
+        """
         lines: list[dict[str, Any]] = []
         for number, bounds in enumerate(job.ranges):
             record = Slice(job.job_id, number, bounds, cursor=bounds.after)
@@ -132,9 +136,10 @@ class Ledger:
         for start in range(0, len(lines), _BATCH):
             with backend_errors("write the job's slices"):
                 answer = self._client.bulk(index=LEDGER_INDEX, body=lines[start : start + _BATCH])
-            failed = [item for item in answer["items"] if item["create"]["status"] not in (201, _CONFLICT)]
+            items = [item["create"] for item in answer["items"]]
+            failed = [item for item in items if item["status"] not in (201, _CONFLICT)]
             if failed:
-                raise JobError(f"write the job's slices: {failed[0]['create'].get('error')}")
+                raise item_error("write the job's slices", failed[0])
 
     def job(self, job_id: str) -> StoredJob:
         """Read a job.

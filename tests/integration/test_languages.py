@@ -190,7 +190,7 @@ def test_the_whole_way_by_the_command_line(
     assert described.fingerprint == artifact.fingerprint
     assert (described.languages, described.language_from) == (("en", "it", "de"), "lang")
     told = ce2de("reindex", "status", job["job_id"]).stdout
-    assert "languages: en 4, other 4, de 2, it 2; 1 name a language that is not known" in told
+    assert "languages: en 4, other 4, de 2, it 2; 1 with an unknown language" in told
     asked = ("search", f"{index_name}-s", "libro", "--language", "it", "--json")
     hits = json.loads(ce2de(*asked, **model).stdout)["hits"]
     assert {hit["doc_id"] for hit in hits} == {"it-given", "it-found"}

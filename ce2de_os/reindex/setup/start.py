@@ -8,7 +8,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import JobError
 from ce2de_os.index import admin
-from ce2de_os.index.admin import IndexInfo
+from ce2de_os.index.admin import IndexInfo, patiently
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.identity import settle
@@ -66,7 +66,7 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     indices = [planned(client, source, sources, request, model, mode, vector, kept) for source in sources]
     check_targets(indices)
     job = _find_or_create_job(client, ledger, request, model, mode, vector, indices, way)
-    ledger.add_slices(job)
+    patiently(lambda: ledger.add_slices(job))
     return repeat.go_on(client, ledger, job, request, queue)
 
 
