@@ -90,7 +90,7 @@ def test_a_retried_document_says_it_too(client: OpenSearch, index_name: str) -> 
     job = copied(client, index_name)
     client.indices.put_settings(index=job.target, body={"index.mapping.nested_objects.limit": 1})
     client.index(index=index_name, id="4", body={"title": "two", "notes": [{"n": 1}, {"n": 2}]})
-    with pytest.raises(Exception, match="refused"):
+    with pytest.raises(Exception, match="rejected"):
         operate.cutover(client, HashEncoder(), job.job_id, "operator")
     client.indices.put_settings(index=job.target, body={"index.mapping.nested_objects.limit": None})
     assert retry(client, HashEncoder(), job.job_id).written == 1

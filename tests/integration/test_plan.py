@@ -279,11 +279,19 @@ def test_an_index_without_source(client, index_name, plan):
 
 
 def test_fields_left_out_of_source_are_told(client, index_name, plan):
-    mapping = {**TEXT_MAPPING, "_source": {"excludes": ["body"]}}
+    mapping = {**TEXT_MAPPING, "_source": {"excludes": ["notes"]}}
     create_index(client, index_name, articles(3), mapping, number_of_replicas=0)
     answer, exit_code = plan(index_name)
     assert exit_code == 0
-    assert f"{index_name} leaves fields out of _source: body" in warnings(answer)
+    assert f"{index_name} leaves fields out of _source: notes" in warnings(answer)
+
+
+def test_a_text_field_left_out_of_source_cannot_be_embedded(client, index_name, plan):
+    mapping = {**TEXT_MAPPING, "_source": {"excludes": ["body"]}}
+    create_index(client, index_name, articles(3), mapping, number_of_replicas=0)
+    answer, exit_code = plan(index_name)
+    assert exit_code == 1
+    assert f"'{index_name}' leaves 'body' out of its _source" in str(answer["refusals"])
 
 
 def test_a_compression_that_the_engine_lacks(client, index_name, plan):
