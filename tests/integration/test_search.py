@@ -362,5 +362,5 @@ class TestBadInput:
         HybridSearcher(client, index, ENCODER).search(query, mode=mode)
 
     def test_top_k_beyond_the_window_is_told(self, client, index):
-        with pytest.raises(IndexSchemaError, match="10000"):
+        with pytest.raises(ConfigError, match="top_k: got 10001, expected 1 to 10000"):
             HybridSearcher(client, index).search("copy", top_k=10_001, mode="bm25")
