@@ -13,9 +13,11 @@ TEXTS := runs/texts
 STUDENT := runs/student
 TRANSLATIONS := runs/translations
 MULTILINGUAL := runs/en-it-de
+LEAST_COVERAGE := 90
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types contracts docs unit tests wheel student multilingual constraints audit sbom clean python
+
+.PHONY: help demo test lint types contracts docs unit tests coverage wheel student multilingual constraints audit sbom clean python
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | \
@@ -48,6 +50,9 @@ unit: .venv-dev/.stamp ## The tests that need no server (seconds)
 
 tests: .venv-dev/.stamp ## All tests: unit, integration, acceptance
 	$(DEV)/python -m pytest tests --numprocesses 3 --durations=10
+
+coverage: .venv-dev/.stamp ## Branch coverage of reindex, search, index and model; fails below the least share
+	$(DEV)/python -m pytest tests --ignore=tests/unit/distill --numprocesses 3 --cov --cov-report=term:skip-covered --cov-fail-under=$(LEAST_COVERAGE)
 
 student: .venv-dev/.stamp ## Train, export and report on the packaged student again (the training alone took 66 minutes)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)

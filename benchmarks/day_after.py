@@ -85,7 +85,7 @@ def measure_handover(client: OpenSearch, options: argparse.Namespace) -> list[di
     """Seconds that writes were rejected, by documents and by writes a second."""
     encoder, rows = OnnxEncoder(), []
     for documents, rate in itertools.product(options.documents, options.rates):
-        _fill(client, documents)
+        _fill(client, documents, texts=options.texts)
         client.indices.put_alias(index=NAME, name=f"{NAME}-app")
         job = start(
             client,
@@ -264,14 +264,22 @@ def _follow(job_id: str) -> None:
 
 
 def _fill(
-    client: OpenSearch, documents: int, knn: bool = False, number_of_shards: int = 1, words: int = 6
+    client: OpenSearch,
+    documents: int,
+    knn: bool = False,
+    number_of_shards: int = 1,
+    words: int = 6,
+    texts: int | None = None,
 ) -> None:
+    """Make the index; only the first ``texts`` documents have a title (``None``: all), the others a number."""
     _clear(client)
     settings = {"index.knn": knn, "number_of_shards": number_of_shards, "number_of_replicas": 0}
-    mappings = {"properties": {"title": {"type": "text"}}}
+    mappings = {"properties": {"title": {"type": "text"}, "n": {"type": "long"}}}
     client.indices.create(index=NAME, body={"settings": settings, "mappings": mappings})
     actions = (
-        {"_index": NAME, "_id": str(number), "title": _title(number, words)} for number in range(documents)
+        {"_index": NAME, "_id": str(number)}
+        | ({"title": _title(number, words)} if texts is None or number < texts else {"n": number})
+        for number in range(documents)
     )
     helpers.bulk(client, actions, refresh=True, chunk_size=2000)
 
@@ -301,6 +309,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--documents", type=int, nargs="+", default=[10_000, 50_000])
     parser.add_argument("--rates", type=float, nargs="+", default=[10, 50, 200], help="writes a second")
     parser.add_argument("--shards", type=int, nargs="+", default=[1, 50])
+    parser.add_argument("--texts", type=int, help="documents of a handover that have text (default: all)")
     parser.add_argument("--words", type=int, default=100, help="of each document of a backlog")
     parser.add_argument("--output", type=Path, help="also write JSON here")
     return parser.parse_args()
