@@ -271,7 +271,7 @@ def _fill(
     words: int = 6,
     texts: int | None = None,
 ) -> None:
-    """Make the index; only the first ``texts`` documents have a title (``None``: all), the others a number."""
+    """Make the index; the first ``texts`` documents have a title (``None``: all), the others a number."""
     _clear(client)
     settings = {"index.knn": knn, "number_of_shards": number_of_shards, "number_of_replicas": 0}
     mappings = {"properties": {"title": {"type": "text"}, "n": {"type": "long"}}}
