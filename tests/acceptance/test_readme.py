@@ -89,8 +89,8 @@ def every_flag(command: click.Command = cli) -> set[str]:
     return found
 
 
-OTHERS = {"--profile", "--loglevel", "--concurrency", "--constraint"}
-"""Flags of docker compose, Celery and pip."""
+OTHERS = {"--profile", "--loglevel", "--concurrency", "--constraint", "--preload"}
+"""Flags of docker compose, Celery, pip and gunicorn."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
