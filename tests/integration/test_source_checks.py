@@ -98,7 +98,7 @@ def test_a_filtered_alias_is_refused_as_source_unless_it_is_the_one_that_moves(
     tenant = f"{index_name}-tenant"
     client.indices.put_alias(index=index_name, name=tenant, body={"filter": {"term": {"title": "engine"}}})
     seen = client.count(index=tenant)["count"]
-    refused(client, tenant, f"shows only a part of '{index_name}'.*--alias {tenant}")
+    refused(client, tenant, f"shows only a part of '{index_name}'.*`alias={tenant}`")
     begin(client, tenant, alias=tenant)
     assert client.count(index=tenant)["count"] == seen < 7
 
@@ -106,7 +106,7 @@ def test_a_filtered_alias_is_refused_as_source_unless_it_is_the_one_that_moves(
 @pytest.mark.parametrize(
     ("request_options", "told"),
     [
-        ({"alias": "Bad Alias"}, "--alias 'Bad Alias' has 'B' in it"),
+        ({"alias": "Bad Alias"}, "`alias`: 'Bad Alias' has 'B' in it"),
         ({"alias": "same", "target": "same"}, "`alias` and `target` are both 'same'"),
         ({"target": "x" * 256}, "has 256 bytes"),
         ({"pipeline": "not-there"}, "there is no ingest pipeline 'not-there'"),
