@@ -191,7 +191,7 @@ def test_a_refused_document_is_neither_lost_nor_an_answer_that_differs(
     report = Ledger(client).job(job.job_id).job.report
     assert report is not None
     assert (report["lost"], report["stale"], report["surplus"]) == (0, 0, 0)
-    assert [problem for problem in report["problems"] if "were refused" not in problem] == []
+    assert [problem for problem in report["problems"] if "were rejected" not in problem] == []
 
 
 def test_the_same_id_under_several_routings_is_verified(client: OpenSearch, index_name: str) -> None:
