@@ -48,7 +48,8 @@ def follow(client: OpenSearch, queue: TaskQueue, job_id: str) -> JobStatus:
 def status_lines(found: JobStatus) -> Iterator[str]:
     """Yield a job's status as a few lines of text."""
     job, counts = found.job, found.counts
-    yield f"{job.job_id}: {job.state}; {counts.documents:,} of {max(job.documents, counts.documents):,} documents{_speed(found)}"
+    documents = max(job.documents, counts.documents)  # later writes are read too
+    yield f"{job.job_id}: {job.state}; {counts.documents:,} of {documents:,} documents{_speed(found)}"
     way = "in place" if job.mode == "in_place" else f"→ {', '.join(job.targets)}"
     yield f"  {job.source} {way}, alias {job.alias or 'none'}, model {job.fingerprint[:12]}"
     yield (
