@@ -13,7 +13,7 @@ TEXTS := runs/texts
 STUDENT := runs/student
 TRANSLATIONS := runs/translations
 MULTILINGUAL := runs/en-it-de
-LEAST_COVERAGE := 90
+LEAST_COVERAGE := 82
 
 .DEFAULT_GOAL := help
 
@@ -51,8 +51,9 @@ unit: .venv-dev/.stamp ## The tests that need no server (seconds)
 tests: .venv-dev/.stamp ## All tests: unit, integration, acceptance
 	$(DEV)/python -m pytest tests --numprocesses 3 --durations=10
 
-coverage: .venv-dev/.stamp ## Branch coverage of reindex, search, index and model; fails below the least share
-	$(DEV)/python -m pytest tests --ignore=tests/unit/distill --numprocesses 3 --cov --cov-report=term:skip-covered --cov-fail-under=$(LEAST_COVERAGE)
+coverage: .venv-dev/.stamp ## Branch coverage by the tests that need no server; fails below the least share (4 minutes)
+	CE2DE_SIMULATION_SEEDS=260 $(DEV)/python -m pytest tests/unit tests/simulation --ignore=tests/unit/distill --ignore=tests/unit/export \
+		--numprocesses 3 --cov --cov-report=term:skip-covered --cov-fail-under=$(LEAST_COVERAGE)
 
 student: .venv-dev/.stamp ## Train, export and report on the packaged student again (the training alone took 66 minutes)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)
