@@ -5,10 +5,10 @@ from __future__ import annotations
 from opensearchpy import OpenSearch
 
 from ce2de_os.index.language_fields import language_field, text_field
-from ce2de_os.index.mapping_drift import carry_over
 from ce2de_os.index.target_body import origin_property
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import Job, Part
+from ce2de_os.reindex.mapping_drift import carry_over
 
 
 def own_fields(vector: VectorField) -> frozenset[str]:

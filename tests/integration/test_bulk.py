@@ -13,7 +13,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BulkWriteError
 from ce2de_os.index.bulk import BulkWriter, DeleteAction, UpdateAction, WriteAction, write_documents
-from ce2de_os.index.pace import BulkPace
+from ce2de_os.index.bulk.pace import BulkPace
 from tests.integration.indexes import all_documents, hammer
 
 

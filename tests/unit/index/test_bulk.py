@@ -18,8 +18,8 @@ from ce2de_os.index.bulk import (
     _serialize,
     _share,
 )
+from ce2de_os.index.bulk.pace import LEAST_BYTES, BulkPace
 from ce2de_os.index.json_text import JsonText
-from ce2de_os.index.pace import LEAST_BYTES, BulkPace
 
 
 def lines(action: Action) -> list[dict]:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from ce2de_os.index.pace import (
+from ce2de_os.index.bulk.pace import (
     FIRST_BYTES,
     LEAST_BYTES,
     LONGEST_PAUSE_S,

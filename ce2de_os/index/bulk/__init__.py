@@ -21,10 +21,10 @@ from ce2de_os.errors import (
     GuardGoneError,
     RequestTooLargeError,
 )
+from ce2de_os.index.bulk.pace import MOST_IN_FLIGHT, BulkPace
 from ce2de_os.index.client import BLOCKED, RETRYABLE_STATUS, backend_errors, reason
 from ce2de_os.index.guard import guard_name
 from ce2de_os.index.json_text import JsonText, dumps, encoded
-from ce2de_os.index.pace import MOST_IN_FLIGHT, BulkPace
 
 PATIENCE_S = 60.0
 """Seconds without any accepted document after which the writer fails."""
