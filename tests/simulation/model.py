@@ -36,6 +36,7 @@ class Model:
         self.writes = Writes(self.names)
         self.searches = Searches(self.names)
         self.administration = Administration(self.names)
+        self.blocked_at_s = -1.0
 
     def answer(self, method: str, path: str, params: Mapping[str, Any], body: Any) -> Answer:
         """Answer a request at once."""
@@ -134,7 +135,11 @@ class Model:
         return lambda: (200, {"metadata": {"indices": mapped}})
 
     def add_block(self, given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
-        return lambda: (200, self.administration.block(given[0], given[1]))
+        def block() -> Answer:
+            self.blocked_at_s = self.now()
+            return 200, self.administration.block(given[0], given[1])
+
+        return block
 
     def rollover(self, given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
         return lambda: (200, self.administration.rollover(given[0]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.simulation.model import Model
-from tests.simulation.refusals import RefusedError
+from tests.simulation.refusals import RefusedError, blocked
 
 State = dict[str, Any] | None
 """A document as an application wrote it; ``None``: deleted, or never written."""
@@ -110,9 +110,17 @@ class Writers:
             self._begin(operation)
         elif chance < 0.15:
             self._tell(f"app: in flight {operation}")
-            self._send(lambda: self._finish(operation, prepared, answered=True))
+            issued_s = self._model.now()
+            self._send(lambda: self._arrive(operation, prepared, issued_s))
         else:
             self._finish(operation, prepared, answered=chance < 0.95)
+
+    def _arrive(self, operation: Operation, prepared: Any, issued_s: float) -> None:
+        """Let a request arrive; one that was on its way while an index got its write block is rejected."""
+        if self._model.blocked_at_s >= issued_s:
+            self._refused(operation, blocked("an index"))
+        else:
+            self._finish(operation, prepared, answered=True)
 
     def _begin(self, operation: Operation) -> None:
         """The write has its sequence number, but it is not indexed yet."""
