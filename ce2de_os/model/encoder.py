@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -13,16 +13,9 @@ from tokenizers import Tokenizer
 
 from ce2de_os.arrays import Embeddings, TokenVectors, cosine, pad_ids, token_batches
 from ce2de_os.errors import ArtifactError, ConfigError, DataError, ParityError
-from ce2de_os.forks import renew_after_fork
 from ce2de_os.model.artifact import Artifact
-from ce2de_os.model.runtime import (
-    CHARS_PER_TOKEN,
-    keep_for_good,
-    library_errors,
-    load_session,
-    load_tokenizer,
-    readable,
-)
+from ce2de_os.model.loaded import LoadedModel
+from ce2de_os.model.runtime import load_tokenizer, readable
 
 CANARY_MIN_COSINE = 0.95
 """Least cosine between this machine's int8 embedding and the stored fp32 one; saturation is far below."""
@@ -35,7 +28,7 @@ EMBEDDINGS, TOKEN_VECTORS = "embeddings", "token_vectors"  # the graph's outputs
 _CHUNK_TEXTS = 4096  # texts tokenized at a time, so that memory does not grow with the input
 
 
-class OnnxEncoder:
+class OnnxEncoder(LoadedModel):
     """Encodes queries and documents with an artifact's quantized model.
 
     One encoder may be shared by threads. Creating it replays the artifact's canaries: a CPU on which the
@@ -64,35 +57,18 @@ class OnnxEncoder:
                 f"threads and batch_tokens must be at least 1, got {threads} and {batch_tokens}; "
                 "see `threads` or CE2DE_THREADS"
             )
-        self.artifact = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
-        self._threads = threads
-        self._batch_tokens = batch_tokens
-        self._max_chars = self.artifact.max_length * CHARS_PER_TOKEN
-        self._tokenizer = load_tokenizer(self.artifact)
-        self._load()
+        loaded = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
+        super().__init__(loaded, threads, batch_tokens)
         self._run_options = onnxruntime.RunOptions()
         # Token vectors are computed only if they are requested.
         self._run_options.only_execute_path_to_fetches = True
         self._tokens_read = 0
-        with library_errors(f"{self.artifact.folder}: the model cannot be run"):
-            self._check_canaries()
-        renew_after_fork(self, OnnxEncoder._reload)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _encoder, (self.artifact.folder, self._threads, self._batch_tokens)
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self  # threads may share it, and nothing in it changes
+        self._replay_canaries()
 
     @property
     def tokens_read(self) -> int:
         """Tokens encoded so far, special ones included; approximate if threads share the encoder."""
         return self._tokens_read
-
-    @property
-    def fingerprint(self) -> str:
-        """The artifact's fingerprint."""
-        return self.artifact.fingerprint
 
     @property
     def space(self) -> str:
@@ -202,7 +178,7 @@ class OnnxEncoder:
         return embeddings, [vectors[place] for place in range(len(ids))]
 
     def _readable(self, texts: Sequence[str], prefix: str) -> list[str]:
-        return [prefix + readable(text[: self._max_chars]) for text in texts]
+        return [prefix + self._cut(text) for text in texts]
 
     def _batches(
         self, ids: Sequence[Sequence[int]], outputs: list[str]
@@ -213,15 +189,6 @@ class OnnxEncoder:
             feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
             yield batch, self._session.run(outputs, feeds, self._run_options)
         self._tokens_read += sum(map(len, ids))
-
-    def _load(self) -> None:
-        self._session = load_session(self.artifact, self._threads)
-
-    def _reload(self) -> None:
-        """Load the model anew in a forked process, which has none of the model's threads."""
-        if self._threads > 1:
-            keep_for_good(self._session)
-            self._load()
 
     def _check_canaries(self) -> None:
         texts, expected = self.artifact.canaries()
@@ -235,8 +202,3 @@ class OnnxEncoder:
                 f"stored ones, at least {CANARY_MIN_COSINE} expected); "
                 "use another machine or an artifact quantized for it"
             )
-
-
-def _encoder(folder: Path, threads: int, batch_tokens: int) -> OnnxEncoder:
-    """Load an encoder that was pickled: the folder and the settings travel, not the model."""
-    return OnnxEncoder(folder, threads=threads, batch_tokens=batch_tokens)

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ce2de_os.arrays import pad_ids, token_batches
 from ce2de_os.errors import ConfigError, ParityError
-from ce2de_os.forks import renew_after_fork
 from ce2de_os.model.artifact import RERANKER, Artifact
-from ce2de_os.model.runtime import (
-    CHARS_PER_TOKEN,
-    keep_for_good,
-    library_errors,
-    load_session,
-    load_tokenizer,
-    readable,
-)
+from ce2de_os.model.loaded import LoadedModel
 
 CANARY_MAX_SHIFT = 0.25
 """Largest difference of a canary's logit from the stored one, as a share of the stored ones' deviation."""
@@ -29,7 +21,7 @@ BATCH_TOKENS = 512
 """Tokens in one run of the graph, padding included."""
 
 
-class OnnxReranker:
+class OnnxReranker(LoadedModel):
     """Scores documents for a query with an exported, quantized cross-encoder.
 
     One reranker may be shared by threads. Creating it replays the artifact's canaries, so that a CPU on which
@@ -60,28 +52,10 @@ class OnnxReranker:
                 f"threads and batch_tokens must be at least 1, got {threads} and {batch_tokens}"
             )
         folder = artifact.folder if isinstance(artifact, Artifact) else artifact
-        self.artifact = Artifact.load(folder, kind=RERANKER)
-        self._threads = threads
-        self._batch_tokens = batch_tokens
-        self._max_chars = self.artifact.max_length * CHARS_PER_TOKEN
-        self._tokenizer = load_tokenizer(self.artifact)
-        self._load()
+        super().__init__(Artifact.load(folder, kind=RERANKER), threads, batch_tokens)
         self._inputs = {node.name for node in self._session.get_inputs()}
         if check:
-            with library_errors(f"{self.artifact.folder}: the model cannot be run"):
-                self._check_canaries()
-        renew_after_fork(self, OnnxReranker._reload)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _reranker, (self.artifact.folder, self._threads, self._batch_tokens)
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self  # threads may share it, and nothing in it changes
-
-    @property
-    def fingerprint(self) -> str:
-        """The artifact's fingerprint."""
-        return self.artifact.fingerprint
+            self._replay_canaries()
 
     def score(self, query: str, documents: Sequence[str]) -> NDArray[np.float32]:
         """Return each document's logit for ``query``, ``(B,)`` float32, in the given order; higher is better.
@@ -99,9 +73,6 @@ class OnnxReranker:
             logits[batch] = self._run([encoded[position] for position in batch])
         return logits
 
-    def _cut(self, text: str) -> str:
-        return readable(text[: self._max_chars])
-
     def _run(self, encoded: Sequence[Any]) -> NDArray[np.float32]:
         input_ids, attention_mask = pad_ids([row.ids for row in encoded])
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
@@ -109,15 +80,6 @@ class OnnxReranker:
             feeds["token_type_ids"], _ = pad_ids([row.type_ids for row in encoded])
         outputs: list[Any] = self._session.run(["logits"], feeds)
         return np.asarray(outputs[0], dtype=np.float32)[:, 0]
-
-    def _load(self) -> None:
-        self._session = load_session(self.artifact, self._threads)
-
-    def _reload(self) -> None:
-        """Load the model anew in a forked process, which has none of the model's threads."""
-        if self._threads > 1:
-            keep_for_good(self._session)
-            self._load()
 
     def _check_canaries(self) -> None:
         pairs, expected = self.artifact.pair_canaries()
@@ -128,8 +90,3 @@ class OnnxReranker:
                 f"{self.artifact.folder}: this CPU computes wrong logits (up to {worst:.3f} from the stored "
                 f"ones, at most {allowed:.3f} expected); use another machine or export the model again"
             )
-
-
-def _reranker(folder: Path, threads: int, batch_tokens: int) -> OnnxReranker:
-    """Load a reranker that was pickled: the folder and the settings travel, not the model."""
-    return OnnxReranker(folder, threads=threads, batch_tokens=batch_tokens)
