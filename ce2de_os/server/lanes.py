@@ -6,11 +6,12 @@ texts are collected: what arrives while one piece is computed shares the next.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,16 +82,22 @@ class LaneCall:
             return
 
 
-class Lane(Protocol):
+class Lane(ABC):
     """Work of one urgency; the engine holds its lock around these."""
+
+    def __init__(self) -> None:
+        self._calls: list[LaneCall] = []
 
     @property
     def waiting(self) -> int:
-        """Texts without a result."""
+        """Texts, or pairs of texts, without a result."""
+        return sum(call.left for call in self._calls)
 
     def add(self, call: LaneCall) -> None:
         """Take a call; its future gets the result. Cancel the future to take the call back."""
+        self._calls.append(call)
 
+    @abstractmethod
     def take(self) -> Piece | None:
         """Return the next piece of work, ``None`` if there is none; it is run without the lock."""
 
@@ -103,7 +110,7 @@ class Row(NamedTuple):
     ids: list[int]
 
 
-class EmbeddingLane:
+class EmbeddingLane(Lane):
     """Embeds the texts of all callers in common batches, some of each caller in turn.
 
     Args:
@@ -112,19 +119,10 @@ class EmbeddingLane:
     """
 
     def __init__(self, encoder: OnnxEncoder, batch_tokens: int) -> None:
+        super().__init__()
         self._encoder = encoder
         self._batch_tokens = batch_tokens
-        self._calls: list[LaneCall] = []
         self._batches: list[list[Row]] = []
-
-    @property
-    def waiting(self) -> int:
-        """Texts without a result."""
-        return sum(call.left for call in self._calls)
-
-    def add(self, call: LaneCall) -> None:
-        """Take a call."""
-        self._calls.append(call)
 
     def take(self) -> Piece | None:
         """Return a batch to encode, else texts to tokenize; ``None``: nothing waits."""
@@ -181,7 +179,7 @@ class EmbeddingLane:
             row.call.put(row.position, vector)
 
 
-class PairLane:
+class PairLane(Lane):
     """Scores pairs with a cross-encoder, some of each caller in turn.
 
     Args:
@@ -189,17 +187,8 @@ class PairLane:
     """
 
     def __init__(self, reranker: OnnxReranker) -> None:
+        super().__init__()
         self._reranker = reranker
-        self._calls: list[LaneCall] = []
-
-    @property
-    def waiting(self) -> int:
-        """Pairs without a result."""
-        return sum(call.left for call in self._calls)
-
-    def add(self, call: LaneCall) -> None:
-        """Take a call whose texts are pairs."""
-        self._calls.append(call)
 
     def take(self) -> Piece | None:
         """Return some pairs to score; ``None``: nothing waits."""
