@@ -41,6 +41,12 @@ class Ce2deError(Exception):
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip())
 
+    @property
+    def parts(self) -> tuple[str, str]:
+        """What happened, and what to do; ``""`` if the message does not say it."""
+        finding, _, action = str(self).partition("; ")
+        return finding, action
+
 
 class ConfigError(Ce2deError):
     """A setting is missing or wrong."""

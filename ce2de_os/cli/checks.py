@@ -67,8 +67,12 @@ def _checked(name: str, look: Callable[[], Check]) -> Check:
     try:
         return look()
     except Ce2deError as error:
-        finding, _, action = with_flags(str(error)).partition("; ")
-        return Check(name, NOT_OK, finding, action)
+        return _failed(name, error)
+
+
+def _failed(name: str, error: Ce2deError) -> Check:
+    finding, action = map(with_flags, error.parts)
+    return Check(name, NOT_OK, finding, action)
 
 
 def _cluster(settings: OpenSearchSettings, artifact: Path | None) -> Iterator[Check]:
@@ -192,8 +196,7 @@ def _broker_and_workers(settings: Settings) -> Iterator[Check]:
         queue = CeleryQueue(settings.broker_url)
         found, server = queue.fingerprints(WORKERS_S), queue.server()
     except BrokerUnavailableError as error:
-        finding, _, action = str(error).partition("; ")
-        yield Check("Redis", NOT_OK, finding, action)
+        yield _failed("Redis", error)
         return
     yield redis_server(server, mask_url(settings.broker_url))
     yield _checked("workers", lambda: workers(found, settings))
@@ -237,7 +240,7 @@ def java_runtime(settings: Settings) -> Check:
     try:
         found, lock = java.choose(java.find(settings.local.java_home))
     except LocalServerError as error:
-        finding, _, action = str(error).partition("; ")
+        finding, action = map(with_flags, error.parts)
         return Check("Java", WARNING, f"{finding}; only 'ce2de local' and 'ce2de demo' need it", action)
     return Check("Java", OK, f"Java {found.major} at {found.executable}, runs OpenSearch {lock.version}")
 

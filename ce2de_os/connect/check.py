@@ -71,8 +71,7 @@ def rerank_answers(client: OpenSearch, name: str, model_id: str) -> ConnectionFi
             f"re-rank through '{resource_name(name, RERANK)}'",
         )  # fmt: skip
     except Ce2deError as error:
-        finding, _, action = str(error).partition("; ")
-        return ConnectionFinding(what, False, finding, action)
+        return ConnectionFinding(what, False, *error.parts)
     return ConnectionFinding(what, True, f"{len(scores)} scores")
 
 
@@ -85,8 +84,7 @@ def right_model(
     try:
         got = canaries.embed(client, model_id, texts, f"embed through '{resource_name(name, kind)}'")
     except Ce2deError as error:
-        finding, _, action = str(error).partition("; ")
-        return ConnectionFinding(what, False, finding, action)
+        return ConnectionFinding(what, False, *error.parts)
     if got.shape != vectors.shape:
         return ConnectionFinding(
             what, False, f"got shape {got.shape}, expected {vectors.shape}", "see the connector's URL"
