@@ -256,11 +256,19 @@ def _root_types(body: Any) -> set[str]:  # noqa: ANN401 - whatever OpenSearch an
 
 def item_error(action: str, item: Mapping[str, Any]) -> BackendError:
     """Return the error of one item of a bulk request: busy, or rejected for good."""
-    error = item.get("error") or {}
     message = f"{action}: {reason(item)} (HTTP {item['status']})"
-    if item["status"] in RETRYABLE_STATUS or error.get("type") == BLOCKED:
-        return BackendBusyError(message)
-    return BulkWriteError(message)
+    return BackendBusyError(message) if is_busy(item) else BulkWriteError(message)
+
+
+def is_busy(item: Mapping[str, Any]) -> bool:
+    """Return whether a bulk item failed for now: the cluster is busy, or the index is read-only."""
+    return item["status"] in RETRYABLE_STATUS or error_type(item) == BLOCKED
+
+
+def error_type(item: Mapping[str, Any]) -> str:
+    """Return OpenSearch's type of an item's error; ``""`` if there is no error."""
+    error = item.get("error")
+    return str(error.get("type", "")) if isinstance(error, dict) else str(error or "")
 
 
 def reason(body: Any) -> str:  # noqa: ANN401 - whatever OpenSearch answered

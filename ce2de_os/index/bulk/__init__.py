@@ -22,7 +22,7 @@ from ce2de_os.errors import (
     RequestTooLargeError,
 )
 from ce2de_os.index.bulk.pace import MOST_IN_FLIGHT, BulkPace
-from ce2de_os.index.client import BLOCKED, RETRYABLE_STATUS, backend_errors, reason
+from ce2de_os.index.client import backend_errors, error_type, is_busy, reason
 from ce2de_os.index.guard import guard_name
 from ce2de_os.index.json_text import JsonText, dumps, encoded
 
@@ -319,8 +319,8 @@ def _share(entries: list[_Entry], pace: BulkPace) -> Iterator[list[_Entry]]:
 def _enter(index: str, answer: _Answer, report: BulkReport, guarded: bool = False) -> Iterator[_Entry]:
     """Add the results of one request to ``report`` and yield the entries to send again."""
     for entry, item in zip(answer.entries, answer.items, strict=True):
-        status, kind = item["status"], _kind(item)
-        if status in RETRYABLE_STATUS or kind == BLOCKED:
+        status, kind = item["status"], error_type(item)
+        if is_busy(item):
             report.rejected += status == _BUSY
             yield entry
         elif guarded and kind == _NO_INDEX:
@@ -339,9 +339,3 @@ def _enter(index: str, answer: _Answer, report: BulkReport, guarded: bool = Fals
             report.written += 1
             if "_seq_no" in item:
                 report.seq_nos.append(item["_seq_no"])
-
-
-def _kind(item: dict[str, Any]) -> str:
-    """Return OpenSearch's error type; ``""`` if there is no error."""
-    error = item.get("error")
-    return str(error.get("type", "")) if isinstance(error, dict) else str(error or "")
