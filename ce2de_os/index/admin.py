@@ -26,6 +26,11 @@ class IndexInfo:
     settings: Mapping[str, Any]
     mappings: Mapping[str, Any]
 
+    @property
+    def most_hits(self) -> int:
+        """The most hits that one search of it may ask for."""
+        return int(self.settings.get("max_result_window", DEFAULT_WINDOW))
+
 
 def describe(client: OpenSearch, name: str) -> IndexInfo:
     """Look up one index by its name or by an alias of it.
@@ -66,8 +71,7 @@ def most_hits(client: OpenSearch, name: str) -> int:
     """Return the most hits that one search of an index, an alias or a pattern may ask for."""
     with backend_errors(f"look up the settings of '{name}'"):
         found = client.indices.get(index=name, params={"flat_settings": "true"})
-    windows = [body["settings"].get("index.max_result_window", DEFAULT_WINDOW) for body in found.values()]
-    return min(map(int, windows), default=DEFAULT_WINDOW)
+    return min((_info(index, body).most_hits for index, body in found.items()), default=DEFAULT_WINDOW)
 
 
 def version(client: OpenSearch) -> tuple[int, int]:

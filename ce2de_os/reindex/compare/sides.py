@@ -66,9 +66,8 @@ class Sides:
     def page(self) -> int:
         """Most documents that both indices give in one answer."""
         if self._page is None:
-            infos = [admin.describe(self._client, name) for name in (self._part.source, self._part.target)]
-            windows = [int(info.settings.get("max_result_window", PAGE)) for info in infos]
-            self._page = max(1, min(PAGE, *windows))
+            names = f"{self._part.source},{self._part.target}"
+            self._page = min(PAGE, patiently(lambda: admin.most_hits(self._client, names)))
         return self._page
 
     def refresh(self) -> None:

@@ -91,8 +91,8 @@ def read_documents_by_id(client: OpenSearch, index: str, doc_ids: Sequence[str])
     Raises:
         IndexSchemaError: an answer may hold fewer documents than the index has shards.
     """
-    shards = int(admin.describe(client, index).settings["number_of_shards"])
-    most = admin.most_hits(client, index)
+    info = admin.describe(client, index)
+    shards, most = int(info.settings["number_of_shards"]), info.most_hits
     batch = most // shards  # in each shard an id exists once
     if not batch:
         raise IndexSchemaError(

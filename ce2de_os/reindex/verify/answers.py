@@ -11,7 +11,6 @@ from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 from ce2de_os.errors import BackendBusyError, BackendError, BackendUnavailableError
-from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.reindex.compare.sides import Key
 from ce2de_os.reindex.verify.report import VerifyReport
@@ -115,7 +114,7 @@ def _ties(score: float, lowest: float) -> bool:
 
 def _best(subject: Subject, index: str, query: str) -> tuple[float, Best]:
     match = {"multi_match": {"query": query, "fields": list(subject.job.text.fields), "lenient": True}}
-    body = {"size": min(_BEST, admin.most_hits(subject.client, index)), "query": match, "_source": False}
+    body = {"size": min(_BEST, subject.most_hits[index]), "query": match, "_source": False}
     with backend_errors(f"search '{index}'"):
         answer = subject.client.search(index=index, body=body)
     return float(answer["took"]), {key_of(hit): hit["_score"] for hit in answer["hits"]["hits"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -45,10 +46,16 @@ class Subject:
             return False
         return key_of(hit) in self.refused or hit["_seq_no"] > self.upto.get(shard_of(hit), -1)
 
+    @cached_property
+    def most_hits(self) -> Mapping[str, int]:
+        """The most hits in one answer of source and target, read once."""
+        names = {self.part.source, self.part.target}
+        return {name: admin.most_hits(self.client, name) for name in names}
+
     def sample(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Read some of the target's matching documents, the same ones each time."""
         body = {
-            "size": min(SAMPLE, admin.most_hits(self.client, self.part.target)),
+            "size": min(SAMPLE, self.most_hits[self.part.target]),
             "query": random_order(query, _SEED),
             "seq_no_primary_term": True,
             "explain": True,  # the only way to learn a document's shard
