@@ -36,7 +36,7 @@ class Model:
         self.writes = Writes(self.names)
         self.searches = Searches(self.names)
         self.administration = Administration(self.names)
-        self.blocked_at_s = -1.0
+        self.blocked_at_s: dict[str, float] = {}
 
     def answer(self, method: str, path: str, params: Mapping[str, Any], body: Any) -> Answer:
         """Answer a request at once."""
@@ -136,7 +136,7 @@ class Model:
 
     def add_block(self, given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
         def block() -> Answer:
-            self.blocked_at_s = self.now()
+            self.blocked_at_s |= {index.name: self.now() for index in self.names.find(given[0])}
             return 200, self.administration.block(given[0], given[1])
 
         return block

@@ -110,15 +110,19 @@ class Writers:
             self._begin(operation)
         elif chance < 0.15:
             self._tell(f"app: in flight {operation}")
-            issued_s = self._model.now()
-            self._send(lambda: self._arrive(operation, prepared, issued_s))
+            issued_s, goals = (
+                self._model.now(),
+                [index.name for index in self._model.names.find(operation.name)],
+            )
+            self._send(lambda: self._arrive(operation, prepared, issued_s, goals))
         else:
             self._finish(operation, prepared, answered=chance < 0.95)
 
-    def _arrive(self, operation: Operation, prepared: Any, issued_s: float) -> None:
-        """Let a request arrive; one that was on its way while an index got its write block is rejected."""
-        if self._model.blocked_at_s >= issued_s:
-            self._refused(operation, blocked("an index"))
+    def _arrive(self, operation: Operation, prepared: Any, issued_s: float, goals: list[str]) -> None:
+        """Let a request arrive; one that was on its way while its index got a write block is rejected."""
+        late = next((name for name in goals if self._model.blocked_at_s.get(name, -1.0) >= issued_s), None)
+        if late is not None:
+            self._refused(operation, blocked(late))
         else:
             self._finish(operation, prepared, answered=True)
 
