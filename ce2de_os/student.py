@@ -1,8 +1,8 @@
-"""The student as a PyTorch module: a few BERT layers and a linear head over the mean-pooled depths.
+"""The student as a PyTorch module: a few BERT layers and a linear head over the pooled depths.
 
 The head reads the last layer, or every depth (embedding output and each layer): the early depths keep the
 meaning of words, the late ones that of the sentence. A linear head commutes with the mean, so it costs one
-product per text, not one per token.
+product per text, not one per token. A teacher at full depth may read its first token instead of the mean.
 
 The last layers may run **pooled**: one query per text instead of one per token. The first of them queries
 with the mean of the states below it, each further one with the output of the one before, and all read
@@ -33,6 +33,7 @@ from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.reading import read_object
 
 Readout = Literal["all", "last"]
+Pooling = Literal["mean", "cls"]
 Ids = Sequence[Sequence[int]]
 """Token ids of texts, special tokens included, not padded."""
 
@@ -51,14 +52,19 @@ class StudentModel(torch.nn.Module):
         dim: length ``D`` of one embedding.
         readout: the depths that the head reads, ``"all"`` or ``"last"``.
         pooled: number of last layers that run with one query per text.
+        pooling: what a text's states become: their ``"mean"``, or ``"cls"``, that of the first token.
     """
 
-    def __init__(self, body: BertModel, dim: int, readout: Readout = "all", *, pooled: int = 0) -> None:
+    def __init__(
+        self, body: BertModel, dim: int, readout: Readout = "all", *, pooled: int = 0,
+        pooling: Pooling = "mean",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.body = body
         self.dim = dim
         self.readout: Readout = readout
         self.pooled = pooled
+        self.pooling: Pooling = pooling
         depths = body.config.num_hidden_layers + 1 if readout == "all" else 1
         self.head = torch.nn.Linear(depths * body.config.hidden_size, dim)
 
@@ -68,12 +74,15 @@ class StudentModel(torch.nn.Module):
         return self.head.weight.dtype
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Compute the mean-pooled depths that the head reads, concatenated: ``(B, depths * H)`` float32."""
+        """Compute the pooled depths that the head reads, concatenated: ``(B, depths * H)`` float32."""
         states = self._states(input_ids, attention_mask)
-        pooled = [mean_pool(state.float(), attention_mask) for state in states]
+        pooled = [self._pool(state.float(), attention_mask) for state in states]
         for layer in self._layers()[1]:
             pooled.append(pooled_layer(layer, states[-1], pooled[-1], attention_mask).float())
         return torch.cat(pooled if self.readout == "all" else pooled[-1:], dim=1)
+
+    def _pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
+        return states[:, 0] if self.pooling == "cls" else mean_pool(states, attention_mask)
 
     def token_vectors(
         self, input_ids: Tensor, attention_mask: Tensor, head: torch.nn.Linear | None = None
@@ -84,8 +93,14 @@ class StudentModel(torch.nn.Module):
         embedding before normalization.
 
         Raises:
-            ConfigError: the last layers are pooled, so that they have no states of single tokens.
+            ConfigError: the last layers are pooled, so that they have no states of single tokens; or the
+                embedding is that of the first token, not a mean.
         """
+        if self.pooling != "mean":
+            raise ConfigError(
+                "this student embeds a text by its first token, so its other tokens have no vectors; export "
+                "it without `token_vectors`"
+            )
         if self.pooled:
             raise ConfigError(
                 "this student's last layers are pooled, so they have no vectors of single tokens; "
@@ -123,7 +138,9 @@ class StudentModel(torch.nn.Module):
         self.body.save_pretrained(folder)
         weights = {f"linear.{name}": tensor for name, tensor in self.head.state_dict().items()}
         save_file(weights, folder / HEAD_FOLDER / WEIGHTS_FILE)
-        settings = {"dim": self.dim, "readout": self.readout, "pooled": self.pooled}
+        settings = {
+            "dim": self.dim, "readout": self.readout, "pooled": self.pooled, "pooling": self.pooling
+        }  # fmt: skip
         (folder / STUDENT_FILE).write_text(json.dumps(settings) + "\n", encoding="utf-8")
 
     @classmethod
@@ -139,7 +156,10 @@ class StudentModel(torch.nn.Module):
             config = BertConfig.from_pretrained(folder, attn_implementation="eager")
             body = BertModel(config, add_pooling_layer=False)
             body.load_state_dict(load_file(folder / WEIGHTS_FILE))
-            student = cls(body, settings["dim"], settings["readout"], pooled=int(settings["pooled"]))
+            student = cls(
+                body, settings["dim"], settings["readout"], pooled=int(settings["pooled"]),
+                pooling=settings.get("pooling", "mean"),
+            )  # fmt: skip
             head = load_file(folder / HEAD_FOLDER / WEIGHTS_FILE)
             student.head.load_state_dict(
                 {name.removeprefix("linear."): tensor for name, tensor in head.items()}

@@ -166,7 +166,7 @@ def _settings(name: str, student: StudentModel, recipe: dict[str, Any], own_dim:
         "name": name,
         "dim": student.dim,
         "max_length": MAX_LENGTH,
-        "pooling": f"mean {readout}, linear head",
+        "pooling": f"{student.pooling} {readout}, linear head",
         "query_prefix": recipe.get("query_prefix", ""),
         "document_prefix": recipe.get("document_prefix", ""),
         "space": recipe["space"] if student.dim == own_dim else None,

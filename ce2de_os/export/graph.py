@@ -41,6 +41,7 @@ class StudentGraph(torch.nn.Module):
         self.layers = torch.nn.ModuleList(_Layer(layer, self.config) for layer in layers[:on_tokens])
         self.pooled = torch.nn.ModuleList(_PooledLayer(layer) for layer in layers[on_tokens:])
         self.readout = student.readout
+        self.pooling = student.pooling
         self.head = student.head
         self.token_head = None if token_head is None else _TokenHead(token_head, self.config.hidden_size)
 
@@ -51,8 +52,7 @@ class StudentGraph(torch.nn.Module):
         hidden = (1.0 - mask)[:, None, None, :] * MASKED
         for layer in self.layers:
             states.append(layer(states[-1], hidden))
-        shares = (mask / mask.sum(dim=1, keepdim=True).clamp(min=1.0))[:, None, :]
-        depths = [(shares @ state).squeeze(1) for state in states]
+        depths = self._depths(states, mask)
         for layer in self.pooled:
             depths.append(layer(states[-1], depths[-1], hidden[:, 0]))
         pooled = torch.cat(depths, dim=1) if self.readout == "all" else depths[-1]
@@ -60,6 +60,13 @@ class StudentGraph(torch.nn.Module):
         if self.token_head is None:
             return embeddings
         return embeddings, _unit(self.token_head(states if self.readout == "all" else states[-1:]))
+
+    def _depths(self, states: list[Tensor], mask: Tensor) -> list[Tensor]:
+        """Pool each depth, ``(B, L, H)`` to ``(B, H)``."""
+        if self.pooling == "cls":
+            return [state[:, 0] for state in states]
+        shares = (mask / mask.sum(dim=1, keepdim=True).clamp(min=1.0))[:, None, :]
+        return [(shares @ state).squeeze(1) for state in states]
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -59,7 +59,9 @@ def restore_student(artifact: Artifact) -> StudentModel:
         pooled = int(built["pooled"])
         body = BertModel(config, add_pooling_layer=False)
         body.load_state_dict(_body(weights, config, config.num_hidden_layers - pooled))
-        student = StudentModel(body, artifact.dim, built["readout"], pooled=pooled)
+        student = StudentModel(
+            body, artifact.dim, built["readout"], pooled=pooled, pooling=built.get("pooling", "mean")
+        )
         student.head.load_state_dict(_linear(weights, "head", ""))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
@@ -80,7 +82,9 @@ def restore_tokenizer(artifact: Artifact) -> PreTrainedTokenizerFast:
 def describe(student: StudentModel) -> dict[str, Any]:
     """Describe the student's architecture for the manifest, as `restore_student` needs it."""
     body = {name: getattr(student.body.config, name) for name in _BODY}
-    return {"body": body, "readout": student.readout, "pooled": student.pooled}
+    return {
+        "body": body, "readout": student.readout, "pooled": student.pooled, "pooling": student.pooling
+    }  # fmt: skip
 
 
 def _config(body: Mapping[str, Any], positions: int) -> BertConfig:

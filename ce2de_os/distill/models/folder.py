@@ -46,7 +46,7 @@ def write_student(
 
 
 def _write_plain(folder: Path, student: StudentModel, max_length: int) -> None:
-    """Write the chain of sentence-transformers' own modules: transformer, mean, linear, normalize."""
+    """Write the chain of sentence-transformers' own modules: transformer, pooling, linear, normalize."""
     width = student.body.config.hidden_size
     modules = [
         ("", "Transformer"),
@@ -65,8 +65,8 @@ def _write_plain(folder: Path, student: StudentModel, max_length: int) -> None:
         folder / POOLING_FOLDER / "config.json",
         {
             "word_embedding_dimension": width,
-            "pooling_mode_mean_tokens": True,
-            "pooling_mode_cls_token": False,
+            "pooling_mode_mean_tokens": student.pooling == "mean",
+            "pooling_mode_cls_token": student.pooling == "cls",
         },
     )
     _write_json(

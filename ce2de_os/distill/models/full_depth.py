@@ -13,7 +13,7 @@ from ce2de_os.distill.models.folder import RECIPE_FILE, SAMPLE_FILE, write_stude
 from ce2de_os.distill.models.hub import load_tokenizer
 from ce2de_os.distill.models.init import cut_student
 from ce2de_os.distill.models.teacher import load_teacher
-from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.errors import DataError
 from ce2de_os.reading import RUN_BYTES, read_json, read_object
 
 
@@ -22,7 +22,7 @@ def write_full_depth(run: Path, folder: Path) -> None:
 
     Raises:
         DataError: ``run`` holds no finished student.
-        ConfigError: the teacher cannot be loaded, or does not pool the mean.
+        ConfigError: the teacher cannot be loaded, or has no weights that can be copied.
     """
     try:
         recipe = read_object(run / RECIPE_FILE)
@@ -32,12 +32,14 @@ def write_full_depth(run: Path, folder: Path) -> None:
             f"{run}: not a finished student ({error}); pass a folder of 'ce2de distill'"
         ) from error
     teacher = load_teacher(recipe["teacher"])
-    if teacher.pooling != "mean":
-        raise ConfigError(
-            f"teacher '{teacher.name}': pools '{teacher.pooling}', only the mean can be exported"
-        )
     layers = list(range(teacher.model.config.num_hidden_layers))
-    student = cut_student(as_bert(teacher.model.cpu(), teacher.name), layers, dim=teacher.dim, readout="last")
+    student = cut_student(
+        as_bert(teacher.model.cpu(), teacher.name),
+        layers,
+        dim=teacher.dim,
+        readout="last",
+        pooling=teacher.pooling,
+    )
     tokenizer = load_tokenizer(teacher.name, teacher.model.config.vocab_size)
     before = teacher_prefixes(recipe)
     space = teacher.space_of(before)

@@ -14,7 +14,7 @@ from transformers import BertModel
 from ce2de_os.distill.models.teacher import embed_ids
 from ce2de_os.errors import ConfigError
 from ce2de_os.progress import Phase
-from ce2de_os.student import Ids, Readout, StudentModel
+from ce2de_os.student import Ids, Pooling, Readout, StudentModel
 
 RIDGE = 1e-3
 """Ridge penalty as a share of the features' mean variance."""
@@ -30,6 +30,7 @@ def cut_student(
     dim: int,
     readout: Readout = "last",
     pooled: int = 0,
+    pooling: Pooling = "mean",
     copy_embeddings: bool = True,
 ) -> StudentModel:
     """Create a student with the source's embeddings and the given layers; its head is the identity.
@@ -51,7 +52,9 @@ def cut_student(
     config = copy.deepcopy(source.config)
     config.num_hidden_layers = len(layers)
     config._attn_implementation = "eager"  # a copy loses it
-    student = StudentModel(BertModel(config, add_pooling_layer=False), dim, readout, pooled=pooled)
+    student = StudentModel(
+        BertModel(config, add_pooling_layer=False), dim, readout, pooled=pooled, pooling=pooling
+    )
     if copy_embeddings:
         student.body.embeddings.load_state_dict(source.embeddings.state_dict())
     for own, layer in zip(student.body.encoder.layer, layers, strict=True):

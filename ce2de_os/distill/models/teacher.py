@@ -34,7 +34,7 @@ from ce2de_os.distill.precision import autocast
 from ce2de_os.distill.tables import DEFAULT_TEACHER
 from ce2de_os.errors import ConfigError
 from ce2de_os.reading import read_object
-from ce2de_os.student import Ids, embed_sorted, mean_pool
+from ce2de_os.student import Ids, Pooling, embed_sorted, mean_pool
 
 PROMPTS_FILE = "config_sentence_transformers.json"
 SHARD_TOKENS = (
@@ -57,7 +57,7 @@ class Teacher:
     name: str
     model: Any
     tokenizer: Tokenizer
-    pooling: str
+    pooling: Pooling
     digest: str
 
     def space_of(self, prefixes: Prefixes) -> str:
@@ -97,7 +97,7 @@ def load_teacher(name: str) -> Teacher:
     graph = onnx_file(place)
     if graph is not None:
         model, digest = load_onnx(graph)
-        pooling = "cls" if getattr(model, "pools", False) else _pooling(place)
+        pooling: Pooling | None = "cls" if getattr(model, "pools", False) else _pooling(place)
         if pooling is None:
             raise says_no_pooling(name)
     else:
@@ -175,7 +175,7 @@ def _shards(ids: Ids) -> Iterator[Ids]:
             start, tokens = end, 0
 
 
-def _pooling(place: str) -> str | None:
+def _pooling(place: str) -> Pooling | None:
     """Return ``"cls"`` or ``"mean"``, from sentence-transformers' pooling file in its old or new form.
 
     ``None`` if there is no such file.
