@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ce2de_os.distill.config import SHAPE, DistillConfig
+from ce2de_os.distill.data.leakage import check_leakage
 from ce2de_os.distill.data.texts import TrainingPassage, file_names
 from ce2de_os.distill.data.translations import Coverage
 from ce2de_os.distill.models.folder import RECIPE_FILE, write_student
@@ -53,6 +54,7 @@ def distill(
     parallel: Sequence[TrainingPassage] = (),
     coverage: Sequence[Coverage] = (),
     dev: Sequence[Collection] = (),
+    judged: Sequence[Collection] = (),
     command: str = "",
     phase: Phase,
     report: Report,
@@ -72,13 +74,14 @@ def distill(
         coverage: how translations fit their originals, for the record.
         dev: judged collections whose mean nDCG@10 picks the best checkpoint; without them the share of
             nearest neighbors in common with the teacher does, on texts held out.
+        judged: collections that the student is evaluated on later; no text may hold their documents.
         command: the command line that made it, for the record.
         phase: receives the progress of the preparation.
         report: receives the progress of the training.
 
     Raises:
-        DataError: the texts cannot be used, ``out`` holds a finished or another student, or a loss has
-            nothing to learn from.
+        DataError: the texts cannot be used or hold documents of ``judged``, ``out`` holds a finished or
+            another student, or a loss has nothing to learn from.
         ConfigError: teacher, cross-encoder or layers do not exist.
     """
     _check([*texts, *parallel], config, out, examples)
@@ -92,6 +95,7 @@ def distill(
     with main_first():
         source, grown = extended(source, config, texts, parallel)
         passages = _passages(texts, parallel, source, config, phase) if config.reads_texts else []
+        check_leakage(passages, judged)
         source, cut = trimmed(source, config, passages, examples)
         data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
     if examples is not None:
@@ -131,6 +135,7 @@ def read_teacher(
     cache: Path,
     *,
     parallel: Sequence[TrainingPassage] = (),
+    judged: Sequence[Collection] = (),
     phase: Phase,
 ) -> int:
     """Let the teacher read the texts into ``cache``, where `distill` finds its embeddings.
@@ -145,6 +150,7 @@ def read_teacher(
         torch.set_num_threads(config.threads)
     source = load_source(config)
     passages = _passages(texts, parallel, source, config, phase)
+    check_leakage(passages, judged)
     read = config.prefixes.passages(passages, config.teacher_prefixes)
     originals = [passage.original or passage.text for passage in read]
     precision = resolve(config.precision, source.teacher.device.type)

@@ -76,6 +76,7 @@ class Run:
     def go(self) -> dict[str, Any]:
         """Run the steps; return their facts by the names of `DistillResult`."""
         loaded = [load_collection(folder) for folder in self.request.evaluate.collections]
+        apart = loaded if self.texts else []  # where the documents are the texts, learning them is wanted
         copied = self.config.cross_encoder if self.config.init == "ce" else None
         if copied is not None:  # fail before hours of scoring
             refuse_seq2seq(f"student.init ce: '{copied}'", copied)
@@ -88,9 +89,9 @@ class Run:
             self.facts["translations"] = tuple(asdict(one) for one in self.coverage)
             if self.last < STUDENT:
                 if self.last == TEACHER:
-                    self._read()
+                    self._read(apart)
                 return self.facts
-            self._train(dev, found)
+            self._train(apart, dev, found)
             self._keep_request()
         self.facts["student"] = self.out
         if not is_main():
@@ -140,22 +141,23 @@ class Run:
     def _parallel(self) -> Sequence[TrainingPassage]:
         return self.sources.parallel() if self.config.reads_parallel else ()
 
-    def _read(self) -> None:
+    def _read(self, apart: Sequence[Collection]) -> None:
         """Let the teacher read the texts that a student will learn from, in one process."""
         with main_first():
             self.facts["passages"] = read_teacher(
-                self._texts(), self.config, self.cache, parallel=self._parallel(), phase=self.shown.phase
-            )
+                self._texts(), self.config, self.cache, parallel=self._parallel(), judged=apart,
+                phase=self.shown.phase,
+            )  # fmt: skip
 
-    def _train(self, dev: Sequence[Collection], found: Examples | None) -> None:
+    def _train(self, apart: Sequence[Collection], dev: Sequence[Collection], found: Examples | None) -> None:
         texts: Sequence[Path] = self.texts
         if self.config.reads_texts and not texts:
             with main_first():
                 texts = self._texts()
         self.facts["recipe"] = distill(
-            texts, self.config, self.out, cache=self.cache, examples=found, dev=dev, coverage=self.coverage,
-            parallel=self._parallel(), command=self.request.command, phase=self.shown.phase,
-            report=self.shown.report,
+            texts, self.config, self.out, cache=self.cache, examples=found, dev=dev, judged=apart,
+            coverage=self.coverage, parallel=self._parallel(), command=self.request.command,
+            phase=self.shown.phase, report=self.shown.report,
         )  # fmt: skip
 
     def _export(self) -> None:

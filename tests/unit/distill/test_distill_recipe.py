@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -219,3 +220,25 @@ def test_the_function_takes_a_request_and_gives_a_result(tmp_path, teacher_folde
     assert result.model is None
     assert "teacher" in phases
     assert ce2de_os.distill(replace(request_, until="student")).recipe is None  # it was there already
+
+
+@pytest.mark.parametrize("until", ["teacher", "student"])
+def test_texts_that_hold_judged_documents_end_the_run_before_the_teacher_reads(
+    until, tmp_path, teacher_folder
+):
+    texts = write_texts(tmp_path / "a.txt")
+    judged = tmp_path / "judged"
+    judged.mkdir()
+    document = {"_id": "1", "title": "", "text": texts.read_text()}
+    (judged / "corpus.jsonl").write_text(json.dumps(document) + "\n")
+    (judged / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "a query"}) + "\n")
+    (judged / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq\t1\t1\n")
+    request_ = DistillRequest(
+        tmp_path / "run", until=until, teacher=TeacherTable(str(teacher_folder)),
+        student=StudentTable(layers=(0, 2)), texts=TextsTable((texts,), 5000),
+        training=TrainingTable(tokens=3000, threads=1), evaluate=EvaluateTable((judged,)),
+    )  # fmt: skip
+    phases = set()
+    with pytest.raises(ce2de_os.errors.DataError, match=r"passages hold text of documents .* 'judged'"):
+        ce2de_os.distill(request_, phase=lambda name, done, total: phases.add(name))
+    assert "teacher" not in phases
