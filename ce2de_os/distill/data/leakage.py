@@ -40,8 +40,8 @@ def check_leakage(passages: Sequence[TrainingPassage], collections: Sequence[Col
         passage, name = found[0]
         raise DataError(
             f"texts: {len(found)} of {len(passages)} passages hold text of documents that "
-            f"evaluate.collections judges the student by, such as one of '{passage.source}' and '{name}': '{passage.text[:60]}…'; "
-            "take those documents out of the texts, or evaluate on another collection"
+            f"evaluate.collections judges the student by, such as one of '{passage.source}' and '{name}': "
+            f"'{passage.text[:60]}…'; take those documents out of the texts, or use another collection"
         )
 
 
