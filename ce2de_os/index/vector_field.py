@@ -223,7 +223,7 @@ class VectorField:
         if self.data_type != "byte":
             return
         for name in ("mode", "compression_level", "encoder"):
-            if getattr(self, name) is not None:
+            if getattr(self, name) not in (None, "in_memory"):
                 yield f"data_type byte with {name} {getattr(self, name)}: only float has it; drop one of them"
         if (self.engine, self.space_type) == ("faiss", "cosinesimil"):
             yield "data_type byte with cosinesimil: faiss cannot; use space_type innerproduct"

@@ -94,7 +94,7 @@ def test_jobs_without_token_vectors_keep_their_names():
         ({"mode": "on_disk", "compression_level": "1x"}, "lucene compresses on disk"),
         ({"encoder": "fp16"}, "only faiss has it"),
         ({"engine": "faiss", "encoder": "fp16", "compression_level": "2x"}, "use one of them"),
-        ({"data_type": "byte", "mode": "in_memory"}, "only float has it"),
+        ({"data_type": "byte", "mode": "on_disk"}, "only float has it"),
         ({"data_type": "byte", "compression_level": "1x"}, "only float has it"),
         ({"data_type": "byte", "engine": "faiss", "space_type": "cosinesimil"}, "faiss cannot"),
     ],
