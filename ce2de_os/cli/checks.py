@@ -179,7 +179,7 @@ def _disk(client: OpenSearch) -> Check:
 
 def _connections(client: OpenSearch, folder: Path | None) -> Iterator[Check]:
     """Check everything that 'ce2de connect' made, down to the vectors that come through it."""
-    from ce2de_os.connect.records import connections
+    from ce2de_os.index.connection import connections
 
     try:
         names = sorted({one.name for one in connections(client).values()})
