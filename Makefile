@@ -17,7 +17,7 @@ LEAST_COVERAGE := 82
 
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test lint types contracts docs unit tests coverage wheel student multilingual constraints audit sbom clean python
+.PHONY: help demo test lint types contracts docs unit tests coverage helm wheel student multilingual constraints audit sbom clean python
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | \
@@ -55,6 +55,8 @@ coverage: .venv-dev/.stamp ## Branch coverage by the tests that need no server; 
 	CE2DE_SIMULATION_SEEDS=260 $(DEV)/python -m pytest tests/unit tests/simulation --ignore=tests/unit/distill --ignore=tests/unit/export \
 		--numprocesses 3 --cov --cov-report=term:skip-covered --cov-fail-under=$(LEAST_COVERAGE)
 
+helm: .tools/helm .tools/kubeconform ## Build Helm and kubeconform with Go into .tools/, for the tests of the chart (5 minutes)
+
 student: .venv-dev/.stamp ## Train, export and report on the packaged student again (the training alone took 66 minutes)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)
 	$(DEV)/ce2de distill --recipe examples/recipes/packaged-student.toml --out $(STUDENT)
@@ -80,6 +82,12 @@ constraints: .venv-tools/.stamp ## Resolve every version anew into constraints.t
 
 clean: ## Remove the virtual environments and caches (not the downloaded servers)
 	rm -rf .venv .venv-dev .venv-tools build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.tools/helm:
+	GOBIN=$(CURDIR)/.tools go install helm.sh/helm/v3/cmd/helm@v3.22.0
+
+.tools/kubeconform:
+	GOBIN=$(CURDIR)/.tools go install github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
 
 python:
 	@test -n "$(PYTHON)" || { echo "make: no Python >= $(MIN_PYTHON) found; install python$(MIN_PYTHON)" \

@@ -16,6 +16,7 @@ from ce2de_os.cli.redis_versions import known_faults, name_and_version
 from ce2de_os.config import OpenSearchSettings, Settings
 from ce2de_os.errors import BrokerUnavailableError, Ce2deError, LocalServerError, install_command
 from ce2de_os.index.client import address, backend_errors, connect
+from ce2de_os.index.vector_field import OLDEST
 from ce2de_os.local import java
 from ce2de_os.local.servers import LocalServers
 from ce2de_os.model.artifact import Artifact
@@ -23,8 +24,8 @@ from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.redaction import mask_url
 
 OK, WARNING, NOT_OK = "ok", "warning", "not ok"
-MIN_VERSION = (2, 13)
-"""The first OpenSearch whose lucene engine knows inner products, which the vectors' index is made with."""
+WITHOUT_REMOTE_MODELS = (3, 5)
+"""There neural-search takes remote models only if they embed documents and questions differently."""
 
 CONNECT_S = 5.0
 WORKERS_S = 2.0
@@ -82,7 +83,7 @@ def _cluster(settings: OpenSearchSettings, artifact: Path | None) -> Iterator[Ch
             action = f'the local servers are at {local.opensearch_url}: eval "$(ce2de local env)"'
             connection = replace(connection, action=action)
         yield connection
-        if connection.state == OK:
+        if connection.state != NOT_OK:
             yield _checked("access", lambda: _access(client, settings))
             for name, look in (("health", _health), ("plugins", _plugins), ("disk", _disk)):
                 yield _checked(name, partial(look, client))
@@ -92,11 +93,21 @@ def _cluster(settings: OpenSearchSettings, artifact: Path | None) -> Iterator[Ch
 def _connection(client: OpenSearch, settings: OpenSearchSettings) -> Check:
     with backend_errors("connect"):
         info = client.info()["version"]
-    version, distribution = info["number"], info.get("distribution", "elasticsearch")
-    finding = f"{distribution} {version} at {address(settings)}"
+    return server(info["number"], info.get("distribution", "elasticsearch"), address(settings))
+
+
+def server(version: str, distribution: str, where: str) -> Check:
+    """Check whether ce2de works with this server, and all of it."""
+    finding = f"{distribution} {version} at {where}"
     parts = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
-    if distribution != "opensearch" or parts < MIN_VERSION:
-        return Check("OpenSearch", NOT_OK, finding, "ce2de-os needs OpenSearch 2.13 or newer")
+    if distribution != "opensearch" or parts < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        return Check("OpenSearch", NOT_OK, finding, f"ce2de-os needs OpenSearch {oldest} or newer")
+    if parts == WITHOUT_REMOTE_MODELS:
+        return Check(
+            "OpenSearch", WARNING, f"{finding}; neural-search 3.5 refuses most remote models",
+            "upgrade to 3.6 before you use 'ce2de connect'; all else works",
+        )  # fmt: skip
     return Check("OpenSearch", OK, finding)
 
 
@@ -168,7 +179,7 @@ def _disk(client: OpenSearch) -> Check:
 
 def _connections(client: OpenSearch, folder: Path | None) -> Iterator[Check]:
     """Check everything that 'ce2de connect' made, down to the vectors that come through it."""
-    from ce2de_os.connect.records import connections
+    from ce2de_os.index.connection import connections
 
     try:
         names = sorted({one.name for one in connections(client).values()})

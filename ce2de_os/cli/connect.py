@@ -58,8 +58,8 @@ def command(
     """Let OpenSearch itself embed what is written to ALIAS, and what 'neural' queries ask there.
 
     It makes connectors and remote models, an ingest pipeline and a search pipeline, and lets the indices
-    behind ALIAS use them. What is there already stays as it is; repeat it whenever the alias has moved. Undo
-    it with: ce2de disconnect ALIAS
+    behind ALIAS use them. What is there already stays as it is; repeat it when the alias has moved: the
+    status of the reindex says so. Undo it with: ce2de disconnect ALIAS
 
     \b
         ce2de connect articles --service http://127.0.0.1:8080 --dry-run

@@ -24,7 +24,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Cross-encoder for /v1/rerank. (default: the model itself scores)",
 )
 @click.option("--keys", type=_FILE, help="File with bearer keys, one a line, mode 600; read again on change.")
-@click.option("--tls-cert", type=_FILE, help="File with the certificate (PEM).")
+@click.option("--tls-cert", type=_FILE, help="File with the certificate (PEM); read again on change.")
 @click.option("--tls-key", type=_FILE, help="File with its key. (default: the same file)")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name of this service; can be repeated.")
 @click.option("--max-body", type=click.IntRange(1), default=8, show_default=True, help="MiB of one request.")
@@ -35,6 +35,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     default=4096,
     show_default=True,
     help="Texts that may wait in a queue; more get 429.",
+)
+@click.option(
+    "--requests-per-minute",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Requests that one key may send to each process; more get 429. (default: no limit)",
 )
 @click.option(
     "--request-timeout",
@@ -67,6 +73,7 @@ def command(
     max_body: int,
     max_texts: int,
     queue_texts: int,
+    requests_per_minute: int | None,
     request_timeout: float,
     grace: float,
     folder: Path | None,
@@ -99,6 +106,7 @@ def command(
         max_body_bytes=max_body * MEBIBYTE,
         max_texts=max_texts,
         queue_texts=queue_texts,
+        requests_per_minute=requests_per_minute,
         timeout_s=request_timeout,
         grace_s=grace,
     )

@@ -9,11 +9,10 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.arrays import Embeddings, cosine
 from ce2de_os.connect import canaries, models
-from ce2de_os.connect.records import connections
 from ce2de_os.connect.request import DOCUMENTS, QUERIES, RERANK, resource_name
 from ce2de_os.errors import Ce2deError, ConfigError
 from ce2de_os.index import admin
-from ce2de_os.index.connection import INGEST_SETTING, SEARCH_SETTING, Connection
+from ce2de_os.index.connection import INGEST_SETTING, SEARCH_SETTING, Connection, connections
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import CANARY_MIN_COSINE, OnnxEncoder
 
@@ -30,8 +29,12 @@ class ConnectionFinding:
     action: str = ""
 
 
-def check(client: OpenSearch, name: str, artifact: Artifact) -> list[ConnectionFinding]:
+def check(
+    client: OpenSearch, name: str, artifact: Artifact, encoder: OnnxEncoder | None = None
+) -> list[ConnectionFinding]:
     """Look at the indices behind a name, at the connectors and at the vectors that come through them.
+
+    ``encoder`` is the artifact's; ``None``: one is loaded where it is needed.
 
     Raises:
         ConfigError: the name is not connected.
@@ -51,7 +54,7 @@ def check(client: OpenSearch, name: str, artifact: Artifact) -> list[ConnectionF
                 "name the index's model in `artifact` or CE2DE_ARTIFACT",
             ),
         ]  # fmt: skip
-    expected = expected_vectors(artifact)
+    expected = expected_vectors(artifact, encoder)
     reranker = models.present(client, name, RERANK).model_id
     if reranker is not None:
         findings.append(rerank_answers(client, name, reranker))
@@ -98,12 +101,14 @@ def right_model(
     return ConnectionFinding(what, True, finding)
 
 
-def expected_vectors(artifact: Artifact) -> dict[str, tuple[list[str], Embeddings]]:
+def expected_vectors(
+    artifact: Artifact, encoder: OnnxEncoder | None = None
+) -> dict[str, tuple[list[str], Embeddings]]:
     """Return texts and the vectors that must come back, for documents and for queries."""
     texts, documents = artifact.canaries()
     if artifact.query_prefix == artifact.document_prefix:
         return {DOCUMENTS: (texts, documents), QUERIES: (texts, documents)}
-    queries = OnnxEncoder(artifact).encode_queries(texts)
+    queries = (encoder or OnnxEncoder(artifact)).encode_queries(texts)
     return {DOCUMENTS: (texts, documents), QUERIES: (texts, queries)}
 
 

@@ -10,14 +10,13 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.connect import cluster, models, pipelines
 from ce2de_os.connect.canaries import takes_key
-from ce2de_os.connect.records import connections
 from ce2de_os.connect.request import DOCUMENTS, QUERIES, RERANK, ConnectRequest, resource_name
 from ce2de_os.connect.steps import Step
 from ce2de_os.connect.undo import leaving
 from ce2de_os.errors import ArtifactMismatchError, ConfigError, IndexSchemaError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
-from ce2de_os.index.connection import INGEST_SETTING, SEARCH_SETTING, Connection
+from ce2de_os.index.connection import INGEST_SETTING, SEARCH_SETTING, Connection, connections
 from ce2de_os.index.metadata import IndexMetadata, common_fields
 from ce2de_os.model.artifact import RERANKER, Artifact
 

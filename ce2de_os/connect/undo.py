@@ -8,12 +8,17 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from ce2de_os.connect import cluster, models, pipelines
-from ce2de_os.connect.records import connections
 from ce2de_os.connect.request import DOCUMENTS, QUERIES, RERANK, resource_name
 from ce2de_os.connect.steps import Step
 from ce2de_os.errors import ConfigError
 from ce2de_os.index import admin
-from ce2de_os.index.connection import INGEST_SETTING, SEARCH_SETTING, Connection, without_connection
+from ce2de_os.index.connection import (
+    INGEST_SETTING,
+    SEARCH_SETTING,
+    Connection,
+    connections,
+    without_connection,
+)
 
 _OURS = {INGEST_SETTING: DOCUMENTS, SEARCH_SETTING: QUERIES}
 

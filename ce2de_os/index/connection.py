@@ -6,9 +6,13 @@ be undone. A copy of the index must not take the connection over: its pipelines 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.index.client import backend_errors
 
 CONNECTION_KEY = "ce2de_connect"
 INGEST_SETTING, SEARCH_SETTING = "default_pipeline", "search.default_pipeline"
@@ -58,6 +62,30 @@ class Connection:
         known = {field.name for field in fields(cls)}
         values = {key: value for key, value in entry.items() if key in known}
         return cls(**values | {"trusted": tuple(values.get("trusted", ()))})
+
+
+def connections(client: OpenSearch, names: Sequence[str] = ("_all",)) -> dict[str, Connection]:
+    """Return the connection of every connected index that this user can see, by the index's name.
+
+    Args:
+        client: the cluster.
+        names: indices, aliases or patterns; what is not there does not count.
+
+    Raises:
+        BackendError: OpenSearch does not answer or refuses.
+    """
+    with backend_errors("look for connected indices"):
+        answer = client.transport.perform_request(
+            "GET",
+            f"/{','.join(names)}/_mapping",
+            params={
+                "expand_wildcards": "open,hidden",
+                "ignore_unavailable": "true",
+                "filter_path": f"*.mappings._meta.{CONNECTION_KEY}",
+            },
+        )
+    found = ((name, Connection.of(body["mappings"])) for name, body in answer.items())
+    return {name: connection for name, connection in found if connection is not None}
 
 
 def unconnected(settings: Mapping[str, Any], mappings: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,9 @@ COMPRESSION_LEVELS = ("1x", "2x", "4x", "8x", "16x", "32x")
 DATA_TYPES = ("float", "byte")
 ENCODERS = ("fp16",)
 
+OLDEST = (2, 17)
+"""The first OpenSearch that knows ``compression_level``, which every field of floats has."""
+
 MOST_DIMENSIONS = 16_000
 MOST_M, MOST_EF_CONSTRUCTION = 512, 3200
 """Most dimensions in Lucene; a mapping with more is accepted, but then every document is rejected."""
@@ -52,9 +55,9 @@ class VectorField:
         space_type: ``innerproduct``, ``cosinesimil`` or ``l2``: for unit vectors all three rank alike.
         m: links of each vector in the graph: more find better and take 8.8 bytes each.
         ef_construction: candidates looked at for each link while indexing.
-        mode: ``in_memory`` or ``on_disk`` (small in memory, slower); ``None``: OpenSearch's default.
-        compression_level: how much smaller vectors are in memory, ``1x`` to ``32x``; ``None``: as the
-            mode has it.
+        mode: ``in_memory`` or ``on_disk`` (small in memory, slower); ``None``: ``in_memory``.
+        compression_level: how much smaller vectors are in memory, ``1x`` to ``32x``; ``None``: ``1x``, and
+            ``on_disk`` what OpenSearch has for it.
         data_type: ``float``, or ``byte`` (see `encode`).
         encoder: ``fp16`` halves the memory of ``faiss``; ``None``: as ``compression_level`` says.
         passages: the field is nested and holds a vector, and its place in the text, for each passage.
@@ -115,12 +118,15 @@ class VectorField:
         """Return the field's mapping.
 
         ``fp16`` is written as compression level 2x, which is the same encoder: naming the encoder takes
-        a parameter that 3.6 requires and 2.19 rejects.
+        a parameter that 3.6 requires and 2.19 rejects. ``in_memory`` is written as its level alone: newer
+        versions deprecate the mode, and compress 32-fold where no level is written.
         """
         vector = render("vector_field", asdict(self))
         level = _FP16_LEVEL if self.encoder == "fp16" else self.compression_level
-        if self.mode is not None:
+        if self.mode == "on_disk":  # only the mode looks the best up in full
             vector["mode"] = self.mode
+        elif level is None and self.data_type == "float":
+            level = "1x"
         if level is not None:
             vector["compression_level"] = level
         return render("passages_field", {"vector": vector}) if self.passages else vector
@@ -177,6 +183,8 @@ class VectorField:
             raise ConfigError(f"vector field: {error}; use the version of ce2de that wrote it") from error
 
     def _problems(self, version: Version) -> Iterator[str]:
+        if version < OLDEST:
+            yield f"this cluster is {_told(version)}, vector fields need {_told(OLDEST)} or newer; upgrade it"
         yield from self._wrong_values()
         if self.passages and self.token_dim is not None:
             yield "token vectors with passages: a document has them for its whole text; drop one of them"
@@ -215,7 +223,7 @@ class VectorField:
         if self.data_type != "byte":
             return
         for name in ("mode", "compression_level", "encoder"):
-            if getattr(self, name) is not None:
+            if getattr(self, name) not in (None, "in_memory"):
                 yield f"data_type byte with {name} {getattr(self, name)}: only float has it; drop one of them"
         if (self.engine, self.space_type) == ("faiss", "cosinesimil"):
             yield "data_type byte with cosinesimil: faiss cannot; use space_type innerproduct"

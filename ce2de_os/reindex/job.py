@@ -138,6 +138,10 @@ class Job:
             none is under way.
         blocked_at_s: when writes were blocked, by the cluster's clock; ``blocked_s``: for how long they were.
         fresh_at_s: of a standing job, when everything written until then had its vector.
+        connection_at_s: of a standing job, when the pipelines of `ce2de connect` were last looked at;
+            ``None``: there are none.
+        connection_right: whether they gave the model's vectors; ``None``: unknown.
+        connection_error: what is wrong with them, or why that is unknown.
         unordered: documents that were written on both sides at once, so that their order is unknown.
         report: what the verification found, ``None`` before it.
         error: why the job failed, ``None`` if it did not.
@@ -177,6 +181,9 @@ class Job:
     blocked_at_s: float | None = None
     blocked_s: float | None = None
     fresh_at_s: float | None = None
+    connection_at_s: float | None = None
+    connection_right: bool | None = None
+    connection_error: str | None = None
     unordered: tuple[str, ...] = ()
     report: Mapping[str, Any] | None = None
     error: str | None = None

@@ -114,6 +114,8 @@ def families(found: Sequence[JobStatus]) -> Iterator[Metric]:
     yield _gauge("lag_operations", "Live writes that the targets have not seen.", found, _lag)
     text = "Age of the oldest write whose vector is missing or stale, for a standing job."
     yield _gauge("freshness_seconds", text, found, _freshness)
+    text = "1 if OpenSearch's own pipelines give the job's vectors, 0 if not."
+    yield _gauge("connection_right", text, found, _connection)
     yield _gauge("documents_per_second", "Documents that the workers read per second now.", found, _rate)
     yield _gauge("workers_busy", "Workers that hold a lease.", found, _workers)
     yield _gauge("dead_letters", "Documents in the dead-letter index now.", found, _dead_letters, "reason")
@@ -168,6 +170,11 @@ def _lag(found: JobStatus) -> Samples:
 
 def _freshness(found: JobStatus) -> Samples:
     return {} if found.freshness_s is None else {(): found.freshness_s}
+
+
+def _connection(found: JobStatus) -> Samples:
+    right = found.job.connection_right
+    return {} if right is None else {(): float(right)}
 
 
 def _rate(found: JobStatus) -> Samples:

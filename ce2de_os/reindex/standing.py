@@ -109,6 +109,9 @@ def _record(client: OpenSearch, ledger: Ledger, job: Job) -> Job:
         blocked_at_s=None,
         blocked_s=None,
         fresh_at_s=ledger.now(),
+        connection_at_s=None,
+        connection_right=None,
+        connection_error=None,
     )
 
 

@@ -13,6 +13,7 @@ from ce2de_os.errors import BackendError, IdentityError
 from ce2de_os.reindex import dead_letters, identity
 from ce2de_os.reindex.job import ACTIVE, DONE, PAUSED, READY, RUNNING, Counts, Job, Slice
 from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.left_behind import reconnect
 
 _ERRORS = 5
 _WATCHED = (*ACTIVE, READY, DONE, PAUSED)
@@ -36,6 +37,8 @@ class JobStatus:
             is none; ``None``: unknown, or no standing job.
         dead_letters: number of dead letters; ``refusals``: their number for each kind of error.
         errors: the newest errors and refusals of the slices.
+        reconnect: what to do because the alias has moved away from what `ce2de connect` made; ``None``:
+            nothing. Only `status` looks.
     """
 
     job: Job
@@ -51,6 +54,7 @@ class JobStatus:
     dead_letters: int
     refusals: Mapping[str, int]
     errors: tuple[str, ...]
+    reconnect: str | None = None
 
     @property
     def documents_left(self) -> int:
@@ -86,7 +90,8 @@ def status(client: OpenSearch, job_id: str) -> JobStatus:
         JobError: there is no such job.
     """
     ledger = Ledger(client)
-    return status_of(client, ledger, ledger.job(job_id).job)
+    found = status_of(client, ledger, ledger.job(job_id).job)
+    return replace(found, reconnect=reconnect(client, found.job))
 
 
 def status_of(client: OpenSearch, ledger: Ledger, job: Job) -> JobStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,14 @@ class HttpError(Exception):
 def busy(what: str) -> HttpError:
     """Create the error that asks the caller to try again soon."""
     return HttpError(429, f"{what}; try again in a second", code="queue_full", headers=BUSY_HEADERS)
+
+
+def too_often(wait_s: float) -> HttpError:
+    """Create the error for a caller who asks more often than one key may."""
+    seconds = math.ceil(wait_s)
+    text = f"this key has sent as many requests as it may in a minute; try again in {seconds} s"
+    headers = BUSY_HEADERS | {"Retry-After": str(seconds)}
+    return HttpError(429, text, code="rate_limit_exceeded", headers=headers)
 
 
 def json_response(content: Any) -> Response:  # noqa: ANN401 - whatever JSON can hold

@@ -23,6 +23,7 @@ from ce2de_os.server.engine import Engine, SharedEncoder, SharedReranker
 from ce2de_os.server.gate import Gate
 from ce2de_os.server.handlers import Handlers
 from ce2de_os.server.keys import Keys
+from ce2de_os.server.rates import Rates
 from ce2de_os.server.request import ServeRequest
 from ce2de_os.server.search import Search
 
@@ -65,6 +66,7 @@ def create(request: ServeRequest, settings: Settings) -> Gate:
         keys=keys,
         allow_hosts=request.allow_hosts,
         timeout_s=request.timeout_s,
+        rates=None if request.requests_per_minute is None else Rates(request.requests_per_minute),
     )
 
 

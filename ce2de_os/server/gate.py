@@ -12,9 +12,10 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ce2de_os.server.answers import BUSY_HEADERS, HttpError
+from ce2de_os.server.answers import BUSY_HEADERS, HttpError, too_often
 from ce2de_os.server.counters import Counters
-from ce2de_os.server.keys import Keys
+from ce2de_os.server.keys import Keys, digest
+from ce2de_os.server.rates import Rates
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Gate:
         keys: the keys of callers; ``None``: everyone may enter.
         allow_hosts: names by which the service may be called, besides ``localhost`` and addresses.
         timeout_s: seconds for one request.
+        rates: count the requests of each key; ``None``: there is no limit.
     """
 
     def __init__(
@@ -46,11 +48,12 @@ class Gate:
         keys: Keys | None,
         allow_hosts: Collection[str],
         timeout_s: float,
+        rates: Rates | None = None,
     ) -> None:
         self._app = app
         self._paths = frozenset(paths)
         self._counters = counters
-        self._keys = keys
+        self._keys, self._rates = keys, rates
         self._allow_hosts = {"localhost", *(name.lower() for name in allow_hosts)}
         self.timeout_s = timeout_s
 
@@ -89,6 +92,8 @@ class Gate:
         if scheme.lower() != "bearer" or not self._keys.accept(key.strip()):
             text = "the key is missing or wrong, expected a header 'Authorization: Bearer KEY'"
             raise HttpError(401, text, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+        if self._rates is not None and (wait_s := self._rates.wait_s(digest(key.strip()))):
+            raise too_often(wait_s)
 
     def _is_allowed(self, host: str) -> bool:
         """Return whether this is a name of ours: a page of another name cannot use a browser to call us."""

@@ -28,6 +28,7 @@ class ServeRequest:
         max_body_bytes: bytes of one request's body.
         max_texts: texts of one request.
         queue_texts: texts that may wait in each queue of a process.
+        requests_per_minute: requests that one key may send to each process; ``None``: no limit.
         timeout_s: seconds for one request, from its first byte to the last of the answer.
         grace_s: seconds for the requests in progress after SIGTERM.
     """
@@ -44,6 +45,7 @@ class ServeRequest:
     max_body_bytes: int = 8 * MEBIBYTE
     max_texts: int = 2048
     queue_texts: int = 4096
+    requests_per_minute: int | None = None
     timeout_s: float = 30.0
     grace_s: float = 20.0
 
@@ -53,9 +55,10 @@ class ServeRequest:
         Raises:
             ConfigError: the message names the setting.
         """
-        for name in ("processes", "max_body_bytes", "max_texts", "queue_texts"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}: got {getattr(self, name)}, expected at least 1")
+        for name in ("processes", "max_body_bytes", "max_texts", "queue_texts", "requests_per_minute"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}: got {value}, expected at least 1")
         for name in ("timeout_s", "grace_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name}: got {getattr(self, name)}, expected a number above 0")
@@ -63,6 +66,8 @@ class ServeRequest:
             raise ConfigError(f"port: got {self.port}, expected 0 to 65535")
         if self.tls_key is not None and self.tls_cert is None:
             raise ConfigError("got a TLS key without a certificate; name the certificate too")
+        if self.requests_per_minute is not None and self.keys is None:
+            raise ConfigError("requests_per_minute: counts the requests of each key; name a file with keys")
         if self.keys is None and not is_loopback(self.host):
             raise ConfigError(
                 f"host: got {self.host}, which other machines reach, and no file of keys; "

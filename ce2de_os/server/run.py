@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import ssl
 import sys
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from ce2de_os import logs
 from ce2de_os.config import Settings
 from ce2de_os.errors import Ce2deError, ConfigError
 from ce2de_os.model.artifact import Artifact
+from ce2de_os.server import certificate
 from ce2de_os.server.counters import FOLDER_VARIABLE
 from ce2de_os.server.gate import Gate
 from ce2de_os.server.keys import Keys
@@ -48,8 +48,9 @@ def run(request: ServeRequest, settings: Settings, listening: Callable[[str], No
         ArtifactError: a model cannot be loaded.
         BackendError: the index cannot be searched.
     """
-    _check_certificate(request)
-    if request.tls_cert is None and not is_loopback(request.host):
+    if request.tls_cert is not None:
+        certificate.load(request.tls_cert, request.tls_key)
+    elif not is_loopback(request.host):
         text = "Keys and texts travel without TLS; name a certificate, or put a proxy with TLS before it"
         logger.warning(text, extra={"action": "no_tls"})
     with _bind(request.host, request.port) as listener:
@@ -110,7 +111,7 @@ def _create(request: ServeRequest, settings: Settings) -> Gate:
 
 def _config(request: ServeRequest, create: Callable[[], Gate]) -> uvicorn.Config:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # callers' mistakes are theirs
-    return uvicorn.Config(
+    return certificate.RenewingConfig(
         create,
         factory=True,
         http=BoundedProtocol,
@@ -150,15 +151,3 @@ def _bind(host: str, port: int) -> socket.socket:
 def _address(request: ServeRequest, listener: socket.socket) -> str:
     host = f"[{request.host}]" if ":" in request.host else request.host
     return f"{'https' if request.tls_cert else 'http'}://{host}:{listener.getsockname()[1]}"
-
-
-def _check_certificate(request: ServeRequest) -> None:
-    if request.tls_cert is None:
-        return
-    try:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(request.tls_cert, request.tls_key)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{request.tls_cert}: cannot be used with its key: {error}; both files are PEM"
-        ) from error

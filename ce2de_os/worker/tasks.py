@@ -12,7 +12,7 @@ from ce2de_os.reindex.following.follow import follow
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.slices.embedding import check_fingerprint
 from ce2de_os.reindex.slices.pipeline import run_slices
-from ce2de_os.worker import resources
+from ce2de_os.worker import connection, resources
 from ce2de_os.worker.app import app
 from ce2de_os.worker.queue import CeleryQueue
 
@@ -92,8 +92,9 @@ def follow_job(job_id: str, fingerprint: str) -> None:
     try:
         check_fingerprint(job_id, fingerprint, resources.encoder())
         goes_on = follow(
-            client, resources.encoder(), broker, job_id, resources.owner(), BUDGET_S, resources.is_gone
-        )
+            client, resources.encoder(), broker, job_id, resources.owner(), BUDGET_S, resources.is_gone,
+            connection.fault,
+        )  # fmt: skip
     except ArtifactMismatchError as error:
         told = str(error)
         queue.pass_on(lambda: queue.give_back(ledger, broker, job_id, None, told), job_id)

@@ -483,6 +483,41 @@ def test_tls(tmp_path):
             urllib.request.urlopen(f"{url}/health", timeout=30)
 
 
+def trusted(url, authority):
+    """Whether a caller who trusts this authority gets an answer."""
+    context = ssl.create_default_context(cafile=authority.certificate)
+    try:
+        with urllib.request.urlopen(f"{url}/health", context=context, timeout=30) as answer:
+            return answer.status == 200
+    except urllib.error.URLError as error:
+        assert "CERTIFICATE_VERIFY_FAILED" in str(error)
+        return False
+
+
+def test_a_new_certificate_counts_without_a_restart(tmp_path):
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    files, later = old.sign("serve"), new.sign("later")
+    with serving("--tls-cert", files.certificate, "--tls-key", files.key) as (_, url):
+        assert (trusted(url, old), trusted(url, new)) == (True, False)
+        later.certificate.replace(files.certificate)  # for a moment it does not fit the key
+        assert (trusted(url, old), trusted(url, new)) == (True, False)
+        later.key.replace(files.key)
+        assert (trusted(url, old), trusted(url, new)) == (False, True)
+
+
+def test_one_key_cannot_use_up_the_service(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text(f"{KEY}\nanother-key-of-these-tests\n")
+    keys.chmod(0o600)
+    with serving("--keys", keys, "--requests-per-minute", 3) as (_, url):
+        assert [ask(url, "/v1/models")[0] for _ in range(3)] == [200] * 3
+        answer = ask(url, "/v1/models")
+        assert error_of(answer)[0] == 429
+        assert (answer[1]["Retry-After"], answer[1]["x-amzn-ErrorType"]) == ("20", "ThrottlingException")
+        assert ask(url, "/health")[0] == 200
+        assert ask(url, "/v1/models", Authorization="Bearer another-key-of-these-tests")[0] == 200
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -9,9 +9,13 @@ import pytest
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.index import admin
 from ce2de_os.index.documents import documents, field_texts
-from ce2de_os.index.metadata import fields_from
+from ce2de_os.index.guard import guard_name, turn_name
+from ce2de_os.index.metadata import IndexMetadata, fields_from
+from ce2de_os.index.target_body import target_body
 from ce2de_os.index.text_spec import TextSpec
+from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.job import DONE, READY, Job
 from ce2de_os.reindex.operate import cutover
@@ -214,3 +218,25 @@ def test_an_index_that_rolls_over_from_a_copy_carries_the_vector_field(
     finally:
         remove_rollover_template(client, job.target)
     assert not client.indices.exists_index_template(name=f"ce2de-rollover-{index_name}-ce2de-aaaaaaaa")
+
+
+def test_a_target_of_a_version_that_wrote_no_level_is_no_other_target(
+    client: OpenSearch, index_name: str
+) -> None:
+    create_index(client, index_name, articles(30))
+    source, vector = admin.describe(client, index_name), VectorField(ENCODER.dim)
+    metadata = IndexMetadata(
+        vector.name, FIELDS.fields, ENCODER.fingerprint, ENCODER.dim, ENCODER.name, index_name, ENCODER.space,
+        ready=True,
+    )  # fmt: skip
+    body = target_body(source.settings, source.mappings, metadata, vector, vector.hash_field)
+    del body["mappings"]["properties"][vector.name]["compression_level"]
+    target = f"{index_name}-old"
+    body["aliases"] = {name: {"is_hidden": True} for name in (guard_name(target), turn_name(target, 0))}
+    client.indices.create(index=target, body=body)
+
+    job = reindex(client, index_name, target=target)
+    assert (job.state, job.error, job.targets) == (DONE, None, (target,))
+    mapping = client.indices.get_mapping(index=target)[target]["mappings"]["properties"][vector.name]
+    assert "compression_level" not in mapping
+    assert_same_documents(client, index_name, target)

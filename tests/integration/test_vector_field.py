@@ -123,6 +123,32 @@ def test_encoded_rows_are_stored_and_found(client: OpenSearch, index_name: str, 
         assert hits[0]["_id"] == str(row)
 
 
+def test_the_level_1x_changes_no_answer(cluster: OpenSearch, cluster_index: str) -> None:
+    """It is what an index without a level has, in all versions that do not compress unasked."""
+    field = VectorField(8)
+    rows = l2_normalize(np.random.default_rng(5).normal(size=(200, 8)).astype(np.float32))
+    actions = [
+        WriteAction(str(row), 1, None, {field.name: values}) for row, values in enumerate(field.encode(rows))
+    ]
+    found = []
+    for name, level in ((f"{cluster_index}-with", "1x"), (f"{cluster_index}-without", None)):
+        mapping = field.mapping()
+        if level is None:
+            del mapping["compression_level"]
+        settings = {**KNN, "index.refresh_interval": "-1"}
+        body = {"settings": settings, "mappings": {"properties": {field.name: mapping}}}
+        cluster.indices.create(index=name, body=body)
+        assert write_documents(cluster, name, actions).written == 200
+        cluster.indices.refresh(index=name)
+        stored = cluster.indices.get_mapping(index=name)[name]["mappings"]["properties"][field.name]
+        assert stored.get("compression_level") == level
+        for values in field.encode(rows[:10]):
+            query = {"knn": {field.name: {"vector": values, "k": 5}}}
+            hits = cluster.search(index=name, body={"query": query, "size": 5})["hits"]["hits"]
+            found.append([(hit["_id"], hit["_score"]) for hit in hits])
+    assert found[:10] == found[10:]
+
+
 @pytest.mark.parametrize("changes", [{}, {"compression_level": "4x"}, {"data_type": "byte"}], ids=str)
 def test_the_best_passage_gives_the_score_and_is_named(
     client: OpenSearch, index_name: str, changes: dict[str, str]

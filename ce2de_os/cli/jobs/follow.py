@@ -130,8 +130,8 @@ def _watch(asked: Watching, client: OpenSearch, queue: TaskQueue, job: Job) -> J
 def _warn_of_connection(client: OpenSearch, asked: Watching) -> None:
     """Warn if OpenSearch itself embeds what is written here, and does it wrong."""
     from ce2de_os.connect.check import check
-    from ce2de_os.connect.records import connections
     from ce2de_os.errors import Ce2deError
+    from ce2de_os.index.connection import connections
     from ce2de_os.model.artifact import Artifact
 
     try:

@@ -73,8 +73,18 @@ def status_lines(found: JobStatus) -> Iterator[str]:
         )
     if job.state == READY:
         yield f"  ready; move the alias with: ce2de reindex cutover {job.job_id}"
+    yield from _problems(found)
+
+
+def _problems(found: JobStatus) -> Iterator[str]:
+    job = found.job
     if found.dead_letters:
         yield f"  see the rejected documents: ce2de reindex dlq list {job.job_id}"
+    if job.connection_error:
+        state = "are wrong" if job.connection_right is False else "cannot be checked"
+        yield f"  the pipelines of 'ce2de connect' {state}: {with_flags(job.connection_error)}"
+    if found.reconnect:
+        yield f"  {with_flags(found.reconnect)}"
     if job.error:
         yield f"  failed: {with_flags(job.error)}"
     for error in found.errors:

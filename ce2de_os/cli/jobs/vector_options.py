@@ -63,7 +63,7 @@ def vector_options(command: Command) -> Command:
         "--vector-mode",
         type=click.Choice(["in_memory", "on_disk"]),
         help="on_disk keeps small vectors in memory and looks the best up in full on the disk: little "
-        "memory, slower queries. (default: OpenSearch's, in_memory)",
+        "memory, slower queries. (default: in_memory)",
     )
     @click.option(
         "--compression-level",

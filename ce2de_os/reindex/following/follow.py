@@ -16,6 +16,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import BackendUnavailableError, Ce2deError
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.failures import is_failure
+from ce2de_os.reindex.following.connected import CheckConnection, ConnectionWatch
 from ce2de_os.reindex.following.members import Members
 from ce2de_os.reindex.held_job import HeldJob, LeaseLostError, claim_job
 from ce2de_os.reindex.job import FAILED, FOLLOWING, Job, Slice
@@ -58,8 +59,11 @@ def follow(
     owner: str,
     budget_s: float,
     is_gone: IsGone | None = None,
+    check_connection: CheckConnection | None = None,
 ) -> bool:
     """Follow for about ``budget_s`` seconds, less if other messages wait; return whether to continue.
+
+    ``check_connection`` is called now and then where `ce2de connect` has connected the job's indices.
 
     Raises:
         ArtifactMismatchError: the encoder is not the job's.
@@ -75,7 +79,7 @@ def follow(
     if held is None:
         return False
     try:
-        _Follow(client, encoder, queue, held).run(budget_s)
+        _Follow(client, encoder, queue, held, ConnectionWatch(held, check_connection)).run(budget_s)
     except LeaseLostError:
         logger.info("Following ends here", extra={"action": "lease_lost", "job": job_id})
         return False
@@ -92,9 +96,16 @@ def follow(
 
 
 class _Follow:
-    def __init__(self, client: OpenSearch, encoder: DocumentEncoder, queue: TaskQueue, held: HeldJob) -> None:
+    def __init__(
+        self,
+        client: OpenSearch,
+        encoder: DocumentEncoder,
+        queue: TaskQueue,
+        held: HeldJob,
+        connections: ConnectionWatch,
+    ) -> None:
         self._client, self._encoder, self._queue, self._held = client, encoder, queue, held
-        self._members = Members(client, held)
+        self._members, self._connections = Members(client, held), connections
         self._equal_at: dict[int, Mapping[int, int]] = {}  # checkpoints at which nothing was missing
         self._compared_at: dict[int, Mapping[int, int]] = {}  # and at which a mirror was equal
         self._proved: Proved = {}
@@ -129,6 +140,7 @@ class _Follow:
         if time.monotonic() - self._letters_s > LETTERS_S:
             self._letters_s = time.monotonic()
             patiently(lambda: forget_arrived(self._client, job))
+        self._connections.look(self._members.connected())
 
     def _embed(self, job: Job, checkpoints: Mapping[int, Mapping[int, int]]) -> int:
         """Embed what is new; return the number of operations that are left to other workers."""

@@ -13,6 +13,7 @@ from ce2de_os.errors import IdentityError, IndexSchemaError, JobError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import IndexInfo, patiently
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.connection import Connection
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.index.shards import primaries_of
 from ce2de_os.reindex.held_job import HeldJob
@@ -59,6 +60,13 @@ class Members:
                     self._retire(part)
             add_in_place(self._client, self._held, fresh)
         self._looked_s = time.monotonic()
+
+    def connected(self) -> set[str]:
+        """Return the names under which OpenSearch itself embeds for these indices, in the job's field."""
+        job = self._held.job
+        found = filter(None, (Connection.of(info.mappings) for info in self._present.values()))
+        ours = (job.fingerprint, job.vector.name)
+        return {one.name for one in found if (one.fingerprint, one.vector_field) == ours}
 
     def checkpoints(self) -> Checkpoints:
         """Read each shard's global checkpoint, of the parts whose index is present."""

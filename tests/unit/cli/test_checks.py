@@ -24,6 +24,16 @@ def test_a_plugin_must_be_on_every_data_node() -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "state"),
+    [("2.16.0", NOT_OK), ("2.17.1", OK), ("3.5.0", WARNING), ("3.6.0", OK), ("3.10.0-SNAPSHOT", OK)],
+)
+def test_versions_that_lack_something_are_named(version: str, state: str) -> None:
+    check = checks.server(version, "opensearch", "here")
+    assert (check.state, bool(check.action), version in check.finding) == (state, state != OK, True)
+    assert checks.server(version, "elasticsearch", "here").state == NOT_OK
+
+
+@pytest.mark.parametrize(
     ("found", "state"),
     [({}, NOT_OK), ({"w1": "same"}, OK), ({"w1": "same", "w2": "other"}, NOT_OK)],
     ids=["none", "same model", "another model"],

@@ -25,6 +25,7 @@ def test_the_default_is_a_lucene_field():
         "dimension": 4,
         "data_type": "float",
         "method": method,
+        "compression_level": "1x",
     }
     assert FIELD.vector_path == "ce2de_vector"
 
@@ -33,6 +34,24 @@ def test_options_appear_under_opensearchs_names():
     mapping = replace(FIELD, engine="faiss", mode="on_disk", compression_level="16x").mapping()
     assert (mapping["mode"], mapping["compression_level"]) == ("on_disk", "16x")
     assert replace(FIELD, engine="faiss", encoder="fp16").mapping()["compression_level"] == "2x"
+
+
+@pytest.mark.parametrize(
+    ("changes", "level"),
+    [
+        ({}, "1x"),
+        ({"engine": "faiss"}, "1x"),
+        ({"mode": "in_memory"}, "1x"),
+        ({"mode": "in_memory", "compression_level": "4x"}, "4x"),
+        ({"mode": "on_disk"}, None),
+        ({"data_type": "byte"}, None),
+    ],
+)
+def test_no_version_may_choose_a_compression_that_was_not_asked_for(changes, level):
+    """Newer versions compress 32-fold where neither level nor mode is written, and deprecate the mode."""
+    mapping = replace(FIELD, **changes).mapping()
+    assert mapping.get("compression_level") == level
+    assert ("mode" in mapping) == (changes.get("mode") == "on_disk")
 
 
 def test_passages_are_nested():
@@ -75,7 +94,7 @@ def test_jobs_without_token_vectors_keep_their_names():
         ({"mode": "on_disk", "compression_level": "1x"}, "lucene compresses on disk"),
         ({"encoder": "fp16"}, "only faiss has it"),
         ({"engine": "faiss", "encoder": "fp16", "compression_level": "2x"}, "use one of them"),
-        ({"data_type": "byte", "mode": "in_memory"}, "only float has it"),
+        ({"data_type": "byte", "mode": "on_disk"}, "only float has it"),
         ({"data_type": "byte", "compression_level": "1x"}, "only float has it"),
         ({"data_type": "byte", "engine": "faiss", "space_type": "cosinesimil"}, "faiss cannot"),
     ],
@@ -98,6 +117,12 @@ def test_what_only_newer_versions_take(changes, version):
     field.validate()
     with pytest.raises(ConfigError, match=f"this cluster is {version[0]}.{version[1]}; use"):
         field.validate(version)
+
+
+def test_a_cluster_without_levels_is_too_old():
+    with pytest.raises(ConfigError, match=r"this cluster is 2.16, vector fields need 2.17 or newer"):
+        FIELD.validate((2, 16))
+    FIELD.validate((2, 17))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ce2de_os.errors import ConfigError
@@ -44,10 +46,23 @@ def test_a_file_that_becomes_unusable_changes_nothing(tmp_path, caplog, text):
     assert keys.accept(FIRST)
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+REFUSED = "other users of this machine can read the keys; run: chmod 600"
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o660, 0o644])
 def test_a_file_that_others_can_read_is_refused(tmp_path, mode):
-    with pytest.raises(ConfigError, match="other users of this machine can read the keys; run: chmod 600"):
+    with pytest.raises(ConfigError, match=REFUSED):
         Keys(write(tmp_path / "keys", FIRST, mode))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_group_may_read_only_what_root_owns(tmp_path):
+    """As Kubernetes mounts a secret for a user who is not root."""
+    path = write(tmp_path / "keys", FIRST, 0o440)
+    assert Keys(path).accept(FIRST)
+    os.chown(path, 10001, 10001)
+    with pytest.raises(ConfigError, match=REFUSED):
+        Keys(path)
 
 
 def test_a_file_that_is_not_there(tmp_path):
