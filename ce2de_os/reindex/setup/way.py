@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from itertools import chain
+
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import ConfigError
@@ -11,6 +13,8 @@ from ce2de_os.index import aliases
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.reindex.job import HANDOVER, MAX_BLOCK_S, MIRROR, TARGET, Job, Mode, Way
 from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.setup.checks import refuse
+from ce2de_os.reindex.setup.versions import external
 
 
 def choose_way(
@@ -31,6 +35,8 @@ def choose_way(
     way = natural_way(within) if request.way == "auto" else request.way
     if way == HANDOVER:
         _check_handover(request, names, within)
+        if request.way == "auto":
+            refuse(chain.from_iterable(external(client, source) for source in sources))
     return way
 
 
