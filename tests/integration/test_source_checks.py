@@ -209,3 +209,22 @@ def test_vectors_that_a_documents_writer_made_up_are_not_believed(
     job = begin(client, index_name)
     (document,) = all_documents(client, job.target).values()
     assert document["ce2de_vector"] == pytest.approx(list(ENCODER.encode_documents([text])[0]), abs=1e-5)
+
+
+@pytest.mark.parametrize("block", ["write", "read_only"])
+def test_a_read_only_source_is_copied_but_not_handed_over(
+    client: OpenSearch, index_name: str, block: str
+) -> None:
+    """Its copy would take writes that it does not take itself, and a rollback would open it."""
+    alias, setting = f"{index_name}-app", f"index.blocks.{block}"
+    create_index(client, index_name, articles(3))
+    client.indices.put_alias(index=index_name, name=alias)
+    client.indices.put_settings(index=index_name, body={setting: True})
+    try:
+        refused(client, index_name, rf"is read-only \({setting}\).*`way=mirror`", alias=alias)
+        begin(client, index_name)
+        assert client.count(index=f"{index_name}-search")["count"] == 3
+        found = client.indices.get_settings(index=index_name, flat_settings="true")[index_name]["settings"]
+        assert found[setting] == "true"
+    finally:
+        client.indices.put_settings(index=index_name, body={setting: None})

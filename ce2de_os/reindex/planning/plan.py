@@ -33,8 +33,7 @@ from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
 from ce2de_os.reindex.setup import checks
 from ce2de_os.reindex.setup.finding import Finding
 from ce2de_os.reindex.setup.sources import choose_mode, resolve, served_targets
-from ce2de_os.reindex.setup.versions import external
-from ce2de_os.reindex.setup.way import natural_way, sentence
+from ce2de_os.reindex.setup.way import natural_way, of_handover, sentence
 
 if TYPE_CHECKING:
     from ce2de_os.model.encoder import OnnxEncoder
@@ -120,7 +119,7 @@ def _refused_at_start(
     )
     names = [source.name for source in sources]
     if mode == COPY and request.job.alias is not None and _way(client, request, names) == HANDOVER:
-        found = chain(found, *(external(client, source) for source in sources))
+        found = chain(found, of_handover(client, sources))
     return tuple(found)
 
 

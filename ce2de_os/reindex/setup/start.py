@@ -68,7 +68,7 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     mode = mode_of(sources, request)
     check_alias(request, mode)
     _check_sources(client, request, sources, mode)
-    way = choose_way(client, request, sources, mode)
+    way = choose_way(client, request, sources, mode, known=known is not None)
     vector = vector_of(client, request, model, field_name(sources, mode, model))
     kept = {part.source: part.target for part in known.parts} if known is not None else {}
     indices = [planned(client, source, sources, request, model, mode, vector, kept) for source in sources]
