@@ -44,6 +44,20 @@ _FP16_LEVEL = "2x"
 Version = tuple[int, int]
 
 
+def options_of(mapping: Mapping[str, Any]) -> dict[str, str]:
+    """Return the options that a field's mapping was created with, by the names of `VectorField`.
+
+    One that it does not name has OpenSearch's default; those of a field that names no method are unknown.
+    """
+    vector = mapping.get("properties", {}).get("vector", mapping)
+    method, mode = vector.get("method", {}), vector.get("mode", MODES[0])
+    known = {**method, **method.get("parameters", {})}
+    found = {name: known[name] for name in ("engine", "space_type", "m", "ef_construction") if name in known}
+    level = vector.get("compression_level", LEVELS["lucene"][0] if mode == MODES[0] else "that of the mode")
+    found |= {"mode": mode, "compression_level": level, "data_type": vector.get("data_type", DATA_TYPES[0])}
+    return {name: str(value).lower() for name, value in found.items()}
+
+
 @dataclass(frozen=True)
 class VectorField:
     """A ``knn_vector`` field; names and values are OpenSearch's own.

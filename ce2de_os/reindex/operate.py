@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -38,6 +38,7 @@ from ce2de_os.reindex.syncing.catch_up import lag
 from ce2de_os.reindex.verify import VerifyReport, verify
 
 _TRIES = 20
+_IN_USE = (RUNNING, PAUSED, FINISHING, READY, FOLLOWING)
 _ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK, READY, PAUSED)
 
 
@@ -126,7 +127,7 @@ def cutover(
     """
     ledger = Ledger(client)
     found = ledger.job(job_id).job
-    if found.truth == TARGET:
+    if found.truth == TARGET and found.mode == "copy":
         raise JobError(
             f"job '{job_id}' has handed over already: applications write to {', '.join(found.targets)}"
         )
@@ -164,6 +165,7 @@ def clean(client: OpenSearch, job_id: str, *, targets: bool = False, sources: bo
         raise JobError(f"job '{job_id}' is {job.state}; cancel it first: ce2de reindex cancel {job_id}")
     doomed = _doomed(client, ledger, job, targets, sources)
     _check_follower(ledger, job, targets=targets)
+    _check_others(ledger, job, doomed)
     for name in doomed:
         with backend_errors(f"delete index '{name}'"):
             client.indices.delete(index=name, params={"ignore": [404]})
@@ -184,6 +186,19 @@ def _check_follower(ledger: Ledger, job: Job, *, targets: bool) -> None:
             f"job '{found.job.job_id}' keeps {', '.join(job.targets)} up to date; end it first: "
             f"ce2de reindex cancel {found.job.job_id}"
         )
+
+
+def _check_others(ledger: Ledger, job: Job, doomed: Collection[str]) -> None:
+    """Reject the removal of an index that another job still reads or writes."""
+    for other in ledger.jobs() if doomed else ():
+        if other.job_id == job.job_id or other.state not in _IN_USE:
+            continue
+        reads, writes = set(doomed) & set(other.sources), set(doomed) & set(other.targets)
+        if reads or writes:
+            raise JobError(
+                f"job '{other.job_id}' {'reads' if reads else 'writes'} '{min(reads or writes)}'; end it first: "
+                f"ce2de reindex cancel {other.job_id}"
+            )
 
 
 def _doomed(client: OpenSearch, ledger: Ledger, job: Job, targets: bool, sources: bool) -> list[str]:

@@ -13,7 +13,7 @@ Answer = tuple[int, str, bytes]
 
 
 class Gateway(ThreadingHTTPServer):
-    """Passes requests on until ``answer`` is set."""
+    """Passes requests on until ``answer`` is set; an answer longer than ``most_bytes`` becomes a 429."""
 
     daemon_threads = True
 
@@ -21,6 +21,7 @@ class Gateway(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.behind = behind
         self.answer: Answer | None = None
+        self.most_bytes: int | None = None
 
     @property
     def url(self) -> str:
@@ -34,6 +35,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _reply(self) -> None:
         sent = self.rfile.read(int(self.headers.get("content-length") or 0))
         status, kind, body = self.server.answer or self._passed_on(sent)
+        if self.server.most_bytes is not None and len(body) > self.server.most_bytes:
+            status, body = 429, b'{"error": {"type": "circuit_breaking_exception", "reason": "too large"}}'
         self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))

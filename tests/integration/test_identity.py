@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from ce2de_os.config import OpenSearchSettings
-from ce2de_os.errors import BackendUnavailableError, IdentityError, JobError
+from ce2de_os.errors import BackendUnavailableError, Ce2deError, IdentityError, JobError
 from ce2de_os.index import admin
 from ce2de_os.index.client import connect
 from ce2de_os.index.guard import guard_name
@@ -18,11 +19,12 @@ from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.local.servers import LocalServers
 from ce2de_os.reindex import identity, operate
 from ce2de_os.reindex.job import FAILED, READY, Job, Part
+from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.status import status
 from tests.conftest import remove
-from tests.integration.indexes import HashEncoder, InlineQueue, articles, create_index
+from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
 
 ENCODER = HashEncoder()
 FIELDS = TextSpec(("title", "body"))
@@ -93,6 +95,25 @@ def test_a_target_that_was_made_again_is_not_served(client: OpenSearch, index_na
     assert f"'{job.target}' was deleted and created again" in status(client, job.job_id).errors[0]
     with pytest.raises(JobError, match="deleted and created again"):
         operate.cutover(client, ENCODER, job.job_id, "tester")
+    assert not client.indices.exists_alias(name=f"{index_name}-search")
+
+
+def test_a_record_that_names_another_index_as_target_is_not_believed(
+    client: OpenSearch, index_name: str
+) -> None:
+    """Whoever may write to the ledger could name any index; its own mapping must say that it is the copy."""
+    create_index(client, index_name, articles(5))
+    create_index(client, f"{index_name}-other", articles(5))
+    job, ledger = held(client, index_name), Ledger(client)
+    other = admin.describe(client, f"{index_name}-other")
+    part = replace(job.parts[0], target=other.name, target_uuid=other.uuid, target_history=())
+    ledger.change_job(ledger.job(job.job_id), parts=(part,), accept_unreplicated=True)
+    told = f"'{other.name}' does not say that it is a copy of '{index_name}'"
+    with pytest.raises(IdentityError, match=told):
+        operate.verify_job(client, ENCODER, job.job_id)
+    with pytest.raises(Ce2deError):
+        operate.cutover(client, ENCODER, job.job_id, "tester")
+    assert len(all_documents(client, other.name)) == 5
     assert not client.indices.exists_alias(name=f"{index_name}-search")
 
 

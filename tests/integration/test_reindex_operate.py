@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from ce2de_os.errors import JobError
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import operate
 from ce2de_os.reindex.cutover.rollback import rollback
-from ce2de_os.reindex.job import CANCELLED, DONE, PAUSED, READY, ROLLED_BACK, RUNNING, Job
+from ce2de_os.reindex.job import CANCELLED, DONE, FAILED, PAUSED, READY, ROLLED_BACK, RUNNING, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.start import start
@@ -140,6 +141,30 @@ def test_a_cutover_copies_first_what_a_verification_missed(client: OpenSearch, i
     report = operate.verify_job(client, ENCODER, job.job_id)
     (problem,) = report.problems
     assert f"1 documents of '{index_name}' are missing in '{job.target}': '3'" in problem
+    assert operate.cutover(client, ENCODER, job.job_id, "operator").state == DONE
+    assert_same_documents(client, index_name, job.target, ENCODER)
+
+
+def test_a_running_job_is_not_verified(client: OpenSearch, index_name: str) -> None:
+    create_index(client, index_name, articles(3))
+    job = begin(client, index_name, InlineQueue())
+    with pytest.raises(JobError, match="is running; verify it when it is ready, done or failed"):
+        operate.verify_job(client, ENCODER, job.job_id)
+
+
+def test_documents_of_a_slice_that_failed_are_copied_before_the_alias_moves(
+    client: OpenSearch, index_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("ce2de_os.reindex.job"), "SLICE_OPERATIONS", 10)
+    create_index(client, index_name, articles(20))
+    queue, ledger = InlineQueue(), Ledger(client)
+    job = begin(client, index_name, queue, follow=False)
+    failed = ledger.change_slice(ledger.slice(job.job_id, 0), state=FAILED, last_error="a cause that is gone")
+    assert failed is not None
+    queue.run(client, ENCODER)
+    assert Ledger(client).job(job.job_id).job.state == FAILED
+    problems = operate.verify_job(client, ENCODER, job.job_id).problems
+    assert f"10 documents of '{index_name}' are missing" in problems[0]
     assert operate.cutover(client, ENCODER, job.job_id, "operator").state == DONE
     assert_same_documents(client, index_name, job.target, ENCODER)
 

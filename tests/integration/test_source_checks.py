@@ -119,6 +119,39 @@ def test_names_that_cannot_be_are_refused_at_once(
     refused(client, index_name, told, **request_options)
 
 
+def test_an_application_that_gives_versions_itself_is_noticed_before_a_handover(
+    client: OpenSearch, index_name: str
+) -> None:
+    """Its next version would be lower than the copy's, and such connectors ignore the conflict."""
+    alias, versioned = f"{index_name}-app", {"version_type": "external"}
+    create_index(client, index_name, [])
+    client.indices.put_alias(index=index_name, name=alias)
+    for number, article in enumerate(articles(20)):
+        client.index(index=index_name, id=str(number), body=article, params={**versioned, "version": "8"})
+    client.indices.refresh(index=index_name)
+    told = "application gives.*'19' would have version 20, not 8.*`way=mirror`.*`way=handover`"
+    refused(client, index_name, told, alias=alias)
+    for way in ("mirror", "handover"):
+        begin(client, index_name, alias=f"{alias}-{way}", way=way, target=f"{index_name}-{way}", hold=True)
+
+
+@pytest.mark.parametrize("version", [None, 1_700_000_000_000])
+def test_versions_that_go_on_after_a_handover_are_no_reason_against_it(
+    client: OpenSearch, index_name: str, version: int | None
+) -> None:
+    alias = f"{index_name}-app"
+    create_index(client, index_name, [])
+    client.indices.put_alias(index=index_name, name=alias)
+    for number, article in enumerate([*articles(5), *articles(5)]):
+        given = {"version_type": "external", "version": str(version + number)} if version else {}
+        client.index(index=index_name, id=str(number % 5), body=article, params=given)
+    job = begin(client, index_name, alias=alias)
+    assert job.way == "handover"
+    if version:
+        higher = {"version_type": "external", "version": str(version + 10)}
+        client.index(index=alias, id="3", body={"title": "accepted"}, params=higher)
+
+
 def test_a_closed_source_and_one_that_may_not_be_written_in_place_are_refused(
     client: OpenSearch, index_name: str
 ) -> None:
@@ -176,3 +209,22 @@ def test_vectors_that_a_documents_writer_made_up_are_not_believed(
     job = begin(client, index_name)
     (document,) = all_documents(client, job.target).values()
     assert document["ce2de_vector"] == pytest.approx(list(ENCODER.encode_documents([text])[0]), abs=1e-5)
+
+
+@pytest.mark.parametrize("block", ["write", "read_only"])
+def test_a_read_only_source_is_copied_but_not_handed_over(
+    client: OpenSearch, index_name: str, block: str
+) -> None:
+    """Its copy would take writes that it does not take itself, and a rollback would open it."""
+    alias, setting = f"{index_name}-app", f"index.blocks.{block}"
+    create_index(client, index_name, articles(3))
+    client.indices.put_alias(index=index_name, name=alias)
+    client.indices.put_settings(index=index_name, body={setting: True})
+    try:
+        refused(client, index_name, rf"is read-only \({setting}\).*`way=mirror`", alias=alias)
+        begin(client, index_name)
+        assert client.count(index=f"{index_name}-search")["count"] == 3
+        found = client.indices.get_settings(index=index_name, flat_settings="true")[index_name]["settings"]
+        assert found[setting] == "true"
+    finally:
+        client.indices.put_settings(index=index_name, body={setting: None})

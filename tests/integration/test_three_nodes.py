@@ -13,10 +13,16 @@ from collections.abc import Callable, Iterator
 import pytest
 from opensearchpy import OpenSearch, helpers
 
+from ce2de_os.errors import JobError
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.local.servers import LocalServers
-from ce2de_os.reindex.job import READY
+from ce2de_os.reindex.cutover import replicas
+from ce2de_os.reindex.job import DONE, FAILED, READY
 from ce2de_os.reindex.ledger import Ledger
-from tests.integration.indexes import articles
+from ce2de_os.reindex.operate import cutover
+from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.setup.start import start
+from tests.integration.indexes import HashEncoder, InlineQueue, articles
 from tests.integration.jobs import (
     Run,
     StartWorker,
@@ -165,6 +171,29 @@ def test_a_shard_without_a_replica_is_away_for_a_while(
     nodes.servers.start_node(away)
     end(nodes, ce2de, job_id, assert_all_there, "the only copy of the source away")
     assert max(record.deaths for record in Ledger(client).slices(Ledger(client).job(job_id).job)) == 0
+
+
+def test_the_alias_waits_for_replicas_that_the_source_has_too(
+    nodes: Nodes, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "PATIENCE_S", 1.0)
+    client, encoder, queue = nodes.client(1), HashEncoder(), InlineQueue()
+    create(client, name, 50, replicas=1)
+    nodes.wait_for_health("green", name)
+    allocate = "cluster.routing.allocation.enable"
+    client.cluster.put_settings(body={"transient": {allocate: "primaries"}})
+    try:
+        request = JobRequest(name, TextSpec(("title",)), f"{name}-search", follow=False)
+        job = start(client, request, encoder, queue)
+        with pytest.raises(JobError, match="has 1 active copies of its shards, 2 were expected.*allocation"):
+            queue.run(client, encoder)
+        assert Ledger(client).job(job.job_id).job.state == FAILED
+        assert not client.indices.exists_alias(name=f"{name}-search")
+        done = cutover(client, encoder, job.job_id, "operator", accept_unreplicated=True)
+        assert (done.state, nodes.copies(job.target)[0]["prirep"]) == (DONE, "p")
+    finally:
+        client.cluster.put_settings(body={"transient": {allocate: None}})
+    nodes.wait_for_health("green", job.target)
 
 
 def test_a_snapshot_restored_over_the_source_is_one_clear_error(

@@ -7,15 +7,20 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
+from ce2de_os.config import OpenSearchSettings
 from ce2de_os.errors import BackendUnavailableError
 from ce2de_os.index import admin, bulk
+from ce2de_os.index.client import connect
 from ce2de_os.index.text_spec import TextSpec
+from ce2de_os.local.servers import Endpoints
 from ce2de_os.reindex.job import WAITING, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.slices import page_reader
 from ce2de_os.reindex.slices.page_reader import PageReader
 from ce2de_os.reindex.slices.pipeline import run_slices
+from tests.integration.gateway import gateway
 from tests.integration.indexes import HashEncoder, InlineQueue, articles, create_index
 
 
@@ -33,6 +38,25 @@ def test_a_page_larger_than_the_window_is_put_together(client: OpenSearch, index
         found += [document.doc_id for document in documents]
         after = documents[-1].seq_no
     assert found == [str(number) for number in range(20)]
+
+
+def test_pages_whose_answers_are_too_large_shrink_and_grow_again(
+    client: OpenSearch, endpoints: Endpoints, index_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_reader, "_PAUSE_S", 0.0)
+    large = [{"title": "x" * 20_000} for _ in range(10)]
+    create_index(client, index_name, [*large, *articles(40)])
+    found, after, sizes = [], -1, []
+    with gateway(endpoints.opensearch_url) as server, connect(OpenSearchSettings(url=server.url)) as narrow:
+        server.most_bytes = 90_000
+        reader = PageReader(narrow, index_name, 0, None, None)
+        while documents := reader.read(after, 100, 32)[0]:
+            found += [document.doc_id for document in documents]
+            sizes.append(len(documents))
+            after = documents[-1].seq_no
+    assert found == [str(number) for number in range(50)]
+    assert sizes[0] == 4
+    assert max(sizes) >= 16
 
 
 def test_in_place_only_the_needed_fields_are_read(client: OpenSearch, index_name: str) -> None:

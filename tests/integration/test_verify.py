@@ -89,6 +89,18 @@ def test_writes_that_go_on_are_no_problem(client: OpenSearch, index_name: str) -
     assert reports[-1].moving > 0
 
 
+def test_many_writes_on_their_way_hide_no_missing_vector(client: OpenSearch, index_name: str) -> None:
+    create_index(client, index_name, articles(40))
+    job = held(client, index_name)
+    script = {"script": "ctx._source.remove('ce2de_vector')"}
+    client.update_by_query(index=job.target, body=script, params={"refresh": "true"})
+    late = ({"_index": index_name, "title": f"written {number}"} for number in range(100))
+    helpers.bulk(client, late, refresh=True)
+    report = verified(client, job)
+    assert report.moving >= 100
+    assert any("have text but no vector" in problem for problem in report.problems)
+
+
 NEW_FIELDS: dict[str, Any] = {
     "status": {"type": "keyword"},
     "place": {"type": "geo_point"},

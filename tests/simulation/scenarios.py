@@ -86,6 +86,31 @@ def rollback_after_writes(world: World) -> list[str]:
     return found + stage.problems(vectors=False)
 
 
+def rollback_beside_an_old_route(world: World) -> list[str]:
+    """A client still writes to the source by its name while it is open and the rollback is not at its end.
+
+    What it changes there is what its last write made of it, or the job names the document.
+    """
+    stage = begin(world, through_alias=True, by_name=False)
+    stage.work()
+    stage.write(world.chance.randint(1, 8))
+    world.beside = lambda: world.writers.by_old_route(SOURCE)
+    for _ in range(2):
+        stage.rollback()
+        stage.write(world.chance.randint(0, 3))
+    world.beside = None
+    stage.calm_down()
+    found = stage.until_done() if stage.job.state not in ("rolled_back", "rolling_back") else []
+    error = stage.rollback() if stage.job.state != "rolled_back" else None
+    if error is not None:
+        found.append(f"cannot be rolled back: {error}")
+    stage.write(2)
+    named = stage.job.unordered
+    broken = world.writers.journal.broken
+    broken[:] = [one for one in broken if not any(f"doc_id='{doc_id}'" in one for doc_id in named)]
+    return found + stage.problems(vectors=False, forgiven=named)
+
+
 def unblocked_handover(world: World) -> list[str]:
     """A handover while writes go on; documents that were written on both sides may differ, and are named.
 
@@ -245,4 +270,5 @@ SCENARIOS: dict[str, Scenario] = {
     "repeated_start": Scenario(repeated_start),
     "cutover_after_rollback": Scenario(cutover_after_rollback),
     "rollback_after_writes": Scenario(rollback_after_writes),
+    "rollback_beside_an_old_route": Scenario(rollback_beside_an_old_route),
 }

@@ -18,6 +18,7 @@ from tests.simulation.writers import Writers
 T = TypeVar("T")
 _EPOCH_S = 1_800_000_000.0
 _REQUEST_S = 0.004
+_BESIDE_SHARE = 0.2
 _CRITICAL = ("/_aliases", "/_block/write", "/_settings", "/_mapping")
 """Requests around which the truth moves."""
 
@@ -30,6 +31,7 @@ class World:
     Attributes:
         now_s: the one clock, which only requests, sleeping and jumps move.
         others: what may happen during any request of somebody else: each is one whole process.
+        beside: what happens now and then before any request, disturbed or not; ``None``: nothing.
         refused: requests that were refused, by the error's type.
         log: what happened, if the seed is traced.
     """
@@ -43,6 +45,7 @@ class World:
         self.encoder = TinyEncoder()
         self.writers = Writers(self.model, self.chance, self.tell)
         self.others: list[Step] = []
+        self.beside: Step | None = None
         self.log: list[str] | None = [] if traced else None
         self._actors: list[Actor] = []
         self._late: list[tuple[float, tuple[Any, ...], Callable[[], Answer]]] = []
@@ -110,6 +113,8 @@ class World:
         if actor is not None and actor.dead:
             raise Death(actor)
         self.now_s += _REQUEST_S
+        if self.beside is not None and self.chance.random() < _BESIDE_SHARE:
+            self.beside()
         self._arrive()
         if self.now_s < self._down_until_s and not self.weather.calm:
             self.now_s += 0.1

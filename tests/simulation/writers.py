@@ -149,6 +149,22 @@ class Writers:
             return
         self._finish(operation, prepared, answered=True)
 
+    def by_old_route(self, name: str) -> None:
+        """One operation of a client that knows an index by its name, whatever others read and write."""
+        kind = self._chance.choice(("index", "update", "delete"))
+        operation = Operation(kind, name, self._chance.choice(self.ids), self._body(kind))
+        try:
+            status, _ = self._model.answer(*self._as_request(operation))
+        except RefusedError:
+            return
+        if status == 404:
+            return
+        states = self.journal.of(operation.doc_id)
+        existing = [state for state in states if state is not None] or [None]
+        after = [operation.after(state) for state in (existing if kind == "update" else states)]
+        self._tell(f"old route: {operation}")
+        self.journal.became(operation.doc_id, _distinct(after))
+
     def deliver(self) -> None:
         """Let one operation that is in flight arrive."""
         if self._in_flight:

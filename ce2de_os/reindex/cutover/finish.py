@@ -18,6 +18,7 @@ from ce2de_os.reindex.held_job import HeldJob, LeaseLostError, claim_job
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, READY, RUNNING, SWITCHING, TARGET, Job
 from ce2de_os.reindex.ledger import IsGone, Ledger
 from ce2de_os.reindex.setup.sources import new_members
+from ce2de_os.reindex.setup.targets import restored
 from ce2de_os.reindex.slices.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.syncing.arrived import forget_arrived
 from ce2de_os.reindex.syncing.catch_up import catch_up, lag
@@ -114,9 +115,9 @@ class _Finish:
 
     def _restore(self) -> None:
         """Give the targets replicas and refresh interval back; pipelines wait until applications write."""
-        for part in self._job.parts:
-            settings = {name: value for name, value in part.restore.items() if not name.endswith("_pipeline")}
-            patiently(lambda: admin.put_settings(self._client, part.target, settings))  # noqa: B023
+        parts = tuple(patiently(lambda: restored(self._client, part)) for part in self._job.parts)  # noqa: B023
+        if parts != self._job.parts:
+            self._held.change(parts=parts)
         reached("restored", self._job.job_id)
 
     def _verified(self) -> VerifyReport:

@@ -16,14 +16,15 @@ from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceActio
 from ce2de_os.index.raw import without
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.compare import differences
+from ce2de_os.reindex.cutover.both_sides import unequal, written_on_both_sides
 from ce2de_os.reindex.cutover.switch import change_entries, set_ready
 from ce2de_os.reindex.cutover.turn import handed_over, take_turn
 from ce2de_os.reindex.drift import own_fields
-from ce2de_os.reindex.identity import target_checkpoints
+from ce2de_os.reindex.identity import source_checkpoints, target_checkpoints
 from ce2de_os.reindex.job import DONE, HANDOVER, ROLLED_BACK, ROLLING_BACK, SOURCE, TARGET, Job, Part
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.slices.source import SourceDocument, read_page
-from ce2de_os.reindex.syncing.late_writes import current_of
+from ce2de_os.reindex.syncing.late_writes import MOST_UNORDERED, current_of
 from ce2de_os.reindex.syncing.repair import cursors
 
 logger = logging.getLogger(__name__)
@@ -91,15 +92,16 @@ def rollback(client: OpenSearch, job_id: str, *, discard_writes: bool = False) -
 def _hand_back(client: OpenSearch, ledger: Ledger, job: Job, discard_writes: bool) -> Job:
     begun = time.monotonic()
     if job.state == ROLLING_BACK and not _revoked(client, job):
-        return _complete(client, ledger, job, [], begun)  # applications write to the sources already
+        return _complete(client, ledger, job, begun)  # applications write to the sources already
     job = _change(ledger, job, state=ROLLING_BACK)
     job = _change(ledger, job, turn=take_turn(client, job.targets[0]))
-    conflicts: list[str] = []
     try:
+        for name in (*job.targets, *job.sources):
+            patiently(lambda: admin.block_writes(client, name))  # noqa: B023
+        copies = [] if discard_writes else _copies(client, ledger, job)
         for part in job.parts:
-            patiently(lambda: admin.block_writes(client, part.target))  # noqa: B023
             patiently(lambda: admin.unblock_writes(client, part.source))  # noqa: B023
-        conflicts = [] if discard_writes else _copy_back(client, ledger, job)
+        _copy_back(client, ledger, job, copies)
         _move_back(client, job)
     except (Ce2deError, KeyboardInterrupt) as error:
         if _revoked(client, job):
@@ -107,18 +109,30 @@ def _hand_back(client: OpenSearch, ledger: Ledger, job: Job, discard_writes: boo
             raise
         if isinstance(error, KeyboardInterrupt):
             raise
-    return _complete(client, ledger, job, conflicts, begun)
+    return _complete(client, ledger, job, begun)
 
 
 def _stay(client: OpenSearch, ledger: Ledger, job: Job) -> None:
-    """Let applications write to the targets again."""
-    for part in job.parts:
+    """Let applications write to the targets again; what was copied back so far stays in the sources too."""
+    for number, part in enumerate(job.parts):
         admin.block_writes(client, part.source)
+        _report(ledger, job, written_on_both_sides(client, ledger, job, number, staying=True))
+        _pass_over(client, ledger, job, number)
+    for part in job.parts:
         admin.unblock_writes(client, part.target)
     _change(ledger, job, state=DONE, turn=None)
 
 
-def _complete(client: OpenSearch, ledger: Ledger, job: Job, conflicts: list[str], begun: float) -> Job:
+def _pass_over(client: OpenSearch, ledger: Ledger, job: Job, number: int) -> None:
+    """Move the cursors behind what a part's source has now, so that it counts as known from here on."""
+    newest = patiently(lambda: source_checkpoints(client, job.parts[number]))
+    for record in patiently(lambda: ledger.slices(job)):
+        if record.range.part == number and record.range.upto is None:
+            cursor = max(record.cursor, newest[record.range.shard])
+            ledger.change_slice(ledger.slice(job.job_id, record.number), cursor=cursor)
+
+
+def _complete(client: OpenSearch, ledger: Ledger, job: Job, begun: float) -> Job:
     for part in job.parts:
         change_entries(client, part.target, {"source": part.source})
     logger.info("Applications write to the source again", extra={"action": "rolled_back", "job": job.job_id})
@@ -129,9 +143,15 @@ def _complete(client: OpenSearch, ledger: Ledger, job: Job, conflicts: list[str]
         truth=SOURCE,
         before=None,
         turn=None,
-        unordered=tuple(conflicts),
         blocked_s=time.monotonic() - begun,
     )
+
+
+def _report(ledger: Ledger, job: Job, unordered: list[str]) -> None:
+    """Add ids to the record before the alias moves: a later process may complete the rollback."""
+    known = ledger.job(job.job_id).job.unordered
+    if new := [doc_id for doc_id in unordered if doc_id not in known]:
+        _change(ledger, job, unordered=(*known, *new)[:MOST_UNORDERED])
 
 
 def _revoked(client: OpenSearch, job: Job) -> bool:
@@ -162,11 +182,20 @@ def _check(client: OpenSearch, job: Job) -> None:
         )
 
 
-def _copy_back(client: OpenSearch, ledger: Ledger, job: Job) -> list[str]:
-    """Write to the sources what changed in the targets; return the ids that were written on both sides."""
-    conflicts: list[str] = []
-    for number, part in enumerate(job.parts):
-        actions = list(_changes(client, ledger, job, number))
+def _copies(client: OpenSearch, ledger: Ledger, job: Job) -> list[list[Action]]:
+    """Return, for each part, the writes that bring the source to what the target holds.
+
+    Both are blocked. Each write holds only for the document as it is now, so what an application writes to
+    the source as soon as that is open is neither overwritten nor deleted: it is a conflict.
+    """
+    for number in range(len(job.parts)):
+        _report(ledger, job, written_on_both_sides(client, ledger, job, number))
+    return [list(_changes(client, ledger, job, number)) for number in range(len(job.parts))]
+
+
+def _copy_back(client: OpenSearch, ledger: Ledger, job: Job, copies: list[list[Action]]) -> None:
+    """Carry the writes out, and report the documents that were written in the source at the same time."""
+    for part, actions in zip(job.parts, copies, strict=False):
         report = patiently(lambda: write_documents(client, part.source, actions))  # noqa: B023
         if report.refused:
             first = report.refused[0]
@@ -176,16 +205,25 @@ def _copy_back(client: OpenSearch, ledger: Ledger, job: Job) -> list[str]:
                 f"the first is '{first.doc_id}': {first.reason}; change its mapping, or lose them with "
                 "`discard_writes`"
             )
-        conflicts += report.conflicts
+        _report(ledger, job, _conflicting(client, job, part, actions, set(report.conflicts)))
         patiently(lambda: admin.refresh(client, part.source))  # noqa: B023
-    return conflicts
+
+
+def _conflicting(
+    client: OpenSearch, job: Job, part: Part, actions: list[Action], conflicts: set[str]
+) -> list[str]:
+    """Return the ids of conflicts that are none of a repeated request, whose first answer was lost."""
+    places = [
+        SourceDocument(one.doc_id, -1, 0, 0, one.routing, {}) for one in actions if one.doc_id in conflicts
+    ]
+    return [document.doc_id for document, _, _ in unequal(client, job, part, places)]
 
 
 def _changes(client: OpenSearch, ledger: Ledger, job: Job, number: int) -> Iterator[Action]:
     """Yield the writes after which the source holds what the target holds; refresh both indices first.
 
-    The source took no writes after the handover, so everything beyond the job's cursors was written
-    there after the rollback began, when the target took no writes anymore: it is newer, and it is kept.
+    What lies beyond the job's cursors was written to the source after the handover: by an earlier try of
+    this rollback, or by an application that knows it by name, and then it is kept.
     """
     part, upto = job.parts[number], cursors(ledger, job, number)
     patiently(lambda: admin.refresh(client, part.target))

@@ -142,7 +142,7 @@ class Switch:
         fences = {part.target: self._fence(part) for part in self._job.parts}
         self._held.renew(SWITCH_LEASE_S)
         begun = time.monotonic()
-        self._held.change(truth=SWITCHING, fences=fences, **changes)
+        self._held.change(truth=SWITCHING, fences=fences, unordered=(), **changes)
         self._held.change(turn=take_turn(self._client, self._job.targets[0]))
         reached("switching", self._job.job_id)
         return begun

@@ -20,7 +20,7 @@ from ce2de_os.reindex.job import FOLLOWING, PAUSED, TARGET, Job, Part, Range
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import TaskQueue, send_waiting
 from ce2de_os.reindex.request import JobRequest, Model
-from ce2de_os.reindex.setup.preparation import field_in_place
+from ce2de_os.reindex.setup.preparation import check_field_options, field_in_place
 from ce2de_os.reindex.setup.sources import check_source, field_name
 
 
@@ -83,6 +83,8 @@ def _record(
     name = entry.vector_field if entry else field_name(found, "in_place", model)
     vector = _vector(request, model, name, entry)
     vector.validate(admin.version(client))
+    check_field_options(found, vector)
+    vector = replace(vector, data_type=entry.data_type) if entry else vector
     shards = [int(info.settings["number_of_shards"]) for info in found]
     return Job(
         job_id=standing.standing_id(request.source),
@@ -145,8 +147,7 @@ def _text(request: JobRequest, entry: IndexMetadata | None) -> TextSpec:
 def _vector(request: JobRequest, model: Model, name: str, entry: IndexMetadata | None) -> VectorField:
     token_dim = entry.token_dim if entry else (model.token_dim if request.token_vectors else None)
     passages = request.text.passages is not None
-    vector = request.vector(dim=model.dim, name=name, passages=passages, token_dim=token_dim)
-    return replace(vector, data_type=entry.data_type) if entry else vector
+    return request.vector(dim=model.dim, name=name, passages=passages, token_dim=token_dim)
 
 
 def _check_free(ledger: Ledger, record: Job) -> None:

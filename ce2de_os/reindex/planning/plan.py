@@ -13,7 +13,7 @@ from ce2de_os.errors import BackendError, BackendUnavailableError, DataError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.job import cut
+from ce2de_os.reindex.job import HANDOVER, Way, cut
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.planning import capacity, sample, survey, verdict
 from ce2de_os.reindex.planning.capacity import MemoryRow, ShardLoad
@@ -33,7 +33,7 @@ from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
 from ce2de_os.reindex.setup import checks
 from ce2de_os.reindex.setup.finding import Finding
 from ce2de_os.reindex.setup.sources import choose_mode, resolve, served_targets
-from ce2de_os.reindex.setup.way import natural_way, sentence
+from ce2de_os.reindex.setup.way import natural_way, of_handover, sentence
 
 if TYPE_CHECKING:
     from ce2de_os.model.encoder import OnnxEncoder
@@ -66,7 +66,8 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
     drawn = sample.measure(encoder, texts)
     found = compose(request, _model(encoder), indices, missing, cluster, drawn)
     meaning = _meaning(client, request, found.mode, [info.name for info in sources])
-    refusals = (*_refused_at_start(client, request, sources), *found.refusals)
+    refused = _refused_at_start(client, request, sources, found.mode)
+    refusals = (*refused, *found.refusals)
     return replace(found, refusals=refusals, meaning=meaning)
 
 
@@ -76,8 +77,12 @@ def _meaning(client: OpenSearch, request: PlanRequest, mode: str, names: Sequenc
         return sentence(None, request.job.source, "", ", ".join(names))
     if request.job.alias is None:
         return None
-    within = set(names) & set(aliases.definitions(client, request.job.alias))
-    return sentence(natural_way(within), request.job.source, request.job.alias, ", ".join(names))
+    way = _way(client, request, names)
+    return sentence(way, request.job.source, request.job.alias, ", ".join(names))
+
+
+def _way(client: OpenSearch, request: PlanRequest, names: Sequence[str]) -> Way:
+    return natural_way(set(names) & set(aliases.definitions(client, str(request.job.alias))))
 
 
 def _short_source_name(client: OpenSearch, source: str, sources: Sequence[IndexInfo]) -> str:
@@ -98,7 +103,7 @@ def _served(client: OpenSearch) -> frozenset[str]:
 
 
 def _refused_at_start(
-    client: OpenSearch, request: PlanRequest, sources: Sequence[IndexInfo]
+    client: OpenSearch, request: PlanRequest, sources: Sequence[IndexInfo], mode: str
 ) -> tuple[Finding, ...]:
     """Return the findings that would make `start` fail before it creates anything."""
     found = chain(
@@ -112,6 +117,9 @@ def _refused_at_start(
             in_place=False,  # `verdict` reports blocks
         ),
     )
+    names = [source.name for source in sources]
+    if mode == COPY and request.job.alias is not None and _way(client, request, names) == HANDOVER:
+        found = chain(found, of_handover(client, sources))
     return tuple(found)
 
 

@@ -143,12 +143,16 @@ def _read_block_findings(source: IndexInfo, *, in_place: bool) -> Iterator[Findi
             f"'{source.name}' does not let anything be read (index.blocks.read)",
             "set index.blocks.read to null, or name another index",
         )
-    blocked = [block for block in _READ_ONLY if _is_set(source, block)]
-    if in_place and blocked:
+    if in_place and (block := read_only(source)):
         yield Finding(
-            f"'{source.name}' is read-only (index.{blocked[0]}), so its documents cannot get vectors",
-            f"set index.{blocked[0]} to null, or copy it: `mode=copy` `alias=NAME`",
+            f"'{source.name}' is read-only (index.{block}), so its documents cannot get vectors",
+            f"set index.{block} to null, or copy it: `mode=copy` `alias=NAME`",
         )
+
+
+def read_only(source: IndexInfo) -> str | None:
+    """Return the setting that lets nothing be written to an index; ``None``: there is none."""
+    return next((block for block in _READ_ONLY if _is_set(source, block)), None)
 
 
 def _is_readable(source: IndexInfo) -> bool:

@@ -16,7 +16,7 @@ from ce2de_os.index.connection import unconnected
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.target_body import vector_properties
-from ce2de_os.index.vector_field import VectorField
+from ce2de_os.index.vector_field import VectorField, options_of
 from ce2de_os.reindex.identity import history_of
 from ce2de_os.reindex.job import Job, Mode, Part
 from ce2de_os.reindex.request import JobRequest, Model, model_of, token_dim_of
@@ -99,7 +99,7 @@ def planned(
     target = kept.get(source.name) or target_name(client, source, request, sources, model)
     existed = admin.exists(client, target)
     if existed:
-        _check_existing(client, target, metadata)
+        _check_existing(client, target, metadata, vector)
     return Planned(source, target, metadata, existed)
 
 
@@ -143,9 +143,35 @@ def _history(client: OpenSearch, index: IndexInfo) -> tuple[str, ...]:
     return admin.patiently(lambda: history_of(client, index.name, shards))
 
 
-def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata) -> None:
+def check_field_options(sources: Sequence[IndexInfo], vector: VectorField) -> None:
+    """Reject options of a vector field, other than the defaults, that the field of an index was made without.
+
+    Raises:
+        ConfigError: an index has the field with another option.
+    """
+    usual = options_of(VectorField(vector.dim).mapping())
+    wanted = options_of(vector.mapping())
+    asked = {name: value for name, value in wanted.items() if value != usual[name]}
+    for source in sources:
+        if different := _different(source, vector.name, asked):
+            raise ConfigError(
+                f"'{source.name}' has this model's vectors in '{vector.name}' already, with {different}; leave "
+                f"the option out, or make a copy: `mode=copy` `target={source.name}-2` `alias=NAME`"
+            )
+
+
+def _different(index: IndexInfo, name: str, wanted: Mapping[str, str]) -> str:
+    """Return the options of an index's vector field that are not the wanted ones; ``""`` if all are."""
+    field = index.mappings.get("properties", {}).get(name)
+    found = options_of(field) if field else {}
+    different = [option for option in wanted if found.get(option, wanted[option]) != wanted[option]]
+    return ", ".join(f"`{option}={found[option]}`, not {wanted[option]}" for option in different)
+
+
+def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata, vector: VectorField) -> None:
     """Reject a target that does not belong to this job."""
-    found = next(iter(fields_from(admin.describe(client, target).mappings)), None)
+    info = admin.describe(client, target)
+    found = next(iter(fields_from(info.mappings)), None)
     action = "choose another `target`, or delete that index"
     if found is None:
         raise ConfigError(f"target '{target}' exists and was not made by ce2de; {action}")
@@ -163,6 +189,8 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata) -> N
             f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}"
             f"{_languages_told(found)}{', with token vectors' if found.token_dim else ''}; {action}"
         )
+    if different := _different(info, vector.name, options_of(vector.mapping())):
+        raise ConfigError(f"target '{target}' has vectors with {different}; {action}")
 
 
 def _check_field(source: IndexInfo, wanted: IndexMetadata) -> None:

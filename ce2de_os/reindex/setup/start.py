@@ -17,7 +17,15 @@ from ce2de_os.reindex.ledger import Ledger, StoredJob
 from ce2de_os.reindex.queue import TaskQueue
 from ce2de_os.reindex.request import JobRequest, Model
 from ce2de_os.reindex.setup import checks, repeat
-from ce2de_os.reindex.setup.preparation import Planned, check_targets, part_of, planned, prepare, vector_of
+from ce2de_os.reindex.setup.preparation import (
+    Planned,
+    check_field_options,
+    check_targets,
+    part_of,
+    planned,
+    prepare,
+    vector_of,
+)
 from ce2de_os.reindex.setup.sources import (
     check_alias,
     check_source,
@@ -60,11 +68,13 @@ def start(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     mode = mode_of(sources, request)
     check_alias(request, mode)
     _check_sources(client, request, sources, mode)
-    way = choose_way(client, request, sources, mode)
+    way = choose_way(client, request, sources, mode, known=known is not None)
     vector = vector_of(client, request, model, field_name(sources, mode, model))
     kept = {part.source: part.target for part in known.parts} if known is not None else {}
     indices = [planned(client, source, sources, request, model, mode, vector, kept) for source in sources]
     check_targets(indices)
+    if mode == "in_place":
+        check_field_options(sources, vector)
     job = _find_or_create_job(client, ledger, request, model, mode, vector, indices, way)
     patiently(lambda: ledger.add_slices(job))
     return repeat.go_on(client, ledger, job, request, queue)

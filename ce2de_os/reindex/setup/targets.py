@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import JobError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.guard import guard_name
-from ce2de_os.reindex.job import SOURCE, Job
+from ce2de_os.reindex.job import SOURCE, Job, Part
 
 
 def arm(client: OpenSearch, job: Job) -> None:
@@ -37,6 +39,20 @@ def arm(client: OpenSearch, job: Job) -> None:
         for part in job.parts
     ]
     aliases.update(client, guards, f"let job '{job.job_id}' write to {job.target}")
+
+
+def restored(client: OpenSearch, part: Part) -> Part:
+    """Give a target the settings that the load held back, once; pipelines wait until applications write.
+
+    Returns:
+        The part without them: later changes of its owner stay.
+    """
+    settings = {name: value for name, value in part.restore.items() if not name.endswith("_pipeline")}
+    if not settings:
+        return part
+    admin.put_settings(client, part.target, settings)
+    pipelines = {name: value for name, value in part.restore.items() if name not in settings}
+    return replace(part, restore=pipelines)
 
 
 def disarm(client: OpenSearch, job: Job) -> None:

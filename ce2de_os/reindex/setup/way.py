@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from opensearchpy import OpenSearch
 
@@ -11,14 +11,18 @@ from ce2de_os.index import aliases
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.reindex.job import HANDOVER, MAX_BLOCK_S, MIRROR, TARGET, Job, Mode, Way
 from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.setup.checks import read_only, refuse
+from ce2de_os.reindex.setup.finding import Finding
+from ce2de_os.reindex.setup.versions import external
 
 
 def choose_way(
-    client: OpenSearch, request: JobRequest, sources: Sequence[IndexInfo], mode: Mode
+    client: OpenSearch, request: JobRequest, sources: Sequence[IndexInfo], mode: Mode, *, known: bool
 ) -> Way | None:
     """Choose the way: if the alias points to the source already, applications write through it.
 
-    ``None`` in place, where there is nothing to move.
+    ``None`` in place, where there is nothing to move. ``known``: whether the ledger has the job, whose own
+    handover may have blocked the source.
 
     Raises:
         ConfigError: a handover is impossible, or the alias covers only some of the sources.
@@ -31,7 +35,22 @@ def choose_way(
     way = natural_way(within) if request.way == "auto" else request.way
     if way == HANDOVER:
         _check_handover(request, names, within)
+        if not known:
+            refuse(of_handover(client, sources, asked=request.way == HANDOVER))
     return way
+
+
+def of_handover(client: OpenSearch, sources: Sequence[IndexInfo], *, asked: bool = False) -> Iterator[Finding]:
+    """Yield what prevents a new handover; ``asked``: the request names it, and so accepts what is unsure."""
+    for source in sources:
+        if block := read_only(source):
+            yield Finding(
+                f"'{source.name}' is read-only (index.{block}), so no application writes there that a handover "
+                "could move",
+                f"set index.{block} to null, or use `way=mirror`",
+            )
+    for source in sources if not asked else ():
+        yield from external(client, source)
 
 
 def natural_way(within: Collection[str]) -> Way:

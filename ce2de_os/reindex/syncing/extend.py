@@ -15,6 +15,7 @@ from ce2de_os.reindex.held_job import HeldJob
 from ce2de_os.reindex.identity import history_of
 from ce2de_os.reindex.job import MIRROR, Job, Part, Range
 from ce2de_os.reindex.setup.preparation import field_in_place, new_copies
+from ce2de_os.reindex.setup.targets import restored
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,8 @@ def add_copies(client: OpenSearch, held: HeldJob, found: Sequence[IndexInfo]) ->
     """Add indices to a mirror: each gets a target of its own, which joins the alias."""
     if not found:
         return
-    parts = new_copies(client, held.job, found)
+    # They join while others search: there is no load that less settings would make faster.
+    parts = [restored(client, part) for part in new_copies(client, held.job, found)]
     enter_parts(held, parts, [int(info.settings["number_of_shards"]) for info in found])
     job = held.job
     if job.alias is None or job.way != MIRROR:

@@ -1,0 +1,112 @@
+"""Find the documents that were written on both sides of a handover, so that their order is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from ce2de_os.index import admin
+from ce2de_os.index.admin import patiently
+from ce2de_os.reindex.compare import differences
+from ce2de_os.reindex.drift import own_fields
+from ce2de_os.reindex.identity import settle, source_checkpoints
+from ce2de_os.reindex.job import Job, Part
+from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.slices.source import SourceDocument, read_page
+from ce2de_os.reindex.syncing.late_writes import current_of
+from ce2de_os.reindex.syncing.repair import cursors
+
+_PAGE = 256
+_NEW = 1
+"""The version of a document that never was in the source before, so that the target cannot know it."""
+
+
+def written_on_both_sides(
+    client: OpenSearch, ledger: Ledger, job: Job, number: int, *, staying: bool = False
+) -> list[str]:
+    """Return the ids of a part's documents that the source has changed since the handover, as the target has.
+
+    Both must be blocked. What the job itself has copied back is equal on both sides, so it is none of them.
+    With ``staying``, applications go on with the target: then every change of the source is one, for it is
+    not behind the alias.
+    """
+    part, upto = job.parts[number], cursors(ledger, job, number)
+    patiently(lambda: settle(client, [part.source]))
+    newest = patiently(lambda: source_checkpoints(client, part))
+    if all(newest[shard] <= upto[shard] for shard in newest):
+        return []  # the usual case: it takes no writes
+    for name in (part.source, part.target):
+        patiently(lambda: admin.refresh(client, name))  # noqa: B023
+    fences = dict(enumerate(job.fences[part.target])) if not staying else dict.fromkeys(newest, -1)
+    found = [
+        *_changed(client, job, part, upto, newest, fences, staying),
+        *_deleted(client, job, part, upto, fences),
+    ]
+    return list(dict.fromkeys(found))
+
+
+def unequal(
+    client: OpenSearch, job: Job, part: Part, documents: Sequence[SourceDocument]
+) -> list[tuple[SourceDocument, Mapping[str, Any], Mapping[str, Any]]]:
+    """Return the documents that source and target hold differently now, each with both entries."""
+    ours = own_fields(job.vector)
+    found: list[tuple[SourceDocument, Mapping[str, Any], Mapping[str, Any]]] = []
+    for start in range(0, len(documents), _PAGE):
+        batch = documents[start : start + _PAGE]
+        here = current_of(client, part.source, batch, "*")
+        there = current_of(client, part.target, batch, "*")
+        found += [
+            entry
+            for entry in zip(batch, here, there, strict=True)
+            if _content(entry[1], ours) != _content(entry[2], ours)
+        ]
+    return found
+
+
+def _content(entry: Mapping[str, Any], ours: frozenset[str]) -> dict[str, Any] | None:
+    if not entry.get("found"):
+        return None
+    return {name: value for name, value in entry["_source"].items() if name not in ours}
+
+
+def _changed(
+    client: OpenSearch,
+    job: Job,
+    part: Part,
+    upto: Mapping[int, int],
+    newest: Mapping[int, int],
+    fences: Mapping[int, int],
+    staying: bool,
+) -> Iterator[str]:
+    """Yield the documents that the source has at a newer version than it had at the handover."""
+    for shard, checkpoint in newest.items():
+        for batch in _pages(client, part.source, shard, upto[shard], checkpoint):
+            for document, here, there in unequal(client, job, part, batch):
+                known = (
+                    there["_seq_no"] > fences[shard] if there.get("found") else here.get("_version") != _NEW
+                )
+                if staying or known:
+                    yield document.doc_id
+
+
+def _pages(
+    client: OpenSearch, index: str, shard: int, after: int, upto: int
+) -> Iterator[list[SourceDocument]]:
+    while after < upto:
+        batch = patiently(lambda: read_page(client, index, shard, after, upto, _PAGE, with_source=False))  # noqa: B023
+        if not batch:
+            return
+        yield batch
+        after = batch[-1].seq_no
+
+
+def _deleted(
+    client: OpenSearch, job: Job, part: Part, upto: Mapping[int, int], fences: Mapping[int, int]
+) -> Iterator[str]:
+    """Yield the documents that the source has deleted, and that the target has changed."""
+    for batch in differences(client, part, job.vector.origin_field, upto):
+        for one in batch.surplus:
+            if not one.foreign and one.seq_no > fences[one.shard]:
+                yield one.doc_id

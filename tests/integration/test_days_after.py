@@ -1,0 +1,134 @@
+"""An index's life goes on after the cutover: rollovers, daily indices, another model, other keys in its mapping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from opensearchpy import OpenSearch
+
+from ce2de_os.index import aliases
+from ce2de_os.index.text_spec import TextSpec
+from ce2de_os.reindex import dead_letters, operate
+from ce2de_os.reindex.cutover.rollback import rollback
+from ce2de_os.reindex.job import DONE, READY, ROLLED_BACK, Job
+from ce2de_os.reindex.ledger import Ledger
+from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.syncing.retry import retry
+from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
+
+ENCODER = HashEncoder()
+OTHER = HashEncoder("b" * 64, name="other")
+FIELDS = TextSpec(("title", "body"))
+
+
+@pytest.fixture
+def queue() -> InlineQueue:
+    return InlineQueue()
+
+
+def run(client: OpenSearch, queue: InlineQueue, source: str, encoder: Any = ENCODER, **options: Any) -> Job:
+    job = start(client, JobRequest(source, FIELDS, **options), encoder, queue)
+    queue.run(client, encoder)
+    return Ledger(client).job(job.job_id).job
+
+
+def flat_settings(client: OpenSearch, index: str) -> dict[str, Any]:
+    found: dict[str, Any] = client.indices.get_settings(index=index, flat_settings="true")[index]["settings"]
+    return found
+
+
+def test_an_alias_keeps_its_filter_when_another_model_replaces_the_copy(
+    client: OpenSearch, index_name: str, queue: InlineQueue
+) -> None:
+    """Each member by what it was copied from, not by its own name; else a tenant would see all documents."""
+    alias, archive = f"{index_name}-tenant", f"{index_name}-archive"
+    create_index(client, index_name, articles(14))
+    create_index(client, archive, articles(3))
+    first = run(client, queue, index_name, alias=alias)
+    assert first.state == DONE, first.error
+    only = {"filter": {"match": {"title": "river"}}, "search_routing": "k", "is_write_index": False}
+    client.indices.put_alias(index=first.target, name=alias, body=only)
+    client.indices.put_alias(index=archive, name=alias)
+    before = aliases.definitions(client, alias)
+    second = run(client, queue, index_name, OTHER, alias=alias, follow=False)
+    assert second.state == DONE, second.error
+    after = aliases.definitions(client, alias)
+    assert after == {second.target: before[first.target], archive: before[archive]}
+    assert after[second.target]["filter"] == only["filter"]
+    assert rollback(client, second.job_id).state == ROLLED_BACK
+    assert aliases.definitions(client, alias) == before
+
+
+def test_an_alias_rolls_over_after_its_handover_and_the_new_index_is_followed(
+    client: OpenSearch, index_name: str, queue: InlineQueue
+) -> None:
+    alias = f"{index_name}-log"
+    create_index(client, f"{index_name}-000001", articles(5), number_of_replicas=0)
+    client.indices.put_alias(index=f"{index_name}-000001", name=alias, body={"is_write_index": True})
+    job = run(client, queue, f"{index_name}-000001", alias=alias)
+    assert job.state == DONE, job.error
+    rolled = client.indices.rollover(alias=alias)
+    assert (rolled["old_index"], rolled["rolled_over"]) == (job.target, True)
+    client.index(index=alias, id="new", body={"title": "after the rollover"}, refresh=True)
+    for _ in range(2):  # it joins, and is embedded at the next look
+        queue.follow(client, ENCODER)
+    new = all_documents(client, rolled["new_index"])["new"]
+    assert new["ce2de_vector"] == pytest.approx(list(ENCODER.encode_documents(["after the rollover"])[0]), abs=1e-5)
+    assert {len(one["ce2de_vector"]) for one in all_documents(client, alias).values()} == {16}
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_daily_index_joins_a_pattern_with_the_settings_of_its_source(
+    client: OpenSearch, index_name: str, queue: InlineQueue, held: bool
+) -> None:
+    create_index(client, f"{index_name}-1", articles(5))
+    alias = f"{index_name}s"
+    job = run(client, queue, f"{index_name}-*", alias=alias, hold=held, follow=not held)
+    assert job.state == (READY if held else DONE), job.error
+    create_index(client, f"{index_name}-2", articles(7), refresh_interval="9s")
+    if held:
+        job = operate.cutover(client, ENCODER, job.job_id, "operator", accept_unreplicated=True)
+        assert job.state == DONE, job.error
+    else:
+        for _ in range(2):
+            queue.follow(client, ENCODER)
+    joined = f"{index_name}-2-ce2de-aaaaaaaa-000001"
+    assert set(aliases.definitions(client, alias)) == {f"{index_name}-1-ce2de-aaaaaaaa-000001", joined}
+    assert {len(one["ce2de_vector"]) for one in all_documents(client, joined).values()} == {16}
+    found = flat_settings(client, joined)
+    assert (found["index.refresh_interval"], found["index.number_of_replicas"]) == ("9s", "1")
+
+
+def test_other_keys_of_the_mappings_meta_stay(client: OpenSearch, index_name: str, queue: InlineQueue) -> None:
+    mine = {"owner": "search team", "schema_version": 7}
+    mappings = {"_meta": mine, "properties": {"title": {"type": "text"}, "body": {"type": "text"}}}
+    create_index(client, index_name, articles(5), mappings, **{"index.knn": True})
+    job = run(client, queue, index_name, hold=True, follow=False)
+    assert job.state == READY, job.error
+    meta = client.indices.get_mapping(index=index_name)[index_name]["mappings"]["_meta"]
+    client.indices.put_mapping(index=index_name, body={"_meta": {**meta, "schema_version": 8}})
+    assert operate.cutover(client, ENCODER, job.job_id, "operator").state == DONE
+    assert rollback(client, job.job_id).state == ROLLED_BACK
+    assert operate.cutover(client, ENCODER, job.job_id, "operator").state == DONE
+    meta = client.indices.get_mapping(index=index_name)[index_name]["mappings"]["_meta"]
+    assert {name: meta[name] for name in mine} == {"owner": "search team", "schema_version": 8}
+    assert "ce2de" in meta
+
+
+def test_a_dead_letter_is_written_through_the_jobs_pipeline(
+    client: OpenSearch, index_name: str, queue: InlineQueue
+) -> None:
+    refuse = {"fail": {"if": "ctx.title == 'odd'", "message": "odd"}}
+    mark = {"set": {"field": "origin", "value": "pipeline"}}
+    client.ingest.put_pipeline(id=index_name, body={"processors": [refuse, mark]})
+    try:
+        create_index(client, index_name, [{"title": "odd"}, {"title": "plain"}])
+        job = run(client, queue, index_name, alias=f"{index_name}-a", pipeline=index_name, follow=False)
+        assert dead_letters.count(client, job.job_id) == 1
+        client.ingest.put_pipeline(id=index_name, body={"processors": [mark]})
+        assert retry(client, ENCODER, job.job_id).written == 1
+        assert [one["origin"] for one in all_documents(client, job.target).values()] == ["pipeline"] * 2
+    finally:
+        client.ingest.delete_pipeline(id=index_name)
