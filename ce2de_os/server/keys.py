@@ -8,10 +8,12 @@ import logging
 from pathlib import Path
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.reading import read_text
 
 logger = logging.getLogger(__name__)
 
 LEAST_CHARS = 16
+KEYS_BYTES = 1_000_000
 
 
 class Keys:
@@ -61,9 +63,9 @@ class Keys:
     def _read(self) -> list[bytes]:
         try:
             mode = self._path.stat().st_mode
-            text = self._path.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{self._path}: the keys cannot be read: {error}") from error
+        except OSError as error:
+            raise ConfigError(f"{self._path}: the keys cannot be read: {error.strerror}") from error
+        text = read_text(self._path, KEYS_BYTES, ConfigError)
         if mode & 0o077:
             raise ConfigError(
                 f"{self._path}: other users of this machine can read the keys; run: chmod 600 {self._path}"
