@@ -36,11 +36,13 @@ def cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.
 
 def read_array(path: Path) -> NDArray[Any] | None:
     """Read the array in a ``.npy`` file; ``None``: it is absent, or damaged, as a full disk leaves it."""
+    if not path.is_file():
+        return None
     try:
-        array: NDArray[Any] = np.load(path)
+        # Mapped first: a header that promises more numbers than the file has would allocate them all.
+        return np.array(np.lib.format.open_memmap(path, mode="r"))
     except (OSError, ValueError, EOFError):
         return None
-    return array
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

@@ -6,6 +6,9 @@ import errno
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +20,35 @@ SETTINGS_BYTES = 16_000_000
 RUN_BYTES = 1_000_000_000
 """Most bytes of a file with texts or measurements of a training run."""
 
+_NOT_PLAIN = "not a plain file; expected a file, not a folder, pipe, socket or device"
+
+
+@contextmanager
+def plain_file(path: Path, error: type[Ce2deError] = DataError) -> Iterator[BufferedReader]:
+    """Open a plain file for reading bytes.
+
+    Raises:
+        error: it is missing, or no plain file: a folder, a pipe, a socket or a device. What goes wrong with
+            an open file is not caught.
+    """
+    try:
+        # Without O_NONBLOCK the opening of a pipe waits for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as failure:
+        odd = failure.errno in (errno.ENXIO, errno.ENODEV)
+        raise error(f"{path}: {_NOT_PLAIN if odd else failure.strerror}") from failure
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise error(f"{path}: {_NOT_PLAIN}")
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        yield file
+
+
+def check_plain(path: Path, error: type[Ce2deError] = DataError) -> None:
+    """Check a file that a library opens; raises like `plain_file`."""
+    with plain_file(path, error):
+        pass
+
 
 def read_bytes(path: Path, limit: int, error: type[Ce2deError] = DataError) -> bytes:
     """Read a plain file of at most ``limit`` bytes.
@@ -24,17 +56,11 @@ def read_bytes(path: Path, limit: int, error: type[Ce2deError] = DataError) -> b
     Raises:
         error: it is missing, larger, or no plain file (a folder, a pipe, a device).
     """
-    try:
-        # Without O_NONBLOCK the opening of a pipe waits for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise error(f"{path}: not a plain file; expected a file, not a folder, pipe or device")
+    with plain_file(path, error) as file:
+        try:
             content = file.read(limit + 1)
-    except OSError as failure:
-        if failure.errno in (errno.ENXIO, errno.ENODEV):
-            raise error(f"{path}: not a plain file; expected a file, not a socket or device") from failure
-        raise error(f"{path}: {failure.strerror}") from failure
+        except OSError as failure:
+            raise error(f"{path}: {failure.strerror}") from failure
     if len(content) > limit:
         raise error(f"{path}: larger than {limit / 1e6:,.0f} MB, expected less; it cannot be such a file")
     return content

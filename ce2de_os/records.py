@@ -15,13 +15,20 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ce2de_os.errors import DataError
+from ce2de_os.reading import plain_file
 
 _BOM = "\ufeff"
 _GZIP = b"\x1f\x8b"
+LINE_CHARS = 100_000_000
+"""Most characters of a line; OpenSearch takes no larger document, unless it is configured to."""
+
+_SAFE_BYTES = 16_000_000  # to unpack whatever the ratio
+_MOST_RATIO = 250  # of a file's unpacked to its packed size; gzip can reach 1,030
 _DIGITS = 6  # of a grade: what every tool of the field adds up without an overflow
 _WHOLE = re.compile(rf"\s*([+-]?[0-9]{{1,{_DIGITS}}})(?:\.0*)?\s*")
 # Letters and digits of what people call the columns of judgments.
@@ -166,16 +173,22 @@ def text_lines(path: Path, errors: str = "strict") -> Iterator[str]:
     ``errors`` is what ``open`` makes of bytes that are not UTF-8.
 
     Raises:
-        DataError: the file cannot be opened, is damaged somewhere, or is no UTF-8 text.
+        DataError: the file cannot be opened, is no plain file, is damaged somewhere, is no UTF-8 text, has
+            a line of more than `LINE_CHARS`, or unpacks to far more than texts do.
     """
     try:
-        with _unpacked(path) as binary:
+        with plain_file(path) as raw, _unpacked(path, raw) as binary:
             if binary.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
                 raise DataError(f"{path}: got UTF-16 text, expected UTF-8; save the file again as UTF-8")
             with io.TextIOWrapper(binary, encoding="utf-8", errors=errors) as lines:
-                for number, line in enumerate(lines, start=1):
+                read = iter(partial(lines.readline, LINE_CHARS + 1), "")
+                for number, line in enumerate(read, start=1):
                     if errors == "strict" and "\0" in line:
                         raise DataError(f"{path}:{number}: got a zero byte, expected UTF-8 text")
+                    if len(line) > LINE_CHARS:
+                        raise DataError(
+                            f"{path}:{number}: got a line of more than {LINE_CHARS:,} characters; split it"
+                        )
                     yield line.removeprefix(_BOM)  # files put together have more than one
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
@@ -221,14 +234,36 @@ def whole_number(text: str) -> int | None:
 
 
 @contextmanager
-def _unpacked(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
-    """Open a file for reading bytes; what gzip has packed is known by how it begins."""
-    with path.open("rb") as raw:
-        if raw.peek(2)[:2] != _GZIP:
-            yield raw
-            return
-        with gzip.GzipFile(fileobj=raw) as unpacked:
-            yield unpacked
+def _unpacked(path: Path, raw: io.BufferedReader) -> Iterator[io.BufferedReader[Any]]:
+    """Unpack what gzip has packed; it is known by how it begins."""
+    if raw.peek(2)[:2] != _GZIP:
+        yield raw
+        return
+    with io.BufferedReader(_Unpacked(path, raw)) as unpacked:
+        yield unpacked
+
+
+class _Unpacked(io.RawIOBase):
+    """Reads a gzip file as long as it unpacks to what texts do."""
+
+    def __init__(self, path: Path, packed: io.BufferedReader) -> None:
+        self._path, self._packed = path, packed
+        self._file, self._size = gzip.GzipFile(fileobj=packed), 0
+
+    def readable(self) -> bool:
+        """Return that it is for reading."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
+        """Fill ``buffer``."""
+        read = self._file.readinto(buffer)
+        self._size += read
+        if self._size > _SAFE_BYTES and self._size > _MOST_RATIO * self._packed.tell():
+            raise DataError(
+                f"{self._path}: unpacks to more than {_MOST_RATIO} times its size, as no text does; "
+                "unpack it first if it is right"
+            )
+        return read
 
 
 def _judgment_columns(line: str, place: str) -> tuple[str, str, str]:

@@ -30,7 +30,7 @@ from transformers import BertConfig, BertModel
 
 from ce2de_os.arrays import pad_ids, token_batches
 from ce2de_os.errors import ConfigError, DataError
-from ce2de_os.reading import read_object
+from ce2de_os.reading import check_plain, read_object
 
 Readout = Literal["all", "last"]
 Pooling = Literal["mean", "cls"]
@@ -155,6 +155,8 @@ class StudentModel(torch.nn.Module):
             # Training goes on from here too, and the eager attention's backward pass is the fast one on CPUs.
             config = BertConfig.from_pretrained(folder, attn_implementation="eager")
             body = BertModel(config, add_pooling_layer=False)
+            for name in (Path(WEIGHTS_FILE), Path(HEAD_FOLDER, WEIGHTS_FILE)):
+                check_plain(folder / name)
             body.load_state_dict(load_file(folder / WEIGHTS_FILE))
             student = cls(
                 body, settings["dim"], settings["readout"], pooled=int(settings["pooled"]),

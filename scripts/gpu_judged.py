@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_packs import Ids, whole_ids
+from gpu_packs import Ids, unpacked, whole_ids
 
 from ce2de_os.distill.models.teacher import Teacher, embed_ids
 from ce2de_os.evaluation import load_collection
+from ce2de_os.reading import parse_json
 
 K = 10
 
@@ -43,7 +44,7 @@ class Judged:
     def __init__(self, folder: Path, facts: dict[str, Any], max_length: int) -> None:
         self._facts, self._max_length = facts, max_length
         self._found = {
-            path.stem: json.loads(lzma.decompress(path.read_bytes())) for path in sorted(folder.glob("*.xz"))
+            path.stem: parse_json(unpacked(path).decode(), str(path)) for path in sorted(folder.glob("*.xz"))
         }
 
     def measure(

@@ -28,10 +28,13 @@ from ce2de_os.distill.models.hub import load_tokenizer
 from ce2de_os.distill.models.onnx_teacher import POOLING_FILE
 from ce2de_os.distill.models.teacher import Teacher
 from ce2de_os.errors import DataError
-from ce2de_os.reading import RUN_BYTES, read_object
+from ce2de_os.reading import RUN_BYTES, read_bytes, read_object
 from ce2de_os.student import StudentModel
 
 TEACHER_FILE, TEXTS_FILE, STUDENT_FILE = "teacher.json", "texts.json", "student.json"
+PACK_BYTES = 4_000_000_000
+"""Most bytes of an unpacked file: two thousand million tokens."""
+
 BITS_PER_TOKEN = 9.5  # of English in WordPieces after compression
 # Ids are two bytes each, which the compressor must know.
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lc": 0, "lp": 1, "pb": 1}]
@@ -116,13 +119,10 @@ def read_texts(folders: Sequence[Path]) -> Texts:
     queries, counts, sample = [], dict[str, int](), list[str]()
     for folder in folders:
         facts = read_json(folder / TEXTS_FILE)
-        try:
-            flat, lengths, kinds = (
-                np.frombuffer(lzma.decompress((folder / f"{name}.xz").read_bytes()), dtype="<u2")
-                for name in ("ids", "lengths", "kinds")
-            )
-        except (OSError, lzma.LZMAError) as error:
-            raise DataError(f"{folder}: damaged ({error}); pack the texts again") from error
+        flat, lengths, kinds = (
+            np.frombuffer(unpacked(folder / f"{name}.xz"), dtype="<u2")
+            for name in ("ids", "lengths", "kinds")
+        )
         ends = np.cumsum(lengths, dtype=np.int64)
         ids += [flat[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
         queries.append(kinds % 2 == 1)
@@ -130,6 +130,22 @@ def read_texts(folders: Sequence[Path]) -> Texts:
             counts[source] = counts.get(source, 0) + int((kinds // 2 == number).sum())
         sample += facts["sample"]
     return Texts(ids, np.concatenate(queries), counts, sample)
+
+
+def unpacked(path: Path) -> bytes:
+    """Unpack a file of a pack.
+
+    Raises:
+        DataError: it is damaged, or unpacks to more than a pack has.
+    """
+    unpacker = lzma.LZMADecompressor()
+    try:
+        content = unpacker.decompress(read_bytes(path, RUN_BYTES), PACK_BYTES)
+    except lzma.LZMAError as error:
+        raise DataError(f"{path}: damaged ({error}); pack the texts again") from error
+    if not unpacker.eof:
+        raise DataError(f"{path}: cut off, or more than {PACK_BYTES / 1e9:.0f} GB; pack the texts again")
+    return content
 
 
 def whole_ids(

@@ -32,6 +32,9 @@ WORKERS_S = 2.0
 MAX_DISK_PERCENT = 85
 """OpenSearch's default low watermark: beyond it a node gets no new shards."""
 
+OLD_DAYS, MANY_JOBS = 30, 100
+"""More jobs that ended longer ago than this are worth a warning: a job has up to 1,025 records."""
+
 WHO = "/_plugins/_security/authinfo"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 KNN, NEURAL = "opensearch-knn", "opensearch-neural-search"
@@ -87,6 +90,7 @@ def _cluster(settings: OpenSearchSettings, artifact: Path | None) -> Iterator[Ch
             yield _checked("access", lambda: _access(client, settings))
             for name, look in (("health", _health), ("plugins", _plugins), ("disk", _disk)):
                 yield _checked(name, partial(look, client))
+            yield _records(client)
             yield from _connections(client, artifact)
 
 
@@ -175,6 +179,23 @@ def _disk(client: OpenSearch) -> Check:
     if max(used, default=0) > MAX_DISK_PERCENT:
         return Check("disk", WARNING, finding, "free some: at 95 % OpenSearch makes indexes read-only")
     return Check("disk", OK, finding)
+
+
+def _records(client: OpenSearch) -> Check:
+    """Count what ended jobs leave behind, which only 'ce2de reindex clean' removes."""
+    from ce2de_os.reindex import dead_letters
+    from ce2de_os.reindex.ledger import Ledger
+
+    try:
+        ledger = Ledger(client)
+        ended, old = len(ledger.ended_before(0)), len(ledger.ended_before(OLD_DAYS * 86_400.0))
+        finding = f"{ended:,} ended jobs and {dead_letters.count(client):,} dead letters are kept"
+    except Ce2deError as error:  # a user may search without the right to read them
+        return replace(_failed("records", error), state=WARNING)
+    if old > MANY_JOBS:
+        action = f"they stay until you remove them: ce2de reindex clean --ended-before {OLD_DAYS}d"
+        return Check("records", WARNING, f"{finding}; {old:,} ended over {OLD_DAYS} days ago", action)
+    return Check("records", OK, finding)
 
 
 def _connections(client: OpenSearch, folder: Path | None) -> Iterator[Check]:

@@ -131,8 +131,10 @@ def _key(file: Path | None) -> str | None:
     if file is None:
         return None
     from ce2de_os.errors import ConfigError
+    from ce2de_os.reading import read_text
+    from ce2de_os.server.keys import KEYS_BYTES
 
-    lines = file.read_text(encoding="utf-8").split()
+    lines = read_text(file, KEYS_BYTES, ConfigError).split()
     if not lines:
         raise ConfigError(f"--key-file: {file} is empty, expected the service's key in its first line")
     return lines[0]

@@ -23,7 +23,7 @@ def new_folder(out: Path) -> Iterator[Path]:
         DataError: ``out`` holds anything but a model folder's files, or the disk is full or refuses.
     """
     _check_replaceable(out)
-    place = out.resolve()
+    place = Path(os.path.realpath(out))
     beside = former = None
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -92,12 +92,12 @@ def add(client: OpenSearch, letters: Iterable[DeadLetter]) -> None:
         raise item_error("write dead letters", failed[0])
 
 
-def count(client: OpenSearch, job_id: str) -> int:
-    """Count the dead letters of a job."""
+def count(client: OpenSearch, job_id: str | None = None) -> int:
+    """Count the dead letters of a job; ``None``: of all jobs."""
     if not admin.exists(client, DLQ_INDEX):
         return 0
     admin.refresh(client, DLQ_INDEX)
-    return admin.count(client, DLQ_INDEX, {"term": {"job_id": job_id}})
+    return admin.count(client, DLQ_INDEX, {"term": {"job_id": job_id}} if job_id else None)
 
 
 def by_kind(client: OpenSearch, job_id: str) -> dict[str, int]:

@@ -26,6 +26,9 @@ STATES = (
 ACTIVE = (RUNNING, FINISHING, FOLLOWING)
 """States in which workers have work."""
 
+ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK)
+"""States of a job that `clean` may forget after some time."""
+
 Mode = Literal["copy", "in_place"]
 Truth = Literal["source", "switching", "target"]
 Way = Literal["mirror", "handover"]

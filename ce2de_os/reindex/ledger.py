@@ -20,10 +20,9 @@ from ce2de_os.index.client import backend_errors, item_error
 from ce2de_os.index.templates import render
 from ce2de_os.reindex.job import (
     ACTIVE,
-    CANCELLED,
     DONE,
+    ENDED,
     FAILED,
-    ROLLED_BACK,
     RUNNING,
     WAITING,
     Job,
@@ -48,7 +47,6 @@ ALONE_DOCUMENTS = 4 * CAREFUL_PAGE
 IsGone = Callable[[str], bool]
 """Returns whether the owner of a lease is known to be dead."""
 
-_ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK)
 _JOBS = {"term": {"kind": "job"}}
 _AFRESH = {"deaths": 0, "failures": 0, "condemned": 0, "last_error": None}
 _BATCH = 1000
@@ -183,7 +181,7 @@ class Ledger:
     def ended_before(self, seconds: float) -> list[Job]:
         """Return the jobs that ended more than ``seconds`` ago; no standing or running jobs."""
         limit = self.now() - seconds
-        return [job for job in self.jobs() if job.state in _ENDED and _ended_at(job) < limit]
+        return [job for job in self.jobs() if job.state in ENDED and _ended_at(job) < limit]
 
     def active_jobs(self) -> list[Job]:
         """Return the jobs that have work for workers; records that cannot be read are left out."""

@@ -15,16 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from ce2de_os.errors import BackendError, Ce2deError, JobError
-from ce2de_os.reindex.job import (
-    CANCELLED,
-    DONE,
-    FAILED,
-    ROLLED_BACK,
-    RUNNING,
-    STATES,
-    WAITING,
-    Job,
-)
+from ce2de_os.reindex.job import DONE, ENDED, FAILED, RUNNING, STATES, WAITING, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.status import JobStatus, status_of
 
@@ -33,7 +24,6 @@ logger = logging.getLogger(__name__)
 WEEK_S = 7 * 24 * 3600.0
 """Seconds for which an ended job is shown."""
 
-_ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK)
 _SLICE_STATES = (WAITING, RUNNING, DONE, FAILED)
 
 # field of Counts: (name without prefix and _total, help)
@@ -68,7 +58,8 @@ class LedgerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics, or ``ce2de_up`` alone; a job that cannot be read hides no other."""
         try:
-            seen = list(statuses(self._client))
+            entries = list(Ledger(self._client).entries())
+            seen = list(statuses(self._client, entries))
         except BackendError as error:
             logger.warning("The ledger cannot be read: %s", error, extra={"action": "scrape_failed"})
             yield _up(0)
@@ -79,17 +70,19 @@ class LedgerCollector(Collector):
         for job_id, status in seen:
             readable.add_metric([job_id], float(status is not None))
         yield readable
+        yield ended_jobs(job for _, job in entries if isinstance(job, Job))
         yield from families([status for _, status in seen if status is not None])
 
 
-def statuses(client: OpenSearch) -> Iterator[tuple[str, JobStatus | None]]:
+def statuses(
+    client: OpenSearch, entries: Iterable[tuple[str, Job | JobError]]
+) -> Iterator[tuple[str, JobStatus | None]]:
     """Yield each job's status, ``None`` if it cannot be read; not of jobs that ended over a week ago.
 
-    Raises:
-        BackendError: the ledger itself cannot be read.
+    ``entries`` are those of the ledger.
     """
     ledger = Ledger(client)
-    for job_id, job in ledger.entries():
+    for job_id, job in entries:
         try:
             if isinstance(job, JobError):
                 raise job
@@ -101,9 +94,15 @@ def statuses(client: OpenSearch) -> Iterator[tuple[str, JobStatus | None]]:
             yield job_id, None
 
 
+def ended_jobs(jobs: Iterable[Job]) -> Metric:
+    """Count the ended jobs, old ones too: their records stay until an operator cleans them."""
+    text = "Ended jobs whose records are kept until 'ce2de reindex clean', old ones too."
+    return GaugeMetricFamily("ce2de_ended_jobs", text, value=sum(job.state in ENDED for job in jobs))
+
+
 def is_shown(job: Job, now_s: float) -> bool:
     """Return whether a job has not ended, or has done so less than a week ago."""
-    return job.state not in _ENDED or now_s - (job.finished_at_s or job.created_at_s) < WEEK_S
+    return job.state not in ENDED or now_s - (job.finished_at_s or job.created_at_s) < WEEK_S
 
 
 def families(found: Sequence[JobStatus]) -> Iterator[Metric]:

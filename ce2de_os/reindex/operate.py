@@ -170,7 +170,7 @@ def clean(client: OpenSearch, job_id: str, *, targets: bool = False, sources: bo
         with backend_errors(f"delete index '{name}'"):
             client.indices.delete(index=name, params={"ignore": [404]})
         remove_rollover_template(client, name)
-    dead_letters.remove(client, list(dead_letters.letters(client, job_id)))
+    dead_letters.remove(client, dead_letters.letters(client, job_id))
     ledger.forget(job)
     return doomed
 

@@ -7,9 +7,11 @@ import hmac
 from pathlib import Path
 
 from ce2de_os.errors import ConfigError
+from ce2de_os.reading import read_text
 from ce2de_os.server.watched import Watched
 
 LEAST_CHARS = 16
+KEYS_BYTES = 1_000_000
 
 
 class Keys:
@@ -42,9 +44,9 @@ def digest(key: str) -> bytes:
 def _read(path: Path) -> list[bytes]:
     try:
         found = path.stat()
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: the keys cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: the keys cannot be read: {error.strerror}") from error
+    text = read_text(path, KEYS_BYTES, ConfigError)
     # Kubernetes mounts a secret as root's, for the group of the container's user to read.
     if found.st_mode & (0o037 if found.st_uid == 0 else 0o077):
         raise ConfigError(f"{path}: other users of this machine can read the keys; run: chmod 600 {path}")

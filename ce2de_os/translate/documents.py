@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import time
 from collections import deque
@@ -95,14 +96,14 @@ class TranslateReport:
 
 def corpus_originals(path: Path, name: str | None = None) -> Originals:
     """Return the documents of a ``corpus.jsonl`` (``_id``, ``title``, ``text``); ``name``: their source."""
-    return Originals(name or str(path.resolve()), lambda: map(_plain, read_documents(path)))
+    return Originals(name or os.path.realpath(path), lambda: map(_plain, read_documents(path)))
 
 
 def query_originals(path: Path) -> Originals:
     """Read the queries of a ``.txt``, ``.tsv`` or ``.jsonl`` file as `queries_from_file` does."""
     found = queries_from_file(path)
     documents = [Document(query.query_id, "", query.text) for query in found.queries]
-    return Originals(str(path.resolve()), lambda: documents, titled=False, sources=found.sources)
+    return Originals(os.path.realpath(path), lambda: documents, titled=False, sources=found.sources)
 
 
 def survey(originals: Originals) -> Survey:
@@ -165,7 +166,7 @@ def claimed(out: Path, originals: Originals, how: str) -> Iterator[None]:
     """
     if not out.name.removesuffix(".gz").endswith(".jsonl"):
         raise ConfigError(f"{out}: expected a name that ends in .jsonl or .jsonl.gz")
-    if str(out.resolve()) == originals.name:
+    if os.path.realpath(out) == originals.name:
         raise ConfigError(f"{out}: is the file with the originals; choose another one")
     work = hashlib.sha256(f"{how} {originals.name}".encode("utf-8", "replace")).hexdigest()
     is_finished(out, work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -64,7 +65,7 @@ def import_translations(
             ``out`` holds something else.
     """
     began = time.monotonic()
-    with closing(_Given(file)) as given, claimed(out, originals, f"import {file.resolve()}"):
+    with closing(_Given(file)) as given, claimed(out, originals, f"import {os.path.realpath(file)}"):
         check = _Check()
         for original in originals.read():
             check.see(original, given.find(original.doc_id))

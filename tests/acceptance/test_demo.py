@@ -15,6 +15,7 @@ import pytest
 from ce2de_os.cli.demonstration.corpus import python_documents
 from ce2de_os.local.servers import LocalServers
 from tests.acceptance.conftest import CE2DE, ROOT, Run
+from tests.contract import keys_agree
 
 pytestmark = pytest.mark.servers
 DOCUMENTS = 60
@@ -51,6 +52,7 @@ def test_from_a_corpus_to_answers_and_on_with_the_kept_servers(ce2de: Run, home:
 
     again = ce2de("demo", "--corpus", corpus, "--question", "objects", "--json", CE2DE_HOME=str(home))
     assert again.returncode == 0, again.stderr
+    keys_agree("demo", json.loads(again.stdout))
     (answer,) = json.loads(again.stdout)["answers"]
     assert answer["question"] == "objects"
     assert [hit["rank"] for hit in answer["hybrid"]] == [1, 2, 3]

@@ -1,15 +1,9 @@
-"""What programs rely on: the keys of ``--json`` and the exit codes, as they are written in ``contract.json``.
-
-A key that goes away, or a code that changes, breaks the scripts of others. After a change on purpose:
-``CE2DE_WRITE_CONTRACT=1 pytest tests/integration/test_contract.py``.
-"""
+"""Exit codes and keys of ``--json`` of the commands that ask a cluster; see `tests.contract`."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +11,22 @@ import pytest
 from opensearchpy import OpenSearch
 
 from ce2de_os import OnnxEncoder
-from ce2de_os.cli import main
 from ce2de_os.local.servers import Endpoints
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import send_waiting
+from ce2de_os.reindex.status import status
+from tests.contract import NOWHERE, Command, agree, codes_agree, command_line, key_paths, keys_agree
 from tests.integration.indexes import InlineQueue, articles, create_index
-
-CONTRACT = Path(__file__).with_name("contract.json")
-WRITE = bool(os.environ.get("CE2DE_WRITE_CONTRACT"))
-NOWHERE = "127.0.0.1:9"
-
-Outcome = tuple[int, str, str]
-Command = Callable[..., Outcome]
 
 
 @pytest.fixture
 def ce2de(
     endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
-    """Run the command line in this process; return exit code, output and messages."""
+    """Run the command line in this process, on the test's servers."""
     monkeypatch.setenv("CE2DE_OPENSEARCH_URL", endpoints.opensearch_url)
     monkeypatch.setenv("CE2DE_BROKER_URL", f"{endpoints.broker_url}?virtual_host=7")
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["ce2de", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-            raise SystemExit(0)  # click ends by itself with a code of 0
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
-
-    yield run
-
-
-def key_paths(value: Any, path: str = "") -> set[str]:
-    """Return the dotted paths of a JSON value's keys; ``[]`` stands for each element of a list."""
-    if isinstance(value, dict):
-        inner = ((f"{path}.{key}" if path else key, each) for key, each in value.items())
-        return {found for place, each in inner for found in {place, *key_paths(each, place)}}
-    if isinstance(value, list):
-        return {found for each in value for found in key_paths(each, f"{path}[]")}
-    return set()
+    yield command_line(monkeypatch, capsys)
 
 
 def work(client: OpenSearch, job_id: str) -> None:
@@ -66,15 +34,6 @@ def work(client: OpenSearch, job_id: str) -> None:
     ledger, queue, encoder = Ledger(client), InlineQueue(), OnnxEncoder()
     send_waiting(ledger, ledger.job(job_id).job, queue)
     queue.run(client, encoder)
-
-
-def agree(kind: str, found: dict[str, Any]) -> None:
-    """Compare with the part of the contract, or write it."""
-    contract = json.loads(CONTRACT.read_text()) if CONTRACT.exists() else {}
-    if WRITE:
-        contract[kind] = found
-        CONTRACT.write_text(f"{json.dumps(contract, indent=1, sort_keys=True)}\n")
-    assert contract[kind] == found
 
 
 def test_keys_of_json(client: OpenSearch, ce2de: Command, index_name: str, tmp_path: Path) -> None:
@@ -99,6 +58,7 @@ def test_keys_of_json(client: OpenSearch, ce2de: Command, index_name: str, tmp_p
     show("reindex throttle", job_id, "--docs-per-second", "1000")
     work(client, job_id)
     show("reindex status", job_id)
+    show("reindex watch", job_id)
     show("reindex list")
     show("reindex verify", job_id)
     show("reindex dlq list", job_id)
@@ -139,18 +99,13 @@ def test_exit_codes_and_where_messages_go(client: OpenSearch, ce2de: Command, in
         "a search without hits": ("search", index_name, "zzzz", "--mode", "bm25"),
         "the list of jobs": ("reindex", "list"),
     }
-    found = {}
-    for name, arguments in cases.items():
-        code, out, messages = ce2de(*arguments)
-        found[name] = code
-        assert "Traceback" not in messages, (name, messages)
-        if code == 1 and name != "a plan that does not fit":
-            assert out == "", (name, out)
-            assert messages.startswith("ce2de: ")
-            assert messages.count("\n") == 1, (name, messages)
-        if code == 2:
-            assert "Usage: ce2de" in messages, (name, messages)
-    agree("exit codes", found)
+    plan = {name: cases.pop(name) for name in ["a plan that does not fit"]}
+    codes_agree("exit codes", ce2de, cases)
+    ((name, arguments),) = plan.items()  # its table says why, on stdout
+    code, out, messages = ce2de(*arguments)
+    assert out
+    assert "Traceback" not in messages
+    agree("exit codes", {name: code})
 
 
 def test_a_job_that_failed_is_told_by_the_exit_code(
@@ -167,6 +122,7 @@ def test_a_job_that_failed_is_told_by_the_exit_code(
         name: ce2de(*command.split(), job_id)[0]
         for name, command in {
             "status of a failed job": "reindex status",
+            "watching a failed job": "reindex watch",
             "verification with problems": "reindex verify",
             "a retry that is refused again": "reindex dlq retry",
             "the dead letters": "reindex dlq list",
@@ -177,3 +133,73 @@ def test_a_job_that_failed_is_told_by_the_exit_code(
     keys = sorted(key_paths(json.loads(letters)))
     client.ingest.delete_pipeline(id=index_name)
     agree("a failed job", {"exit codes": found, "reindex dlq list": keys})
+
+
+def test_following(client: OpenSearch, ce2de: Command, index_name: str) -> None:
+    plain = f"{index_name}-plain"
+    create_index(client, plain, articles(3))
+    create_index(client, index_name, articles(20), knn=True)
+    follow = ("follow", index_name, "--text-fields", "title")
+    code, out, messages = ce2de(*follow, "--detach", "--json")
+    assert code == 0, messages
+    job_id = json.loads(out)["job_id"]
+    queue = InlineQueue()
+    queue.standing.append(job_id)
+    while status(client, job_id).lag != 0:
+        queue.follow(client, OnnxEncoder())
+    code, out, messages = ce2de(*follow, "--once", "--json")
+    assert code == 0, messages
+    answer = json.loads(out)
+    assert answer["lag"] == 0
+    keys_agree("follow", answer, {index_name: "INDEX"})
+    cases = {
+        "the same again": (*follow, "--detach"),
+        "the status of a standing job": ("reindex", "status", job_id),
+        "a cutover of a standing job": ("reindex", "cutover", job_id),
+        "a rollback of a standing job": ("reindex", "rollback", job_id, "--yes"),
+        "no such index": ("follow", f"{index_name}-nope", "--text-fields", "title"),
+        "no such field": ("follow", index_name, "--text-fields", "titel"),
+        "an index that cannot have vectors": ("follow", plain, "--text-fields", "title"),
+        "OpenSearch is away": ("follow", index_name, "--url", f"http://{NOWHERE}"),
+        "Redis is away": (*follow, "--broker-url", f"redis://{NOWHERE}/0"),
+        "no index": ("follow",),
+        "no such option": (*follow, "--hold"),
+        "a standing job is cancelled": ("reindex", "cancel", job_id, "--yes"),
+        "watching a cancelled job": ("reindex", "watch", job_id),
+        "watching no job": ("reindex", "watch", "nope"),
+    }
+    codes_agree("exit codes of follow and watch", ce2de, cases)
+
+
+def test_evaluation(client: OpenSearch, ce2de: Command, index_name: str, tmp_path: Path) -> None:
+    plain, alias = f"{index_name}-plain", f"{index_name}-s"
+    create_index(client, plain, articles(5))
+    create_index(client, index_name, articles(14))
+    fields = ("--text-fields", "title,body", "--alias", alias, "--accept-unreplicated", "--no-follow")
+    _, started, _ = ce2de("reindex", "start", index_name, *fields, "--detach", "--json")
+    work(client, json.loads(started)["job_id"])
+    rows = [{"_id": f"q{number}", "text": f"river {number}"} for number in range(4)]
+    (tmp_path / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, document in (("qrels", "7"), ("foreign", "none-of-them")):
+        judged = "".join(f"{row['_id']}\t{document}\t1\n" for row in rows)
+        (tmp_path / f"{name}.tsv").write_text(judged)
+    queries = ("--queries", tmp_path / "queries.jsonl")
+    files = (*queries, "--qrels", tmp_path / "qrels.tsv", "--latency-queries", "2")
+    code, out, messages = ce2de("evaluate", alias, *files, "--tune", "--fusion", "min_max", "--json")
+    assert code == 0, messages
+    keys_agree("evaluate", json.loads(out), {})
+    evaluate = ("evaluate", alias)
+    cases = {
+        "tables": (*evaluate, *files, "--fusion", "rrf"),
+        "no judgments": evaluate,
+        "judgments twice": (*evaluate, *files, "--data", tmp_path),
+        "a file that is not there": (*evaluate, *queries, "--qrels", tmp_path / "nope.tsv"),
+        "judgments of another collection": (*evaluate, *queries, "--qrels", tmp_path / "foreign.tsv"),
+        "no such index": ("evaluate", f"{index_name}-nope", *files),
+        "an index without vectors": ("evaluate", plain, *files),
+        "a field that is not there": (*evaluate, *files, "--field", "titel"),
+        "a folder of a plot that is not there": (*evaluate, *files, "--plot", tmp_path / "no" / "a.png"),
+        "no such fusion": (*evaluate, *files, "--fusion", "sum"),
+        "OpenSearch is away": (*evaluate, *files, "--url", f"http://{NOWHERE}"),
+    }
+    codes_agree("exit codes of evaluate", ce2de, cases)

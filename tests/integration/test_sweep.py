@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 from opensearchpy import OpenSearch
 
 from ce2de_os import OnnxEncoder
+from ce2de_os.cli import checks
 from ce2de_os.index.text_spec import TextSpec
+from ce2de_os.reindex import dead_letters
+from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, RUNNING, Job
 from ce2de_os.reindex.ledger import LEDGER_INDEX, Ledger
-from ce2de_os.reindex.metrics import statuses
+from ce2de_os.reindex.metrics import LedgerCollector, statuses
+from ce2de_os.reindex.operate import clean
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.status import status
@@ -108,7 +113,7 @@ def test_a_damaged_or_newer_record_hides_no_other_job(client: OpenSearch, lost: 
     for record in (damaged, newer):
         client.index(index=LEDGER_INDEX, id=f"job:{record['job_id']}", body=record, refresh=True)
     try:
-        seen = dict(statuses(client))
+        seen = dict(statuses(client, Ledger(client).entries()))
         assert seen["damaged"] is seen["newer"] is None
         assert seen[lost.job_id] is not None
         assert lost.job_id in {job.job_id for job in Ledger(client).jobs()}
@@ -124,6 +129,30 @@ def test_jobs_that_ended_long_ago_are_found(client: OpenSearch, lost: Job) -> No
     ledger.change_job(ledger.job(lost.job_id), state=DONE, finished_at_s=ended)
     assert lost.job_id in {job.job_id for job in ledger.ended_before(900.0)}
     assert lost.job_id not in {job.job_id for job in ledger.ended_before(2000.0)}
+
+
+def test_records_that_are_kept_are_counted(
+    client: OpenSearch, lost: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def metric() -> float:
+        (found,) = [one for one in LedgerCollector(client).collect() if one.name == "ce2de_ended_jobs"]
+        return found.samples[0].value
+
+    ledger, before = Ledger(client), metric()
+    assert checks._records(client).state == checks.OK
+    month = 31 * 86_400
+    ledger.change_job(ledger.job(lost.job_id), state=DONE, finished_at_s=ledger.now() - month)
+    dead_letters.add(client, [DeadLetter(lost.job_id, 0, "s", "1", None, 400, "odd", "odd", ledger.now())])
+    assert metric() == before + 1
+    monkeypatch.setattr(checks, "MANY_JOBS", 0)
+    found = checks._records(client)
+    assert found.state == checks.WARNING
+    assert f"{before + 1:,.0f} ended jobs and " in found.finding
+    assert int(re.search(r"(\d+) dead letters", found.finding)[1]) >= 1
+    assert "ce2de reindex clean --ended-before 30d" in found.action
+    clean(client, lost.job_id)
+    assert metric() == before
+    assert dead_letters.count(client, lost.job_id) == 0
 
 
 def test_a_ledger_that_was_deleted_under_a_worker_gets_its_mapping_back(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,7 +123,7 @@ def command(
 
 
 def _refuse_equal_names(data: tuple[Path, ...]) -> None:
-    names = [folder.resolve().name for folder in data]
+    names = [Path(os.path.realpath(folder)).name for folder in data]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"--data: two folders are called '{twice}'; expected different names")

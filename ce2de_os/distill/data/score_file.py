@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ce2de_os.errors import DataError
+from ce2de_os.reading import check_plain, read_text
 from ce2de_os.records import ScoredDoc, text_lines
 from ce2de_os.writing import replacing
 
@@ -151,7 +152,7 @@ def is_finished(out: Path, work: str) -> bool:
     if not out.exists():
         return False
     note = work_note(out)
-    if not note.is_file() or note.read_text(encoding="utf-8").strip() != work:
+    if not note.exists() or read_text(note).strip() != work:
         raise DataError(
             f"{out}: exists and comes from other queries, documents or settings; "
             "remove it or choose another file"
@@ -182,6 +183,7 @@ def exclusive(path: Path) -> Iterator[BinaryIO]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+        check_plain(path)
         file = path.open("r+b")
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error

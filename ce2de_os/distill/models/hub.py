@@ -99,11 +99,9 @@ def _load_tokenizer(place: str) -> Any:  # noqa: ANN401 - transformers has no ty
     told = any((folder / name).exists() for name in ("tokenizer_config.json", "config.json"))
     if told or not folder.is_dir():
         return AutoTokenizer.from_pretrained(place)
-    bare = (
-        Tokenizer.from_file(str(folder / "tokenizer.json")) if (folder / "tokenizer.json").exists() else None
-    )
-    if bare is None:
+    if not (folder / "tokenizer.json").is_file():
         raise OSError(f"there is no tokenizer.json in {folder}")
+    bare = Tokenizer.from_file(str(folder / "tokenizer.json"))
     special = {name: token for name, token in _SPECIAL.items() if bare.token_to_id(token) is not None}
     return PreTrainedTokenizerFast(
         tokenizer_object=bare, model_input_names=["input_ids", "token_type_ids", "attention_mask"], **special

@@ -15,7 +15,8 @@ import torch
 from transformers import TrainerCallback
 
 from ce2de_os.distill.training.teacher_config import TeacherConfig
-from ce2de_os.errors import ConfigError
+from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.reading import read_object
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,8 @@ def rate(done: float, warmup: float) -> float:
 def last_checkpoint(work: Path) -> str | None:
     """Return the newest complete checkpoint in ``work``; ``None`` if there is none."""
     complete = [path.parent for path in work.glob(f"checkpoint-*/{_PROGRESS_FILE}")]
-    return str(max(complete, key=lambda path: int(path.name.rpartition("-")[2]))) if complete else None
+    steps = {int(number): path for path in complete if (number := path.name.partition("-")[2]).isdecimal()}
+    return str(steps[max(steps)]) if steps else None
 
 
 class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
@@ -119,9 +121,7 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
     ) -> None:  # fmt: skip
         found = last_checkpoint(self._work)
         if found is not None:
-            facts = json.loads((Path(found) / _PROGRESS_FILE).read_text(encoding="utf-8"))
-            facts["dev"] = [(step, value) for step, value in facts["dev"]]
-            self.progress = TeacherProgress(**facts)
+            self.progress = _read(Path(found) / _PROGRESS_FILE)
             self._set_rate(kwargs["optimizer"], kwargs["lr_scheduler"])
             logger.info(
                 "resuming from a checkpoint", extra={"action": "teacher_resume", "steps": state.global_step}
@@ -220,6 +220,15 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
         for group in optimizer.param_groups:
             group["initial_lr"] = self._config.lr
             group["lr"] = self._config.lr * self.rate(self.progress.steps)
+
+
+def _read(path: Path) -> TeacherProgress:
+    facts = read_object(path)
+    try:
+        facts["dev"] = [(int(step), float(value)) for step, value in facts["dev"]]
+        return TeacherProgress(**facts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: damaged; delete {path.parent} to train from the beginning") from error
 
 
 def _agreed(elapsed_s: float) -> float:

@@ -62,6 +62,7 @@ from ce2de_os.distill.training.teacher_progress import (
 )
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.progress import Phase
+from ce2de_os.reading import read_text
 from ce2de_os.writing import replacing
 
 logger = logging.getLogger(__name__)
@@ -301,7 +302,7 @@ def _check_run(work: Path, config: TeacherConfig, pairs: Sequence[TrainingPair],
         sides.update(repr(pair).encode("utf-8", "replace"))
     key |= {"weights": digest, "data": sides.hexdigest()}
     path = work / RUN_FILE
-    if path.is_file() and path.read_text(encoding="utf-8", errors="replace") != json.dumps(key):
+    if path.exists() and read_text(path) != json.dumps(key):
         raise DataError(
             f"{work}: a run with other settings or pairs was started here; "
             "repeat it with the same ones to resume, delete the folder, or choose another `out`"

@@ -273,8 +273,10 @@ class _Run:
 def _load(path: Path, device: torch.device | None = None) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
-    except (EOFError, RuntimeError, UnpicklingError, ValueError, KeyError) as error:
+    except (OSError, EOFError, RuntimeError, UnpicklingError, ValueError, KeyError) as error:
         raise DataError(f"{path}: damaged; delete it to train from the beginning") from error
+    if not isinstance(state, dict) or "student" not in state:
+        raise DataError(f"{path}: not a checkpoint of a student; delete it to train from the beginning")
     return state
 
 

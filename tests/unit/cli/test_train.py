@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from ce2de_os.cli import cli
+from tests.contract import keys_agree
 from tests.unit.distill.tiny import WORDS, save_tiny_teacher
 
 
@@ -43,6 +44,7 @@ def test_pairs_of_a_file(tmp_path):
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
+    keys_agree("train teacher", facts)
     counts = {"read": 32, "empty": 1, "repeated": 1, "used": 30, "trained": 27, "held_out": 3}
     assert facts["counts"] == counts
     assert (tmp_path / "t" / "teacher.json").exists()

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from ce2de_os.cli import cli
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.records import read_documents
+from tests.contract import keys_agree
 from tests.unit.distill.tiny_translators import save_nllb, sentence
 
 
@@ -51,6 +52,7 @@ def test_a_corpus_is_translated_under_its_ids(tmp_path, corpus, model):
     result = invoke(*arguments(corpus, model, tmp_path / "c.it.jsonl.gz"), "--json")
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
+    keys_agree("translate", facts)
     assert (facts["documents"], facts["from_cache"], facts["translated"]) == (12, 0, 12 * 3 + 6)
     assert facts["characters"] == sum(len(doc.title) + len(doc.text) for doc in read_documents(corpus))
     originals, translations = list(read_documents(corpus)), list(read_documents(tmp_path / "c.it.jsonl.gz"))

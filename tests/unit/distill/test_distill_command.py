@@ -17,6 +17,7 @@ from ce2de_os.cli import cli
 from ce2de_os.distill.data.score_file import read_scores
 from ce2de_os.errors import Ce2deError, ConfigError
 from ce2de_os.student import StudentModel
+from tests.contract import keys_agree
 from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder, save_tiny_teacher, sets, write_texts
 
 ROOT = Path(__file__).parents[3]
@@ -64,6 +65,7 @@ def test_distil_texts_then_export_with_one_command_each(tmp_path):
     assert set(json.loads(result.stdout)["recipe"]["texts"]) == {"a", "b"}
 
     facts = json.loads(ok("export", run, "--out", model, "--name", "tiny", "--json").stdout)
+    keys_agree("export", facts)
     assert facts["dim"] == 32
     assert facts["mean_cosine"] >= 0.98
     manifest = json.loads((model / "manifest.json").read_text())
@@ -97,6 +99,7 @@ def test_the_whole_recipe_step_by_step(tmp_path, teacher_folder, cross_encoder, 
     assert len({doc.score for ranking in scores.values() for doc in ranking}) > 100  # logits, not ranks
 
     facts = json.loads(ok(*base, "--until", "export", "--json").stdout)
+    keys_agree("distill", facts)
     assert (run / "queries.jsonl").read_text() == queries
     assert facts["recipe"]["losses"] == {"l2": 1.0, "kl": 0.2}
     assert facts["recipe"]["queries"] == 40

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from ce2de_os.cli import cli
 from ce2de_os.errors import Ce2deError
+from tests.contract import keys_agree
 from tests.unit.distill.test_probe import DOCUMENTS
 from tests.unit.distill.tiny import save_tiny_cross_encoder, save_tiny_model
 
@@ -72,6 +73,7 @@ def test_a_sweep_as_json_files_and_picture(ce, de, data, tmp_path):
     options = ("--cross-encoder", ce, "--dual-encoder", de, "--data", data, "--data", other, "--sweep")
     result = invoke(*options, "--out", out, "--cache", cache, "--json")
     report = json.loads(result.stdout)
+    keys_agree("probe", report)
     assert [len(model["curves"]) for model in report["models"]] == [8, 4]
     assert [entry["name"] for entry in report["collections"]] == ["birds", "more"]
     assert json.loads((out / "probe.json").read_text()) == report

@@ -21,6 +21,7 @@ from ce2de_os.export.cross_encoder import compare_logits, export_cross_encoder
 from ce2de_os.export.folder import new_folder
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.reranker import OnnxReranker
+from tests.contract import keys_agree
 from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder
 
 RNG = random.Random(0)
@@ -200,6 +201,7 @@ def test_the_command_tells_a_cross_encoder_from_a_student(exported, tmp_path):
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
+    keys_agree("export of a cross-encoder", facts)
     assert facts["kind"] == "reranker"
     assert facts["pairs"] == len(PAIRS)
     assert facts["fingerprint"] == OnnxReranker(tmp_path / "rr").fingerprint

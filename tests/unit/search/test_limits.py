@@ -37,6 +37,8 @@ def test_the_other_numbers():
     assert f"{queries.MAX_CLAUSES:,} by default" in row("clauses that an analyzer makes")
     assert f"{core._TRIES} attempts" in row("an alias that moves")
     assert f"at most {records._DIGITS} digits" in row("a grade")
+    assert f"{records.LINE_CHARS:,} characters" in row("a line")
+    assert f"at most {records._MOST_RATIO} times" in row("a file packed with gzip")
 
 
 def test_words_are_shared_by_the_fields():
