@@ -17,7 +17,7 @@ LEAST_COVERAGE := 82
 
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test lint types contracts docs unit tests coverage helm wheel student multilingual constraints audit sbom clean python
+.PHONY: help demo browser test lint types contracts docs unit tests coverage helm wheel student multilingual constraints audit sbom clean python
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | \
@@ -48,8 +48,11 @@ wheel: .venv-tools/.stamp ## The package as one file, into dist/
 unit: .venv-dev/.stamp ## The tests that need no server (seconds)
 	$(DEV)/python -m pytest tests/unit
 
-tests: .venv-dev/.stamp ## All tests: unit, integration, acceptance
+tests: .venv-dev/.stamp browser ## All tests: unit, integration, acceptance
 	$(DEV)/python -m pytest tests --numprocesses 3 --durations=10
+
+browser: ## The browser that tests the page: Debian's chromium (needs root, or sudo)
+	@scripts/install_browser.sh
 
 coverage: .venv-dev/.stamp ## Branch coverage by the tests that need no server; fails below the least share (4 minutes)
 	CE2DE_SIMULATION_SEEDS=260 $(DEV)/python -m pytest tests/unit tests/simulation --ignore=tests/unit/distill --ignore=tests/unit/export \

@@ -308,6 +308,7 @@ SERVING = (
     "quality",
     "connect",
     "server",
+    "ui",
 )
 TRAINING = ("distill", "translate", "export", "evaluation", "recipes")
 """The packages whose messages the page of errors lists, in two tables."""

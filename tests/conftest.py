@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--three-servers-home", help="The same for the tests that need a cluster of three nodes."
     )
+    parser.addoption("--screenshots", action="store_true", help="Take the pictures of docs/images anew.")
 
 
 @pytest.hookimpl(optionalhook=True)

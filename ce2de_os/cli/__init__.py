@@ -58,6 +58,7 @@ COMMANDS = {
         "Compare rankings in files: which is better, which is equivalent.",
     ),
     "serve": ("ce2de_os.cli.serve", "Serve the model over HTTP, as OpenAI's and Cohere's interfaces."),
+    "ui": ("ce2de_os.cli.ui", "Compare rankings in a browser, judge them, tune, and run the jobs."),
     "metrics": ("ce2de_os.cli.jobs.metrics", "Export the progress of all jobs to Prometheus."),
 }
 

@@ -12,6 +12,8 @@ import tempfile
 import threading
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -38,6 +40,34 @@ KEEP_ALIVE_S = 75
 """Longer than the pools of OpenSearch's connectors keep an idle connection, so that these close it first."""
 
 
+class Place(Protocol):
+    """Where to listen, and with which certificate; `ServeRequest` is one."""
+
+    @property
+    def host(self) -> str:
+        """The address to listen at."""
+
+    @property
+    def port(self) -> int:
+        """The port; 0: any."""
+
+    @property
+    def processes(self) -> int:
+        """Processes that share it."""
+
+    @property
+    def tls_cert(self) -> Path | None:
+        """The certificate; ``None``: no TLS."""
+
+    @property
+    def tls_key(self) -> Path | None:
+        """Its key; ``None``: in the same file."""
+
+    @property
+    def grace_s(self) -> float:
+        """Seconds for the requests in progress at the end."""
+
+
 def run(request: ServeRequest, settings: Settings, listening: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; requests in progress are answered first.
 
@@ -48,26 +78,20 @@ def run(request: ServeRequest, settings: Settings, listening: Callable[[str], No
         ArtifactError: a model cannot be loaded.
         BackendError: the index cannot be searched.
     """
-    if request.tls_cert is not None:
-        certificate.load(request.tls_cert, request.tls_key)
-    elif not is_loopback(request.host):
-        text = "Keys and texts travel without TLS; name a certificate, or put a proxy with TLS before it"
-        logger.warning(text, extra={"action": "no_tls"})
-    with _bind(request.host, request.port) as listener:
-        url = _address(request, listener)
+    check_certificate(request)
+    with bind(request.host, request.port) as listener:
+        url = address(request, listener)
         if request.processes == 1:
-            _run_one(request, settings, listener, partial(listening, url))
+            from ce2de_os.server.app import create
+
+            run_one(request, create(request, settings), listener, partial(listening, url))
         else:
             _run_many(request, settings, listener, partial(listening, url))
 
 
-def _run_one(
-    request: ServeRequest, settings: Settings, listener: socket.socket, listening: Callable[[], None]
-) -> None:
-    from ce2de_os.server.app import create
-
-    gate = create(request, settings)
-    server = uvicorn.Server(_config(request, lambda: gate))
+def run_one(place: Place, app: Gate, listener: socket.socket, listening: Callable[[], None]) -> None:
+    """Answer in this process until SIGTERM or Ctrl-C; ``listening`` is called when callers can connect."""
+    server = uvicorn.Server(_config(place, lambda: app))
     if threading.current_thread() is threading.main_thread():
         # The server raises the signal again after its end, and a signal is no failure here.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -109,7 +133,7 @@ def _create(request: ServeRequest, settings: Settings) -> Gate:
         sys.exit(STARTUP_FAILURE)
 
 
-def _config(request: ServeRequest, create: Callable[[], Gate]) -> uvicorn.Config:
+def _config(request: Place, create: Callable[[], Gate]) -> uvicorn.Config:
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # callers' mistakes are theirs
     return certificate.RenewingConfig(
         create,
@@ -132,7 +156,12 @@ def _config(request: ServeRequest, create: Callable[[], Gate]) -> uvicorn.Config
     )
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """Take a port; callers cannot connect yet.
+
+    Raises:
+        ConfigError: it is taken, or there is no such address.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -148,6 +177,20 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _address(request: ServeRequest, listener: socket.socket) -> str:
+def address(request: Place, listener: socket.socket) -> str:
+    """Return the URL of a service."""
     host = f"[{request.host}]" if ":" in request.host else request.host
     return f"{'https' if request.tls_cert else 'http'}://{host}:{listener.getsockname()[1]}"
+
+
+def check_certificate(request: Place) -> None:
+    """Check that the certificate fits its key, and warn where other machines are answered without one.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+    if request.tls_cert is not None:
+        certificate.load(request.tls_cert, request.tls_key)
+    elif not is_loopback(request.host):
+        text = "Keys and texts travel without TLS; name a certificate, or put a proxy with TLS before it"
+        logger.warning(text, extra={"action": "no_tls"})

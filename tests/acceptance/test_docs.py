@@ -47,7 +47,7 @@ def test_every_class_of_errors_has_a_heading_and_says_what_to_do(name: str) -> N
 
 
 @pytest.mark.parametrize(
-    "package", ["reindex", "index", "worker", "search", "model", "local", "cli", "connect", "server"]
+    "package", ["reindex", "index", "worker", "search", "model", "local", "cli", "connect", "server", "ui"]
 )
 def test_every_message_is_found_on_the_page(package: str) -> None:
     found = docs_reference.messages(package)

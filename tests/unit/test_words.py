@@ -44,6 +44,14 @@ def test_texts_use_plain_words(package: str) -> None:
     assert found - ALLOWED == set()
 
 
+def test_pages_in_the_browser_use_plain_words() -> None:
+    pages = [*(ROOT / "ui" / "templates").glob("*.html"), *(ROOT / "ui" / "static").glob("[!h]*.js")]
+    assert len(pages) > 5
+    assert {(page.name, *FOREIGN.findall(page.read_text("utf-8"))) for page in pages} == {
+        (page.name,) for page in pages
+    }
+
+
 def one_word_classes() -> set[str]:
     """Give the public classes whose name is one word, in the packages that run in production."""
     paths = [path for name in CLASSES_OF for path in [ROOT / name, *(ROOT / name).rglob("*.py")]]

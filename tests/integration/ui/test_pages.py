@@ -1,0 +1,69 @@
+"""Every page in a real browser: narrow and wide, light and dark, without a mouse, checked by axe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.integration.ui.conftest import SCHEMES, WIDTHS, Open, Running
+
+PAGES = ("/compare", "/compare?q=copy+a+folder&k=2", "/models", "/enter")
+MOST_BYTES = 150 * 1024
+OUTLINE = "(one => [one.outlineStyle, one.outlineWidth])(getComputedStyle(document.activeElement))"
+
+
+def violations(page: Page) -> list[str]:
+    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_is_accessible_at_every_width(open_page: Open, path: str) -> None:
+    page = open_page(path)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            assert violations(page) == [], f"{width} {scheme}"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_dark_is_dark(open_page: Open) -> None:
+    grounds = [
+        open_page("/models", scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
+        for scheme in SCHEMES
+    ]
+    assert grounds == ["rgb(255, 255, 255)", "rgb(17, 22, 27)"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_the_first_tab_stop_leads_to_the_content_and_every_stop_is_seen(open_page: Open, path: str) -> None:
+    page = open_page(path)
+    first = page.locator("a, button, input, select").first
+    assert first.text_content() == "To the content"
+    first.focus()
+    assert page.evaluate("document.activeElement.getBoundingClientRect().x") >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement !== document.body"):
+            assert page.evaluate(OUTLINE) == ["solid", "3px"], page.evaluate(
+                "document.activeElement.outerHTML"
+            )
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_weighs_little_and_needs_nothing_from_elsewhere(
+    open_page: Open, site: Running, path: str
+) -> None:
+    page = open_page("/enter")
+    sizes: dict[str, int] = {}
+    page.on("response", lambda answer: sizes.__setitem__(answer.url, len(answer.body())))
+    page.goto(f"{site.url}{path}", wait_until="load")
+    page.reload(wait_until="networkidle")
+    assert all(url.startswith(site.url) for url in sizes), sizes
+    assert 0 < sum(sizes.values()) <= MOST_BYTES
