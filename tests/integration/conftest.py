@@ -117,6 +117,18 @@ def older_endpoints(request: pytest.FixtureRequest, instances: Path) -> Iterator
         remove(servers)
 
 
+@pytest.fixture
+def repository(client: OpenSearch, servers: LocalServers) -> Iterator[str]:
+    """A repository for snapshots."""
+    name = f"t-{uuid.uuid4().hex[:10]}"
+    location = str(servers.home / "snapshots" / name)
+    client.snapshot.create_repository(
+        repository=name, body={"type": "fs", "settings": {"location": location}}
+    )
+    yield name
+    client.snapshot.delete_repository(repository=name)
+
+
 @pytest.fixture(scope="module")
 def three_servers(request: pytest.FixtureRequest, instances: Path) -> Iterator[LocalServers]:
     """A cluster of three nodes; a test takes it from `three_nodes`, which puts it in order."""

@@ -23,6 +23,7 @@ from ce2de_os.index.target_body import vector_properties
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.local.servers import LocalServers
+from ce2de_os.reindex.standing import standing_id
 from tests.conftest import remove
 from tests.integration.certificates import Authority
 from tests.integration.indexes import all_documents, articles
@@ -302,7 +303,12 @@ def test_rerank_is_a_pipeline_of_its_own(
 
 
 def test_a_connector_that_was_edited_is_noticed(
-    client: OpenSearch, disconnected: str, encoder: OnnxEncoder, service: Service, ce2de: Run
+    client: OpenSearch,
+    disconnected: str,
+    encoder: OnnxEncoder,
+    service: Service,
+    ce2de: Run,
+    start_worker: StartWorker,
 ) -> None:
     make_index(client, disconnected, encoder)
     connect(ce2de, disconnected, service)
@@ -328,12 +334,22 @@ def test_a_connector_that_was_edited_is_noticed(
     assert check["state"] == "not ok"
     warned = ce2de("follow", disconnected, "--detach")
     assert "Warning: the service: vectors of documents" in warned.stderr
+    start_worker()
+    deadline = time.monotonic() + 60
+    while (state := json.loads(ce2de("reindex", "status", standing_id(disconnected), "--json").stdout))[
+        "connection_right"
+    ] is None:
+        assert time.monotonic() < deadline, state
+        time.sleep(0.5)
+    assert (state["connection_right"], state["state"]) == (False, "following")
+    assert "vectors of documents" in state["connection_error"]
     connect(ce2de, disconnected, service)
     assert ce2de("connect", disconnected, "--check").returncode == 0
 
 
 def test_every_way_to_write_ends_in_right_vectors(
     client: OpenSearch,
+    repository: str,
     index_name: str,
     encoder: OnnxEncoder,
     ce2de: Run,
@@ -358,36 +374,46 @@ def test_every_way_to_write_ends_in_right_vectors(
         write_all(client, index_name, 1)
         own.start()
         write_all(client, index_name, 2)
-        wait_until(
-            lambda: wrong_vectors(all_documents(client, index_name), spec, encoder) == {},
-            client,
-            index_name,
-            spec,
-            encoder,
+        wait_until_right(client, index_name, spec, encoder)
+        assert titles(client, index_name) == {key: f"new {key[-1]}" for key, _ in old}
+
+        own.kill()
+        assert ce2de("reindex", "pause", standing_id(index_name)).returncode == 0
+        write_all(client, index_name, 0, "kept")
+        client.snapshot.create(
+            repository=repository, snapshot="s", body={"indices": index_name}, wait_for_completion=True
         )
-        found = all_documents(client, index_name)
-        assert {key: source["title"] for key, source in found.items()} == {
-            key: f"new {key[-1]}" for key, _ in old
-        }
+        assert wrong_vectors(all_documents(client, index_name), spec, encoder)
+        assert ce2de("reindex", "resume", standing_id(index_name)).returncode == 0
+        own.start()
+        write_all(client, index_name, 0, "lost")
+        client.indices.close(index=index_name)
+        client.snapshot.restore(
+            repository=repository, snapshot="s", body={"indices": index_name}, wait_for_completion=True
+        )
+        wait_until_right(client, index_name, spec, encoder)
+        restored = {key: f"{'kept' if key[-1] == '0' else 'new'} {key[-1]}" for key, _ in old}
+        assert titles(client, index_name) == restored
     finally:
         own.kill()
         ce2de("disconnect", index_name)
 
 
-def wait_until(
-    reached: Callable[[], bool], client: OpenSearch, name: str, spec: TextSpec, encoder: OnnxEncoder
-) -> None:
+def wait_until_right(client: OpenSearch, name: str, spec: TextSpec, encoder: OnnxEncoder) -> None:
     deadline = time.monotonic() + 120
-    while not reached():
-        if time.monotonic() > deadline:
-            pytest.fail(str(wrong_vectors(all_documents(client, name), spec, encoder)))
+    while wrong := wrong_vectors(all_documents(client, name), spec, encoder):
+        assert time.monotonic() < deadline, wrong
         time.sleep(0.5)
 
 
-def write_all(client: OpenSearch, index: str, number: int) -> None:
+def titles(client: OpenSearch, name: str) -> dict[str, str]:
+    return {key: source["title"] for key, source in all_documents(client, name).items()}
+
+
+def write_all(client: OpenSearch, index: str, number: int, title: str = "new") -> None:
     """Write one document in each way."""
     for name, write in WRITES.items():
-        write(client, index, f"{name}-{number}", f"new {number}")
+        write(client, index, f"{name}-{number}", f"{title} {number}")
 
 
 Write = Callable[[OpenSearch, str, str, str], Any]

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
+import time
 from dataclasses import replace
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from opensearchpy import OpenSearch
 
-from ce2de_os.config import OpenSearchSettings
 from ce2de_os.errors import BackendUnavailableError, Ce2deError, IdentityError, JobError
 from ce2de_os.index import admin
-from ce2de_os.index.client import connect
 from ce2de_os.index.guard import guard_name
 from ce2de_os.index.text_spec import TextSpec
-from ce2de_os.local.servers import LocalServers
 from ce2de_os.reindex import identity, operate
+from ce2de_os.reindex.following.adopt import adopt
+from ce2de_os.reindex.following.follow import follow
 from ce2de_os.reindex.job import FAILED, READY, Job, Part
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.status import status
-from tests.conftest import remove
 from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
 
 ENCODER = HashEncoder()
@@ -139,30 +135,12 @@ def test_many_sources_are_looked_at_together_and_one_that_is_gone_is_named(
         identity.checkpoints_of(client, parts)
 
 
-@pytest.fixture
-def snapshots(instances: Path) -> Iterator[OpenSearch]:
-    """A server of its own that may write snapshots, with the repository ``backup``."""
-    home = instances / f"tests-{os.getpid()}-snapshots"
-    backup = home / "backup"
-    backup.mkdir(parents=True)
-    backup.chmod(0o777)  # OpenSearch runs as another account
-    servers = LocalServers(home=home, node_settings={"path.repo": str(backup)})
-    url = servers.up(heap="512m").opensearch_url
-    with connect(OpenSearchSettings(url=url)) as client:
-        client.snapshot.create_repository(
-            repository="backup", body={"type": "fs", "settings": {"location": str(backup)}}
-        )
-        yield client
-    remove(servers)
-
-
 def test_a_snapshot_restored_over_the_source_is_refused_and_reopening_is_not(
-    snapshots: OpenSearch, index_name: str
+    client: OpenSearch, repository: str, index_name: str
 ) -> None:
-    client = snapshots
     create_index(client, index_name, articles(20))
     client.snapshot.create(
-        repository="backup", snapshot="s1", body={"indices": index_name}, wait_for_completion=True
+        repository=repository, snapshot="s1", body={"indices": index_name}, wait_for_completion=True
     )
     job = held(client, index_name)
     client.indices.close(index=index_name)
@@ -170,11 +148,51 @@ def test_a_snapshot_restored_over_the_source_is_refused_and_reopening_is_not(
     assert status(client, job.job_id).errors == ()
     client.indices.close(index=index_name)
     client.snapshot.restore(
-        repository="backup", snapshot="s1", body={"indices": index_name}, wait_for_completion=True
+        repository=repository, snapshot="s1", body={"indices": index_name}, wait_for_completion=True
     )
     assert "another history" in status(client, job.job_id).errors[0]
     with pytest.raises(JobError, match=f"'{index_name}' has another history than when the job began"):
         operate.cutover(client, ENCODER, job.job_id, "tester")
+
+
+def test_following_goes_on_in_an_index_that_was_restored(
+    client: OpenSearch, repository: str, index_name: str
+) -> None:
+    """The snapshot has documents without a vector, and some whose vector is that of an older text."""
+    create_index(client, index_name, articles(20), **{"index.knn": True})
+    queue = InlineQueue()
+    request = JobRequest(index_name, FIELDS, mode="in_place")
+    job = adopt(client, request, ENCODER, queue)
+    follow(client, ENCODER, queue, job.job_id, "tester", 0.0)
+    for doc_id in ("0", "1"):
+        client.update(index=index_name, id=doc_id, body={"doc": {"title": "newer"}})
+    client.index(index=index_name, id="new", body={"title": "new", "body": "b"}, refresh=True)
+    client.snapshot.create(
+        repository=repository, snapshot="s1", body={"indices": index_name}, wait_for_completion=True
+    )
+    client.delete_by_query(index=index_name, body={"query": {"match_all": {}}}, params={"refresh": "true"})
+    follow(client, ENCODER, queue, job.job_id, "tester", 0.0)
+    client.indices.close(index=index_name)
+    client.snapshot.restore(
+        repository=repository, snapshot="s1", body={"indices": index_name}, wait_for_completion=True
+    )
+    client.cluster.health(index=index_name, params={"wait_for_status": "yellow"})
+    deadline = time.monotonic() + 30
+    while status(client, job.job_id).lag != 0 or missing(client, index_name):
+        assert time.monotonic() < deadline, missing(client, index_name)
+        follow(client, ENCODER, queue, job.job_id, "tester", 0.0)
+        client.indices.refresh(index=index_name)
+    found = all_documents(client, index_name)
+    assert (len(found), found["0"]["title"]) == (21, "newer")
+
+
+def missing(client: OpenSearch, index: str) -> list[str]:
+    """Ids of documents whose vector is not that of their text."""
+    return [
+        doc_id
+        for doc_id, source in all_documents(client, index).items()
+        if source.get("ce2de_vector_hash") != FIELDS.hash_of(str(FIELDS.text_of(source)), ENCODER.fingerprint)
+    ]
 
 
 def test_a_primary_that_is_away_is_not_another_index(client: OpenSearch, index_name: str) -> None:

@@ -16,6 +16,7 @@ from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.following.members import is_copy
+from ce2de_os.reindex.identity import history_of
 from ce2de_os.reindex.job import FOLLOWING, PAUSED, TARGET, Job, Part, Range
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import TaskQueue, send_waiting
@@ -93,9 +94,9 @@ def _record(
         parts=tuple(
             Part(
                 info.name, info.uuid, info.name, admin.count(client, info.name), existed=True,
-                target_uuid=info.uuid,
+                target_uuid=info.uuid, source_history=history_of(client, info.name, count),
             )
-            for info in found
+            for info, count in zip(found, shards, strict=True)
         ),
         alias=None,
         text=request.text,
