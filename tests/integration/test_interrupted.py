@@ -1,4 +1,4 @@
-"""A worker dies, and an operator interferes, at a certain moment of a job; in this process, one after the other."""
+"""A worker dies, or an operator interferes, at a certain moment of a job."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_worker_that_still_encodes_writes_nothing_after_its_job_was_cancelled_
                 assert operate.clean(client, job.job_id, targets=True) == [job.target]
             return super().encode_documents(texts)
 
-    with pytest.raises(Ce2deError, match="may not write to|no job"):
+    with pytest.raises(Ce2deError, match=r"may not write to|no job"):
         run_slice(client, Slow(), job.job_id, 0, "late", 20.0)
     assert not client.indices.exists(index=job.target)
 
