@@ -196,8 +196,8 @@ def _check_others(ledger: Ledger, job: Job, doomed: Collection[str]) -> None:
         reads, writes = set(doomed) & set(other.sources), set(doomed) & set(other.targets)
         if reads or writes:
             raise JobError(
-                f"job '{other.job_id}' {'reads' if reads else 'writes'} '{min(reads or writes)}'; end it first: "
-                f"ce2de reindex cancel {other.job_id}"
+                f"job '{other.job_id}' {'reads' if reads else 'writes'} '{min(reads or writes)}'; end it "
+                f"first: ce2de reindex cancel {other.job_id}"
             )
 
 

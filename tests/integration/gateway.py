@@ -63,6 +63,8 @@ def gateway(behind: str) -> Iterator[Gateway]:
     with Gateway(behind) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,4 +1,4 @@
-"""An index's life goes on after the cutover: rollovers, daily indices, another model, other keys in its mapping."""
+"""Life after a cutover: rollovers, daily indices, another model, other keys in the mapping."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def test_an_alias_rolls_over_after_its_handover_and_the_new_index_is_followed(
     for _ in range(2):  # it joins, and is embedded at the next look
         queue.follow(client, ENCODER)
     new = all_documents(client, rolled["new_index"])["new"]
-    assert new["ce2de_vector"] == pytest.approx(list(ENCODER.encode_documents(["after the rollover"])[0]), abs=1e-5)
+    assert new["ce2de_vector"] == pytest.approx(
+        list(ENCODER.encode_documents(["after the rollover"])[0]), abs=1e-5
+    )
     assert {len(one["ce2de_vector"]) for one in all_documents(client, alias).values()} == {16}
 
 
@@ -101,7 +103,9 @@ def test_a_daily_index_joins_a_pattern_with_the_settings_of_its_source(
     assert (found["index.refresh_interval"], found["index.number_of_replicas"]) == ("9s", "1")
 
 
-def test_other_keys_of_the_mappings_meta_stay(client: OpenSearch, index_name: str, queue: InlineQueue) -> None:
+def test_other_keys_of_the_mappings_meta_stay(
+    client: OpenSearch, index_name: str, queue: InlineQueue
+) -> None:
     mine = {"owner": "search team", "schema_version": 7}
     mappings = {"_meta": mine, "properties": {"title": {"type": "text"}, "body": {"type": "text"}}}
     create_index(client, index_name, articles(5), mappings, **{"index.knn": True})

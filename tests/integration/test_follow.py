@@ -56,13 +56,17 @@ def test_an_index_that_another_tool_filled_is_embedded_and_kept_up_to_date(
     job = followed(client, queue, index_name)
     assert (job.state, job.standing, job.mode) == (FOLLOWING, True, "in_place")
     assert_vectors(client, index_name)
-    helpers.bulk(client, [{"_index": index_name, "_id": f"n{one}", "title": f"new {one}"} for one in range(3)])
+    helpers.bulk(
+        client, [{"_index": index_name, "_id": f"n{one}", "title": f"new {one}"} for one in range(3)]
+    )
     client.update(index=index_name, id="3", body={"doc": {"title": "changed"}})
     for _ in range(2):  # its own updates come round once
         queue.follow(client, ENCODER)
     assert_vectors(client, index_name)
     assert status(client, job.job_id).lag == 0
-    assert followed(client, queue, index_name, text=TextSpec(())).job_id == job.job_id, "the index says the fields"
+    assert followed(client, queue, index_name, text=TextSpec(())).job_id == job.job_id, (
+        "the index says the fields"
+    )
 
 
 def test_an_alias_on_several_indices_and_one_that_joins_later(
@@ -105,7 +109,7 @@ def test_what_cannot_be_followed_is_one_clear_line(
             adopt(client, JobRequest(name, text), ENCODER, queue)
         assert "\n" not in str(raised.value)
     client.indices.close(index=f"{index_name}-knn")
-    with pytest.raises(Ce2deError, match="closed|no open index"):
+    with pytest.raises(Ce2deError, match=r"closed|no open index"):
         adopt(client, JobRequest(f"{index_name}-knn", FIELDS), ENCODER, queue)
 
 
@@ -128,7 +132,7 @@ def test_two_follows_of_one_index_are_refused_and_other_fields_too(
 def test_a_worker_with_another_model_leaves_a_follow_as_it_is(
     client: OpenSearch, index_name: str, queue: InlineQueue
 ) -> None:
-    """Its model was uninstalled: nothing is embedded with the wrong one, and the job waits for the right one."""
+    """Its model was uninstalled: nothing is embedded with the wrong one, the job waits."""
     create_index(client, index_name, articles(3), **KNN)
     job = followed(client, queue, index_name)
     client.index(index=index_name, id="new", body={"title": "new"}, refresh=True)
@@ -156,7 +160,7 @@ def test_an_index_that_changes_under_a_follow(
         try:
             queue.follow(client, ENCODER)
         except Ce2deError as error:
-            assert "closed" in str(error)  # noqa: PT017
+            assert "closed" in str(error)
         client.indices.open(index=index_name)
         client.index(index=index_name, id="new", body={"title": "new"}, refresh=True)
     for _ in range(2):

@@ -185,7 +185,7 @@ def test_the_alias_waits_for_replicas_that_the_source_has_too(
     try:
         request = JobRequest(name, TextSpec(("title",)), f"{name}-search", follow=False)
         job = start(client, request, encoder, queue)
-        with pytest.raises(JobError, match="has 1 active copies of its shards, 2 were expected.*allocation"):
+        with pytest.raises(JobError, match=r"has 1 active copies of its shards, 2 were expected.*allocation"):
             queue.run(client, encoder)
         assert Ledger(client).job(job.job_id).job.state == FAILED
         assert not client.indices.exists_alias(name=f"{name}-search")

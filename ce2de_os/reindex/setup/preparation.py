@@ -155,8 +155,8 @@ def check_field_options(sources: Sequence[IndexInfo], vector: VectorField) -> No
     for source in sources:
         if different := _different(source, vector.name, asked):
             raise ConfigError(
-                f"'{source.name}' has this model's vectors in '{vector.name}' already, with {different}; leave "
-                f"the option out, or make a copy: `mode=copy` `target={source.name}-2` `alias=NAME`"
+                f"'{source.name}' has this model's vectors in '{vector.name}' already, with {different}; "
+                f"leave the option out, or make a copy: `mode=copy` `target={source.name}-2` `alias=NAME`"
             )
 
 

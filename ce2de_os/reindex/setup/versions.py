@@ -16,11 +16,11 @@ _SAMPLE = 200
 
 
 def external(client: OpenSearch, source: IndexInfo) -> Iterator[Finding]:
-    """Yield a finding if an application gives an index's documents their versions, and lower ones than a copy.
+    """Yield a finding if an application gives documents their versions, and lower ones than a copy's.
 
-    OpenSearch counts a document's versions, and each takes one ``_seq_no``: a version above ``_seq_no`` + 1 can
-    only come with the request (``version_type=external``). A copy has ``_seq_no`` + 1 as its version, so the
-    application's next version of a document that was written late would be too low, and rejected.
+    OpenSearch counts a document's versions, and each takes one ``_seq_no``: a version above ``_seq_no`` + 1
+    can only come with the request (``version_type=external``). A copy has ``_seq_no`` + 1 as its version, so
+    the application's next version of a document that was written late would be too low, and rejected.
     """
     if fields_from(source.mappings):
         return  # it was a copy itself, whose versions a job has given
@@ -29,11 +29,12 @@ def external(client: OpenSearch, source: IndexInfo) -> Iterator[Finding]:
     low = [hit for hit in newest if hit["_version"] < hit["_seq_no"] + 1]
     if given and low:
         yield Finding(
-            f"'{source.name}' has documents whose versions an application gives (such as '{given[0]['_id']}', "
-            f"version {given[0]['_version']}); after a handover its next ones would be rejected as too low "
-            f"('{low[0]['_id']}' would have version {low[0]['_seq_no'] + 1}, not {low[0]['_version']})",
-            "use `way=mirror`, so that it still writes to the source; or, if no application gives versions any "
-            "more, `way=handover`",
+            f"'{source.name}' has documents whose versions an application gives (such as "
+            f"'{given[0]['_id']}', version {given[0]['_version']}); after a handover its next ones would be "
+            f"rejected as too low ('{low[0]['_id']}' would have version {low[0]['_seq_no'] + 1}, not "
+            f"{low[0]['_version']})",
+            "use `way=mirror`, so that it still writes to the source; or, if no application gives versions "
+            "any more, `way=handover`",
         )
 
 

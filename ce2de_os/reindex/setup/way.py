@@ -40,13 +40,15 @@ def choose_way(
     return way
 
 
-def of_handover(client: OpenSearch, sources: Sequence[IndexInfo], *, asked: bool = False) -> Iterator[Finding]:
+def of_handover(
+    client: OpenSearch, sources: Sequence[IndexInfo], *, asked: bool = False
+) -> Iterator[Finding]:
     """Yield what prevents a new handover; ``asked``: the request names it, and so accepts what is unsure."""
     for source in sources:
         if block := read_only(source):
             yield Finding(
-                f"'{source.name}' is read-only (index.{block}), so no application writes there that a handover "
-                "could move",
+                f"'{source.name}' is read-only (index.{block}), so no application writes there that a "
+                "handover could move",
                 f"set index.{block} to null, or use `way=mirror`",
             )
     for source in sources if not asked else ():
