@@ -70,7 +70,10 @@ multilingual: .venv-dev/.stamp ## Train a student that finds Italian and German 
 	$(DEV)/ce2de distill --recipe examples/recipes/multilingual.toml --out $(MULTILINGUAL)
 
 audit: .venv-tools/.stamp ## Look the pinned versions up in the database of known vulnerabilities (needs the network)
-	.venv-tools/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+	@found=$$(.venv-tools/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip \
+		--progress-spinner off 2>&1); code=$$?; echo "$$found"; case "$$found" in *ERROR:pip_audit*) echo "make audit:" \
+		"the database of known vulnerabilities did not answer for every package, so nothing is known of the rest;" \
+		"run it again where its network can be reached" >&2;; esac; exit $$code
 
 sbom: .venv-tools/.stamp ## The pinned versions as a CycloneDX bill of materials, into dist/sbom.json
 	@mkdir -p dist

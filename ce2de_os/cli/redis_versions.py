@@ -7,16 +7,21 @@ from collections.abc import Mapping
 
 Version = tuple[int, int, int]
 
-# Fault: the first version without it, of each branch that was mended.
+# Fault: the first version without it, of each branch that was mended. Read on 2026-11-28 in the projects' own
+# advisories (GHSA-whxg-wx83-85p5, GHSA-39h2-x6c4-6w4c, GHSA-4789-qfc9-5f9q, GHSA-8ghh-qpmp-7826) and in the
+# release notes of these versions. CVE-2025-46817, 46818 and 46819 were mended together with CVE-2025-49844.
 _REDIS: dict[str, tuple[Version, ...]] = {
     "CVE-2024-31449": ((6, 2, 16), (7, 2, 6), (7, 4, 1)),
     "CVE-2024-46981": ((6, 2, 17), (7, 2, 7), (7, 4, 2)),
     "CVE-2025-49844": ((6, 2, 20), (7, 2, 11), (7, 4, 6), (8, 0, 4), (8, 2, 2)),
+    # Scripts that give way to replication came with 7.0, so 6.2 never had it; 8.0 got no fixed release.
+    "CVE-2026-23631": ((6, 2, 0), (7, 2, 14), (7, 4, 9), (8, 2, 6), (8, 4, 3), (8, 6, 3)),
 }
 _VALKEY: dict[str, tuple[Version, ...]] = {
     "CVE-2024-31449": ((7, 2, 7), (8, 0, 1)),
     "CVE-2024-46981": ((7, 2, 8), (8, 0, 2)),
     "CVE-2025-49844": ((7, 2, 11), (8, 0, 6), (8, 1, 4)),
+    "CVE-2026-23631": ((7, 2, 13), (8, 0, 9), (8, 1, 7), (9, 0, 4)),  # 8.0.8 was withdrawn
 }
 
 

@@ -11,7 +11,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import BackendUnavailableError, ConfigError, IndexSchemaError
 from ce2de_os.index.carried import DEFAULT_WINDOW
-from ce2de_os.index.client import backend_errors, check_complete
+from ce2de_os.index.client import WHOLE, backend_errors, check_complete
 from ce2de_os.index.guard import is_guard
 
 T = TypeVar("T")
@@ -135,14 +135,16 @@ def refresh(client: OpenSearch, name: str) -> None:
 
 
 def count(client: OpenSearch, name: str, query: Mapping[str, Any] | None = None) -> int:
-    """Count the visible documents, or those of them that match ``query``."""
-    action = f"count documents of '{name}'"
-    with backend_errors(action):
-        body = {"query": query} if query else None
-        # Replicas may be behind with segment replication.
-        answer = client.count(index=name, body=body, params={"preference": "_primary"})
-    check_complete(action, answer)
-    return int(answer["count"])
+    """Count the visible documents, or those of them that match ``query``.
+
+    Raises:
+        BackendUnavailableError: a shard does not answer.
+    """
+    with backend_errors(f"count documents of '{name}'"):
+        # No `_count`, which leaves out shards without a copy; and replicas may be behind the primaries.
+        body = {"size": 0, "track_total_hits": True, **({"query": query} if query else {})}
+        answer = client.search(index=name, body=body, params={"preference": "_primary", **WHOLE})
+    return int(answer["hits"]["total"]["value"])
 
 
 def checkpoints(client: OpenSearch, name: str) -> dict[int, int]:

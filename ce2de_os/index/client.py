@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from http import HTTPStatus
@@ -14,6 +13,7 @@ from opensearchpy.exceptions import ConnectionError as OpenSearchConnectionError
 from opensearchpy.exceptions import OpenSearchException, SerializationError, SSLError, TransportError
 from opensearchpy.serializer import JSONSerializer
 
+from ce2de_os import deep_json
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.errors import (
     BackendBusyError,
@@ -33,16 +33,17 @@ RETRYABLE_STATUS = frozenset({408, 429, 502, 503, 504})
 BLOCKED = "cluster_block_exception"
 """Error type of a read-only index: set by an operator, or because a disk is nearly full."""
 
+WHOLE = {"allow_partial_search_results": "false"}
+"""Parameters of a search that every shard must answer; else a shard without a copy counts as empty."""
+
 _NODE_AWAY = frozenset({
     "node_disconnected_exception", "node_not_connected_exception", "connect_transport_exception",
     "node_closed_exception", "failed_node_exception", "receive_timeout_transport_exception",
+    "no_shard_available_action_exception",
 })  # fmt: skip
 """Error types of a request whose node went away; OpenSearch gives some of them the status 500."""
 
 _REASON_CHARS = 300
-_DEEPEST = 1000
-"""Levels of a document, as OpenSearch accepts them."""
-_CALLS_EACH = 4  # of Python, to read the text of one level
 _CA = "name the file of the cluster's CA in `ca_certs` or CE2DE_OPENSEARCH_CA_CERTS"
 _CLIENT = "check that `client_cert` and `client_key` belong together and that the cluster knows their CA"
 _HOST = "in `url` or CE2DE_OPENSEARCH_URL, use a host name that the server's certificate contains"
@@ -75,20 +76,28 @@ _SIGNATURE = "check the AWS credentials, CE2DE_OPENSEARCH_AWS_REGION, …_AWS_SE
 
 
 class _Serializer(JSONSerializer):
-    """Reads answers in which documents have comments, too."""
+    """Reads answers in which documents have comments, or are nested deeper than Python's own reader goes."""
 
     def loads(self, s: str) -> Any:  # noqa: ANN401 - whatever OpenSearch answered
         """Read an answer."""
         try:
-            return super().loads(s)
+            return self._read(s)
         except SerializationError:
-            return super().loads(without_comments(s))
+            return self._read(without_comments(s))
+
+    def _read(self, text: str) -> Any:  # noqa: ANN401
+        try:
+            return super().loads(text)
+        except RecursionError:
+            pass
+        try:
+            return deep_json.loads(text)
+        except ValueError as error:
+            raise SerializationError(text, error) from error
 
 
 def connect(settings: OpenSearchSettings) -> OpenSearch:
-    """Create a client for ``settings``, and let this process read documents as deep as OpenSearch's.
-
-    No request is sent yet.
+    """Create a client for ``settings``; no request is sent yet.
 
     Raises:
         ConfigError: a certificate's file is not there, or no AWS credentials are.
@@ -98,8 +107,6 @@ def connect(settings: OpenSearchSettings) -> OpenSearch:
         file = getattr(settings, name)
         if file is not None and not Path(file).is_file():
             raise ConfigError(f"CE2DE_OPENSEARCH_{name.upper()}: there is no file '{file}'; name a PEM file")
-    # Python's own limit is lower than a document may be deep, and one such would make an answer unreadable.
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), _CALLS_EACH * _DEEPEST))
     kwargs = settings.client_kwargs()
     if settings.aws_region is not None:
         kwargs["http_auth"] = _aws_signer(settings.aws_region, settings.aws_service)
@@ -246,6 +253,21 @@ def check_complete(action: str, answer: Mapping[str, Any]) -> None:
         raise BackendUnavailableError(
             f"{action}: {shards['failed']} of {shards['total']} copies of shards did not answer"
         )
+
+
+def entries_of(action: str, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of an ``_mget`` answer, which has the status 200 even where a shard is missing.
+
+    Raises:
+        BackendUnavailableError: a shard has no copy now, or its node went away.
+        IndexSchemaError: a document cannot be looked up, as behind an alias over several indices.
+    """
+    entries: list[dict[str, Any]] = answer["docs"]
+    failed = next((entry for entry in entries if "error" in entry), None)
+    if failed is None:
+        return entries
+    message = f"{action}: document '{failed['_id']}': {reason(failed)}"
+    raise BackendUnavailableError(message) if _root_types(failed) & _NODE_AWAY else IndexSchemaError(message)
 
 
 def _root_types(body: Any) -> set[str]:  # noqa: ANN401 - whatever OpenSearch answered

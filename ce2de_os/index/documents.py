@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
 from ce2de_os.index.admin import most_hits, patiently
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import WHOLE, backend_errors
 
 _PAGE = 500  # documents in one answer
 _KEEP_ALIVE = "10m"  # how long a reader may take for one page
@@ -27,22 +27,35 @@ def document_text(source: Mapping[str, Any], text_fields: Sequence[str]) -> str:
 
 def values_at(node: Any, path: str) -> list[Any]:  # noqa: ANN401 - any JSON value
     """Return all values at a dotted path, whether objects are nested or the field name has dots."""
-    if isinstance(node, list):
-        return [value for element in node for value in values_at(element, path)]
-    if not isinstance(node, Mapping):
-        return []
-    found = [node[path]] if path in node else []
-    for key, value in node.items():
-        if path.startswith(f"{key}."):
-            found += values_at(value, path[len(key) + 1 :])
+    found: list[Any] = []
+    waiting = [(node, path)]  # a list of our own: documents may be nested deeper than Python calls may be
+    while waiting:
+        node, path = waiting.pop()
+        if isinstance(node, list):
+            waiting += [(element, path) for element in reversed(node)]
+        elif isinstance(node, Mapping):
+            found += [node[path]] if path in node else []
+            inner = [
+                (value, path[len(key) + 1 :]) for key, value in node.items() if path.startswith(f"{key}.")
+            ]
+            waiting += reversed(inner)
     return found
 
 
 def _text_of(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    parts, waiting = [], [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting += reversed(one)
+        elif text := _text_of_leaf(one):
+            parts.append(text)
+    return " ".join(parts)
+
+
+def _text_of_leaf(value: Any) -> str:  # noqa: ANN401 - any JSON value
     if isinstance(value, str):
         return value
-    if isinstance(value, list):
-        return " ".join(part for part in map(_text_of, value) if part)
     if isinstance(value, bool) or value is None or isinstance(value, Mapping):
         return ""
     # OpenSearch writes a number beyond a double, such as 1E400, as this word where it rebuilds a `_source`.
@@ -123,6 +136,6 @@ def _by_id(
 ) -> list[dict[str, Any]]:
     body = {"query": {"ids": {"values": list(ids)}}, "size": size, "_source": list(text_fields)}
     with backend_errors(f"fetch documents of '{index}'"):
-        answer = client.search(index=index, body=body, params={"allow_partial_search_results": "false"})
+        answer = client.search(index=index, body=body, params=WHOLE)
     hits: list[dict[str, Any]] = answer["hits"]["hits"]
     return hits

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ce2de_os import deep_json
 from ce2de_os.arrays import Embeddings
 
 _DECIMALS = 6
@@ -34,9 +35,16 @@ def dumps(source: Mapping[str, Any]) -> str:
     """
     ready = {key: value for key, value in source.items() if isinstance(value, JsonText)}
     rest = {key: value for key, value in source.items() if key not in ready} if ready else source
-    parts = [_write(rest)[1:-1]] if rest else []
+    parts = [_object(rest)[1:-1]] if rest else []
     parts += [f"{_write(key)}:{value}" for key, value in ready.items()]
     return "{" + ",".join(parts) + "}"
+
+
+def _object(source: Mapping[str, Any]) -> str:
+    try:
+        return _write(source)
+    except RecursionError:
+        return deep_json.dumps(source, ensure_ascii=False)
 
 
 def encoded(text: str) -> bytes:

@@ -14,10 +14,10 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.client.utils import _make_path
 
+from ce2de_os.deep_json import decode
 from ce2de_os.index.json_text import JsonText, without_comments
 
 _KEY = '"_source":'
-_decode = json.JSONDecoder().raw_decode
 _SPACE = " \t\n\r"
 
 Hit = dict[str, Any]
@@ -60,7 +60,7 @@ def _read(text: str) -> tuple[Any, list[tuple[Any, JsonText]]]:
     # In a string its quotes would be escaped; a key inside a document is skipped with the document.
     while (found := text.find(_KEY, done)) >= 0:
         begin = _after_space(text, found + len(_KEY))
-        value, end = _decode(text, begin)
+        value, end = decode(text, begin)
         sources.append((value, on_one_line(text[begin:end])))
         pieces += [text[done:begin], str(len(sources) - 1)]
         done = end
@@ -89,9 +89,9 @@ def _fields(raw: str) -> Iterator[tuple[str, str]]:
     """Yield each field of a JSON object: its name, and the unchanged text of name and value."""
     at = _after_space(raw, raw.index("{") + 1)
     while raw[at] != "}":
-        name, end = _decode(raw, at)
+        name, end = decode(raw, at)
         value_at = _after_space(raw, raw.index(":", end) + 1)
-        _, end = _decode(raw, value_at)
+        _, end = decode(raw, value_at)
         yield name, raw[at:end]
         at = _after_space(raw, end)
         at = _after_space(raw, at + 1) if raw[at] == "," else at

@@ -18,7 +18,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Judged, Runs, mean, measure
 from ce2de_os.evaluation.figures import MAIN_METRIC, Figure, compare_with_references
-from ce2de_os.index.client import backend_errors, with_part
+from ce2de_os.index.client import WHOLE, backend_errors, with_part
 from ce2de_os.progress import Phase
 from ce2de_os.quality.comparison import (
     Comparison,
@@ -38,7 +38,6 @@ from ce2de_os.search.vectors import QueryEncoder
 LATENCY_TOP_K = 10
 _BATCH = 20  # queries in one `_msearch`
 _IDS = 1000  # ids in one look-up
-_WHOLE = {"allow_partial_search_results": "false"}
 
 Keep = Callable[[str, Runs], None]
 """Receives a system's name and its rankings of every query."""
@@ -144,7 +143,7 @@ def existing(client: OpenSearch, index: str, doc_ids: Collection[str]) -> set[st
             "query": {"ids": {"values": ordered[start : start + _IDS]}}, "_source": False, "size": 10 * _IDS,
         }  # fmt: skip
         with backend_errors(action):
-            answer = with_part(action, client.search(index=index, body=body, params=_WHOLE), "hits")
+            answer = with_part(action, client.search(index=index, body=body, params=WHOLE), "hits")
         found.update(hit["_id"] for hit in answer["hits"]["hits"])
     return found
 

@@ -11,7 +11,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
 from ce2de_os.index import admin
-from ce2de_os.index.client import backend_errors, item_error
+from ce2de_os.index.client import WHOLE, backend_errors, item_error
 from ce2de_os.index.templates import render
 
 DLQ_INDEX = "ce2de-dlq"
@@ -111,7 +111,7 @@ def by_kind(client: OpenSearch, job_id: str) -> dict[str, int]:
         "aggs": {"kinds": {"terms": {"field": "kind", "size": 50}}},
     }
     with backend_errors("count dead letters"):
-        answer = client.search(index=DLQ_INDEX, body=body)
+        answer = client.search(index=DLQ_INDEX, body=body, params=WHOLE)
     return {bucket["key"]: bucket["doc_count"] for bucket in answer["aggregations"]["kinds"]["buckets"]}
 
 
@@ -121,7 +121,8 @@ def letters(client: OpenSearch, job_id: str) -> Iterator[DeadLetter]:
         return
     admin.refresh(client, DLQ_INDEX)
     with backend_errors("read dead letters"):
-        for hit in scan(client, index=DLQ_INDEX, query={"query": {"term": {"job_id": job_id}}}):
+        query = {"query": {"term": {"job_id": job_id}}}
+        for hit in scan(client, index=DLQ_INDEX, query=query, allow_partial_search_results=False):
             yield DeadLetter.from_source(hit["_source"])
 
 

@@ -16,7 +16,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import JobError
 from ce2de_os.index import admin
-from ce2de_os.index.client import backend_errors, item_error
+from ce2de_os.index.client import WHOLE, backend_errors, entries_of, item_error
 from ce2de_os.index.templates import render
 from ce2de_os.reindex.job import (
     ACTIVE,
@@ -171,7 +171,7 @@ class Ledger:
         body: dict[str, Any] = {"size": _BATCH, "query": _JOBS, "sort": order}
         while True:
             with backend_errors("list jobs"):
-                answer = self._client.search(index=LEDGER_INDEX, body=body)
+                answer = self._client.search(index=LEDGER_INDEX, body=body, params=WHOLE)
             hits = answer["hits"]["hits"]
             yield from _readable(hits)
             if len(hits) < _BATCH:
@@ -186,8 +186,9 @@ class Ledger:
     def active_jobs(self) -> list[Job]:
         """Return the jobs that have work for workers; records that cannot be read are left out."""
         body = {"size": _BATCH, "query": {"bool": {"filter": [_JOBS, {"terms": {"state": list(ACTIVE)}}]}}}
+        params = {"ignore_unavailable": "true", **WHOLE}
         with backend_errors("look for active jobs"):
-            answer = self._client.search(index=LEDGER_INDEX, body=body, params={"ignore_unavailable": "true"})
+            answer = self._client.search(index=LEDGER_INDEX, body=body, params=params)
         return [found for _, found in _readable(answer["hits"]["hits"]) if isinstance(found, Job)]
 
     def slice(self, job_id: str, number: int) -> StoredSlice:
@@ -210,9 +211,10 @@ class Ledger:
         keys = [_slice_key(job.job_id, number) for number in range(len(job.ranges))]
         found: list[StoredSlice] = []
         for start in range(0, len(keys), _BATCH):
-            with backend_errors("read the job's slices"):
+            action = f"read the slices of job '{job.job_id}'"
+            with backend_errors(action):
                 answer = self._client.mget(index=LEDGER_INDEX, body={"ids": keys[start : start + _BATCH]})
-            found += [_stored_slice(entry) for entry in answer["docs"] if entry.get("found")]
+            found += [_stored_slice(entry) for entry in entries_of(action, answer) if entry.get("found")]
         return found
 
     def change_job(self, stored: StoredJob, **changes: Any) -> StoredJob | None:  # noqa: ANN401

@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from ce2de_os import deep_json
+
 BUSY_HEADERS = {"Retry-After": "1", "x-amzn-ErrorType": "ThrottlingException"}
 """With the second one OpenSearch's connectors try again; without it they do not."""
 
@@ -69,5 +71,10 @@ def too_often(wait_s: float) -> HttpError:
 
 def json_response(content: Any) -> Response:  # noqa: ANN401 - whatever JSON can hold
     """Create an answer from plain values and numpy arrays."""
-    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    try:
+        body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    except (
+        orjson.JSONEncodeError
+    ):  # documents may have longer numbers, more levels, halves of surrogate pairs
+        body = deep_json.dumps(content).encode()
     return Response(body, media_type="application/json")

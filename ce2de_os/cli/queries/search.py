@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ce2de_os import deep_json
 from ce2de_os.cli.options import encoding_options, json_option
 from ce2de_os.cli.queries.reranking import second_model
 from ce2de_os.config import Settings
@@ -183,7 +184,7 @@ def command(
     options |= {"fields": options["fields"] or None, "explain": True}
     answers = {mode: searcher.search(text, mode=mode, **options) for mode in modes}
     if as_json:
-        click.echo(json.dumps(_as_json(text, answers), ensure_ascii=False, indent=2))
+        click.echo(deep_json.dumps(_as_json(text, answers), ensure_ascii=False, indent=2))
     elif not any(answers.values()):
         click.echo(f"No document in {index} matches.", err=True)
     else:

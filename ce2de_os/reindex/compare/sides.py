@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
 
-from ce2de_os.errors import IndexSchemaError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
-from ce2de_os.index.client import backend_errors, reason
+from ce2de_os.index.client import backend_errors, entries_of
 from ce2de_os.reindex.compare.stretches import Found, Look, Sums
 from ce2de_os.reindex.job import Part
 
@@ -170,13 +169,10 @@ class Sides:
         params |= {"_source": "false"} if fields == "false" else {"_source_includes": fields}
 
         def fetch() -> list[dict[str, Any]]:
-            with backend_errors(f"look up documents of '{index}'"):
+            action = f"look up documents of '{index}'"
+            with backend_errors(action):
                 answer = self._client.mget(index=index, body={"docs": docs}, params=params)
-            found: list[dict[str, Any]] = answer["docs"]
-            failed = next((entry for entry in found if "error" in entry), None)
-            if failed is not None:
-                raise IndexSchemaError(f"look up document '{failed['_id']}' of '{index}': {reason(failed)}")
-            return found
+            return entries_of(action, answer)
 
         self.requests += 1
         return patiently(fetch)

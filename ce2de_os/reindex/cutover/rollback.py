@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from opensearchpy import OpenSearch
 
+from ce2de_os.deep_json import equal
 from ce2de_os.errors import Ce2deError, JobError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import patiently
@@ -237,7 +238,7 @@ def _changes(client: OpenSearch, ledger: Ledger, job: Job, number: int) -> Itera
                 yield CreateAction(document.doc_id, document.routing, content)
             elif entry["_seq_no"] > upto[document.shard]:
                 continue  # source and target have the same shards
-            elif entry["_source"] != {name: document.source[name] for name in theirs}:
+            elif not equal(entry["_source"], {name: document.source[name] for name in theirs}):
                 where = (entry["_seq_no"], entry["_primary_term"])
                 yield ReplaceAction(document.doc_id, *where, document.routing, content)
     for found in differences(client, part, job.vector.origin_field, upto):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opensearchpy import OpenSearch
 
+from ce2de_os import deep_json
 from ce2de_os.index import admin
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import WHOLE, backend_errors
 from ce2de_os.index.documents import document_text, random_order
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.model.runtime import load_tokenizer, readable
@@ -98,7 +98,7 @@ def draw(
         "track_total_hits": False,
     }
     with backend_errors(f"draw a sample of '{source}'"):
-        answer = client.search(index=source, body=body, params={"allow_partial_search_results": "false"})
+        answer = client.search(index=source, body=body, params=WHOLE)
     sources = [hit.get("_source") or {} for hit in answer["hits"]["hits"]]
     texts = [document_text(source, text_fields) for source in sources]
     if languages is None:
@@ -109,8 +109,8 @@ def draw(
 
 def embedded_share(sources: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> float:
     """Return the share of the documents' JSON that their embedded text would take as an extra field."""
-    whole = sum(len(json.dumps(source)) for source in sources)
-    return sum(len(json.dumps(text)) for text in texts if text) / max(1, whole)
+    whole = sum(len(deep_json.dumps(source)) for source in sources)
+    return sum(len(deep_json.dumps(text)) for text in texts if text) / max(1, whole)
 
 
 def measure(encoder: OnnxEncoder, drawn: Drawn, seed: int = SEED) -> Sample:

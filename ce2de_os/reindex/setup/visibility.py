@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import BackendError, BackendUnavailableError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
-from ce2de_os.index.client import backend_errors, check_complete
+from ce2de_os.index.client import WHOLE, backend_errors
 from ce2de_os.reindex.setup.finding import Finding
 
 _HIDDEN_SHARE = 0.01
@@ -80,10 +80,8 @@ def _seen(client: OpenSearch, source: IndexInfo) -> int:
         return admin.count(client, source.name)
     counts = {str(number): {"nested": {"path": path}} for number, path in enumerate(nested)}
     body = {"size": 0, "track_total_hits": True, "aggs": counts}
-    action = f"count documents of '{source.name}'"
-    with backend_errors(action):
-        answer = client.search(index=source.name, body=body, params={"preference": "_primary"})
-    check_complete(action, answer)
+    with backend_errors(f"count documents of '{source.name}'"):
+        answer = client.search(index=source.name, body=body, params={"preference": "_primary", **WHOLE})
     inside = sum(int(found["doc_count"]) for found in answer["aggregations"].values())
     return int(answer["hits"]["total"]["value"]) + inside
 

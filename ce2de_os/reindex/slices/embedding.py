@@ -11,7 +11,7 @@ from ce2de_os.arrays import Embeddings, TokenVectors
 from ce2de_os.errors import ArtifactMismatchError
 from ce2de_os.index.admin import patiently
 from ce2de_os.index.bulk import UpdateAction, WriteAction
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import backend_errors, entries_of
 from ce2de_os.index.json_text import JsonText, dumps
 from ce2de_os.index.language_fields import language_field, text_field
 from ce2de_os.index.raw import with_fields, without
@@ -169,12 +169,12 @@ def _stored(
     fields = ",".join([*job.vector.value_fields, job.hash_field])
 
     def fetch() -> list[dict[str, Any]]:
-        with backend_errors(f"look up vectors in '{part.target}'"):
+        action = f"look up vectors in '{part.target}'"
+        with backend_errors(action):
             answer = client.mget(
                 index=part.target, body={"docs": wanted}, params={"_source_includes": fields}
             )
-        docs: list[dict[str, Any]] = answer["docs"]
-        return docs
+        return entries_of(action, answer)
 
     return [entry.get("_source", {}) for entry in patiently(fetch)]
 

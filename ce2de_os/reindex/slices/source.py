@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import IndexSchemaError
 from ce2de_os.index import admin
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import WHOLE, backend_errors
 from ce2de_os.index.json_text import JsonText
 from ce2de_os.index.raw import search
 
@@ -79,7 +79,7 @@ def _read(
     }
     # A partial answer would lose documents silently, and so would a replica that gets its segments
     # copied (segment replication) and is behind its primary.
-    params = {"preference": f"_shards:{shard}|_primary", "allow_partial_search_results": "false"}
+    params = {"preference": f"_shards:{shard}|_primary", **WHOLE}
     with backend_errors(f"read '{index}' shard {shard}"):
         found = search(client, index, body, params)
     return [_document(shard, hit, raw) for hit, raw in found]
@@ -113,7 +113,7 @@ def _by_id(client: OpenSearch, index: str, doc_ids: Sequence[str], shards: int) 
         "seq_no_primary_term": True,
         "explain": True,  # the only way to learn a document's shard
     }
-    params = {"allow_partial_search_results": "false", "preference": "_primary"}
+    params = {"preference": "_primary", **WHOLE}
     with backend_errors(f"read '{index}'"):
         found = search(client, index, body, params)
     return [_document(shard_of(hit), hit, raw) for hit, raw in found]

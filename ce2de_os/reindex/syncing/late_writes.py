@@ -23,7 +23,7 @@ from ce2de_os.index.bulk import (
     WriteAction,
     write_documents,
 )
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import backend_errors, entries_of
 from ce2de_os.index.raw import mget
 from ce2de_os.reindex.compare import differences
 from ce2de_os.reindex.held_job import HeldJob
@@ -147,9 +147,12 @@ def current_of(
     wanted = [{"_id": one.doc_id, **({"routing": one.routing} if one.routing else {})} for one in documents]
 
     def fetch() -> list[dict[str, Any]]:
-        with backend_errors(f"look up documents of '{index}'"):
-            params = {"_source_includes": ",".join(fields)} if fields else {"_source": "false"}
-            return [{**entry, "raw": raw} for entry, raw in mget(client, index, wanted, params)]
+        action = f"look up documents of '{index}'"
+        params = {"_source_includes": ",".join(fields)} if fields else {"_source": "false"}
+        with backend_errors(action):
+            found = mget(client, index, wanted, params)
+        entries_of(action, {"docs": [entry for entry, _ in found]})
+        return [{**entry, "raw": raw} for entry, raw in found]
 
     return patiently(fetch)
 

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 from ce2de_os.errors import BackendBusyError, BackendError, BackendUnavailableError
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import WHOLE, backend_errors
 from ce2de_os.reindex.compare.sides import Key
 from ce2de_os.reindex.verify.report import VerifyReport
 from ce2de_os.reindex.verify.subject import Subject, key_of
@@ -116,5 +116,5 @@ def _best(subject: Subject, index: str, query: str) -> tuple[float, Best]:
     match = {"multi_match": {"query": query, "fields": list(subject.job.text.fields), "lenient": True}}
     body = {"size": min(_BEST, subject.most_hits[index]), "query": match, "_source": False}
     with backend_errors(f"search '{index}'"):
-        answer = subject.client.search(index=index, body=body)
+        answer = subject.client.search(index=index, body=body, params=WHOLE)
     return float(answer["took"]), {key_of(hit): hit["_score"] for hit in answer["hits"]["hits"]}

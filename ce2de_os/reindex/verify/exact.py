@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ce2de_os.index import admin
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import backend_errors, entries_of
 from ce2de_os.reindex.compare import IndexComparison, compare
 from ce2de_os.reindex.drift import carry_fields, own_fields
 from ce2de_os.reindex.verify.report import VerifyReport
@@ -124,9 +124,9 @@ def _in_source(subject: Subject, hits: Sequence[dict[str, Any]]) -> list[dict[st
     docs = [
         {"_id": hit["_id"], **({"routing": hit["_routing"]} if hit.get("_routing") else {})} for hit in hits
     ]
-    with backend_errors(f"look up documents of '{subject.part.source}'"):
+    action = f"look up documents of '{subject.part.source}'"
+    with backend_errors(action):
         answer = subject.client.mget(
             index=subject.part.source, body={"docs": docs}, params={"preference": "_primary"}
         )
-    found: list[dict[str, Any]] = answer["docs"]
-    return found
+    return entries_of(action, answer)

@@ -10,7 +10,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from ce2de_os.index import admin
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import WHOLE, backend_errors
 from ce2de_os.index.documents import random_order
 from ce2de_os.reindex import dead_letters, standing
 from ce2de_os.reindex.compare.sides import Key
@@ -61,7 +61,7 @@ class Subject:
             "explain": True,  # the only way to learn a document's shard
         }
         with backend_errors(f"sample '{self.part.target}'"):
-            answer = self.client.search(index=self.part.target, body=body)
+            answer = self.client.search(index=self.part.target, body=body, params=WHOLE)
         hits: list[dict[str, Any]] = answer["hits"]["hits"]
         return hits
 

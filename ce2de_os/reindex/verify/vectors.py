@@ -9,7 +9,7 @@ import numpy as np
 
 from ce2de_os.arrays import cosine
 from ce2de_os.index import admin
-from ce2de_os.index.client import backend_errors
+from ce2de_os.index.client import WHOLE, backend_errors
 from ce2de_os.index.language_fields import OTHER, LanguageSpec, language_field
 from ce2de_os.index.token_field import from_json, to_json
 from ce2de_os.reindex.job import Job
@@ -76,8 +76,9 @@ def _by_language(subject: Subject) -> dict[str, int]:
     job, index = subject.job, subject.part.target
     most = len(job.languages.codes) + 1 if job.languages else 1
     terms = {"terms": {"field": language_field(job.vector.name), "size": most}}
+    body = {"size": 0, "aggs": {"languages": terms}}
     with backend_errors(f"count languages of '{index}'"):
-        answer = subject.client.search(index=index, body={"size": 0, "aggs": {"languages": terms}})
+        answer = subject.client.search(index=index, body=body, params=WHOLE)
     return {bucket["key"]: bucket["doc_count"] for bucket in answer["aggregations"]["languages"]["buckets"]}
 
 
