@@ -21,6 +21,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--also", "models", type=_FOLDER, multiple=True, help="One more model to compare with; can be repeated."
 )
+@click.option("--judgments", type=_FILE, help="File for the judgments. (default: the index ce2de-judgments)")
 @click.option("--read-only", is_flag=True, help="Change nothing: no judgments, no jobs.")
 @click.option("--keys", type=_FILE, help="File with tokens, one a line, mode 600. (default: a new one)")
 @click.option("--tls-cert", type=_FILE, help="File with the certificate (PEM).")
@@ -33,6 +34,7 @@ def command(
     port: int,
     reranker: Path | None,
     models: tuple[Path, ...],
+    judgments: Path | None,
     read_only: bool,
     keys: Path | None,
     tls_cert: Path | None,
@@ -58,6 +60,7 @@ def command(
         index=index,
         reranker=reranker,
         models=models,
+        judgments=judgments,
         keys=keys,
         tls_cert=tls_cert,
         tls_key=tls_key,

@@ -18,6 +18,7 @@ from ce2de_os.server.gate import Gate
 from ce2de_os.ui.compare_page import ComparePage
 from ce2de_os.ui.errors import PageError
 from ce2de_os.ui.guard import ENTER, Guard, cookie
+from ce2de_os.ui.judging.page import JudgePage
 from ce2de_os.ui.models_page import ModelsPage
 from ce2de_os.ui.request import UiRequest
 from ce2de_os.ui.sessions import Sessions
@@ -40,6 +41,11 @@ def create(request: UiRequest, settings: Settings, sessions: Sessions) -> Gate:
         Route(ENTER, Entrance(site).enter, methods=["POST"]),
         Route("/csrf", Entrance(site).csrf),
         Route("/compare", ComparePage(site).show),
+        Route("/judge", JudgePage(site).show),
+        Route("/judge/grades", JudgePage(site).grade, methods=["POST"]),
+        Route("/judge/queries", JudgePage(site).add, methods=["POST"]),
+        Route("/judge/import", JudgePage(site).upload, methods=["POST"]),
+        Route("/judge/export", JudgePage(site).export),
         Route("/models", ModelsPage(site).show),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]

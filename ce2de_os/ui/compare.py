@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from ce2de_os.errors import Ce2deError
 from ce2de_os.index.documents import document_text
 from ce2de_os.records import Hit
+from ce2de_os.search.question import Question
 from ce2de_os.search.result import SearchResult, Timings
 from ce2de_os.ui.columns import Column, View
 from ce2de_os.ui.errors import said
@@ -23,6 +24,7 @@ MOST_CHARS = 400
 """Characters of a document's text, where no word of it is marked."""
 
 TITLE_CHARS = 200
+MOST_IDS = 1000
 FRAGMENT = {"fragment_size": 160, "number_of_fragments": 2}
 HIGHLIGHT_CHARS = 200_000
 """Characters of a field in which words are marked; OpenSearch fails on more than a million."""
@@ -97,6 +99,20 @@ class Comparer:
         found = list(self._threads.map(lambda column: self._ask(view, column), view.columns))
         return with_moves(found)
 
+    def by_ids(self, index: str, doc_ids: Sequence[str]) -> list[RankedHit]:
+        """Return documents by their ids, as far as the index has them; at most 1,000.
+
+        Raises:
+            BackendError: OpenSearch does not answer, or rejects the request.
+        """
+        fields = self._searchers.fields(index)
+        wanted = list(doc_ids)[:MOST_IDS]
+        question = Question(
+            "", mode="bm25", top_k=MOST_IDS, lexical={"ids": {"values": wanted}}, rerank_depth=0
+        )
+        found = self._searchers.searcher(index, "").search(question, source=fields.all)
+        return [_row(hit, fields) for hit in found]
+
     def _ask(self, view: View, column: Column) -> ColumnAnswer:
         try:
             index = column.index or view.index
@@ -104,9 +120,7 @@ class Comparer:
             fields = self._searchers.fields(index)
             searcher = self._searchers.searcher(index, column.model)
             begun = time.perf_counter()
-            result = searcher.search(
-                question, highlight=_highlight(fields), source=sorted({fields.title, *fields.texts})
-            )
+            result = searcher.search(question, highlight=_highlight(fields), source=fields.all)
             total_ms = 1000 * (time.perf_counter() - begun)
         except Ce2deError as error:
             return ColumnAnswer(column, (), *said(error))
@@ -131,7 +145,7 @@ def with_moves(rankings: Sequence[ColumnAnswer]) -> list[ColumnAnswer]:
 
 def _highlight(fields: Fields) -> dict[str, Any]:
     return {
-        "fields": {name: {} for name in dict.fromkeys((fields.title, *fields.texts))},
+        "fields": {name: {} for name in fields.all},
         "pre_tags": [_OPEN], "post_tags": [_CLOSE],
         "max_analyzer_offset": HIGHLIGHT_CHARS, **FRAGMENT,
     }  # fmt: skip

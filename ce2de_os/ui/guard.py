@@ -169,7 +169,8 @@ def _with_headers(http: Request, send: Send, name: str, new: str | None) -> Send
             headers.setdefault(
                 "Cache-Control", "no-cache" if http.url.path.startswith("/static/") else "no-store"
             )
-            if new is not None and "set-cookie" not in headers:
+            given = any(value.startswith(f"{name}=") for value in headers.getlist("set-cookie"))
+            if new is not None and not given:
                 headers.append("Set-Cookie", cookie(http, new))
         await send(message)
 

@@ -42,6 +42,11 @@ class Fields:
     title: str
     texts: tuple[str, ...]
 
+    @property
+    def all(self) -> list[str]:
+        """The title's field and those of the text, each once."""
+        return list(dict.fromkeys((self.title, *self.texts)))
+
     @classmethod
     def of(cls, target: Target) -> Fields:
         """Choose them."""

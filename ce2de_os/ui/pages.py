@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from ce2de_os.errors import Ce2deError
+from ce2de_os.errors import Ce2deError, DataError
 from ce2de_os.ui.errors import PageError
+from ce2de_os.ui.judging.records import GRADES, check_judge
 from ce2de_os.ui.request import UiRequest
 from ce2de_os.ui.sessions import Sessions
 
+JUDGE = "judge"
+"""The cookie with the name of the judge; also the name, until there is another."""
+
 FOLDER = Path(__file__).parent
-NAVIGATION = {"/compare": "Compare", "/models": "Models"}
+NAVIGATION = {"/compare": "Compare", "/judge": "Judge", "/models": "Models"}
 
 
 class Pages:
@@ -41,8 +46,10 @@ class Pages:
             "read_only": self._settings.read_only,
             "navigation": NAVIGATION,
             "path": http.url.path,
+            "grades": GRADES,
+            "judge": judge_of(http),
         }
-        text = self._templates.get_template(template).render(**known, **values)
+        text = self._templates.get_template(template).render(known | values)
         return HTMLResponse(text, status)
 
     def refuse(self, http: Request, error: PageError) -> Response:
@@ -63,6 +70,16 @@ class Pages:
             error = PageError.of(error)
         assert isinstance(error, PageError)  # noqa: S101
         return self.refuse(http, error)
+
+
+def judge_of(http: Request) -> str:
+    """Return the judge that this browser said last."""
+    name = unquote(http.cookies.get(JUDGE, "")) or JUDGE
+    try:
+        check_judge(name)
+    except DataError:
+        return JUDGE
+    return name
 
 
 def _next(http: Request) -> str:

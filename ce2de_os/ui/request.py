@@ -19,6 +19,7 @@ class UiRequest:
         index: the index or alias that the page begins with; ``None``: none.
         reranker: folder of a cross-encoder for columns that re-rank; ``None``: there are none.
         models: folders of more models, to compare with the one of the settings.
+        judgments: file for the judgments; ``None``: an index in the cluster.
         keys: file with tokens, one a line; ``None``: one is made at each start.
         tls_cert: file with the certificate (PEM); ``None``: no TLS.
         tls_key: file with the certificate's key; ``None``: the same file.
@@ -31,6 +32,7 @@ class UiRequest:
     index: str | None = None
     reranker: Path | None = None
     models: tuple[Path, ...] = ()
+    judgments: Path | None = None
     keys: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None

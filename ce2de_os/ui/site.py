@@ -9,6 +9,9 @@ from opensearchpy import OpenSearch
 from ce2de_os.config import Settings
 from ce2de_os.index.client import connect
 from ce2de_os.ui.compare import Comparer
+from ce2de_os.ui.judging.file_store import FileJudgments
+from ce2de_os.ui.judging.index_store import IndexJudgments
+from ce2de_os.ui.judging.records import Judgments
 from ce2de_os.ui.models import Models, Searchers
 from ce2de_os.ui.pages import Pages
 from ce2de_os.ui.request import UiRequest
@@ -26,6 +29,7 @@ class Site:
         models: the loaded models.
         searchers: answer questions.
         comparer: asks several columns at once.
+        judgments: keeps what people judge.
         sessions: the browsers.
         pages: fills in the templates.
     """
@@ -36,6 +40,7 @@ class Site:
     models: Models
     searchers: Searchers
     comparer: Comparer
+    judgments: Judgments
     sessions: Sessions
     pages: Pages
 
@@ -45,18 +50,12 @@ class Site:
 
         Raises:
             ArtifactError: a model cannot be loaded, or computes wrong values here.
-            ConfigError: a certificate's file is not there.
+            ConfigError: a certificate's file is not there, or another process uses the file of judgments.
+            DataError: the file of judgments cannot be read.
         """
         models = Models(settings, request)
         client = connect(settings.opensearch)
         searchers = Searchers(client, models)
-        return cls(
-            request,
-            settings,
-            client,
-            models,
-            searchers,
-            Comparer(searchers),
-            sessions,
-            Pages(request, sessions),
-        )
+        judgments = FileJudgments(request.judgments) if request.judgments else IndexJudgments(client)
+        comparer, pages = Comparer(searchers), Pages(request, sessions)
+        return cls(request, settings, client, models, searchers, comparer, judgments, sessions, pages)

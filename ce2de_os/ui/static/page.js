@@ -29,12 +29,12 @@ export async function renew() {
 }
 
 // Send a form; after a restart of the server the secret is renewed, and the form sent once more.
-export async function post(path, body, type = "application/x-www-form-urlencoded") {
+export async function post(path, body, type = "application/x-www-form-urlencoded", more = {}) {
   for (let last = false; ; last = true) {
     const answer = await fetch(path, {
       method: "POST",
       body,
-      headers: { "Content-Type": type, "X-CSRF-Token": meta.content, "HX-Request": "true" },
+      headers: { "Content-Type": type, "X-CSRF-Token": meta.content, "HX-Request": "true", ...more },
     });
     if (last || !answer.headers.has("X-Stale")) return answer;
     await renew();

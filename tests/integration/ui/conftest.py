@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from opensearchpy import OpenSearch
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -142,7 +143,7 @@ def open_page(browser: Browser, site: Running) -> Iterator[Open]:
     contexts, errors = [], []
 
     def opened(
-        path: str, *, width: int = 1600, scheme: str = "light", expected: str = "", base: str = ""
+        path: str, *, width: int = 1600, scheme: str = "light", expected: tuple[str, ...] = (), base: str = ""
     ) -> Page:
         viewport = {"width": width, "height": 900}
         context = browser.new_context(viewport=viewport, color_scheme=scheme)
@@ -154,7 +155,7 @@ def open_page(browser: Browser, site: Running) -> Iterator[Open]:
             "console",
             lambda line: (
                 errors.append(line.text)
-                if line.type in ("error", "warning") and not (expected and expected in line.text)
+                if line.type in ("error", "warning") and not any(text in line.text for text in expected)
                 else None
             ),
         )
@@ -176,3 +177,9 @@ def picture(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
             page.screenshot(path=ROOT / "docs" / "images" / f"{name}.png")
 
     return take
+
+
+def violations(page: Page) -> list[str]:
+    """What axe finds wrong."""
+    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]

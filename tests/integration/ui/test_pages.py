@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
 
-from tests.integration.ui.conftest import SCHEMES, WIDTHS, Open, Running
+from tests.integration.ui.conftest import SCHEMES, WIDTHS, Open, Running, violations
 
-PAGES = ("/compare", "/compare?q=copy+a+folder&k=2", "/models", "/enter")
+PAGES = ("/compare", "/compare?q=copy+a+folder&k=2", "/judge?index=t-ui-articles", "/models", "/enter")
 MOST_BYTES = 150 * 1024
 OUTLINE = "(one => [one.outlineStyle, one.outlineWidth])(getComputedStyle(document.activeElement))"
-
-
-def violations(page: Page) -> list[str]:
-    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
-    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
 
 
 @pytest.mark.parametrize("path", PAGES)
