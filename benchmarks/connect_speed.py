@@ -1,4 +1,4 @@
-"""A reindex beside ingest pipelines over `ce2de serve`, and `neural` queries beside `HybridSearcher`.
+"""A reindex beside ingest pipelines and the writers of frameworks; `neural` queries beside `HybridSearcher`.
 
     ce2de local up --with ml
     eval "$(ce2de local env)"
@@ -8,7 +8,10 @@
    `ce2de connect` with batches of 1, 10 and 50, in bulk requests of 500. The time of a reindex is that from
    its start to its end, verification included, of documents that are in an index already; that of a pipeline
    includes writing the documents. CPU seconds are those of the process with the model, and of the node.
-2. Questions: `HybridSearcher` and a `neural` query in a `hybrid` one, in turn, each question once; how many
+2. The same documents, or the first of them, by the writers of LangChain and Haystack with a MiniLM of six
+   layers in sentence-transformers, in this process, where their packages are installed; see
+   `benchmarks.writers`. Lost is a document that is not in the index afterwards.
+3. Questions: `HybridSearcher` and a `neural` query in a `hybrid` one, in turn, each question once; how many
    have the same ten hits in the same order.
 
 Model and node share the machine's cores, and one of each is all there is.
@@ -24,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +36,7 @@ import numpy as np
 from opensearchpy import OpenSearch, helpers
 
 from benchmarks.machine import finish
+from benchmarks.writers import Write, default_folder, writers
 from ce2de_os import ConnectRequest, HybridSearcher, JobRequest, OnnxEncoder, TextSpec, connect, reindex
 from ce2de_os.cli.worker_processes import worker_processes
 from ce2de_os.config import Settings
@@ -47,13 +52,17 @@ FIELDS = ("title", "text")
 BATCHES = (1, 10, 50)
 BULK = 500
 VECTOR = "ce2de_vector"
+VECTORS = (VECTOR, "vector_field", "embedding")
+"""Ours, LangChain's and Haystack's."""
+
 TOP_K, CANDIDATES = 10, 100
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Measured(NamedTuple):
-    """Seconds on the wall, and of CPU; documents without a vector afterwards, and those refused."""
+    """Seconds on the wall, and of CPU; documents without a vector afterwards, and those refused or lost."""
 
+    documents: int
     seconds: float
     model_cpu_s: float
     node_cpu_s: float
@@ -73,8 +82,11 @@ def main() -> None:
     ]
     questions = [one.text for one in read_queries(options.data / "debian" / "queries.dev.jsonl")]
     _load(client, sources)
-    rows = {"reindex": _reindex(client, settings)}
+    rows = {"reindex": _reindex(client, settings, len(sources))}
     try:
+        written = sources[: options.writer_documents]
+        for name, write in writers(options.sentence_model or default_folder()).items():
+            rows[name] = _writer(client, settings.opensearch.url, write, written)
         with _service() as (url, pid):
             connect(ConnectRequest(ALIAS, url))
             for batch in BATCHES:
@@ -83,7 +95,7 @@ def main() -> None:
         disconnect(ALIAS)
     finally:
         _remove(client)
-    _print(len(sources), rows)
+    _print(rows)
     print(
         f"{latency['same']} of {latency['questions']} questions have the same {TOP_K} hits in the same order"
     )
@@ -107,15 +119,23 @@ def _remove(client: OpenSearch) -> None:
     client.delete_by_query(index=LEDGER_INDEX, body=query, params=params)
 
 
-def _reindex(client: OpenSearch, settings: Settings) -> Measured:
+def _reindex(client: OpenSearch, settings: Settings, documents: int) -> Measured:
     with (
         tempfile.TemporaryDirectory() as logs,
         worker_processes(1, settings, Path(logs)),
     ):
         workers = [pid for pid in _children(os.getpid()) if "celery" in _command(pid)]
         request = JobRequest(SOURCE, TextSpec(FIELDS), ALIAS)
-        row = _measured(client, workers, lambda: reindex(request, settings=settings))
+        row = _measured(client, workers, lambda: reindex(request, settings=settings), documents)
     return row
+
+
+def _writer(client: OpenSearch, url: str, write: Write, sources: Sequence[dict[str, Any]]) -> Measured:
+    index = f"{SOURCE}-writer"
+    client.indices.delete(index=index, params={"ignore": [404]})
+    work = partial(write, url, index, sources)
+    row = _measured(client, [os.getpid()], work, len(sources), index)
+    return row._replace(refused=len(sources) - client.count(index=index)["count"])
 
 
 def _pipeline(client: OpenSearch, sources: Sequence[dict[str, Any]], batch: int, pid: int) -> Measured:
@@ -135,19 +155,22 @@ def _pipeline(client: OpenSearch, sources: Sequence[dict[str, Any]], batch: int,
         _, errors = helpers.bulk(client, actions, chunk_size=BULK, raise_on_error=False, refresh=True)
         refused = len(errors) if isinstance(errors, list) else errors
 
-    return _measured(client, [pid], write)._replace(refused=refused)
+    return _measured(client, [pid], write, len(sources))._replace(refused=refused)
 
 
-def _measured(client: OpenSearch, pids: Sequence[int], work: Callable[[], object]) -> Measured:
+def _measured(
+    client: OpenSearch, pids: Sequence[int], work: Callable[[], object], documents: int, index: str = ALIAS
+) -> Measured:
     family = [each for pid in pids for each in (pid, *_children(pid))]
     before, node = sum(map(_cpu_s, family)), _node_cpu_s(client)
     started = time.monotonic()
     work()
     seconds = time.monotonic() - started
-    client.indices.refresh(index=ALIAS)
-    query = {"bool": {"must_not": {"exists": {"field": VECTOR}}}}
-    without = client.count(index=ALIAS, body={"query": query})["count"]
-    return Measured(seconds, sum(map(_cpu_s, family)) - before, _node_cpu_s(client) - node, without, 0)
+    client.indices.refresh(index=index)
+    vectors = {"bool": {"should": [{"exists": {"field": name}} for name in VECTORS]}}
+    without = client.count(index=index, body={"query": {"bool": {"must_not": vectors}}})["count"]
+    model_cpu_s, node_cpu_s = sum(map(_cpu_s, family)) - before, _node_cpu_s(client) - node
+    return Measured(documents, seconds, model_cpu_s, node_cpu_s, without, 0)
 
 
 def _questions(client: OpenSearch, settings: Settings, questions: Sequence[str]) -> dict[str, Any]:
@@ -225,12 +248,13 @@ def _node_cpu_s(client: OpenSearch) -> float:
     return sum(node["process"]["cpu"]["total_in_millis"] for node in nodes) / 1000
 
 
-def _print(documents: int, rows: dict[str, Measured]) -> None:
-    print(f"{documents:,} documents")
+def _print(rows: dict[str, Measured]) -> None:
     for name, row in rows.items():
+        rate = row.documents / row.seconds
         print(
-            f"{name:<26} {documents / row.seconds:7.1f} docs/s, CPU: model {row.model_cpu_s:6.1f} s, node "
-            f"{row.node_cpu_s:6.1f} s; refused {row.refused}, without a vector {row.without_vector}"
+            f"{name:<24} {row.documents:7,} documents, {rate:7.1f} docs/s, "
+            f"CPU: model {row.model_cpu_s:6.1f} s, node {row.node_cpu_s:6.1f} s; "
+            f"refused or lost {row.refused}, without a vector {row.without_vector}"
         )
 
 
@@ -240,6 +264,8 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder with debian/")
     parser.add_argument("--documents", type=int, default=2000)
+    parser.add_argument("--writer-documents", type=int, default=500, help="of LangChain and Haystack")
+    parser.add_argument("--sentence-model", type=Path, help="folder for sentence-transformers")
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--json", type=Path, help="write the figures as JSON")
     return parser.parse_args()

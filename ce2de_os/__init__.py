@@ -65,9 +65,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - lazy, so that `ce2de --help
     return getattr(import_module(_HOMES[name]), name)
 
 
-# Two functions have the name of a package. A package enters this namespace when it is first imported:
+# Three functions have the name of a package. A package enters this namespace when it is first imported:
 # imported here and taken out again, it leaves the name to the function; `from ce2de_os.distill.config import
 # DistillConfig` finds it all the same.
-for _package in ("distill", "reindex"):
+for _package in ("connect", "distill", "reindex"):
     import_module(f"{__name__}.{_package}")
     del globals()[_package]

@@ -17,6 +17,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.connect.steps import Step
 from ce2de_os.errors import BackendError, BackendUnavailableError, ConfigError
 from ce2de_os.index.client import backend_errors
+from ce2de_os.index.vector_field import OLDEST
 
 TRUSTED = "plugins.ml_commons.trusted_connector_endpoints_regex"
 PRIVATE = "plugins.ml_commons.connector.private_ip_enabled"
@@ -32,7 +33,6 @@ _READS = {
     "cluster:admin/opensearch/ml/connectors/search": ("POST", "/_plugins/_ml/connectors/_search"),
     "cluster:admin/opensearch/ml/models/search": ("POST", "/_plugins/_ml/models/_search"),
 }
-_MIN_VERSION = (2, 16)
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,9 @@ def _missing_plugins(answer: Mapping[str, Any]) -> Iterator[str]:
         if without:
             yield f"the plugin {plugin} on {', '.join(sorted(without))}"
     for node in nodes:
-        if tuple(int(part) for part in node["version"].split(".")[:2]) < _MIN_VERSION:
-            yield f"OpenSearch 2.16 or newer on {node['name']}, which has {node['version']}"
+        if tuple(int(part) for part in node["version"].split(".")[:2]) < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            yield f"OpenSearch {oldest} or newer on {node['name']}, which has {node['version']}"
 
 
 def entry(service: str) -> str:

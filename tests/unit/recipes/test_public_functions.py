@@ -138,22 +138,37 @@ def test_two_rerankers_contradict_each_other():
         EvaluateRequest("articles", Path("q"), reranker=Path("r"), late_interaction=True)
 
 
-@pytest.mark.parametrize("first", ["", "import ce2de_os.distill.config, ce2de_os.reindex.job"])
+@pytest.mark.parametrize(
+    "first", ["", "import ce2de_os.connect.request, ce2de_os.distill.config, ce2de_os.reindex.job"]
+)
 def test_the_functions_can_be_imported_in_any_order_without_torch(first):
     code = f"""{first}
 import sys
-from ce2de_os import distill, evaluate, follow, plan, reindex
-assert all(map(callable, (distill, evaluate, follow, plan, reindex)))
+from ce2de_os import connect, disconnect, distill, evaluate, follow, plan, reindex, serve
+assert all(map(callable, (connect, disconnect, distill, evaluate, follow, plan, reindex, serve)))
 import ce2de_os
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os import reindex
-for function in (distill, reindex):
+for function in (connect, distill, reindex):
     try:
         function()
     except TypeError as error:
         assert "request" in str(error), error
 assert JobRequest is ce2de_os.JobRequest
 assert not {{"torch", "onnxruntime", "celery"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_function_gives_its_name_to_a_package():
+    """Whatever was imported before: each of these names may be a package, too."""
+    code = """
+import ce2de_os, pkgutil
+from importlib import import_module
+for module in pkgutil.iter_modules(ce2de_os.__path__):
+    if module.ispkg and module.name in ce2de_os.__all__:
+        import_module(f"ce2de_os.{module.name}")
+        assert callable(getattr(ce2de_os, module.name)), module.name
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
