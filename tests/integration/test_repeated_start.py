@@ -9,6 +9,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import ConfigError, JobError
+from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex import operate
@@ -18,6 +19,7 @@ from ce2de_os.reindex.job import DONE, FOLLOWING, READY, ROLLED_BACK, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.standing import standing_id
 from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
 
 ENCODER = HashEncoder()
@@ -71,9 +73,7 @@ def test_options_that_would_mix_two_kinds_of_documents_are_refused(
         client.ingest.delete_pipeline(id=index_name)
 
 
-@pytest.mark.parametrize(
-    "vector", [{"m": 32}, {"ef_construction": 200}, {"engine": "faiss"}, {"compression_level": "4x"}]
-)
+@pytest.mark.parametrize("vector", [{"m": 32}, {"engine": "faiss"}, {"compression_level": "4x"}])
 def test_a_vector_field_with_other_options_is_not_the_present_one(
     client: OpenSearch, index_name: str, queue: InlineQueue, vector: dict[str, Any]
 ) -> None:
@@ -131,4 +131,26 @@ def test_a_field_in_place_with_other_options_is_not_taken_as_if_it_had_them(
     request = JobRequest(index_name, FIELDS, vector=partial(VectorField, m=32))
     with pytest.raises(ConfigError, match="with `m=16`, not 32; leave the option out"):
         (start if again == "start" else adopt)(client, request, ENCODER, queue)
-    assert adopt(client, JobRequest(index_name, FIELDS), ENCODER, queue).state == FOLLOWING
+    following = adopt(client, JobRequest(index_name, FIELDS), ENCODER, queue)
+    assert following.state == FOLLOWING
+    with pytest.raises(JobError, match=f"'{following.job_id}' follows .* with `m=16`, not 32; end it first"):
+        adopt(client, request, ENCODER, queue)
+    with pytest.raises(JobError, match="without these languages; end it first"):
+        adopt(client, JobRequest(index_name, FIELDS, languages=LanguageSpec(("en",), None)), ENCODER, queue)
+
+
+def test_options_after_a_handover(client: OpenSearch, index_name: str, queue: InlineQueue) -> None:
+    alias = f"{index_name}-app"
+    create_index(client, index_name, articles(3))
+    client.indices.put_alias(index=index_name, name=alias)
+    job = run(client, queue, index_name, alias=alias)
+    assert (job.state, job.way) == (DONE, "handover"), job.error
+    ledger, follower = Ledger(client), standing_id(alias)
+    assert begin(client, queue, index_name, alias=alias).job_id == job.job_id
+    assert ledger.find_job(follower) is None, "it was asked not to follow"
+    with pytest.raises(JobError, match="`way=mirror` cannot apply any more"):
+        begin(client, queue, index_name, alias=alias, way="mirror")
+    begin(client, queue, index_name, alias=alias, follow=True, docs_per_s=5.0)
+    assert ledger.job(follower).job.docs_per_s == 5.0
+    with pytest.raises(JobError, match=f"'{follower}' keeps the vectors .*`follow=False` does not apply"):
+        begin(client, queue, index_name, alias=alias)

@@ -13,10 +13,11 @@ from ce2de_os.index import aliases
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import operate
 from ce2de_os.reindex.cutover.rollback import plan_rollback, rollback
-from ce2de_os.reindex.job import DONE, ROLLED_BACK, Job
+from ce2de_os.reindex.job import DONE, FOLLOWING, ROLLED_BACK, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.start import start
+from ce2de_os.reindex.standing import standing_id
 from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
 
 ENCODER = HashEncoder()
@@ -28,7 +29,7 @@ def handed_over(client: OpenSearch, name: str, **settings: Any) -> Job:
     queue, alias = InlineQueue(), f"{name}-app"
     create_index(client, name, articles(12), **settings)
     client.indices.put_alias(index=name, name=alias)
-    job = start(client, JobRequest(name, FIELDS, alias, follow=False), ENCODER, queue)
+    job = start(client, JobRequest(name, FIELDS, alias), ENCODER, queue)
     queue.run(client, ENCODER)
     job = Ledger(client).job(job.job_id).job
     assert job.state == DONE, job.error
@@ -51,6 +52,7 @@ def test_a_rollback_that_is_repeated_after_more_writes_loses_none_of_them(
     with pytest.raises(JobError, match="rejects 1 documents"):
         rollback(client, job.job_id)
     assert set(aliases.definitions(client, alias)) == set(job.targets)
+    assert Ledger(client).job(standing_id(alias)).job.state == FOLLOWING, "new writes still get their vectors"
     client.update(index=alias, id="3", body={"doc": {"title": "second edit"}})
     client.delete(index=alias, id="short-lived")
     client.delete(index=alias, id="odd", refresh=True)

@@ -121,7 +121,9 @@ def _stay(client: OpenSearch, ledger: Ledger, job: Job) -> None:
         _pass_over(client, ledger, job, number)
     for part in job.parts:
         admin.unblock_writes(client, part.target)
-    _change(ledger, job, state=DONE, turn=None)
+    job = _change(ledger, job, state=DONE, turn=None)
+    if job.follow:
+        standing.start(client, ledger, job)  # a sweep gives it to a worker
 
 
 def _pass_over(client: OpenSearch, ledger: Ledger, job: Job, number: int) -> None:
@@ -130,7 +132,8 @@ def _pass_over(client: OpenSearch, ledger: Ledger, job: Job, number: int) -> Non
     for record in patiently(lambda: ledger.slices(job)):
         if record.range.part == number and record.range.upto is None:
             cursor = max(record.cursor, newest[record.range.shard])
-            ledger.change_slice(ledger.slice(job.job_id, record.number), cursor=cursor)
+            while ledger.change_slice(ledger.slice(job.job_id, record.number), cursor=cursor) is None:
+                continue  # another command has changed it since it was read
 
 
 def _complete(client: OpenSearch, ledger: Ledger, job: Job, begun: float) -> Job:

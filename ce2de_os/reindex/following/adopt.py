@@ -13,7 +13,7 @@ from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.text_spec import TextSpec
-from ce2de_os.index.vector_field import VectorField
+from ce2de_os.index.vector_field import VectorField, options_of
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.following.members import is_copy
 from ce2de_os.reindex.identity import history_of
@@ -21,7 +21,12 @@ from ce2de_os.reindex.job import FOLLOWING, PAUSED, TARGET, Job, Part, Range
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import TaskQueue, send_waiting
 from ce2de_os.reindex.request import JobRequest, Model
-from ce2de_os.reindex.setup.preparation import check_field_options, field_in_place
+from ce2de_os.reindex.setup.preparation import (
+    asked_options,
+    check_field_options,
+    different_options,
+    field_in_place,
+)
 from ce2de_os.reindex.setup.sources import check_source, field_name
 
 
@@ -42,6 +47,7 @@ def adopt(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     found = admin.describe_all(client, request.source)
     stored = ledger.find_job(standing.standing_id(request.source))
     if stored is not None and stored.job.state in (FOLLOWING, PAUSED):
+        _check_same(stored.job, request, model)
         return _go_on(ledger, stored.job, request, queue)
     record = _record(client, ledger, request, model, found)
     _check_free(ledger, record)
@@ -52,13 +58,31 @@ def adopt(client: OpenSearch, request: JobRequest, model: Model, queue: TaskQueu
     return job
 
 
-def _go_on(ledger: Ledger, job: Job, request: JobRequest, queue: TaskQueue) -> Job:
+def _check_same(job: Job, request: JobRequest, model: Model) -> None:
+    """Reject options that the standing job does not have, and that it cannot take."""
+    end = f"end it first: ce2de reindex cancel {job.job_id}"
     if request.text.fields and request.text != job.text:
         raise JobError(
             f"'{job.job_id}' follows '{request.source}' with the fields {', '.join(job.text.fields)}, this "
             "command "
-            f"asks for {', '.join(request.text.fields)}; end it first: ce2de reindex cancel {job.job_id}"
+            f"asks for {', '.join(request.text.fields)}; {end}"
         )
+    asked = asked_options(request.vector(dim=model.dim))
+    if different := different_options(options_of(job.vector.mapping()), asked):
+        raise JobError(f"'{job.job_id}' follows '{request.source}' with {different}; {end}")
+    others = [
+        name
+        for name, missing in (
+            ("languages", request.languages not in (None, job.languages)),
+            ("token vectors", request.token_vectors and job.vector.token_dim is None),
+        )
+        if missing
+    ]
+    if others:
+        raise JobError(f"'{job.job_id}' follows '{request.source}' without these {others[0]}; {end}")
+
+
+def _go_on(ledger: Ledger, job: Job, request: JobRequest, queue: TaskQueue) -> Job:
     changes: dict[str, Any] = {"state": FOLLOWING, "error": None}
     if request.docs_per_s is not None:
         changes["docs_per_s"] = request.docs_per_s

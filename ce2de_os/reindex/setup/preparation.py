@@ -149,21 +149,24 @@ def check_field_options(sources: Sequence[IndexInfo], vector: VectorField) -> No
     Raises:
         ConfigError: an index has the field with another option.
     """
-    usual = options_of(VectorField(vector.dim).mapping())
-    wanted = options_of(vector.mapping())
-    asked = {name: value for name, value in wanted.items() if value != usual[name]}
+    asked = asked_options(vector)
     for source in sources:
-        if different := _different(source, vector.name, asked):
+        field = source.mappings.get("properties", {}).get(vector.name)
+        if field and (different := different_options(options_of(field), asked)):
             raise ConfigError(
                 f"'{source.name}' has this model's vectors in '{vector.name}' already, with {different}; "
                 f"leave the option out, or make a copy: `mode=copy` `target={source.name}-2` `alias=NAME`"
             )
 
 
-def _different(index: IndexInfo, name: str, wanted: Mapping[str, str]) -> str:
-    """Return the options of an index's vector field that are not the wanted ones; ``""`` if all are."""
-    field = index.mappings.get("properties", {}).get(name)
-    found = options_of(field) if field else {}
+def asked_options(vector: VectorField) -> dict[str, str]:
+    """Return the options of a vector field that are not the defaults."""
+    usual = options_of(VectorField(vector.dim).mapping())
+    return {name: value for name, value in options_of(vector.mapping()).items() if value != usual[name]}
+
+
+def different_options(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    """Return the options of a vector field that are not the wanted ones; ``""`` if all are."""
     different = [option for option in wanted if found.get(option, wanted[option]) != wanted[option]]
     return ", ".join(f"`{option}={found[option]}`, not {wanted[option]}" for option in different)
 
@@ -189,7 +192,8 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata, vect
             f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}"
             f"{_languages_told(found)}{', with token vectors' if found.token_dim else ''}; {action}"
         )
-    if different := _different(info, vector.name, options_of(vector.mapping())):
+    there = options_of(info.mappings.get("properties", {}).get(vector.name, {}))
+    if different := different_options(there, options_of(vector.mapping())):
         raise ConfigError(f"target '{target}' has vectors with {different}; {action}")
 
 

@@ -14,6 +14,8 @@ from ce2de_os.reindex.job import (
     DONE,
     FAILED,
     FINISHING,
+    FOLLOWING,
+    MIRROR,
     PAUSED,
     READY,
     ROLLED_BACK,
@@ -38,7 +40,11 @@ def after_handover(
     """
     asked = [
         name
-        for name, value in (("`hold`", request.hold), ("`pipeline`", request.pipeline is not None))
+        for name, value in (
+            ("`hold`", request.hold),
+            ("`pipeline`", request.pipeline is not None),
+            ("`way=mirror`", request.way == MIRROR),
+        )
         if value
     ]
     if asked:
@@ -47,7 +53,20 @@ def after_handover(
             f"{' and '.join(asked)} cannot apply any more; to go back: ce2de reindex rollback {job.job_id}"
         )
     _check_alias(client, job)
+    if not request.follow:
+        _check_not_followed(ledger, job)
+        return job
     return _follow(client, ledger, job, request, queue)
+
+
+def _check_not_followed(ledger: Ledger, job: Job) -> None:
+    """Reject a request for no standing job where there is one."""
+    found = ledger.find_job(standing.standing_id(standing.followed_name(job)))
+    if found is not None and found.job.standing and found.job.state in (FOLLOWING, PAUSED):
+        raise JobError(
+            f"job '{found.job.job_id}' keeps the vectors of {', '.join(job.targets)} up to date, so "
+            f"`follow=False` does not apply; end it first: ce2de reindex cancel {found.job.job_id}"
+        )
 
 
 def go_on(client: OpenSearch, ledger: Ledger, job: Job, request: JobRequest, queue: TaskQueue) -> Job:
