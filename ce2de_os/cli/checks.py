@@ -22,6 +22,7 @@ from ce2de_os.local.servers import LocalServers
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.redaction import mask_url
+from ce2de_os.reindex.setup.masking import WHO
 
 OK, WARNING, NOT_OK = "ok", "warning", "not ok"
 WITHOUT_REMOTE_MODELS = (3, 5)
@@ -35,7 +36,6 @@ MAX_DISK_PERCENT = 85
 OLD_DAYS, MANY_JOBS = 30, 100
 """More jobs that ended longer ago than this are worth a warning: a job has up to 1,025 records."""
 
-WHO = "/_plugins/_security/authinfo"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 KNN, NEURAL = "opensearch-knn", "opensearch-neural-search"
 INSTALL_PLUGIN = "install it on every node: bin/opensearch-plugin install {}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -16,6 +17,8 @@ from ce2de_os.search.queries import Body, Filters, as_filters
 
 Mode = Literal["hybrid", "bm25", "dense"]
 Fusion = Literal["min_max", "l2", "z_score", "rrf"]
+
+_BOOST = re.compile(r"(?:\d{1,9}\.?\d{0,9}|\.\d{1,9})(?:[eE][+-]?\d)?", re.ASCII)
 
 CANDIDATES = 100
 
@@ -268,6 +271,9 @@ def _check_objects(question: Question) -> None:
             raise DataError(f"{name}: got {value!r:.80}, expected an OpenSearch object such as {example}")
     if question.fields is not None and (not question.fields or not _is_names(question.fields)):
         raise DataError(f"fields: got {question.fields!r:.80}, expected a list such as ['title^3', 'body']")
+    for name in question.fields or ():
+        if "^" in name and not _BOOST.fullmatch(name.partition("^")[2]):
+            raise DataError(f"fields: got '{name:.80}', expected a boost as in 'title^3' or 'title^0.5'")
     marked = question.highlight
     if not (marked is None or isinstance(marked, Mapping) or _is_names(marked)):
         raise DataError(f"highlight: got {marked!r:.80}, expected a list such as ['body']")

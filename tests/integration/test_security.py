@@ -48,6 +48,7 @@ LIMITS = {
     "few": 'dls: \'{"prefix": {"title": "river"}}\'',
     "parts": 'dls: \'{"bool": {"must_not": {"ids": {"values": ["7"]}}}}\'',
     "blind": "fls: ['~secret', '~inner.secret']",
+    "masked": "masked_fields: ['secret', 'title', 'inner.code::/[0-9]/::*']",
 }
 """Users with the listed rights of whom something is hidden, and what their role adds to the source."""
 
@@ -326,16 +327,19 @@ def test_what_is_hidden_from_the_user_is_not_left_out_of_the_copy_silently(
     secured: SecuredServers, admin: OpenSearch, passwords: dict[str, str]
 ) -> None:
     text = {"type": "text"}
-    fields = {"title": text, "body": text, "secret": text, "inner": {"properties": {"secret": text}}}
+    keyword = {"type": "keyword", "normalizer": "lowercase"}
+    inner = {"properties": {"secret": text, "code": keyword, "long": {**keyword, "ignore_above": 3}}}
+    odd = {"type": "text", "analyzer": "keyword", "search_analyzer": "standard"}
+    fields = {"title": text, "body": text, "secret": text, "inner": inner, "odd": odd}
     parts = {"type": "nested", "properties": {"n": {"type": "integer"}, "more": {"type": "nested"}}}
-    documents = [
-        {**one, "secret": "s", "parts": [{"n": 1}, {"n": 2, "more": [{}, {}]}]} for one in articles(9)
-    ]
+    inside = {"inner": {"code": "NR 7", "long": "long"}, "odd": "Two Words", "secret": "s"}
+    documents = [{**one, **inside, "parts": [{"n": 1}, {"n": 2, "more": [{}, {}]}]} for one in articles(9)]
     told = {
         LISTED: None,
         "few": "this user sees",
         "parts": "holds 45 documents, and this user sees 40 of them; give this user a role",
         "blind": r"fields that this user does not see \(inner.secret, secret\); give this user",
+        "masked": r"security masks for this user \(title, secret, inner.code\), and a copy would keep",
     }
     admin.indices.delete(index=SOURCE)
     create_index(admin, SOURCE, documents, {"properties": {**fields, "parts": parts}})

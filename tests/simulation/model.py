@@ -179,6 +179,9 @@ class Model:
     ) -> Callable[[], Answer]:
         return lambda: (200, {})
 
+    def no_security(self, _given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
+        return lambda: (400, {"error": "no handler found for uri [/_plugins/_security/authinfo]"})
+
     def get_pipeline(self, _given: list[str], _params: Mapping[str, Any], _body: Any) -> Callable[[], Answer]:
         return lambda: (404, {})
 

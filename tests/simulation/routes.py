@@ -20,6 +20,7 @@ _ROUTES = [
         ("DELETE _index_template/([^/]+)", "delete_template"),
         ("POST _index_template/_simulate_index/([^/]+)", "simulate_template"),
         ("GET _template", "legacy_templates"),
+        ("GET _plugins/_security/authinfo", "no_security"),
         ("GET _ingest/pipeline/([^/]+)", "get_pipeline"),
         ("POST _aliases", "update_aliases"),
         ("GET _alias/([^/]+)", "get_alias"),

@@ -12,6 +12,7 @@ from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.client import WHOLE, backend_errors
 from ce2de_os.reindex.setup.finding import Finding
+from ce2de_os.reindex.setup.masking import masked_fields
 
 _HIDDEN_SHARE = 0.01
 """That share of the documents may seem to be hidden while others write: they come between two looks."""
@@ -29,6 +30,13 @@ def hidden(client: OpenSearch, source: IndexInfo) -> Iterator[Finding]:
             "give this user a role without field-level security on the index",
         )
         return  # a hidden nested field hides documents too
+    if masked := masked_fields(client, source):
+        told = ", ".join(masked[:_TOLD]) + (" …" if len(masked) > _TOLD else "")
+        yield Finding(
+            f"'{source.name}' has fields that security masks for this user ({told}), and a copy would keep "
+            "the masked values",
+            "give this user a role without masked fields on the index",
+        )
     for _ in range(_LOOKS):
         before = _operations(client, source)
         admin.refresh(client, source.name)

@@ -91,6 +91,17 @@ def test_weights(options, weights):
     assert Question("copy", **options).weights == weights
 
 
+@pytest.mark.parametrize("boost", ["2", "2.5", "1e3", ".5", "5.", "0", "1E-3"])
+def test_boosts_that_opensearch_takes(boost):
+    Question("x", fields=[f"title^{boost}", "body"]).check()
+
+
+@pytest.mark.parametrize("boost", ["", "x", "-1", "inf", "NaN", "1e99", "1_0", "1^2", "\u0663"])
+def test_boosts_that_are_none(boost):
+    with pytest.raises(DataError, match=r"fields: got 'title\^.*', expected a boost as in 'title\^3'"):
+        Question("x", fields=["body", f"title^{boost}"]).check()
+
+
 def test_an_unknown_option_is_told_with_those_there_are():
     with pytest.raises(ConfigError, match="size: no such search option; there are top_k, from_, mode, "):
         Question("copy").changed({"size": 3})
