@@ -23,6 +23,7 @@ from ce2de_os.ui.models_page import ModelsPage
 from ce2de_os.ui.request import UiRequest
 from ce2de_os.ui.sessions import Sessions
 from ce2de_os.ui.site import Site
+from ce2de_os.ui.tuning.page import EvaluatePage
 
 STATIC = Path(__file__).parent / "static"
 
@@ -35,6 +36,7 @@ def create(request: UiRequest, settings: Settings, sessions: Sessions) -> Gate:
         ConfigError: a certificate's file is not there.
     """
     site = Site.open(request, settings, sessions)
+    evaluation = EvaluatePage(site)
     routes: list[Route | Mount] = [
         Route("/", lambda http: RedirectResponse("/compare", 303)),
         Route(ENTER, Entrance(site).show),
@@ -46,6 +48,11 @@ def create(request: UiRequest, settings: Settings, sessions: Sessions) -> Gate:
         Route("/judge/queries", JudgePage(site).add, methods=["POST"]),
         Route("/judge/import", JudgePage(site).upload, methods=["POST"]),
         Route("/judge/export", JudgePage(site).export),
+        Route("/evaluate", evaluation.show),
+        Route("/evaluate/start", evaluation.start, methods=["POST"]),
+        Route("/evaluate/progress", evaluation.progress),
+        Route("/evaluate/plot.svg", evaluation.plot),
+        Route("/evaluate/live", evaluation.live),
         Route("/models", ModelsPage(site).show),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]

@@ -111,7 +111,7 @@ class Comparer:
             "", mode="bm25", top_k=MOST_IDS, lexical={"ids": {"values": wanted}}, rerank_depth=0
         )
         found = self._searchers.searcher(index, "").search(question, source=fields.all)
-        return [_row(hit, fields) for hit in found]
+        return [row_of(hit, fields) for hit in found]
 
     def _ask(self, view: View, column: Column) -> ColumnAnswer:
         try:
@@ -124,7 +124,7 @@ class Comparer:
             total_ms = 1000 * (time.perf_counter() - begun)
         except Ce2deError as error:
             return ColumnAnswer(column, (), *said(error))
-        rows = tuple(_row(hit, fields) for hit in result)
+        rows = tuple(row_of(hit, fields) for hit in result)
         return ColumnAnswer(column, rows, notes=_notes(result), timings=result.timings, total_ms=total_ms)
 
 
@@ -151,7 +151,8 @@ def _highlight(fields: Fields) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _row(hit: Hit, fields: Fields) -> RankedHit:
+def row_of(hit: Hit, fields: Fields) -> RankedHit:
+    """Make what a page shows of a hit."""
     marked = hit.highlight or {}
     title = marked.get(fields.title) or [document_text(hit.source, [fields.title])[:TITLE_CHARS]]
     texts = [text for name in fields.texts if name != fields.title for text in marked.get(name, ())]
