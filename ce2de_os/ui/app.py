@@ -17,13 +17,13 @@ from ce2de_os.server.counters import Counters
 from ce2de_os.server.gate import Gate
 from ce2de_os.ui.compare_page import ComparePage
 from ce2de_os.ui.errors import PageError
+from ce2de_os.ui.evaluate_page import EvaluatePage
 from ce2de_os.ui.guard import ENTER, Guard, cookie
-from ce2de_os.ui.judging.page import JudgePage
+from ce2de_os.ui.judge_page import JudgePage
 from ce2de_os.ui.models_page import ModelsPage
 from ce2de_os.ui.request import UiRequest
 from ce2de_os.ui.sessions import Sessions
 from ce2de_os.ui.site import Site
-from ce2de_os.ui.tuning.page import EvaluatePage
 
 STATIC = Path(__file__).parent / "static"
 

@@ -7,14 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 from markupsafe import Markup, escape
 
 from ce2de_os.errors import Ce2deError
 from ce2de_os.index.documents import document_text
 from ce2de_os.records import Hit
-from ce2de_os.search.question import Question
+from ce2de_os.search.question import Question, QuestionOptions
 from ce2de_os.search.result import SearchResult, Timings
 from ce2de_os.ui.columns import Column, View
 from ce2de_os.ui.errors import said
@@ -120,7 +119,7 @@ class Comparer:
             fields = self._searchers.fields(index)
             searcher = self._searchers.searcher(index, column.model)
             begun = time.perf_counter()
-            result = searcher.search(question, highlight=_highlight(fields), source=fields.all)
+            result = searcher.search(question, **asked_for(fields))
             total_ms = 1000 * (time.perf_counter() - begun)
         except Ce2deError as error:
             return ColumnAnswer(column, (), *said(error))
@@ -143,12 +142,14 @@ def with_moves(rankings: Sequence[ColumnAnswer]) -> list[ColumnAnswer]:
     ]
 
 
-def _highlight(fields: Fields) -> dict[str, Any]:
-    return {
+def asked_for(fields: Fields) -> QuestionOptions:
+    """Return what a column asks of each hit: the fields that it shows, and where to mark words."""
+    highlight = {
         "fields": {name: {} for name in fields.all},
         "pre_tags": [_OPEN], "post_tags": [_CLOSE],
         "max_analyzer_offset": HIGHLIGHT_CHARS, **FRAGMENT,
     }  # fmt: skip
+    return {"highlight": highlight, "source": fields.all}
 
 
 def row_of(hit: Hit, fields: Fields) -> RankedHit:
