@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from ce2de_os.evaluation.figures import Figure
+from ce2de_os.evaluation.figures import SIGNIFICANT, Figure
 from ce2de_os.quality.systems import FUSIONS, Weighting
 from ce2de_os.search.question import CANDIDATES, RERANK_DEPTH, Fusion, QuestionOptions
 
@@ -123,3 +123,24 @@ class Comparison:
     def to_json(self) -> dict[str, Any]:
         """Return the outcome as JSON values."""
         return asdict(self)
+
+
+def warnings(found: Comparison) -> Iterator[str]:
+    """Yield warnings about the figures."""
+    if found.missing:
+        yield (
+            f"{found.missing:,} of {found.relevant:,} relevant documents are not in {found.index}; "
+            "they count as not found"
+        )
+    if found.without_text:
+        yield f"{found.without_text:,} judged queries have no text in the file of queries; they are left out"
+    for one in found.systems:
+        if one.partial:
+            yield f"{one.name}: {one.partial:,} answers are incomplete (a shard failed or timed out)"
+
+
+def mark(figure: Figure, reference: Figure) -> str:
+    """Return the sign of a significant difference from the reference, after a space, else ``""``."""
+    if figure.p_holm is None or figure.p_holm >= SIGNIFICANT:
+        return ""
+    return " ▲" if figure.mean > reference.mean else " ▼"

@@ -17,8 +17,9 @@ from ce2de_os.server.counters import Counters
 from ce2de_os.server.gate import Gate
 from ce2de_os.ui.compare_page import ComparePage
 from ce2de_os.ui.errors import PageError
+from ce2de_os.ui.evaluate_page import EvaluatePage
 from ce2de_os.ui.guard import ENTER, Guard, cookie
-from ce2de_os.ui.judging.page import JudgePage
+from ce2de_os.ui.judge_page import JudgePage
 from ce2de_os.ui.models_page import ModelsPage
 from ce2de_os.ui.request import UiRequest
 from ce2de_os.ui.sessions import Sessions
@@ -35,6 +36,7 @@ def create(request: UiRequest, settings: Settings, sessions: Sessions) -> Gate:
         ConfigError: a certificate's file is not there.
     """
     site = Site.open(request, settings, sessions)
+    evaluation = EvaluatePage(site)
     routes: list[Route | Mount] = [
         Route("/", lambda http: RedirectResponse("/compare", 303)),
         Route(ENTER, Entrance(site).show),
@@ -46,6 +48,11 @@ def create(request: UiRequest, settings: Settings, sessions: Sessions) -> Gate:
         Route("/judge/queries", JudgePage(site).add, methods=["POST"]),
         Route("/judge/import", JudgePage(site).upload, methods=["POST"]),
         Route("/judge/export", JudgePage(site).export),
+        Route("/evaluate", evaluation.show),
+        Route("/evaluate/start", evaluation.start, methods=["POST"]),
+        Route("/evaluate/progress", evaluation.progress),
+        Route("/evaluate/plot.svg", evaluation.plot),
+        Route("/evaluate/live", evaluation.live),
         Route("/models", ModelsPage(site).show),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]

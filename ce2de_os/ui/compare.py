@@ -7,14 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 from markupsafe import Markup, escape
 
 from ce2de_os.errors import Ce2deError
 from ce2de_os.index.documents import document_text
 from ce2de_os.records import Hit
-from ce2de_os.search.question import Question
+from ce2de_os.search.question import Question, QuestionOptions
 from ce2de_os.search.result import SearchResult, Timings
 from ce2de_os.ui.columns import Column, View
 from ce2de_os.ui.errors import said
@@ -111,7 +110,7 @@ class Comparer:
             "", mode="bm25", top_k=MOST_IDS, lexical={"ids": {"values": wanted}}, rerank_depth=0
         )
         found = self._searchers.searcher(index, "").search(question, source=fields.all)
-        return [_row(hit, fields) for hit in found]
+        return [row_of(hit, fields) for hit in found]
 
     def _ask(self, view: View, column: Column) -> ColumnAnswer:
         try:
@@ -120,11 +119,11 @@ class Comparer:
             fields = self._searchers.fields(index)
             searcher = self._searchers.searcher(index, column.model)
             begun = time.perf_counter()
-            result = searcher.search(question, highlight=_highlight(fields), source=fields.all)
+            result = searcher.search(question, **asked_for(fields))
             total_ms = 1000 * (time.perf_counter() - begun)
         except Ce2deError as error:
             return ColumnAnswer(column, (), *said(error))
-        rows = tuple(_row(hit, fields) for hit in result)
+        rows = tuple(row_of(hit, fields) for hit in result)
         return ColumnAnswer(column, rows, notes=_notes(result), timings=result.timings, total_ms=total_ms)
 
 
@@ -143,15 +142,18 @@ def with_moves(rankings: Sequence[ColumnAnswer]) -> list[ColumnAnswer]:
     ]
 
 
-def _highlight(fields: Fields) -> dict[str, Any]:
-    return {
+def asked_for(fields: Fields) -> QuestionOptions:
+    """Return what a column asks of each hit: the fields that it shows, and where to mark words."""
+    highlight = {
         "fields": {name: {} for name in fields.all},
         "pre_tags": [_OPEN], "post_tags": [_CLOSE],
         "max_analyzer_offset": HIGHLIGHT_CHARS, **FRAGMENT,
     }  # fmt: skip
+    return {"highlight": highlight, "source": fields.all}
 
 
-def _row(hit: Hit, fields: Fields) -> RankedHit:
+def row_of(hit: Hit, fields: Fields) -> RankedHit:
+    """Make what a page shows of a hit."""
     marked = hit.highlight or {}
     title = marked.get(fields.title) or [document_text(hit.source, [fields.title])[:TITLE_CHARS]]
     texts = [text for name in fields.texts if name != fields.title for text in marked.get(name, ())]

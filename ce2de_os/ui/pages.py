@@ -20,7 +20,7 @@ JUDGE = "judge"
 """The cookie with the name of the judge; also the name, until there is another."""
 
 FOLDER = Path(__file__).parent
-NAVIGATION = {"/compare": "Compare", "/judge": "Judge", "/models": "Models"}
+NAVIGATION = {"/compare": "Compare", "/judge": "Judge", "/evaluate": "Evaluate", "/models": "Models"}
 
 
 class Pages:

@@ -112,8 +112,8 @@ def command(
     About fifty judged queries show large differences; small ones take a few hundred.
     """
     with extra_needed("evaluate"):
-        from ce2de_os.cli.queries.evaluate_tables import print_tables, warnings
-        from ce2de_os.quality.comparison import ComparisonSettings
+        from ce2de_os.cli.queries.evaluate_tables import print_tables
+        from ce2de_os.quality.comparison import ComparisonSettings, warnings
     from ce2de_os.recipes.evaluate import EvaluateRequest, evaluate
 
     if plot and not latency_queries:

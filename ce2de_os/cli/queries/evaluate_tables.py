@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ce2de_os.cli.tables import plain_table
-from ce2de_os.evaluation.figures import MAIN_METRIC, SHOWN_METRICS, SIGNIFICANT, Figure, p_text
-from ce2de_os.quality.comparison import Comparison
+from ce2de_os.evaluation.figures import MAIN_METRIC, SHOWN_METRICS, Figure, p_text
+from ce2de_os.quality.comparison import Comparison, mark
 
 _TRIED = 5  # weightings shown of those that were tried
 
@@ -79,27 +79,7 @@ def tuning_lines(found: Comparison) -> Iterator[str]:
     yield f'Use it: HybridSearcher(client, "{found.index}", encoder, fusion="{options["fusion"]}"{given})'
 
 
-def warnings(found: Comparison) -> Iterator[str]:
-    """Yield warnings about the figures."""
-    if found.missing:
-        yield (
-            f"{found.missing:,} of {found.relevant:,} relevant documents are not in {found.index}; "
-            "they count as not found"
-        )
-    if found.without_text:
-        yield f"{found.without_text:,} judged queries have no text in the file of queries; they are left out"
-    for one in found.systems:
-        if one.partial:
-            yield f"{one.name}: {one.partial:,} answers are incomplete (a shard failed or timed out)"
-
-
 def _cell(figure: Figure, reference: Figure | None) -> Text:
-    cell = Text(f"{figure.mean:.3f}{_mark(figure, reference) if reference else ''}")
+    cell = Text(f"{figure.mean:.3f}{mark(figure, reference) if reference else ''}")
     cell.append(f"\n{figure.low:.3f}-{figure.high:.3f}", style="dim")
     return cell
-
-
-def _mark(figure: Figure, reference: Figure) -> str:
-    if figure.p_holm is None or figure.p_holm >= SIGNIFICANT:
-        return ""
-    return " ▲" if figure.mean > reference.mean else " ▼"

@@ -1,1 +1,1 @@
-"""Judge results: records, where they are kept, the formats of other tools, and the page."""
+"""Judge results: records, where they are kept, the formats of other tools, and what is judged."""

@@ -28,7 +28,8 @@ _Write = tuple[str, Mapping[str, Any], Mapping[str, Any]]
 class IndexJudgments:
     """Keeps judgments of every collection in one index.
 
-    Each judgment is a document, and when it was made is its version: an older one that comes late changes nothing.
+    Each judgment is a document with the time of judging as version: an older one that comes late changes
+    nothing.
 
     Args:
         client: the connection to OpenSearch.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from opensearchpy import OpenSearch
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Response, sync_playwright
 
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.index.client import connect
@@ -30,6 +30,7 @@ INDEX = "t-ui-articles"
 PLAIN = "t-ui-plain"  # no vectors
 OTHER = "t-ui-other"  # vectors of another model
 WIDTHS = (390, 1600)
+MOST_BYTES = 150 * 1024
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 TASKS = (
     "copy a folder", "wait some seconds", "delete a file", "renew a passport", "sort the lines of a text",
@@ -183,3 +184,17 @@ def violations(page: Page) -> list[str]:
     """What axe finds wrong."""
     found: list[dict[str, Any]] = Axe().run(page).response["violations"]
     return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found]
+
+
+def weight_of(page: Page) -> int:
+    """The bytes of a page with all that it loads the first time; what comes from elsewhere is an error."""
+    answers: list[Response] = []
+    context = page.context.browser.new_context()
+    fresh = context.new_page()
+    fresh.on("response", lambda answer: answers.append(answer))
+    fresh.goto(page.url, wait_until="networkidle")
+    here = page.url.partition("://")[2].partition("/")[0]
+    assert all(one.url.partition("://")[2].partition("/")[0] == here for one in answers), answers
+    sizes = [int(one.headers["content-length"]) for one in answers]
+    context.close()
+    return sum(sizes)

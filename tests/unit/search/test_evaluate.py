@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from ce2de_os.cli.queries.evaluate_tables import latency_table, quality_table, tuning_lines, warnings
+from ce2de_os.cli.queries.evaluate_tables import latency_table, quality_table, tuning_lines
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import paired_t_test
 from ce2de_os.evaluation.figures import Figure, compare_with_references
@@ -19,6 +19,7 @@ from ce2de_os.quality.comparison import (
     Latency,
     SystemResult,
     Tuning,
+    warnings,
 )
 from ce2de_os.quality.comparison_plot import draw
 from ce2de_os.quality.evaluate import KeptLogits, first_of_each, split

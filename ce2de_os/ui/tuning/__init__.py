@@ -1,0 +1,1 @@
+"""Evaluate and tune: the comparison of `ce2de_os.quality`, weights to try, and the winner to take away."""
