@@ -14,26 +14,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ce2de_os.errors import BackendError, Ce2deError, JobError
-from ce2de_os.reindex.job import (
-    CANCELLED,
-    DONE,
-    FAILED,
-    ROLLED_BACK,
-    RUNNING,
-    STATES,
-    WAITING,
-    Job,
-)
-from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.status import JobStatus, status_of
+from ce2de_os.errors import BackendError
+from ce2de_os.reindex.job import DONE, FAILED, RUNNING, STATES, WAITING
+from ce2de_os.reindex.status import JobStatus, entries
 
 logger = logging.getLogger(__name__)
 
-WEEK_S = 7 * 24 * 3600.0
-"""Seconds for which an ended job is shown."""
-
-_ENDED = (DONE, FAILED, CANCELLED, ROLLED_BACK)
 _SLICE_STATES = (WAITING, RUNNING, DONE, FAILED)
 
 # field of Counts: (name without prefix and _total, help)
@@ -88,22 +74,12 @@ def statuses(client: OpenSearch) -> Iterator[tuple[str, JobStatus | None]]:
     Raises:
         BackendError: the ledger itself cannot be read.
     """
-    ledger = Ledger(client)
-    for job_id, job in ledger.entries():
-        try:
-            if isinstance(job, JobError):
-                raise job
-            if is_shown(job, ledger.now()):
-                yield job_id, status_of(client, ledger, job)
-        except (Ce2deError, KeyError) as error:
-            keys = {"action": "job_unreadable", "job": job_id}
-            logger.warning("A job cannot be read: %s", error, extra=keys)
-            yield job_id, None
-
-
-def is_shown(job: Job, now_s: float) -> bool:
-    """Return whether a job has not ended, or has done so less than a week ago."""
-    return job.state not in _ENDED or now_s - (job.finished_at_s or job.created_at_s) < WEEK_S
+    for entry in entries(client):
+        if entry.error is not None:
+            keys = {"action": "job_unreadable", "job": entry.job_id}
+            logger.warning("A job cannot be read: %s", entry.error, extra=keys)
+        if entry.error is not None or entry.status is not None:
+            yield entry.job_id, entry.status
 
 
 def families(found: Sequence[JobStatus]) -> Iterator[Metric]:
