@@ -18,6 +18,7 @@ from ce2de_os.server.gate import Gate
 from ce2de_os.ui.compare_page import ComparePage
 from ce2de_os.ui.errors import PageError
 from ce2de_os.ui.guard import ENTER, Guard, cookie
+from ce2de_os.ui.jobs.page import JobsPage
 from ce2de_os.ui.models_page import ModelsPage
 from ce2de_os.ui.request import UiRequest
 from ce2de_os.ui.sessions import Sessions
@@ -34,6 +35,7 @@ def create(request: UiRequest, settings: Settings, sessions: Sessions) -> Gate:
         ConfigError: a certificate's file is not there.
     """
     site = Site.open(request, settings, sessions)
+    jobs = JobsPage.of(site)
     routes: list[Route | Mount] = [
         Route("/", lambda http: RedirectResponse("/compare", 303)),
         Route(ENTER, Entrance(site).show),
@@ -41,6 +43,11 @@ def create(request: UiRequest, settings: Settings, sessions: Sessions) -> Gate:
         Route("/csrf", Entrance(site).csrf),
         Route("/compare", ComparePage(site).show),
         Route("/models", ModelsPage(site).show),
+        Route("/jobs", jobs.show),
+        Route("/jobs/{job_id}", jobs.show_one),
+        Route("/jobs/{job_id}", jobs.act, methods=["POST"]),
+        Route("/live/jobs", jobs.live),
+        Route("/live/jobs/{job_id}", jobs.live_one),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     app = Starlette(

@@ -15,7 +15,7 @@ from ce2de_os.ui.request import UiRequest
 from ce2de_os.ui.sessions import Sessions
 
 FOLDER = Path(__file__).parent
-NAVIGATION = {"/compare": "Compare", "/models": "Models"}
+NAVIGATION = {"/compare": "Compare", "/jobs": "Jobs", "/models": "Models"}
 
 
 class Pages:
@@ -44,6 +44,10 @@ class Pages:
         }
         text = self._templates.get_template(template).render(**known, **values)
         return HTMLResponse(text, status)
+
+    def part(self, template: str, **values: Any) -> str:  # noqa: ANN401
+        """Return a part of a page, for a stream."""
+        return self._templates.get_template(template).render(**values)
 
     def refuse(self, http: Request, error: PageError) -> Response:
         """Answer with what happened and what to do."""

@@ -142,7 +142,7 @@ def open_page(browser: Browser, site: Running) -> Iterator[Open]:
     contexts, errors = [], []
 
     def opened(
-        path: str, *, width: int = 1600, scheme: str = "light", expected: str = "", base: str = ""
+        path: str, *, width: int = 1600, scheme: str = "light", expected: tuple[str, ...] = (), base: str = ""
     ) -> Page:
         viewport = {"width": width, "height": 900}
         context = browser.new_context(viewport=viewport, color_scheme=scheme)
@@ -154,7 +154,7 @@ def open_page(browser: Browser, site: Running) -> Iterator[Open]:
             "console",
             lambda line: (
                 errors.append(line.text)
-                if line.type in ("error", "warning") and not (expected and expected in line.text)
+                if line.type in ("error", "warning") and not any(text in line.text for text in expected)
                 else None
             ),
         )
