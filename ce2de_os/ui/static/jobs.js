@@ -1,4 +1,4 @@
-// Show the news of the jobs: one stream for this page, which closes with it.
+// Show the news of the jobs: one stream for this page, open while it is seen: a browser has few for a server.
 import { announce, renew } from "./page.js";
 
 const LOST_MS = 4000; // a stream ends every minute or so, and the next one opens at once
@@ -39,7 +39,7 @@ function opened() {
 function closed() {
   lost ??= setTimeout(() => {
     wasLost = true;
-    line.textContent = `Not live since ${new Date().toLocaleTimeString()}: the server of this page does not answer, or has too many pages open. What is shown may be old. It tries again by itself; if that does not help, start 'ce2de ui' again.`;
+    line.textContent = `Not live since ${new Date().toLocaleTimeString()}. What is shown may be old. This page tries again by itself; if that does not help, load it again, or start 'ce2de ui' again.`;
     line.classList.add("is-lost");
   }, LOST_MS);
   if (stream.readyState !== EventSource.CLOSED) return;
@@ -58,9 +58,16 @@ function open() {
 function close() {
   clearTimeout(lost);
   clearTimeout(again);
+  lost = undefined;
   stream?.close();
 }
 
+function follow() {
+  if (document.visibilityState === "visible") open();
+  else close();
+}
+
 addEventListener("pagehide", close);
-addEventListener("pageshow", (event) => event.persisted && open());
-open();
+addEventListener("pageshow", (event) => event.persisted && follow());
+document.addEventListener("visibilitychange", follow);
+follow();
