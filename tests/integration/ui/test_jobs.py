@@ -380,13 +380,3 @@ def test_a_standing_job_shows_its_freshness(
     assert "have no vector, or an old one" in caller.get(f"/jobs/{found[0].job_id}?do=pause").text.replace(
         "\n", " "
     )
-
-
-def test_without_a_cluster_the_jobs_say_so(open_page: Open) -> None:
-    address = "http://operator:s3cret-of-the-cluster@127.0.0.1:9"
-    with running("--port", 0, CE2DE_OPENSEARCH_URL=address) as away:
-        for path in ("/jobs", "/jobs/articles-1a2b3c4d"):
-            page = open_page(path, base=away.url, expected=("ERR_CONNECTION_REFUSED",))
-            expect(page.locator(LIVE)).to_have_text("Live.")
-            expect(page.locator("#away .problem")).to_contain_text("Connection refused")
-            assert "s3cret-of-the-cluster" not in page.content()
