@@ -37,7 +37,7 @@ def encoder() -> OnnxEncoder:
 
 @pytest.fixture
 def name(ui_client: OpenSearch) -> Iterator[str]:
-    name = f"t-uijob-{uuid.uuid4().hex[:8]}"
+    name = f"articles-{uuid.uuid4().hex[:6]}"
     yield name
     _forget_jobs(ui_client, name)
     ui_client.indices.delete(index=f"{name}*")
@@ -62,9 +62,14 @@ def entered(open_page: Open, site: Running, path: str, **options: Any) -> Page:
 
 
 def test_a_job_that_finishes_is_seen_done_without_a_reload(
-    open_page: Open, site: Running, ui_client: OpenSearch, encoder: OnnxEncoder, name: str
+    open_page: Open,
+    site: Running,
+    ui_client: OpenSearch,
+    encoder: OnnxEncoder,
+    name: str,
+    picture: Callable[[Page, str], None],
 ) -> None:
-    job, queue = begin(ui_client, encoder, name)
+    job, queue = begin(ui_client, encoder, name, follow=True)
     pages = [entered(open_page, site, path) for path in ("/jobs", f"/jobs/{job.job_id}")]
     row = pages[0].get_by_role("row", name=job.job_id)
     for page in pages:
@@ -84,6 +89,8 @@ def test_a_job_that_finishes_is_seen_done_without_a_reload(
         assert page.evaluate("window.sameDocument")
     expect(row).to_contain_text("0 of 40")
     expect(link).to_be_focused()
+    expect(pages[0].get_by_role("row", name=f"follow-{name}")).to_contain_text(FOLLOWING)
+    picture(pages[0], "ui-jobs")
     expect(pages[1].locator("#facts")).to_contain_text("40 of 40 documents read")
     expect(pages[1].locator("#facts")).to_contain_text("40 embedded")
     expect(pages[1].locator("#facts")).to_contain_text("40 documents in the source, 40 in the target")
@@ -191,8 +198,8 @@ def test_verify_cut_over_and_roll_back(
     button.click()  # the browser refuses it
     assert page.url.endswith("?do=cutover")
     assert state(ui_client, job) == READY
-    picture(page, "ui-job")
     confirm.fill(job.job_id)
+    picture(page, "ui-job")
     button.click()
     expect(page.locator("#action")).to_contain_text("Handed over: applications write through")
     assert list(ui_client.indices.get_alias(name=alias)) == [job.target]
@@ -211,12 +218,7 @@ def test_verify_cut_over_and_roll_back(
 
 
 def test_every_page_of_jobs_is_accessible_light_and_dark_narrow_and_wide(
-    open_page: Open,
-    site: Running,
-    ui_client: OpenSearch,
-    encoder: OnnxEncoder,
-    name: str,
-    picture: Callable[[Page, str], None],
+    open_page: Open, site: Running, ui_client: OpenSearch, encoder: OnnxEncoder, name: str
 ) -> None:
     job, queue = begin(ui_client, encoder, name, hold=True)
     queue.run(ui_client, encoder)
@@ -231,7 +233,6 @@ def test_every_page_of_jobs_is_accessible_light_and_dark_narrow_and_wide(
                 assert violations(page) == [], f"{path} {width} {scheme}"
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     page.goto(f"{site.url}/jobs")
-    picture(page, "ui-jobs")
     loaded = page.evaluate(
         "performance.getEntriesByType('resource').map(one => [one.name, one.decodedBodySize])"
     )
