@@ -14,15 +14,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from ce2de_os.errors import BackendError, Ce2deError, JobError
-from ce2de_os.reindex.job import DONE, ENDED, FAILED, RUNNING, STATES, WAITING, Job
-from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.status import JobStatus, status_of
+from ce2de_os.errors import BackendError
+from ce2de_os.reindex.job import DONE, ENDED, FAILED, RUNNING, STATES, WAITING
+from ce2de_os.reindex.status import JobEntry, JobStatus, entries
 
 logger = logging.getLogger(__name__)
-
-WEEK_S = 7 * 24 * 3600.0
-"""Seconds for which an ended job is shown."""
 
 _SLICE_STATES = (WAITING, RUNNING, DONE, FAILED)
 
@@ -58,51 +54,35 @@ class LedgerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics, or ``ce2de_up`` alone; a job that cannot be read hides no other."""
         try:
-            entries = list(Ledger(self._client).entries())
-            seen = list(statuses(self._client, entries))
+            found = list(entries(self._client))
         except BackendError as error:
             logger.warning("The ledger cannot be read: %s", error, extra={"action": "scrape_failed"})
             yield _up(0)
             return
         yield _up(1)
-        text = "Whether the job's records, and the indices they name, could be read."
-        readable = GaugeMetricFamily("ce2de_job_readable", text, labels=["job_id"])
-        for job_id, status in seen:
-            readable.add_metric([job_id], float(status is not None))
-        yield readable
-        yield ended_jobs(job for _, job in entries if isinstance(job, Job))
-        yield from families([status for _, status in seen if status is not None])
+        yield _readable(found)
+        yield _ended(found)
+        yield from families([entry.status for entry in found if entry.status is not None])
 
 
-def statuses(
-    client: OpenSearch, entries: Iterable[tuple[str, Job | JobError]]
-) -> Iterator[tuple[str, JobStatus | None]]:
-    """Yield each job's status, ``None`` if it cannot be read; not of jobs that ended over a week ago.
-
-    ``entries`` are those of the ledger.
-    """
-    ledger = Ledger(client)
-    for job_id, job in entries:
-        try:
-            if isinstance(job, JobError):
-                raise job
-            if is_shown(job, ledger.now()):
-                yield job_id, status_of(client, ledger, job)
-        except (Ce2deError, KeyError) as error:
-            keys = {"action": "job_unreadable", "job": job_id}
-            logger.warning("A job cannot be read: %s", error, extra=keys)
-            yield job_id, None
+def _readable(found: Sequence[JobEntry]) -> Metric:
+    """Say of each job whether it can be read, except of those that ended over a week ago."""
+    text = "Whether the job's records, and the indices they name, could be read."
+    readable = GaugeMetricFamily("ce2de_job_readable", text, labels=["job_id"])
+    for entry in found:
+        if entry.error is not None:
+            keys = {"action": "job_unreadable", "job": entry.job_id}
+            logger.warning("A job cannot be read: %s", entry.error, extra=keys)
+        if entry.error is not None or entry.status is not None:
+            readable.add_metric([entry.job_id], float(entry.error is None))
+    return readable
 
 
-def ended_jobs(jobs: Iterable[Job]) -> Metric:
+def _ended(found: Sequence[JobEntry]) -> Metric:
     """Count the ended jobs, old ones too: their records stay until an operator cleans them."""
     text = "Ended jobs whose records are kept until 'ce2de reindex clean', old ones too."
-    return GaugeMetricFamily("ce2de_ended_jobs", text, value=sum(job.state in ENDED for job in jobs))
-
-
-def is_shown(job: Job, now_s: float) -> bool:
-    """Return whether a job has not ended, or has done so less than a week ago."""
-    return job.state not in ENDED or now_s - (job.finished_at_s or job.created_at_s) < WEEK_S
+    ended = sum(entry.job is not None and entry.job.state in ENDED for entry in found)
+    return GaugeMetricFamily("ce2de_ended_jobs", text, value=ended)
 
 
 def families(found: Sequence[JobStatus]) -> Iterator[Metric]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -62,7 +63,7 @@ def resume(client: OpenSearch, queue: TaskQueue, job_id: str) -> Job:
 
 def throttle(client: OpenSearch, job_id: str, docs_per_s: float | None) -> Job:
     """Set the most documents a second, over all workers; ``None`` lifts the limit."""
-    if docs_per_s is not None and not docs_per_s > 0:
+    if docs_per_s is not None and not 0 < docs_per_s < math.inf:
         raise JobError(f"`docs_per_s`: got {docs_per_s}, expected a number above 0; to stop, pause the job")
     return _change(client, job_id, None, lambda _: {"docs_per_s": docs_per_s})
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ce2de_os.errors import JobError
@@ -42,7 +43,14 @@ def _read(build: Callable[[Mapping[str, Any]], T], source: Mapping[str, Any]) ->
             f"job '{job_id}': its records have schema {schema}, this version reads up to {SCHEMA}; "
             "update ce2de-os on this machine"
         )
-    try:
+    with undamaged(job_id):
         return build(source)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+
+
+@contextmanager
+def undamaged(job_id: str) -> Iterator[None]:
+    """Raise what a damaged record of a job causes as a `JobError`, which names the job."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise JobError(f"job '{job_id}': a record in the ledger is damaged ({error_line(error)})") from error

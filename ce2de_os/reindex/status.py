@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import BackendError, IdentityError
+from ce2de_os.errors import BackendError, Ce2deError, IdentityError, JobError
 from ce2de_os.reindex import dead_letters, identity
-from ce2de_os.reindex.job import ACTIVE, DONE, PAUSED, READY, RUNNING, Counts, Job, Slice
+from ce2de_os.reindex.job import (
+    ACTIVE,
+    DONE,
+    ENDED,
+    PAUSED,
+    READY,
+    RUNNING,
+    Counts,
+    Job,
+    Slice,
+)
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.left_behind import reconnect
+from ce2de_os.reindex.records import undamaged
 
 _ERRORS = 5
 _WATCHED = (*ACTIVE, READY, DONE, PAUSED)
+
+WEEK_S = 7 * 24 * 3600.0
+"""Seconds for which the status of an ended job is read with those of all jobs."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +97,52 @@ class JobStatus:
         }
 
 
+@dataclass(frozen=True)
+class JobEntry:
+    """A job of the ledger.
+
+    Attributes:
+        job: its record; ``None``: it cannot be read.
+        status: its status; ``None``: it cannot be read, or the job ended over a week ago.
+        error: why one of both cannot be read; ``None``: both can.
+    """
+
+    job_id: str
+    job: Job | None = None
+    status: JobStatus | None = None
+    error: Ce2deError | None = None
+
+
+def entries(client: OpenSearch) -> Iterator[JobEntry]:
+    """Yield every job with its status, newest first; one that cannot be read hides no other.
+
+    Raises:
+        BackendError: the ledger itself cannot be read.
+    """
+    ledger = Ledger(client)
+    for job_id, job in ledger.entries():
+        yield JobEntry(job_id, error=job) if isinstance(job, JobError) else _entry(client, ledger, job)
+
+
+def _entry(client: OpenSearch, ledger: Ledger, job: Job) -> JobEntry:
+    try:
+        with undamaged(job.job_id):
+            is_new = is_shown(job, ledger.now())
+        return JobEntry(job.job_id, job, status_of(client, ledger, job) if is_new else None)
+    except Ce2deError as error:
+        return JobEntry(job.job_id, job, error=error)
+
+
+def is_shown(job: Job, now_s: float) -> bool:
+    """Return whether a job has not ended, or has done so less than a week ago."""
+    return job.state not in ENDED or now_s - (job.finished_at_s or job.created_at_s) < WEEK_S
+
+
 def status(client: OpenSearch, job_id: str) -> JobStatus:
     """Read the status of a job.
 
     Raises:
-        JobError: there is no such job.
+        JobError: there is no such job, or a record of it is damaged.
     """
     ledger = Ledger(client)
     found = status_of(client, ledger, ledger.job(job_id).job)
@@ -95,7 +150,16 @@ def status(client: OpenSearch, job_id: str) -> JobStatus:
 
 
 def status_of(client: OpenSearch, ledger: Ledger, job: Job) -> JobStatus:
-    """Read the status of a job of the ledger."""
+    """Read the status of a job of the ledger.
+
+    Raises:
+        JobError: a record of it is damaged.
+    """
+    with undamaged(job.job_id):
+        return _status_of(client, ledger, job)
+
+
+def _status_of(client: OpenSearch, ledger: Ledger, job: Job) -> JobStatus:
     records = ledger.slices(job)
     lag = _lag(client, job, records)
     letters = dead_letters.by_kind(client, job.job_id)

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from http import HTTPStatus
 
@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 OPEN = ("/health", "/docs", "/openapi.json")
 """Paths that need no key: probes and browsers have none, and no secret is behind them."""
+
+ENDING = "ce2de.is_ending"
+"""The key in a request's scope of what returns whether the server ends: long answers end then too."""
 
 DRAIN_S = 2.0
 """Seconds for the rest of a body that is refused: clients send it before they read the answer."""
@@ -56,11 +59,13 @@ class Gate:
         self._keys, self._rates = keys, rates
         self._allow_hosts = {"localhost", *(name.lower() for name in allow_hosts)}
         self.timeout_s = timeout_s
+        self.is_ending: Callable[[], bool] = lambda: False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, and count it."""
         begun = time.perf_counter()
         progress = _Progress(receive, send)
+        scope[ENDING] = self.is_ending
         try:
             await self._answer(scope, progress)
         finally:

@@ -92,6 +92,7 @@ def run(request: ServeRequest, settings: Settings, listening: Callable[[str], No
 def run_one(place: Place, app: Gate, listener: socket.socket, listening: Callable[[], None]) -> None:
     """Answer in this process until SIGTERM or Ctrl-C; ``listening`` is called when callers can connect."""
     server = uvicorn.Server(_config(place, lambda: app))
+    app.is_ending = lambda: server.should_exit
     if threading.current_thread() is threading.main_thread():
         # The server raises the signal again after its end, and a signal is no failure here.
         for number in (signal.SIGTERM, signal.SIGINT):

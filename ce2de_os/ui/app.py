@@ -19,6 +19,7 @@ from ce2de_os.ui.compare_page import ComparePage
 from ce2de_os.ui.errors import PageError
 from ce2de_os.ui.evaluate_page import EvaluatePage
 from ce2de_os.ui.guard import ENTER, Guard, cookie
+from ce2de_os.ui.jobs.page import JobsPage
 from ce2de_os.ui.judge_page import JudgePage
 from ce2de_os.ui.models_page import ModelsPage
 from ce2de_os.ui.request import UiRequest
@@ -37,6 +38,7 @@ def create(request: UiRequest, settings: Settings, sessions: Sessions) -> Gate:
     """
     site = Site.open(request, settings, sessions)
     evaluation = EvaluatePage(site)
+    jobs = JobsPage.of(site)
     routes: list[Route | Mount] = [
         Route("/", lambda http: RedirectResponse("/compare", 303)),
         Route(ENTER, Entrance(site).show),
@@ -54,6 +56,11 @@ def create(request: UiRequest, settings: Settings, sessions: Sessions) -> Gate:
         Route("/evaluate/plot.svg", evaluation.plot),
         Route("/evaluate/live", evaluation.live),
         Route("/models", ModelsPage(site).show),
+        Route("/jobs", jobs.show),
+        Route("/jobs/{job_id}", jobs.show_one),
+        Route("/jobs/{job_id}", jobs.act, methods=["POST"]),
+        Route("/live/jobs", jobs.live),
+        Route("/live/jobs/{job_id}", jobs.live_one),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     app = Starlette(

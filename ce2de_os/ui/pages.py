@@ -20,7 +20,9 @@ JUDGE = "judge"
 """The cookie with the name of the judge; also the name, until there is another."""
 
 FOLDER = Path(__file__).parent
-NAVIGATION = {"/compare": "Compare", "/judge": "Judge", "/evaluate": "Evaluate", "/models": "Models"}
+NAVIGATION = {
+    "/compare": "Compare", "/judge": "Judge", "/evaluate": "Evaluate", "/jobs": "Jobs", "/models": "Models"
+}  # fmt: skip
 
 
 class Pages:
@@ -51,6 +53,10 @@ class Pages:
         }
         text = self._templates.get_template(template).render(known | values)
         return HTMLResponse(text, status)
+
+    def part(self, template: str, **values: Any) -> str:  # noqa: ANN401
+        """Return a part of a page, for a stream."""
+        return self._templates.get_template(template).render(**values)
 
     def refuse(self, http: Request, error: PageError) -> Response:
         """Answer with what happened and what to do."""

@@ -96,7 +96,7 @@ def test_a_throttle_is_lifted_while_the_job_runs(client: OpenSearch, index_name:
     assert status(client, job.job_id).job.state == DONE
 
 
-@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_rate_that_is_none(client: OpenSearch, rate: float) -> None:
     with pytest.raises(JobError, match="expected a number above 0"):
         operate.throttle(client, "any", rate)

@@ -15,11 +15,11 @@ from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, RUNNING, Job
 from ce2de_os.reindex.ledger import LEDGER_INDEX, Ledger
-from ce2de_os.reindex.metrics import LedgerCollector, statuses
+from ce2de_os.reindex.metrics import LedgerCollector
 from ce2de_os.reindex.operate import clean
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.start import start
-from ce2de_os.reindex.status import status
+from ce2de_os.reindex.status import entries, status
 from ce2de_os.reindex.sweep import sweep
 from tests.integration.indexes import HashEncoder, InlineQueue, articles, create_index
 from tests.integration.jobs import Run, StartWorker, has_ended, wait_for
@@ -113,7 +113,7 @@ def test_a_damaged_or_newer_record_hides_no_other_job(client: OpenSearch, lost: 
     for record in (damaged, newer):
         client.index(index=LEDGER_INDEX, id=f"job:{record['job_id']}", body=record, refresh=True)
     try:
-        seen = dict(statuses(client, Ledger(client).entries()))
+        seen = {entry.job_id: entry.status for entry in entries(client)}
         assert seen["damaged"] is seen["newer"] is None
         assert seen[lost.job_id] is not None
         assert lost.job_id in {job.job_id for job in Ledger(client).jobs()}

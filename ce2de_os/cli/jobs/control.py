@@ -18,7 +18,6 @@ from ce2de_os.config import Settings
 from ce2de_os.recipes.watching import task_queue
 
 if TYPE_CHECKING:
-    from ce2de_os.reindex.cutover.rollback import RollbackPlan
     from ce2de_os.reindex.job import Job
     from ce2de_os.reindex.verify import VerifyReport
 
@@ -224,7 +223,7 @@ def rollback(job_id: str, yes: bool, discard_writes: bool, settings: Settings, a
 
     client = connect(settings.opensearch)
     planned = moving.plan_rollback(client, Ledger(client).job(job_id).job)
-    click.echo(_told_rollback(planned, discard_writes), err=True)
+    click.echo(planned.sentence(discard=discard_writes), err=True)
     if not yes:
         click.confirm(f"Roll job {job_id} back?", abort=True, err=True)
     job = moving.rollback(client, job_id, discard_writes=discard_writes)
@@ -235,17 +234,6 @@ def rollback(job_id: str, yes: bool, discard_writes: bool, settings: Settings, a
             f"Written on both sides, left as the source has them: {', '.join(job.unordered[:5])}", err=True
         )
     print_status(status(client, job_id), as_json)
-
-
-def _told_rollback(planned: RollbackPlan, discard: bool) -> str:
-    if not planned.written and not planned.deleted:
-        return "Applications have written nothing since the alias moved that the source lacks."
-    verb = "LOST to the source" if discard else "copied back to the source"
-    return (
-        f"Since the alias moved, applications wrote {planned.written:,} documents and deleted "
-        f"{planned.deleted:,} "
-        f"(such as {', '.join(planned.ids)}); that will be {verb}."
-    )
 
 
 @click.command()

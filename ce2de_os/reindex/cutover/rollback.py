@@ -46,6 +46,16 @@ class RollbackPlan:
     deleted: int
     ids: tuple[str, ...]
 
+    def sentence(self, *, discard: bool = False) -> str:
+        """Describe what happens to these writes; ``discard``: they are not copied back."""
+        if not self.written and not self.deleted:
+            return "Applications have written nothing since the alias moved that the source lacks."
+        verb = "LOST to the source" if discard else "copied back to the source"
+        return (
+            f"Since the alias moved, applications wrote {self.written:,} documents and deleted "
+            f"{self.deleted:,} (such as {', '.join(self.ids)}); that will be {verb}."
+        )
+
 
 def plan_rollback(client: OpenSearch, job: Job) -> RollbackPlan:
     """Count what a rollback would copy back; change nothing.

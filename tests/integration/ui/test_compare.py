@@ -162,6 +162,11 @@ def test_without_a_cluster_the_page_says_so_and_shows_no_password(open_page: Ope
         page = open_page(f"/compare?q={QUESTION}", base=away.url)
         expect(page.locator(".problem").first).to_contain_text("Connection refused")
         assert secret not in page.content()
+        for path in ("/jobs", "/jobs/articles-1a2b3c4d"):
+            page.goto(f"{away.url}{path}")
+            expect(page.locator("#live")).to_have_text("Live.")
+            expect(page.locator("#away .problem")).to_contain_text("Connection refused")
+            assert secret not in page.content()
         page.goto(f"{away.url}/models")
         expect(page.locator(".problem").first).to_contain_text("read the mappings")
         assert secret not in page.content()

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import CANCELLED, DONE, PAUSED, RUNNING, WAITING, Counts, Job, Part, Range, Slice
-from ce2de_os.reindex.metrics import WEEK_S, families, is_shown
-from ce2de_os.reindex.status import JobStatus, summarize
+from ce2de_os.reindex.metrics import families
+from ce2de_os.reindex.status import WEEK_S, JobStatus, is_shown, summarize
 
 JOB = Job(
     job_id="a-1",
