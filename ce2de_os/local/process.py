@@ -18,6 +18,7 @@ _POLL_S = 0.05
 _KILL_S = 10.0
 START_S = 180.0
 _LOG_LINES = 5
+_LOG_BYTES = 1_000_000  # of the end of a log, which has no limit
 # The shell raises the descriptor limit as far as it may, starts the server in the background, prints its
 # pid, and exits; then the server is a child of init, not of us.
 _LAUNCH = 'ulimit -n "$(ulimit -Hn)" 2>/dev/null; { exec "$@" </dev/null 1>&2; } & echo $!'
@@ -194,7 +195,9 @@ def _stays(pid: int) -> LocalServerError:
 
 def _last_words(log: Path) -> str:
     """Read the deepest cause from a log, which Java prints last; without one, the last lines."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _LOG_BYTES))
+        lines = file.read(_LOG_BYTES).decode("utf-8", "replace").splitlines()
     causes = [line for line in lines if line.startswith("Caused by:")][-1:]
     return " / ".join(line.strip() for line in causes or lines[-_LOG_LINES:])
 

@@ -339,7 +339,7 @@ def test_what_is_hidden_from_the_user_is_not_left_out_of_the_copy_silently(
         "few": "this user sees",
         "parts": "holds 45 documents, and this user sees 40 of them; give this user a role",
         "blind": r"fields that this user does not see \(inner.secret, secret\); give this user",
-        "masked": r"security masks for this user \(title, secret, inner.code\), and a copy would keep",
+        "masked": r"security masks for this user \(inner.code, secret, title\), and a copy would keep",
     }
     admin.indices.delete(index=SOURCE)
     create_index(admin, SOURCE, documents, {"properties": {**fields, "parts": parts}})

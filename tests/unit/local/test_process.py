@@ -78,6 +78,15 @@ def test_a_server_that_dies_is_reported_with_its_deepest_cause(tmp_path: Path) -
         process.wait_until("Thing", dead, lambda: False, tmp_path / "log")
 
 
+def test_of_a_log_without_end_only_the_end_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        file.truncate(2**40)
+        file.seek(2**40)
+        file.write(b"\nCaused by: a full disk\nmore\n")
+    assert process._last_words(log) == "Caused by: a full disk"
+
+
 def test_a_folder_that_the_account_cannot_enter_is_refused(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
