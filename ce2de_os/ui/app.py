@@ -6,6 +6,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
@@ -54,7 +55,8 @@ def create(request: UiRequest, settings: Settings, sessions: Sessions) -> Gate:
         Route("/evaluate/plot.svg", evaluation.plot),
         Route("/evaluate/live", evaluation.live),
         Route("/models", ModelsPage(site).show),
-        Mount("/static", StaticFiles(directory=STATIC)),
+        # Pages are not packed: together with a secret, the length of what a caller chose would show it.
+        Mount("/static", GZipMiddleware(StaticFiles(directory=STATIC))),
     ]
     app = Starlette(
         routes=routes,
