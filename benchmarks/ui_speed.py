@@ -12,6 +12,7 @@ Both share the machine with OpenSearch, so the ratio is good on a busy machine t
 from __future__ import annotations
 
 import argparse
+import gzip
 import http.client
 import re
 import statistics
@@ -57,25 +58,24 @@ def page(index: str) -> Iterator[http.client.HTTPConnection]:
             process.terminate()
 
 
-def get(connection: http.client.HTTPConnection, path: str) -> bytes:
-    """Return the content of a page."""
-    connection.request("GET", path)
+def get(connection: http.client.HTTPConnection, path: str) -> tuple[bytes, int]:
+    """Return the content of a page, and its bytes on the way."""
+    connection.request("GET", path, headers={"Accept-Encoding": "gzip"})
     answer = connection.getresponse()
     content = answer.read()
     if answer.status not in (200, 303):
         raise RuntimeError(f"{path}: {answer.status}")
-    return content
+    is_packed = answer.headers.get("Content-Encoding") == "gzip"
+    return gzip.decompress(content) if is_packed else content, len(content)
 
 
 def weight(connection: http.client.HTTPConnection, path: str) -> int:
     """Return the bytes of a page with its files."""
-    content = get(connection, path)
+    content, size = get(connection, path)
     files = set(re.findall(rb'(?:src|href)="(/static/[^"]+)"', content))
-    modules = {
-        match for name in files for match in re.findall(rb'from "\./([^"]+)"', get(connection, name.decode()))
-    }
-    files |= {b"/static/" + name for name in modules}
-    return len(content) + sum(len(get(connection, name.decode())) for name in files)
+    modules = [re.findall(rb'from "\./([^"]+)"', get(connection, name.decode())[0]) for name in files]
+    files |= {b"/static/" + name for several in modules for name in several}
+    return size + sum(get(connection, name.decode())[1] for name in files)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
@@ -61,7 +62,8 @@ def create(request: UiRequest, settings: Settings, sessions: Sessions) -> Gate:
         Route("/jobs/{job_id}", jobs.act, methods=["POST"]),
         Route("/live/jobs", jobs.live),
         Route("/live/jobs/{job_id}", jobs.live_one),
-        Mount("/static", StaticFiles(directory=STATIC)),
+        # Pages are not packed: together with a secret, the length of what a caller chose would show it.
+        Mount("/static", GZipMiddleware(StaticFiles(directory=STATIC))),
     ]
     app = Starlette(
         routes=routes,

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from ce2de_os.errors import Ce2deError, ConfigError, DataError
-from ce2de_os.evaluation import Judged
 from ce2de_os.quality.systems import FUSIONS
 from ce2de_os.records import ScoredDoc
 from ce2de_os.search.question import DENSE_WEIGHT, Question
@@ -24,6 +23,7 @@ from ce2de_os.ui.tuning.legs import Legs, LegsCache
 from ce2de_os.ui.tuning.winner import winner_of
 
 if TYPE_CHECKING:
+    from ce2de_os.evaluation import Judged
     from ce2de_os.progress import Phase
     from ce2de_os.quality.comparison import Comparison
 

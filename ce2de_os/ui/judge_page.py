@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from ce2de_os.errors import Ce2deError, DataError
-from ce2de_os.quality.evaluate import existing
 from ce2de_os.reading import parse_json
 from ce2de_os.records import Query
 from ce2de_os.ui.errors import said
@@ -160,6 +159,8 @@ class JudgePage:
         Raises:
             DataError: none of the judged documents is in the index.
         """
+        from ce2de_os.quality.evaluate import existing
+
         wanted = {one.doc_id for one in judgments}
         if wanted and not existing(self.site.client, collection, wanted):
             raise DataError(

@@ -9,11 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ce2de_os.errors import DataError
-from ce2de_os.evaluation import Judged
 from ce2de_os.records import Query
+
+if TYPE_CHECKING:
+    from ce2de_os.evaluation import Judged
 
 GRADES = {0: "wrong", 1: "related", 2: "good", 3: "exactly right"}
 """The grades that the page gives; a file may have higher ones."""
@@ -195,6 +197,8 @@ def judged(store: Judgments, collection: str, judge: str = "") -> Judged:
     Raises:
         DataError: there is none.
     """
+    from ce2de_os.evaluation import Judged  # takes two seconds, which the first page need not wait for
+
     qrels = {
         query_id: grades
         for query_id, grades in merged(store.all(collection), judge).items()

@@ -195,6 +195,6 @@ def weight_of(page: Page) -> int:
     fresh.goto(page.url, wait_until="networkidle")
     here = page.url.partition("://")[2].partition("/")[0]
     assert all(one.url.partition("://")[2].partition("/")[0] == here for one in answers), answers
-    sizes = [int(one.headers["content-length"]) for one in answers]
+    sizes = [one.request.sizes()["responseBodySize"] for one in answers]
     context.close()
     return sum(sizes)
