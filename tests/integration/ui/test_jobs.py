@@ -89,7 +89,7 @@ def test_a_job_that_finishes_is_seen_done_without_a_reload(
         assert page.evaluate("window.sameDocument")
     expect(row).to_contain_text("0 of 40")
     expect(link).to_be_focused()
-    expect(pages[0].get_by_role("row", name=f"follow-{name}")).to_contain_text(FOLLOWING)
+    expect(pages[0].get_by_role("row", name=f"follow-{name}")).to_contain_text("0 writes")
     picture(pages[0], "ui-jobs")
     expect(pages[1].locator("#facts")).to_contain_text("40 of 40 documents read")
     expect(pages[1].locator("#facts")).to_contain_text("40 embedded")
