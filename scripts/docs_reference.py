@@ -201,14 +201,12 @@ def metrics() -> str:
     """Show name, type, labels and help of each metric, as the exporter declares them."""
     from prometheus_client.core import GaugeMetricFamily
 
-    from ce2de_os.reindex.metrics import ended_jobs, families
+    from ce2de_os.reindex.metrics import ended, families, readable
     from ce2de_os.server.counters import Counters
 
     up = GaugeMetricFamily("ce2de_up", "1 if the ledger could be read.")
-    text = "1 if the records of the job, and what they name, could be read."
-    readable = GaugeMetricFamily("ce2de_job_readable", text, labels=["job_id"])
     rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
-    for family in [up, readable, ended_jobs([]), *families([]), *Counters().families()]:
+    for family in [up, readable([]), ended([]), *families([]), *Counters().families()]:
         suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
         labels = ", ".join(f"`{name}`" for name in getattr(family, "_labelnames", ())) or "none"
         if family.type == "info":

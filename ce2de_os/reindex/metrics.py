@@ -60,29 +60,29 @@ class LedgerCollector(Collector):
             yield _up(0)
             return
         yield _up(1)
-        yield _readable(found)
-        yield _ended(found)
+        yield readable(found)
+        yield ended(found)
         yield from families([entry.status for entry in found if entry.status is not None])
 
 
-def _readable(found: Sequence[JobEntry]) -> Metric:
+def readable(found: Sequence[JobEntry]) -> Metric:
     """Say of each job whether it can be read, except of those that ended over a week ago."""
     text = "Whether the job's records, and the indices they name, could be read."
-    readable = GaugeMetricFamily("ce2de_job_readable", text, labels=["job_id"])
+    family = GaugeMetricFamily("ce2de_job_readable", text, labels=["job_id"])
     for entry in found:
         if entry.error is not None:
             keys = {"action": "job_unreadable", "job": entry.job_id}
             logger.warning("A job cannot be read: %s", entry.error, extra=keys)
         if entry.error is not None or entry.status is not None:
-            readable.add_metric([entry.job_id], float(entry.error is None))
-    return readable
+            family.add_metric([entry.job_id], float(entry.error is None))
+    return family
 
 
-def _ended(found: Sequence[JobEntry]) -> Metric:
+def ended(found: Sequence[JobEntry]) -> Metric:
     """Count the ended jobs, old ones too: their records stay until an operator cleans them."""
     text = "Ended jobs whose records are kept until 'ce2de reindex clean', old ones too."
-    ended = sum(entry.job is not None and entry.job.state in ENDED for entry in found)
-    return GaugeMetricFamily("ce2de_ended_jobs", text, value=ended)
+    number = sum(entry.job is not None and entry.job.state in ENDED for entry in found)
+    return GaugeMetricFamily("ce2de_ended_jobs", text, value=number)
 
 
 def families(found: Sequence[JobStatus]) -> Iterator[Metric]:
