@@ -49,7 +49,7 @@ class Subject:
     @cached_property
     def most_hits(self) -> Mapping[str, int]:
         """The most hits in one answer of source and target, read once."""
-        names = {self.part.source, self.part.target}
+        names = dict.fromkeys((self.part.source, self.part.target))
         return {name: admin.most_hits(self.client, name) for name in names}
 
     def sample(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
