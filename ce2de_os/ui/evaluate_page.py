@@ -119,7 +119,7 @@ class EvaluatePage:
     def _reranked(self, index: str, question: Question) -> dict[str, Any]:
         fields = self._site.searchers.fields(index)
         searcher = self._site.searchers.searcher(index, "")
-        legs = self._legs.one(searcher, index, question.text, fields.all)
+        legs = self._legs.one(searcher, index, question.text, fields)
         before = [hit.doc_id for hit in legs.fused(replace(question, dense_weight=DENSE_WEIGHT))]
         rows = []
         for rank, hit in enumerate(legs.fused(question)[:TOP_K], start=1):
@@ -136,7 +136,7 @@ class EvaluatePage:
         from ce2de_os.evaluation.figures import MAIN_METRIC
 
         searcher = self._site.searchers.searcher(index, "")
-        legs = self._legs.several(searcher, index, found.queries)
+        legs = self._legs.several(searcher, index, found.queries, self._site.searchers.fields(index))
         runs = {query_id: _run(one, question) for query_id, one in legs.items()}
         scores = measure(found.only(set(runs)).qrels, runs, MAIN_METRIC)
         return {"figure": mean(scores), "queries": len(runs), "own": _own(found, scores, question.text)}

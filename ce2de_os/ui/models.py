@@ -37,10 +37,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of an index that a hit shows: its title's, and those of its text."""
+    """The fields of an index that a hit shows: its title's, and those of its text; and its shards."""
 
     title: str
     texts: tuple[str, ...]
+    shards: int = 1
 
     @property
     def all(self) -> list[str]:
@@ -52,7 +53,8 @@ class Fields:
         """Choose them."""
         mapped = target.mapped
         named = [name for name in TITLES if mapped is not None and mapped.searchable(name)]
-        return cls(named[0] if named else target.text_fields[0], target.text_fields)
+        title = named[0] if named else target.text_fields[0]
+        return cls(title, target.text_fields, target.shards * len(target.indices))
 
 
 class Models:

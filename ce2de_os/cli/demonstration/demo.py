@@ -194,6 +194,7 @@ def _how_to_go_on(plan: DemoPlan, home: Path | None) -> Iterator[str]:
     yield "\nThe servers stay up. To search on:"
     yield f'  eval "$({program} local env{flag})"'
     yield f"  {program} search {plan.alias} {shlex.quote(plan.questions[0])}"
+    yield f"  {program} ui {plan.alias}    # rankings side by side, in a browser"
     yield "and to stop them:"
     yield f"  {program} local down{flag}"
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 from ce2de_os.records import Hit, ScoredDoc
 from ce2de_os.search.question import CANDIDATES, DENSE_WEIGHT, Question
 from ce2de_os.search.searcher import HybridSearcher
 from ce2de_os.search.strategy import fuse
+from ce2de_os.ui.models import Fields
 
 MOST_QUERIES = 200
 """Judged queries whose legs are fetched for the live figure."""
 
-DEPTH = 2 * CANDIDATES
-"""Documents of a fused ranking: all candidates of both legs."""
+MOST_PAGES = 20
+"""Pages of a question: each shard gives two, `CANDIDATES` documents of each leg."""
 
 MOST_KEPT = 64
-_BATCH = 20
+_BATCH = 10
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,18 @@ class LegsCache:
         self._kept: OrderedDict[Hashable, Legs | dict[str, Legs]] = OrderedDict()
         self._lock = Lock()
 
-    def one(self, searcher: HybridSearcher, index: str, text: str, source: Sequence[str]) -> Legs:
+    def one(self, searcher: HybridSearcher, index: str, text: str, fields: Fields) -> Legs:
         """Return the legs of one question; raise like `HybridSearcher.search`."""
         key = (index, text)
         kept = self._kept.get(key)
         if not isinstance(kept, Legs):
-            kept = Legs.of(searcher.search(_question(text, source)))
+            (kept,) = _fetched(searcher, [text], fields.shards, fields.all)
             self._keep(key, kept)
         return kept
 
-    def several(self, searcher: HybridSearcher, index: str, queries: Mapping[str, str]) -> dict[str, Legs]:
+    def several(
+        self, searcher: HybridSearcher, index: str, queries: Mapping[str, str], fields: Fields
+    ) -> dict[str, Legs]:
         """Return the legs of judged queries, of a sample where there are many."""
         ids = sorted(queries)
         if len(ids) > MOST_QUERIES:
@@ -86,8 +89,8 @@ class LegsCache:
             kept = {}
             for start in range(0, len(ids), _BATCH):
                 part = ids[start : start + _BATCH]
-                results = searcher.search_many([_question(queries[one], False) for one in part])
-                kept |= {one: Legs.of(result) for one, result in zip(part, results, strict=True)}
+                legs = _fetched(searcher, [queries[one] for one in part], fields.shards, False)
+                kept |= dict(zip(part, legs, strict=True))
             self._keep(key, kept)
         return kept
 
@@ -103,9 +106,16 @@ class LegsCache:
                 self._kept.popitem(last=False)
 
 
-def _question(text: str, source: Sequence[str] | bool) -> Question:
-    # Weights of one half each: a leg whose weight is 0 would still be there, but equal scores hide its order.
-    return Question(
-        text, top_k=DEPTH, candidates=CANDIDATES, dense_weight=DENSE_WEIGHT, explain=True, rerank_depth=0,
+def _fetched(
+    searcher: HybridSearcher, texts: Sequence[str], shards: int, source: Sequence[str] | bool
+) -> list[Legs]:
+    """Ask for every page of some questions: together they have all candidates of both legs."""
+    # A larger page would be more candidates, and with them other lowest scores.
+    page = Question(
+        "", top_k=CANDIDATES, candidates=CANDIDATES, dense_weight=DENSE_WEIGHT, explain=True, rerank_depth=0,
         source=source,
     )  # fmt: skip
+    pages = [number * CANDIDATES for number in range(min(2 * shards, MOST_PAGES))]
+    found = searcher.search_many([replace(page, text=text, from_=first) for text in texts for first in pages])
+    several = [found[start : start + len(pages)] for start in range(0, len(found), len(pages))]
+    return [Legs.of([hit for result in one for hit in result]) for one in several]

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
 from playwright.sync_api import Page, expect
 
+from ce2de_os.distill.models.cross_encoder import load_cross_encoder
+from ce2de_os.export.cross_encoder import export_cross_encoder
+from ce2de_os.index.metadata import IndexMetadata
+from ce2de_os.local.servers import Endpoints
+from ce2de_os.model.artifact import DEFAULT_FOLDER
 from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.search.searcher import HybridSearcher
-from tests.integration.ui.conftest import ARABIC, INDEX, OTHER, PLAIN, SCRIPT, Open, Running, running
+from tests.integration.ui.conftest import (
+    ARABIC,
+    INDEX,
+    OTHER,
+    PLAIN,
+    SCRIPT,
+    TASKS,
+    Open,
+    Running,
+    running,
+    violations,
+)
+from tests.unit.distill.tiny import WORDS, save_tiny_cross_encoder
 
 QUESTION = "copy a folder"
 
@@ -185,3 +206,69 @@ def test_the_models_and_the_indices_that_carry_their_vectors(
     expect(page.get_by_role("row", name=OTHER)).to_contain_text("no model here can search it")
     assert page.get_by_role("row", name=PLAIN).count() == 0
     picture(page, "ui-models")
+
+
+def passages(client: OpenSearch, name: str) -> None:
+    """An index whose documents have a vector for each sentence."""
+    encoder = OnnxEncoder()
+    metadata = IndexMetadata(
+        "parts", ("title", "body"), encoder.fingerprint, encoder.dim, "student", name, space=encoder.space,
+        passages=True,
+    )  # fmt: skip
+    method = {"name": "hnsw", "engine": "lucene", "space_type": "innerproduct"}
+    part = {
+        "vector": {"type": "knn_vector", "dimension": encoder.dim, "method": method},
+        "start": {"type": "integer"}, "end": {"type": "integer"},
+    }  # fmt: skip
+    text = {"type": "text"}
+    properties = {"title": text, "body": text, "parts": {"type": "nested", "properties": part}}
+    mappings = {"_meta": metadata.to_meta(), "properties": properties}
+    client.indices.create(index=name, body={"settings": {"index.knn": True}, "mappings": mappings})
+    for number in range(6):
+        sentences = [f"how to {TASKS[(number + turn) % 6]}" for turn in range(3)]
+        document: dict[str, Any] = {"title": f"note {number}", "body": "\n".join(sentences)}
+        whole = f"{document['title']}\n{document['body']}"
+        places = [(whole.index(one), whole.index(one) + len(one)) for one in sentences]
+        vectors = encoder.encode_documents(sentences)
+        document["parts"] = [
+            {"vector": row.tolist(), "start": start, "end": end}
+            for row, (start, end) in zip(vectors, places, strict=True)
+        ]
+        client.index(index=name, id=str(number), body=document)
+    client.indices.refresh(index=name)
+
+
+def test_a_cross_encoder_another_model_and_passages_are_columns_too(
+    open_page: Open, ui_client: OpenSearch, ui_endpoints: Endpoints, tmp_path: Path
+) -> None:
+    passages(ui_client, "t-ui-passages")
+    model = load_cross_encoder(str(save_tiny_cross_encoder(tmp_path / "ce")), precision="fp32")
+    rng = random.Random(5)
+    texts = [" ".join(rng.choices(WORDS, k=rng.randint(2, 40))) for _ in range(54)]
+    groups = [(texts[start], texts[start + 1 : start + 9]) for start in range(0, 54, 9)]
+    export_cross_encoder(model, tmp_path / "reranker", groups=groups)
+    shutil.copytree(DEFAULT_FOLDER, tmp_path / "renamed")
+    manifest = tmp_path / "renamed" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"name": "student_en"', '"name": "renamed"'))
+    options = ("--reranker", tmp_path / "reranker", "--also", tmp_path / "renamed")
+    cluster = {"CE2DE_OPENSEARCH_URL": ui_endpoints.opensearch_url}
+    with running(INDEX, "--port", 0, *options, **cluster) as site:
+        page = open_page(f"/compare?q={QUESTION}", base=site.url)
+        assert page.locator(".column").count() == 4
+        last = page.locator(".column").last
+        expect(last.locator("h2")).to_contain_text("+ CE")
+        logits = [float(one.text_content() or "") for one in last.locator("dt:has-text('CE') + dd").all()]
+        assert len(logits) == 10
+        assert logits == sorted(logits, reverse=True)
+        expect(page.locator(".column").nth(2).locator("dt:has-text('CE')")).to_have_count(0)
+
+        page.get_by_text("Change column 2").click()
+        page.locator("#by1").select_option(label=page.locator("#by1 option").last.text_content())
+        page.locator("#on1").fill("t-ui-passages")
+        page.get_by_role("button", name="Compare").click()
+        other = page.locator(".column").nth(1)
+        expect(other.locator("h2")).to_contain_text("t-ui-passages · renamed@")
+        expect(other.locator(".passage").first).to_contain_text("how to copy a folder")
+        page.goto(f"{site.url}/models")
+        assert page.locator(".card").count() == 3
+        assert violations(page) == []

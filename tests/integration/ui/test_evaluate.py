@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Callable, Iterator
 
@@ -11,13 +12,19 @@ from opensearchpy import OpenSearch
 from playwright.sync_api import Page, expect
 
 from ce2de_os.evaluation import mean, measure
+from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.quality.comparison import ComparisonSettings
 from ce2de_os.quality.evaluate import evaluate
 from ce2de_os.records import Query
+from ce2de_os.search.question import Question
 from ce2de_os.search.searcher import HybridSearcher
+from ce2de_os.search.target import read_target
 from ce2de_os.ui.judging.index_store import JUDGMENTS_INDEX, IndexJudgments
 from ce2de_os.ui.judging.records import Judgment, judged, now_ms
+from ce2de_os.ui.models import Fields
+from ce2de_os.ui.tuning.legs import LegsCache
+from tests.integration.test_search import make_index
 from tests.integration.ui.conftest import (
     INDEX,
     MOST_BYTES,
@@ -171,3 +178,29 @@ def test_a_second_evaluation_waits_for_the_first(open_page: Open, store: IndexJu
     expect(page.locator(".problem")).to_contain_text("is running")
     page.go_back()
     page.wait_for_selector("#table", timeout=60_000)
+
+
+def test_kept_legs_give_the_searcher_s_ranking_on_several_shards(ui_client: OpenSearch) -> None:
+    encoder, name = OnnxEncoder(), "t-ui-shards"
+    rng = random.Random(1)
+    words = " ".join(TASKS).split()
+    texts = [" ".join(rng.choices(words, k=6)) for _ in range(600)]
+    metadata = IndexMetadata(
+        "ce2de_vector", ("body",), encoder.fingerprint, encoder.dim, "s", name, encoder.space
+    )
+    rows = zip(texts, encoder.encode_documents(texts), strict=True)
+    documents = [
+        {"_id": str(n), "body": text, "ce2de_vector": row.tolist()} for n, (text, row) in enumerate(rows)
+    ]
+    make_index(ui_client, name, documents, metadata, shards=2, dim=encoder.dim)
+    searcher = HybridSearcher(ui_client, name, encoder)
+    here = HybridSearcher(ui_client, name, encoder, strategy="client")
+    fields = Fields.of(read_target(ui_client, name))
+    assert fields.shards == 2
+    legs = LegsCache().one(searcher, name, "copy a folder", fields)
+    for fusion, weight in (("min_max", 0.3), ("min_max", 0.9), ("l2", 0.5), ("z_score", 0.7), ("rrf", 0.4)):
+        question = Question("copy a folder", fusion=fusion, dense_weight=weight)  # type: ignore[arg-type]
+        expected = here.search(question)
+        fused = legs.fused(question)[:10]
+        assert [hit.doc_id for hit in fused] == [hit.doc_id for hit in expected], fusion
+        assert [hit.score for hit in fused] == pytest.approx([hit.score for hit in expected], abs=1e-6)

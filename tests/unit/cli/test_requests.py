@@ -28,7 +28,7 @@ def asked(monkeypatch):
         monkeypatch.setattr(f"ce2de_os.recipes.{function}.{function}", take)
         for module in ("reindex", "follow"):
             monkeypatch.setattr(f"ce2de_os.cli.jobs.{module}.show", lambda found, as_json: None)
-        monkeypatch.setattr("ce2de_os.cli.queries.evaluate_tables.warnings", lambda found: [])
+        monkeypatch.setattr("ce2de_os.quality.comparison.warnings", lambda found: [])
         result = CliRunner().invoke(cli, [*arguments, "--json"])
         assert result.exit_code == 0, (result.output, result.exception)
         return seen[0]

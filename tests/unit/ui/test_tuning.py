@@ -13,6 +13,7 @@ from ce2de_os.evaluation.figures import MAIN_METRIC, Figure
 from ce2de_os.quality.comparison import Comparison, ComparisonSettings, SystemResult
 from ce2de_os.records import Hit, Leg
 from ce2de_os.search.question import Question, QuestionOptions
+from ce2de_os.ui.models import Fields
 from ce2de_os.ui.tuning.evaluations import Evaluations
 from ce2de_os.ui.tuning.legs import Legs, LegsCache
 from ce2de_os.ui.tuning.winner import winner_of
@@ -134,19 +135,16 @@ def test_a_question_is_fetched_once() -> None:
     asked: list[Any] = []
 
     class Searcher:
-        def search(self, question: Question) -> list[Hit]:
-            asked.append(question.text)
-            return hits()
-
         def search_many(self, questions: list[Question]) -> list[list[Hit]]:
-            asked.extend(question.text for question in questions)
-            return [hits() for _ in questions]
+            asked.extend((question.text, question.from_) for question in questions)
+            return [[] if question.from_ else hits() for question in questions]
 
-    cache, searcher = LegsCache(), Searcher()
+    cache, searcher, fields = LegsCache(), Searcher(), Fields("title", ("title", "body"))
     for _ in range(3):
-        cache.one(searcher, "articles", "copy", ["title"])  # type: ignore[arg-type]
-        cache.several(searcher, "articles", {"q1": "copy", "q2": "paste"})  # type: ignore[arg-type]
-    assert asked == ["copy", "copy", "paste"]
+        cache.one(searcher, "articles", "copy", fields)  # type: ignore[arg-type]
+        cache.several(searcher, "articles", {"q1": "copy", "q2": "paste"}, fields)  # type: ignore[arg-type]
+    once = [("copy", 0), ("copy", 100)]
+    assert asked == [*once, *once, ("paste", 0), ("paste", 100)]
     cache.forget()
-    cache.one(searcher, "articles", "copy", ["title"])  # type: ignore[arg-type]
-    assert len(asked) == 4
+    cache.one(searcher, "articles", "copy", fields)  # type: ignore[arg-type]
+    assert len(asked) == 8
