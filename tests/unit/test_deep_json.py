@@ -27,7 +27,11 @@ PAIRS = LEVELS // 2
 MIXED = '[1, {"a" : ' * PAIRS + '[1, {}, [ ], "x\\"]"]' + ' , "b": true} ]' * PAIRS
 DEEP = {"lists": LISTS, "objects": OBJECTS, "mixed": MIXED}
 ANY = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_subnormal=False)
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )

@@ -8,7 +8,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from ce2de_os.index.admin import IndexInfo
-from ce2de_os.index.client import backend_errors, check_complete
+from ce2de_os.index.client import WHOLE, backend_errors, check_complete
 from ce2de_os.index.metadata import fields_from
 from ce2de_os.reindex.setup.finding import Finding
 
@@ -49,7 +49,7 @@ def _sample(client: OpenSearch, source: IndexInfo, order: str) -> list[dict[str,
     }
     action = f"read versions of '{source.name}'"
     with backend_errors(action):
-        answer = client.search(index=source.name, body=body)
+        answer = client.search(index=source.name, body=body, params=WHOLE)
     check_complete(action, answer)
     hits: list[dict[str, Any]] = answer["hits"]["hits"]
     return hits
