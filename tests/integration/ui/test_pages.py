@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.ui.conftest import MOST_BYTES, SCHEMES, WIDTHS, Open, Running, violations, weight_of
+from tests.integration.ui.conftest import MOST_BYTES, SCHEMES, WIDTHS, Open, violations, weight_of
 
 PAGES = (
     "/compare",
@@ -54,9 +54,5 @@ def test_the_first_tab_stop_leads_to_the_content_and_every_stop_is_seen(open_pag
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_weighs_little_and_needs_nothing_from_elsewhere(
-    open_page: Open, site: Running, path: str
-) -> None:
-    page = open_page("/enter")
-    page.goto(f"{site.url}{path}", wait_until="load")
-    assert 0 < weight_of(page) <= MOST_BYTES
+def test_a_page_weighs_little_and_needs_nothing_from_elsewhere(open_page: Open, path: str) -> None:
+    assert 0 < weight_of(open_page(path)) <= MOST_BYTES
