@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.integration.ui.conftest import MOST_BYTES, SCHEMES, WIDTHS, Open, violations, weight_of
+from tests.integration.ui.conftest import MOST_BYTES, SCHEMES, WIDTHS, Open, Running, violations, weight_of
 
 PAGES = (
     "/compare",
