@@ -91,7 +91,7 @@ def test_a_pool_is_judged_by_keys_alone(
 
 def test_the_pool_has_what_only_one_system_finds(judge_page: Callable[..., Page], open_page: Open) -> None:
     found = set(pooled(judge_page()))
-    for way in ("bm25", "dense", "min_max", "rrf"):
+    for way in ("bm25", "dense", "rrf"):
         compared = open_page(f"/compare?q=copy+a+folder&way={way}")
         own = {
             (one.get_attribute("data-key") or "").partition("/")[2] for one in compared.locator(".hit").all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from tests.integration.ui.conftest import MOST_BYTES, SCHEMES, WIDTHS, Open, Running, violations, weight_of
@@ -54,9 +55,15 @@ def test_the_first_tab_stop_leads_to_the_content_and_every_stop_is_seen(open_pag
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_weighs_little_and_needs_nothing_from_elsewhere(
-    open_page: Open, site: Running, path: str
-) -> None:
-    page = open_page("/enter")
-    page.goto(f"{site.url}{path}", wait_until="load")
-    assert 0 < weight_of(page) <= MOST_BYTES
+def test_a_page_weighs_little_and_needs_nothing_from_elsewhere(open_page: Open, path: str) -> None:
+    assert 0 < weight_of(open_page(path)) <= MOST_BYTES
+
+
+def test_a_name_that_is_not_ours_is_refused_and_the_token_enters(site: Running) -> None:
+    refused = httpx.get(f"{site.url}/compare", headers={"Host": "search.evil.example"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (421, "host_not_allowed")
+    with httpx.Client(follow_redirects=True) as browser:
+        assert browser.get(f"{site.url}/enter?token=wrong").status_code == 401
+        entered = browser.get(site.entrance)
+        assert (entered.status_code, entered.url.path) == (200, "/compare")
+        assert site.entrance.partition("token=")[2] not in entered.text
