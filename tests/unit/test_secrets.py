@@ -66,10 +66,17 @@ URLS = (
 )  # fmt: skip
 
 
+def filled(form: str, scheme: str, password: str) -> str:
+    """The form with a password; in a user's place one without a colon, for there the colon ends the user."""
+    if "{password}@" in form and ":{password}@" not in form:
+        password = password.replace(":", "")
+    return form.format(scheme=scheme, password=password)
+
+
 def urls(*schemes: str) -> st.SearchStrategy[str]:
     return st.builds(
-        lambda form, scheme, password, encode: form.format(
-            scheme=scheme, password=quote(password, safe="") if encode else password
+        lambda form, scheme, password, encode: filled(
+            form, scheme, quote(password, safe="") if encode else password
         ),
         st.sampled_from(URLS), st.sampled_from(schemes), PASSWORDS, st.booleans(),
     )  # fmt: skip
@@ -111,7 +118,7 @@ def test_no_password_in_any_message_about_the_broker(url: str) -> None:
 
 @given(st.sampled_from([form for form in URLS if "}@" in form or "?" in form]), PASSWORDS)
 def test_masking_needs_no_valid_address(form: str, password: str) -> None:
-    assert is_secret_free(mask_url(form.format(scheme="x", password=password)))
+    assert is_secret_free(mask_url(filled(form, "x", password)))
 
 
 def example_passwords(test):  # type: ignore[no-untyped-def]
