@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
@@ -140,6 +141,19 @@ def mode_option(text: str) -> Callable[[Command], Command]:
     return click.option(
         "--mode", type=_Mode(), metavar=f"[{'|'.join(MODES)}]", default="auto", show_default=True, help=text
     )
+
+
+class Utf8(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click alone
+    """A text for OpenSearch, which is UTF-8 also where the locale knows ASCII only (``LC_ALL=C``)."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read the bytes that the shell gave as UTF-8."""
+        try:
+            return os.fsencode(value).decode("utf-8")
+        except UnicodeError:
+            return value
 
 
 class _Mode(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click alone

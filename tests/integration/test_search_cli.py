@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +18,7 @@ DOCUMENTS = (
     {"_id": "1", "title": "shutil.copytree", "body": "Copy a whole folder", "lang": "en"},
     {"_id": "2", "title": "time.sleep", "body": "Wait for some seconds", "lang": "en"},
     {"_id": "3", "title": "os.mkdir", "body": "Einen Ordner anlegen: folder", "lang": "de"},
+    {"_id": "4", "title": "Überholspur", "body": "Schnell fahren", "lang": "de"},
 )
 
 
@@ -65,6 +69,16 @@ def test_a_filter_that_opensearch_refuses(search):
     result = search("folder", "--filter", '{"trem": {"lang": "de"}}')
     assert isinstance(result.exception, IndexSchemaError)
     assert "unknown query [trem]" in str(result.exception)
+
+
+def test_words_of_any_script_are_found_in_a_locale_of_ascii(search, index_name, endpoints):
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [
+        sys.executable, "-m", "ce2de_os", "search", index_name, "überholspur", "--mode", "bm25", "--json",
+        "--filter", '{"match": {"title": "Überholspur"}}', "--url", endpoints.opensearch_url,
+    ]  # fmt: skip
+    done = subprocess.run(command, env={**os.environ, **ascii_only}, capture_output=True, check=True)
+    assert [hit["doc_id"] for hit in json.loads(done.stdout)["hits"]] == ["4"]
 
 
 def test_several_modes_side_by_side(search):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ce2de_os import deep_json
-from ce2de_os.cli.options import encoding_options, json_option
+from ce2de_os.cli.options import Utf8, encoding_options, json_option
 from ce2de_os.cli.queries.reranking import second_model
 from ce2de_os.config import Settings
 
@@ -55,7 +55,7 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
 
 @click.command(short_help="Search an index by BM25, vectors, or both.")
 @click.argument("index")
-@click.argument("question", nargs=-1, required=True)
+@click.argument("question", nargs=-1, required=True, type=Utf8())
 @click.option(
     "--mode",
     "modes",
@@ -83,6 +83,7 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
 @click.option(
     "--filter",
     "filters",
+    type=Utf8(),
     metavar="JSON",
     multiple=True,
     callback=_json_objects,
@@ -96,6 +97,7 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
 @click.option(
     "--field",
     "fields",
+    type=Utf8(),
     metavar="NAME[^BOOST]",
     multiple=True,
     help="A text field for BM25, such as title^3; several times for several. (default: the embedded text, by "
