@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from opensearchpy import OpenSearch
-from playwright.sync_api import Browser, Page, Response, sync_playwright
+from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
 
 from ce2de_os.config import OpenSearchSettings
 from ce2de_os.index.client import connect
@@ -24,6 +24,9 @@ from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.local.servers import Endpoints, LocalServers
 from ce2de_os.model.encoder import OnnxEncoder
 from tests.integration.test_search import make_index
+
+WAIT_MS = 30_000  # a busy machine draws and reads slowly
+expect.set_options(timeout=WAIT_MS)
 
 ROOT = Path(__file__).parents[3]
 INDEX = "t-ui-articles"
@@ -148,7 +151,7 @@ def open_page(browser: Browser, site: Running) -> Iterator[Open]:
     ) -> Page:
         viewport = {"width": width, "height": 900}
         context = browser.new_context(viewport=viewport, color_scheme=scheme)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(WAIT_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
