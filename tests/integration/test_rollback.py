@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
+from ce2de_os import deep_json
 from ce2de_os.errors import JobError
 from ce2de_os.index import aliases
 from ce2de_os.index.text_spec import TextSpec
@@ -34,6 +35,13 @@ def handed_over(client: OpenSearch, name: str, **settings: Any) -> Job:
     job = Ledger(client).job(job.job_id).job
     assert job.state == DONE, job.error
     return job
+
+
+def nested(depth: int) -> list[Any]:
+    found: list[Any] = [1]
+    for _ in range(depth - 1):
+        found = [found]
+    return found
 
 
 def titles(client: OpenSearch, name: str) -> dict[str, str]:
@@ -69,16 +77,19 @@ def test_what_an_old_route_changes_while_a_rollback_copies_back_is_reported(
     client: OpenSearch, index_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that still writes to the source by its name is let in as soon as the source is open."""
-    job = handed_over(client, index_name)
+    job = handed_over(client, index_name, **{"mapping.depth.limit": 1000})
     alias, moving = str(job.alias), import_module("ce2de_os.reindex.cutover.rollback")
     client.delete(index=alias, id="3")
-    client.update(index=alias, id="4", body={"doc": {"title": "edit through the alias"}})
+    deep = nested(980)  # more levels than Python compares by itself
+    edit = {"title": "edit through the alias", "deep": deep}
+    client.index(index=alias, id="4", body=deep_json.dumps(edit))
     client.update(index=alias, id="5", body={"doc": {"title": "copied back as usual"}}, refresh=True)
     copy_back = moving._copy_back
 
     def beside_an_old_route(*args: Any) -> Any:
-        for doc_id in ("3", "4", "6"):
+        for doc_id in ("3", "6"):
             client.update(index=index_name, id=doc_id, body={"doc": {"body": "by the old route"}})
+        client.index(index=index_name, id="4", body=deep_json.dumps({"title": "old route", "deep": deep}))
         client.index(index=index_name, id="new", body={"title": "new by the old route"}, refresh=True)
         return copy_back(*args)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from ce2de_os.deep_json import equal
 from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.compare import differences
@@ -60,7 +61,7 @@ def unequal(
         found += [
             entry
             for entry in zip(batch, here, there, strict=True)
-            if _content(entry[1], ours) != _content(entry[2], ours)
+            if not equal(_content(entry[1], ours), _content(entry[2], ours))
         ]
     return found
 
