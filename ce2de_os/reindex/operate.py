@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -110,6 +112,11 @@ def verify_job(client: OpenSearch, encoder: DocumentEncoder, job_id: str) -> Ver
         changes |= {"state": READY, "error": None}
     ledger.change_job(stored, **changes)
     return report
+
+
+def this_process() -> str:
+    """Return the name under which an operator's process holds the lease of a job."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def cutover(

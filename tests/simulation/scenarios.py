@@ -70,6 +70,17 @@ def cutover_after_rollback(world: World) -> list[str]:
     return _ended(stage)
 
 
+def _rolled_back(stage: Stage) -> list[str]:
+    """What an operator does until the job is rolled back, and what is wrong if that fails."""
+    stage.calm_down()
+    found = stage.until_done() if stage.job.state not in ("rolled_back", "rolling_back") else []
+    error = stage.rollback() if stage.job.state != "rolled_back" else None
+    if error is not None:
+        found.append(f"cannot be rolled back: {error}")
+    stage.write(2)
+    return found
+
+
 def rollback_after_writes(world: World) -> list[str]:
     """What was written to the target comes back to the source with a rollback."""
     stage = begin(world, through_alias=True, by_name=False)
@@ -77,13 +88,7 @@ def rollback_after_writes(world: World) -> list[str]:
     stage.write(world.chance.randint(1, 8))
     for _ in range(3):
         stage.rollback()
-    stage.calm_down()
-    found = stage.until_done() if stage.job.state not in ("rolled_back", "rolling_back") else []
-    error = stage.rollback() if stage.job.state != "rolled_back" else None
-    if error is not None:
-        found.append(f"cannot be rolled back: {error}")
-    stage.write(2)
-    return found + stage.problems(vectors=False)
+    return _rolled_back(stage) + stage.problems(vectors=False)
 
 
 def rollback_beside_an_old_route(world: World) -> list[str]:
@@ -99,12 +104,7 @@ def rollback_beside_an_old_route(world: World) -> list[str]:
         stage.rollback()
         stage.write(world.chance.randint(0, 3))
     world.beside = None
-    stage.calm_down()
-    found = stage.until_done() if stage.job.state not in ("rolled_back", "rolling_back") else []
-    error = stage.rollback() if stage.job.state != "rolled_back" else None
-    if error is not None:
-        found.append(f"cannot be rolled back: {error}")
-    stage.write(2)
+    found = _rolled_back(stage)
     named = stage.job.unordered
     broken = world.writers.journal.broken
     broken[:] = [one for one in broken if not any(f"doc_id='{doc_id}'" in one for doc_id in named)]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 from typing import TYPE_CHECKING
 
 import click
@@ -188,8 +186,7 @@ def cutover(
     chosen = {name: value for name, value in options.items() if value is not None}
     if accept_unreplicated:
         chosen["accept_unreplicated"] = True
-    owner = f"{socket.gethostname()}:{os.getpid()}"
-    job = operate.cutover(client, encoder, job_id, owner, accept_refused, **chosen)
+    job = operate.cutover(client, encoder, job_id, operate.this_process(), accept_refused, **chosen)
     after_finish(Ledger(client), queue, job_id)
     where = f"'{job.alias}' points to {', '.join(job.targets)}" if job.alias else f"{job.target} answers"
     click.echo(f"{where}; to go back: ce2de reindex rollback {job_id}", err=True)
@@ -227,12 +224,8 @@ def rollback(job_id: str, yes: bool, discard_writes: bool, settings: Settings, a
     if not yes:
         click.confirm(f"Roll job {job_id} back?", abort=True, err=True)
     job = moving.rollback(client, job_id, discard_writes=discard_writes)
-    if job.blocked_s is not None and job.way == "handover":
-        click.echo(f"Writes were rejected for {job.blocked_s:.1f} s.", err=True)
-    if job.unordered:
-        click.echo(
-            f"Written on both sides, left as the source has them: {', '.join(job.unordered[:5])}", err=True
-        )
+    for line in moving.outcome(job):
+        click.echo(line, err=True)
     print_status(status(client, job_id), as_json)
 
 

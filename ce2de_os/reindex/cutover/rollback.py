@@ -100,6 +100,14 @@ def rollback(client: OpenSearch, job_id: str, *, discard_writes: bool = False) -
     return _change(ledger, job, state=ROLLED_BACK, before=None)
 
 
+def outcome(job: Job) -> Iterator[str]:
+    """Yield lines for the operator on a job that was rolled back."""
+    if job.blocked_s is not None and job.way == HANDOVER:
+        yield f"Writes were rejected for {job.blocked_s:.1f} s."
+    if job.unordered:
+        yield f"Written on both sides, left as the source has them: {', '.join(job.unordered[:5])}"
+
+
 def _hand_back(client: OpenSearch, ledger: Ledger, job: Job, discard_writes: bool) -> Job:
     begun = time.monotonic()
     if job.state == ROLLING_BACK and not _revoked(client, job):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ce2de_os import deep_json
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors, entries_of
 from ce2de_os.reindex.compare import IndexComparison, compare
@@ -70,24 +71,8 @@ def check_contents(subject: Subject, report: VerifyReport) -> None:
 
 
 def same(one: Any, other: Any) -> bool:  # noqa: ANN401 - any JSON values
-    """Return whether two values are equal, numbers as doubles: OpenSearch rewrites those of k-NN indices.
-
-    It keeps a list of what is to be compared, since documents may be nested deeper than Python calls may be.
-    """
-    waiting = [(one, other)]
-    while waiting:
-        left, right = waiting.pop()
-        if isinstance(left, dict) and isinstance(right, dict):
-            if left.keys() != right.keys():
-                return False
-            waiting += [(value, right[key]) for key, value in left.items()]
-        elif isinstance(left, list) and isinstance(right, list):
-            if len(left) != len(right):
-                return False
-            waiting += zip(left, right, strict=True)
-        elif not _same_leaf(left, right):
-            return False
-    return True
+    """Return whether two values are equal, numbers as doubles: OpenSearch rewrites those of k-NN indices."""
+    return deep_json.equal(one, other, _same_leaf)
 
 
 def _same_leaf(one: Any, other: Any) -> bool:  # noqa: ANN401

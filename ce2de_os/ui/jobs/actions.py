@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,8 +17,8 @@ from ce2de_os.config import Settings
 from ce2de_os.errors import Ce2deError
 from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.reindex import operate
-from ce2de_os.reindex.cutover.rollback import rollback
-from ce2de_os.reindex.job import ACTIVE, HANDOVER
+from ce2de_os.reindex.cutover.rollback import outcome, rollback
+from ce2de_os.reindex.job import ACTIVE
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import after_finish
 from ce2de_os.reindex.setup.way import meaning
@@ -158,21 +156,14 @@ class Operator:
         return [f"Verified: {found}."]
 
     def _cutover(self, job_id: str, choices: Mapping[str, Any]) -> list[str]:
-        queue, owner = self._queue(), f"{socket.gethostname()}:{os.getpid()}"
-        job = operate.cutover(self.client, self._encoder(job_id), job_id, owner, **choices)
+        queue, encoder = self._queue(), self._encoder(job_id)
+        job = operate.cutover(self.client, encoder, job_id, operate.this_process(), **choices)
         after_finish(Ledger(self.client), queue, job_id)
         return [meaning(job)]
 
     def _rollback(self, job_id: str, *, discard_writes: bool) -> list[str]:
         job = rollback(self.client, job_id, discard_writes=discard_writes)
-        lines = [f"Rolled back: the job is {job.state}."]
-        if job.blocked_s is not None and job.way == HANDOVER:
-            lines.append(f"Writes were rejected for {job.blocked_s:.1f} s.")
-        if job.unordered:
-            lines.append(
-                f"Written on both sides, left as the source has them: {', '.join(job.unordered[:5])}"
-            )
-        return lines
+        return [f"Rolled back: the job is {job.state}.", *outcome(job)]
 
     def _queue(self) -> CeleryQueue:
         queue = CeleryQueue(self.settings.broker_url)

@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
 from ce2de_os.index import admin
-from ce2de_os.index.client import backend_errors, item_error
+from ce2de_os.index.client import WHOLE, backend_errors, item_error
 from ce2de_os.index.templates import render
 from ce2de_os.records import Query
 from ce2de_os.ui.judging.records import MOST_QUERIES, Judgment, check_queries, judgment_of, now_ms
@@ -18,8 +18,7 @@ from ce2de_os.ui.judging.records import MOST_QUERIES, Judgment, check_queries, j
 JUDGMENTS_INDEX = "ce2de-judgments"
 _BATCH = 1000
 _CONFLICT = 409
-_WHOLE = {"allow_partial_search_results": "false", "ignore_unavailable": "true"}
-"""A shard that does not answer is an error: judgments would be missing."""
+_WHOLE = {**WHOLE, "ignore_unavailable": "true"}
 
 _Write = tuple[str, Mapping[str, Any], Mapping[str, Any]]
 """Key, document, and what else the action needs."""
