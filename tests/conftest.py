@@ -18,6 +18,8 @@ from ce2de_os.reindex.ledger import LEDGER_INDEX
 from ce2de_os.reindex.setup.naming import ROLLOVER
 
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when haystack is imported
+# Several processes test at once; with a thread for each core in every one, PyTorch is many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Servers that live for minutes: half the CPU time to start.
 os.environ["CE2DE_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 

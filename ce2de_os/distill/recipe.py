@@ -101,7 +101,7 @@ def distill(
     if examples is not None:
         data = replace(data, ranking=tokenized(examples, source.fast, config))
     out.mkdir(parents=True, exist_ok=True)
-    if not (out / CHECKPOINT_FILE).exists() and config.reads_texts and config.start is None:
+    if not (out / CHECKPOINT_FILE).exists() and config.reads_texts and _needs_head(config, source):
         head = data.targets[: min(HEAD_TEXTS, data.trained)].astype(np.float32)
         solve_head(student, data.ids[: len(head)], head, precision, phase)
     prepared_s = time.monotonic() - started
@@ -242,6 +242,17 @@ def _dev_metric(
         (one, tokens(before.documents(one.documents)), tokens(before.queries(one.queries))) for one in dev
     ]
     return collections_ndcg(read, precision)
+
+
+def _needs_head(config: DistillConfig, source: Source) -> bool:
+    """Return whether the student's head does not map to the teacher's space yet.
+
+    A student that continues keeps its head, unless it was taught another space.
+    """
+    if config.start is None:
+        return True
+    known = read_recipe(Path(config.start)).get("space")
+    return config.shares_space and known != source.teacher.space_of(config.teacher_prefixes)
 
 
 def _shape(config: DistillConfig) -> dict[str, Any]:

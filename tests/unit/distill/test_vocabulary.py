@@ -16,9 +16,11 @@ from transformers import AutoTokenizer, BertConfig, BertModel, PreTrainedTokeniz
 from ce2de_os.cli import cli
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.models.hub import bare_tokenizer, wrapped_tokenizer
+from ce2de_os.distill.models.teacher import embed_ids, load_teacher
 from ce2de_os.distill.models.vocabulary import change_vocabulary, extend, give_rows, trim
 from ce2de_os.distill.recipe import distill, is_finished
 from ce2de_os.distill.training import trainer
+from ce2de_os.distill.training.materials import token_ids
 from ce2de_os.errors import ConfigError
 from ce2de_os.export.exporter import export
 from ce2de_os.export.parity import student_embeddings
@@ -300,6 +302,22 @@ def test_without_training_steps_the_student_is_the_one_it_starts_from(first, tea
     old, new = (StudentModel.load(folder) for folder in (first, tmp_path / "run"))
     for mine, theirs in zip(new.parameters(), old.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_a_start_gets_a_new_head_for_a_teacher_of_another_space(first, english, tmp_path):
+    other = save_tiny_teacher(tmp_path, seed=8)
+    config = settings(other, layers=(0, 5), start=str(first), tokens=1, lr=1e-12)
+    run([english], config, tmp_path / "run")
+    texts = english.read_text().splitlines()[-50:]
+    source = load_teacher(str(other))
+    targets = embed_ids(source.embed, token_ids(source.tokenizer, texts, 256), "fp32")
+    tokenizer = Tokenizer.from_file(str(first / "tokenizer.json"))
+    read = token_ids(tokenizer, texts, 256)
+    old, new = (
+        np.sum(student_embeddings(StudentModel.load(folder), read) * targets, axis=1).mean()
+        for folder in (first, tmp_path / "run")
+    )
+    assert new > 0.9 > old
 
 
 def test_a_student_with_more_pieces_exports_and_loads_elsewhere(second, italian, tmp_path):

@@ -12,11 +12,11 @@ from ce2de_os.recipes.toml_table import toml_value
 WORDS = [f"{first}{second}" for first in "bcdfglmnprst" for second in ("ab", "eg", "ip", "on", "ut")]
 
 
-def save_tiny_teacher(folder: Path, hidden_size: int = 32) -> Path:
+def save_tiny_teacher(folder: Path, hidden_size: int = 32, seed: int = 7) -> Path:
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     (folder / "vocab.txt").write_text(
         "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]) + "\n"
     )
