@@ -18,6 +18,7 @@ from ce2de_os.errors import DataError, extra_needed
 if TYPE_CHECKING:
     from ce2de_os.config import Settings
     from ce2de_os.distill.data.pairs import PairCounts, TrainingPair
+    from ce2de_os.model.encoder import OnnxEncoder
 
 DEFAULTS = TeacherConfig()
 
@@ -65,6 +66,10 @@ def command() -> None:
     help="Negative passages for each positive one in a step.",
 )  # fmt: skip
 @click.option(
+    "--dense-negatives", is_flag=True,
+    help="Find negatives with the model of --artifact too, not by BM25 alone.",
+)  # fmt: skip
+@click.option(
     "--max-length",
     type=int,
     default=DEFAULTS.max_length,
@@ -88,13 +93,14 @@ def command() -> None:
 @json_option
 def teacher(
     pairs_file: Path | None, index: str | None, query_field: str | None, passage_field: str | None, out: Path,
-    max_pairs: int, as_json: bool, settings: Settings, **options: object,
+    max_pairs: int, dense_negatives: bool, as_json: bool, settings: Settings, **options: object,
 ) -> None:  # fmt: skip
     """Train a cross-encoder: a model that reads a query and a passage together and scores their match.
 
     For those who have none for their domain. It needs pairs of a query and a passage that answers it, from a
     file or from two fields of an index; wrong answers to learn from are found among the other passages by
-    BM25. Ctrl-C or a crash loses at most a minute: the same command resumes where it stopped.
+    BM25, and with --dense-negatives by vectors too. Ctrl-C or a crash loses at most a minute: the same
+    command resumes where it stopped.
 
     \b
     ce2de train teacher --index articles --query-field title --passage-field body --out runs/teacher
@@ -126,8 +132,17 @@ def teacher(
         else:
             pairs, counts = _index_pairs(settings, fields, config, work)
         console.phase("pairs", 1, 1)
-        facts = train_teacher(pairs, counts, config, out, phase=console.phase, report=report)
+        facts = train_teacher(
+            pairs, counts, config, out, phase=console.phase, report=report,
+            first_stage=_first_stage(settings) if dense_negatives else None,
+        )  # fmt: skip
     _print(out, facts, as_json)
+
+
+def _first_stage(settings: Settings) -> OnnxEncoder:
+    from ce2de_os.model.encoder import OnnxEncoder
+
+    return OnnxEncoder(settings.artifact, threads=settings.threads)
 
 
 def _check_source(

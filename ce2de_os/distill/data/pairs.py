@@ -1,8 +1,4 @@
-"""Training pairs of a cross-encoder: read them, clean them, and add hard negatives.
-
-Hard negatives are the best lexical matches that are not the query's own passage: the setting in which a
-cross-encoder must be better than the first stage (Nogueira and Cho, arXiv 1901.04085).
-"""
+"""Training pairs of a cross-encoder: read them, clean them, and draw from their negatives."""
 
 from __future__ import annotations
 
@@ -10,20 +6,12 @@ import gzip
 import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bm25s
-
 from ce2de_os.errors import DataError
 from ce2de_os.records import json_lines
-
-POOL = 30
-"""Hard negatives kept for each query; every pass over the data draws from them anew."""
-
-_QUERIES_AT_ONCE = 256
-_WORD = r"\w+"
 
 
 @dataclass(frozen=True)
@@ -106,40 +94,6 @@ def select_pairs(
     return kept, PairCounts(read, empty, repeated, len(kept))
 
 
-def mine_negatives(pairs: Sequence[TrainingPair], pool: int = POOL) -> list[TrainingPair]:
-    """Give each pair without negatives the ``pool`` best BM25 matches among the other pairs' passages.
-
-    A passage with the text of any of the query's positives is never one of them. A query that matches
-    nothing gets none.
-    """
-    waiting = [row for row, pair in enumerate(pairs) if not pair.negatives]
-    mined = list(pairs)
-    if not waiting:
-        return mined
-    passages = list(dict.fromkeys(pair.positive for pair in pairs))
-    own: dict[str, set[str]] = {}
-    for pair in pairs:
-        own.setdefault(pair.query, set()).add(pair.positive)
-    words = _words(passages)
-    if not any(words):
-        return mined
-    index = bm25s.BM25()
-    index.index(words, show_progress=False)
-    most = max(len(own[pairs[row].query]) for row in waiting)
-    depth = min(len(passages), pool + most)
-    for start in range(0, len(waiting), _QUERIES_AT_ONCE):
-        rows = waiting[start : start + _QUERIES_AT_ONCE]
-        found, scores = index.retrieve(
-            _words([pairs[row].query for row in rows]), k=depth, show_progress=False
-        )
-        for row, ranked, values in zip(rows, found, scores, strict=True):
-            positives = own[pairs[row].query]
-            texts = (passages[place] for place, score in zip(ranked, values, strict=True) if score > 0)
-            hard = [text for text in texts if text not in positives][:pool]
-            mined[row] = replace(pairs[row], negatives=tuple(hard))
-    return mined
-
-
 def draw_negatives(
     pair: TrainingPair, others: Sequence[TrainingPair], count: int, rng: random.Random
 ) -> list[str]:
@@ -169,13 +123,6 @@ def split(pairs: Sequence[TrainingPair], held_out: int, seed: int) -> tuple[list
     kept_back = set(queries[:held_out])
     dev = [pair for pair in pairs if pair.query in kept_back]
     return [pair for pair in pairs if pair.query not in kept_back], dev
-
-
-def _words(texts: Sequence[str]) -> list[list[str]]:
-    words: list[list[str]] = bm25s.tokenize(
-        list(texts), stopwords=None, token_pattern=_WORD, return_ids=False, show_progress=False
-    )
-    return words
 
 
 def _side(row: dict[str, Any], key: str, place: str) -> str:

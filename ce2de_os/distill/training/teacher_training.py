@@ -32,14 +32,8 @@ from transformers import (
     set_seed,
 )
 
-from ce2de_os.distill.data.pairs import (
-    PairCounts,
-    TrainingPair,
-    draw_negatives,
-    mine_negatives,
-    split,
-    write_pairs,
-)
+from ce2de_os.distill.data.negatives import TextEncoder, mined_once
+from ce2de_os.distill.data.pairs import PairCounts, TrainingPair, draw_negatives, split, write_pairs
 from ce2de_os.distill.models.cross_encoder import CrossEncoder, Pair
 from ce2de_os.distill.models.hub import (
     best_device,
@@ -84,6 +78,7 @@ def train_teacher(
     config: TeacherConfig,
     out: Path,
     *,
+    first_stage: TextEncoder | None = None,
     phase: Phase,
     report: TeacherReport,
 ) -> dict[str, Any]:
@@ -96,6 +91,7 @@ def train_teacher(
         counts: counts of the pairs that were read.
         config: the settings.
         out: a folder that does not exist yet.
+        first_stage: finds negatives by its vectors too; ``None``: BM25 alone finds them.
         phase: receives the progress of the preparation.
         report: receives the progress of each step.
 
@@ -113,13 +109,10 @@ def train_teacher(
         torch.set_num_threads(config.threads)
     set_seed(config.seed)
     encoder = load_base(config)
-    phase("negatives", 0, 1)
-    trained, dev = split(
-        mine_negatives(pairs), min(DEV_QUERIES, max(1, int(DEV_SHARE * len(pairs)))), config.seed
-    )
+    mined = mined_once(pairs, first_stage, work, partial(phase, "negatives"))
+    trained, dev = split(mined, min(DEV_QUERIES, max(1, int(DEV_SHARE * len(pairs)))), config.seed)
     if not trained:
         raise DataError(f"the {len(pairs)} pairs have one query in common; expected different queries")
-    phase("negatives", 1, 1)
     work.mkdir(parents=True, exist_ok=True)
     _check_run(work, config, trained, encoder.digest)
     keeper = ProgressKeeper(work, config, partial(dev_mrr, encoder, _dev_groups(dev, pairs, config)), report)
@@ -129,6 +122,7 @@ def train_teacher(
     except OSError as error:
         raise DataError(f"{work}: {error.strerror or error}; the last checkpoint there is kept") from error
     facts = _facts(config, encoder.precision, counts, trained, dev, keeper.progress)
+    facts["negatives_by"] = ["BM25", *([first_stage.fingerprint] if first_stage else [])]
     if trainer.is_world_process_zero():
         _finish(keeper.best_folder, encoder, dev, work, out, facts)
     return facts

@@ -11,7 +11,6 @@ from ce2de_os.distill.data.pairs import (
     PairCounts,
     TrainingPair,
     draw_negatives,
-    mine_negatives,
     read_pairs,
     select_pairs,
     split,
@@ -66,34 +65,6 @@ def test_a_limit_draws_evenly():
             drawn[int(pair.query)] += 1
     # Binomial with n = 2000 and p = 3/10: mean 600, standard deviation sqrt(2000 * 0.3 * 0.7) = 20.5.
     assert all(abs(count - 600) < 5 * 20.5 for count in drawn)
-
-
-def test_hard_negatives_share_words_and_are_never_a_positive():
-    pairs = [
-        TrainingPair("red shoes", "shoes red leather"),
-        TrainingPair("red shoes", "shoes red canvas"),  # another right answer to the same query
-        TrainingPair("red hat", "hat red felt"),
-        TrainingPair("blue sky", "sky blue today"),
-        TrainingPair("zzz", "nothing like it"),
-    ]
-    mined = mine_negatives(pairs)
-    assert mined[0].negatives == ("hat red felt",)
-    assert mined[1].negatives == ("hat red felt",)
-    assert set(mined[2].negatives) == {"shoes red leather", "shoes red canvas"}
-    assert mined[4].negatives == ()
-
-
-def test_given_negatives_stay():
-    pairs = [TrainingPair("a b", "a c", ("mine",)), TrainingPair("a d", "a e")]
-    mined = mine_negatives(pairs)
-    assert mined[0].negatives == ("mine",)
-    assert mined[1].negatives == ("a c",)
-
-
-def test_the_pool_bounds_the_hard_negatives():
-    pairs = [TrainingPair("word", f"word {number}") for number in range(1)]
-    pairs += [TrainingPair(f"other {number}", f"word x{number}") for number in range(20)]
-    assert len(mine_negatives(pairs, pool=5)[0].negatives) == 5
 
 
 def test_three_in_four_drawn_negatives_are_hard():
