@@ -7,7 +7,7 @@ WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY ce2de_os ce2de_os
 COPY index_templates index_templates
-RUN pip install --constraint constraints.txt '.[worker,languages,server]' \
+RUN pip install --constraint constraints.txt '.[languages,ui]' \
  && rm -rf /app/* \
  && useradd --uid 10001 --create-home worker
 

@@ -25,7 +25,7 @@ CHART = ROOT / "charts" / "ce2de"
 SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
 OLDEST, NEWEST = "1.25.0", "1.37.0"
 KINDS = ("_definitions", "deployment-apps-v1", "job-batch-v1", "networkpolicy-networking-v1", "service-v1")
-COMPONENTS = ("worker", "follow", "metrics", "serve")
+COMPONENTS = ("worker", "follow", "metrics", "serve", "ui")
 
 Manifest = dict[str, Any]
 
@@ -99,7 +99,7 @@ def test_kubeconform_takes_every_manifest(schemas: str) -> None:
     command = [tool("kubeconform"), "-strict", "-skip", "ScaledObject", "-kubernetes-version", NEWEST]
     command += ["-schema-location", schemas, "-summary", "-output", "json"]
     done = subprocess.run(command, input=rendered("all"), capture_output=True, text=True, check=False)
-    assert json.loads(done.stdout)["summary"] == {"valid": 11, "invalid": 0, "errors": 0, "skipped": 1}
+    assert json.loads(done.stdout)["summary"] == {"valid": 14, "invalid": 0, "errors": 0, "skipped": 1}
     wrong = rendered("all").replace("containerPort: 8080", "containerPort: http")
     done = subprocess.run(command, input=wrong, capture_output=True, text=True, check=False)
     assert json.loads(done.stdout)["summary"]["invalid"] == 1
@@ -129,7 +129,7 @@ def test_every_lasting_pod_is_probed() -> None:
     for component, _, container in pods("all"):
         if component != "follow":
             assert "livenessProbe" in container, component
-        if component in ("serve", "metrics"):
+        if component in ("serve", "metrics", "ui"):
             assert "readinessProbe" in container, component
 
 
@@ -160,8 +160,10 @@ def test_every_pod_has_a_network_policy_of_its_own() -> None:
         "follow": {53, 9200, 6379},
         "metrics": {53, 9200},
         "serve": {53, 9200},
+        "ui": {53, 9200, 6379},
     }
-    assert {component for component, policy in policies.items() if policy["ingress"]} == {"metrics", "serve"}
+    entered = {component for component, policy in policies.items() if policy["ingress"]}
+    assert entered == {"metrics", "serve", "ui"}
 
 
 def test_services_lead_to_their_pods() -> None:
@@ -174,7 +176,7 @@ def test_services_lead_to_their_pods() -> None:
 
 def test_every_command_exists_with_its_options() -> None:
     own = [words for _, _, container in pods("all") if (words := container["command"])[0] == "ce2de"]
-    assert {words[1] for words in own} == {"follow", "serve", "metrics"}
+    assert {words[1] for words in own} == {"follow", "serve", "metrics", "ui"}
     for words in own:
         command = cli.get_command(click.Context(cli), words[1])
         assert command is not None
