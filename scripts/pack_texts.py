@@ -11,8 +11,8 @@ that shares two sequences of 8 words with a document or a query of a ``--held-ou
         --out runs/all.passages.jsonl.gz
     ce2de distill --texts runs/all.passages.jsonl.gz --set texts.unique_tokens=4000000 --out runs/student
 
-`ce2de distill` reads the first passages of such a file, as many as ``texts.unique_tokens`` says. The list
-``SOURCES.json`` beside the texts, with their licenses, is written beside the packed file too.
+`ce2de distill` reads the first passages of such a file, as many as ``texts.unique_tokens`` says. What
+``SOURCES.json`` in the texts' folders says of their licenses is written into that of the packed file too.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ def pack(args: argparse.Namespace) -> list[Row]:
 
 
 def write_sources(paths: Sequence[Path], out: Path) -> None:
-    """Write what is known of the sources' licenses beside ``out``; what other packs there need stays."""
+    """Add what is known of the sources' licenses to the list in the folder of ``out``."""
     path = out.parent / SOURCES_FILE
     known = read_sources(path) if path.exists() else {}
     found = licenses(paths, {source_name(one) for one in paths})

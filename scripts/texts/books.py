@@ -30,7 +30,7 @@ _NO_PROSE = {
 }
 _REPLACED = [
     (
-        re.compile(r"<!--.*?-->|<ref[^>/]*/>|<ref.*?</ref>|<(math|gallery|code|table)\b.*?</\1>", re.DOTALL),
+        re.compile(r"<!--.*?-->|<ref\b[^>]*/>|<ref.*?</ref>|<(math|gallery|code|table)\b.*?</\1>", re.DOTALL),
         "",
     ),
     (re.compile(r"\[\[(?:File|Image|Category):(?:[^\[\]]|\[\[[^\]]*\]\])*\]\]", re.IGNORECASE), ""),

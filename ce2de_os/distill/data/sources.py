@@ -1,4 +1,4 @@
-"""Which license training texts have: read from the list beside their files."""
+"""Which license training texts have: read from the list in their folder."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _KINDS = ("pairs.", "short.")
 
 
 def licenses(paths: Sequence[Path], names: Collection[str]) -> dict[str, dict[str, str]]:
-    """Return home, commit, license and attribution of the sources ``names`` that lists beside ``paths`` hold.
+    """Return what the lists in the folders of ``paths`` say of the sources ``names``.
 
-    Such a list is an object ``{source: {"license": …, "attribution": …}}`` named ``SOURCES.json``, as
+    Such a list is an object ``{source: {"license": …, "attribution": …, …}}`` named ``SOURCES.json``, as
     ``scripts/collect_texts.py`` writes it. Files without a list, and sources that are on none, are left out.
 
     Raises:
