@@ -187,7 +187,7 @@ def test_britannica(tmp_path):
     ]
 
 
-WIKI = """{{Infobox|a={{nested|x}}}}'''Chalk''' is a [[rock (geology)|soft rock]].<ref>{{cite|b}}</ref><ref name="b"
+WIKI = """{{Infobox|a={{in|x}}}}'''Chalk''' is a [[rock (geology)|soft rock]].<ref>{{b}}</ref><ref name="b"
 />
 [[File:Chalk.jpg|thumb|A [[cliff]] of chalk]]
 {| class="wikitable"
