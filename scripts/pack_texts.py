@@ -11,7 +11,8 @@ that shares two sequences of 8 words with a document or a query of a ``--held-ou
         --out runs/all.passages.jsonl.gz
     ce2de distill --texts runs/all.passages.jsonl.gz --set texts.unique_tokens=4000000 --out runs/student
 
-`ce2de distill` reads the first passages of such a file, as many as ``texts.unique_tokens`` says.
+`ce2de distill` reads the first passages of such a file, as many as ``texts.unique_tokens`` says. What
+``SOURCES.json`` in the texts' folders says of their licenses is written into that of the packed file too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ce2de_os.distill.data.sources import SOURCES_FILE, licenses, read_sources
 from ce2de_os.distill.data.texts import PACKED, cut_passages, read_lines, source_name
 from ce2de_os.records import json_lines, read_documents, read_queries
 from ce2de_os.writing import replacing
@@ -154,6 +156,16 @@ def pack(args: argparse.Namespace) -> list[Row]:
     return mixed([pool for pool in pools if pool], rng)
 
 
+def write_sources(paths: Sequence[Path], out: Path) -> None:
+    """Add what is known of the sources' licenses to the list in the folder of ``out``."""
+    path = out.parent / SOURCES_FILE
+    known = read_sources(path) if path.exists() else {}
+    found = licenses(paths, {source_name(one) for one in paths})
+    if found:
+        with replacing(path) as file:
+            file.write(json.dumps(known | found, indent=2, ensure_ascii=False) + "\n")
+
+
 def main() -> None:
     """Write the file and say what is in it."""
     parser = argparse.ArgumentParser(
@@ -175,6 +187,7 @@ def main() -> None:
     with replacing(args.out) as file:
         for row in rows:
             file.write(json.dumps(row._asdict(), ensure_ascii=False) + "\n")
+    write_sources([*args.texts, *args.queries], args.out)
     asked = [row for row in rows if row.query]
     words = sum(row.text.count(" ") + 1 for row in rows)
     print(f"{args.out}: {len(rows):,} texts, {len(asked):,} of them queries, {words:,} words")  # noqa: T201

@@ -16,6 +16,7 @@ import torch
 
 from ce2de_os.distill.config import SHAPE, DistillConfig
 from ce2de_os.distill.data.leakage import check_leakage
+from ce2de_os.distill.data.sources import licenses
 from ce2de_os.distill.data.texts import TrainingPassage, file_names
 from ce2de_os.distill.data.translations import Coverage
 from ce2de_os.distill.models.folder import RECIPE_FILE, write_student
@@ -80,8 +81,8 @@ def distill(
         report: receives the progress of the training.
 
     Raises:
-        DataError: the texts cannot be used or hold documents of ``judged``, ``out`` holds a finished or
-            another student, or a loss has nothing to learn from.
+        DataError: the texts or the list of their sources cannot be used, texts hold documents of ``judged``,
+            ``out`` holds a finished or another student, or a loss has nothing to learn from.
         ConfigError: teacher, cross-encoder or layers do not exist.
     """
     _check([*texts, *parallel], config, out, examples)
@@ -96,6 +97,7 @@ def distill(
         source, grown = extended(source, config, texts, parallel)
         passages = _passages(texts, parallel, source, config, phase) if config.reads_texts else []
         check_leakage(passages, judged)
+        named = licenses(texts, {passage.source for passage in passages})
         source, cut = trimmed(source, config, passages, examples)
         data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
     if examples is not None:
@@ -116,6 +118,8 @@ def distill(
         recipe["vocabulary"] = grown | after
     recipe["command"] = command
     recipe["text_files"] = file_names(texts)
+    if named:
+        recipe["text_sources"] = named
     recipe["translations"] = [asdict(one) for one in coverage]
     recipe["queries_left_out"] = len(examples.scores) - recipe["queries"] if examples is not None else 0
     recipe["space"] = source.teacher.space_of(config.teacher_prefixes) if config.shares_space else None

@@ -157,6 +157,9 @@ def _measure_tokens(
     return compare(np.concatenate(reference), np.concatenate(quantized))
 
 
+_IN_SOURCE = frozenset({"teacher", "layers", "texts", "text_sources"})
+
+
 def _settings(name: str, student: StudentModel, recipe: dict[str, Any], own_dim: int) -> dict[str, Any]:
     readout = "of every depth" if student.readout == "all" else "of the last layer"
     if student.pooled:
@@ -174,12 +177,11 @@ def _settings(name: str, student: StudentModel, recipe: dict[str, Any], own_dim:
             "teacher": recipe["teacher"],
             "layers": recipe["layers"],
             "texts": recipe["texts"],
+            **({"text_sources": recipe["text_sources"]} if "text_sources" in recipe else {}),
             "student": describe(student),
         },
         "recipe": {
-            "distill": {
-                key: value for key, value in recipe.items() if key not in ("teacher", "layers", "texts")
-            },
+            "distill": {key: value for key, value in recipe.items() if key not in _IN_SOURCE},
             "export": {
                 "quantization": "int8: signed per-channel weights, reduced range, fixed activation scales",
                 "versions": {package: version(package) for package in packages},

@@ -11,7 +11,7 @@ from ce2de_os.distill.data.prefixes import Prefixes
 from ce2de_os.distill.models.hub import bare_tokenizer
 from ce2de_os.student import HEAD_FOLDER, TOKENIZER_FILE, StudentModel
 
-RECIPE_FILE, SAMPLE_FILE = "recipe.json", "sample.json"
+RECIPE_FILE, SAMPLE_FILE, README_FILE = "recipe.json", "sample.json", "README.md"
 POOLING_FOLDER, NORMALIZE_FOLDER = "1_Pooling", "3_Normalize"
 _THEIRS = "sentence_transformers.models"
 _OURS = "ce2de_os.student_module.StudentModule"
@@ -41,8 +41,24 @@ def write_student(
     prefixes = Prefixes.of(recipe)
     if any(prefixes):
         _write_json(folder / "config_sentence_transformers.json", {"prompts": prefixes._asdict()})
+    if recipe.get("text_sources"):
+        (folder / README_FILE).write_text(_readme(recipe), encoding="utf-8")
     _write_json(folder / SAMPLE_FILE, list(sample))
     _write_json(folder / RECIPE_FILE, recipe)
+
+
+def _readme(recipe: dict[str, Any]) -> str:
+    """Return a page that names the sources of the texts, as their licenses ask."""
+    rows = [
+        f"- {name}: {source['attribution']}. License: {source['license']}."
+        for name, source in recipe["text_sources"].items()
+    ]
+    head = [
+        f"# A student of {Path(recipe['teacher']).name}", "",
+        "Made by `ce2de distill`; `recipe.json` has every setting.", "",
+        "## Sources of the training texts", "",
+    ]  # fmt: skip
+    return "\n".join([*head, *rows]) + "\n"
 
 
 def _write_plain(folder: Path, student: StudentModel, max_length: int) -> None:

@@ -16,7 +16,8 @@ SOURCES_SHOWN = 15
 
 _NOT_SETTINGS = frozenset({
     "texts", "dev", "dev_metric", "curve", "space", "versions", "machine", "command", "passages",
-    "passage_tokens", "tokens_seen", "steps", "final_loss", "preparation_minutes", "training_minutes",
+    "passage_tokens", "text_sources", "tokens_seen", "steps", "final_loss", "preparation_minutes",
+    "training_minutes",
 })  # fmt: skip
 _PLACES = {
     "teacher": "teacher.model", "query_prefix": "teacher.query_prefix",
@@ -65,7 +66,13 @@ def texts_blocks(recipe: Recipe) -> list[Block]:
         rows.append([Cell(name), Cell(f"{sum(rest):,}"), Cell(f"{sum(rest) / total:.1%}")])
     tokens = f", {recipe['passage_tokens']:,} tokens" if "passage_tokens" in recipe else ""
     sources = f"{len(counts)} sources" if len(counts) > 1 else "1 source"
-    return [Text(f"{total:,} passages from {sources}{tokens}."), Table(["source", "passages", "share"], rows)]
+    shown: list[Block] = [
+        Text(f"{total:,} passages from {sources}{tokens}."),
+        Table(["source", "passages", "share"], rows),
+    ]
+    known: dict[str, dict[str, str]] = recipe.get("text_sources") or {}
+    owed = [[Cell(name), Cell(one["license"]), Cell(one["attribution"])] for name, one in known.items()]
+    return [*shown, Table(["source", "license", "attribution"], owed, numbers=False)] if owed else shown
 
 
 def settings_blocks(recipe: Recipe) -> list[Block]:

@@ -129,6 +129,7 @@ def run_folder(student, tmp_path):
     sample = [" ".join(WORDS[start : start + 9]) for start in range(40)]
     (run / "sample.json").write_text(json.dumps(sample))
     recipe = {"teacher": "tiny", "layers": [0, 2], "texts": {"a": 3}, "lr": 0.001, "space": "5" * 64}
+    recipe["text_sources"] = {"a": {"license": "CC0 1.0", "attribution": "them"}}
     (run / "recipe.json").write_text(json.dumps(recipe))
     return run
 
@@ -139,7 +140,11 @@ def test_artifact_loads_and_gives_the_students_embeddings(student, run_folder, t
     assert json.loads((run_folder / "parity.json").read_text())["texts"] == 40
     assert artifact.name == "run"
     built = describe(student)
-    assert artifact.source == {"teacher": "tiny", "layers": [0, 2], "texts": {"a": 3}, "student": built}
+    sources = {"a": {"license": "CC0 1.0", "attribution": "them"}}
+    assert artifact.source == {
+        "teacher": "tiny", "layers": [0, 2], "texts": {"a": 3}, "text_sources": sources, "student": built,
+    }  # fmt: skip
+    assert "text_sources" not in artifact.recipe["distill"]
     assert artifact.recipe["distill"]["lr"] == 0.001
     encoder = OnnxEncoder(Artifact.load(tmp_path / "model"))
     assert encoder.encode_queries(["bab beg"]).shape == (1, 16)

@@ -1,0 +1,1 @@
+"""Sources of training texts: how each is fetched from its home, read and written."""
