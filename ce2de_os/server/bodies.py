@@ -45,13 +45,14 @@ class Bodies:
             self._held -= len(body)
 
     def _check_headers(self, request: Request) -> None:
-        encoding = request.headers.get("content-encoding", "identity")
+        headers = {name: value.decode("latin-1") for name, value in request.scope["headers"]}
+        encoding = headers.get(b"content-encoding", "identity")
         if encoding.lower() != "identity":
             raise HttpError(415, f"Content-Encoding: got {encoding!r:.40}; send the body without compression")
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise HttpError(415, f"Content-Type: got {kind!r:.60}, expected application/json")
-        length = request.headers.get("content-length", "0")
+        length = headers.get(b"content-length", "0")
         self._check_size(int(length) if length.isdecimal() else 0)
 
     def _check_size(self, size: int) -> None:

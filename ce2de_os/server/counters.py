@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -32,21 +34,22 @@ class Counters:
             f"{name}waiting_texts", "Texts that wait in each queue.", ["queue"], registry=own,
             multiprocess_mode="livesum",
         )  # fmt: skip
+        self._child = cache(_child)  # half of the time of a count is the search for the child
 
     def request(self, path: str, status: int, seconds: float) -> None:
         """Count an answered request."""
-        self._requests.labels(path, str(status)).inc()
-        self._seconds.labels(path).observe(seconds)
+        self._child(self._requests, path, str(status)).inc()
+        self._child(self._seconds, path).observe(seconds)
 
     def computed(self, queue: str, texts: int, tokens: int) -> None:
         """Count texts that have their result."""
-        self._texts.labels(queue).inc(texts)
-        self._tokens.labels(queue).inc(tokens)
+        self._child(self._texts, queue).inc(texts)
+        self._child(self._tokens, queue).inc(tokens)
 
     def waiting(self, texts: Mapping[str, int]) -> None:
         """Note how many texts wait in each queue."""
         for queue, number in texts.items():
-            self._waiting.labels(queue).set(number)
+            self._child(self._waiting, queue).set(number)
 
     def families(self) -> Iterable[Metric]:
         """Return the metrics of this process."""
@@ -61,6 +64,11 @@ class Counters:
         every = CollectorRegistry()
         MultiProcessCollector(every)  # type: ignore[no-untyped-call]
         return generate_latest(every)
+
+
+def _child(metric: Counter | Gauge | Histogram, *labels: str) -> Any:  # noqa: ANN401 - of the metric's kind
+    """Return the part of a metric that has these labels."""
+    return metric.labels(*labels)
 
 
 def _forget_dead(folder: Path) -> None:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import lru_cache
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -103,13 +104,16 @@ class Gate:
     def _is_allowed(self, host: str) -> bool:
         """Return whether this is a name of ours: a page of another name cannot use a browser to call us."""
         name = host.partition("]")[0].strip("[") if host.startswith("[") else host.partition(":")[0]
-        if name in self._allow_hosts:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
+        return name in self._allow_hosts or _is_address(name)
+
+
+@lru_cache(maxsize=64)
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _too_late(progress: _Progress, timeout_s: float) -> HttpError:

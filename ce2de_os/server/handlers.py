@@ -27,6 +27,9 @@ from ce2de_os.server.parsing import (
 )
 from ce2de_os.server.request import ServeRequest
 
+SOON_S = 0.02
+"""Seconds until a request looks whether its caller has gone: most queries have their answer before."""
+
 
 class Handlers:
     """The answers of one process.
@@ -43,6 +46,7 @@ class Handlers:
         self._request = request
         self._bodies = Bodies(request.max_body_bytes)
         self._started_s = int(time.time())
+        counters.waiting(engine.waiting)  # each queue is on the page from the beginning
 
     @property
     def bodies(self) -> Bodies:
@@ -89,18 +93,28 @@ class Handlers:
     async def _result(self, http: Request, lane: str, call: LaneCall) -> Computed:
         """Wait for a result; a caller who goes takes the work back."""
         result = asyncio.wrap_future(call.future)
+        try:
+            await asyncio.wait((result,), timeout=SOON_S)
+            if not result.done():
+                await self._wait_for(result, call, http)
+            found = result.result()
+        finally:
+            _take_back(result, call)
+        self._counters.computed(lane, len(call.texts), found.tokens)
+        return found
+
+    async def _wait_for(self, result: asyncio.Future[Computed], call: LaneCall, http: Request) -> None:
+        """Wait for a result that takes longer; raise `ClientDisconnect` if the caller goes before."""
+        self._counters.waiting(self._engine.waiting)
         gone = asyncio.ensure_future(http.receive())
         try:
             await asyncio.wait((result, gone), return_when=asyncio.FIRST_COMPLETED)
             if not result.done():
                 raise ClientDisconnect
-            found = result.result()
         finally:
-            result.cancel()
             gone.cancel()
+            _take_back(result, call)
             self._counters.waiting(self._engine.waiting)
-        self._counters.computed(lane, len(call.texts), found.tokens)
-        return found
 
     async def models(self, http: Request) -> Response:
         """List the models."""
@@ -149,6 +163,12 @@ class Handlers:
     async def docs(self, http: Request) -> Response:
         """Describe the interface for people."""
         return HTMLResponse(page(model_id(self._embedder)))
+
+
+def _take_back(result: asyncio.Future[Computed], call: LaneCall) -> None:
+    """Cancel a call, unless it has its result; the engine's own future first, so that it counts at once."""
+    call.future.cancel()
+    result.cancel()
 
 
 def _embeddings(asked: EmbeddingRequest, found: Computed, model: str) -> dict[str, Any]:

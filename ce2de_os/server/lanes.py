@@ -150,8 +150,9 @@ class EmbeddingLane(Lane):
         return wave
 
     def _tokenize(self, wave: Sequence[tuple[LaneCall, int]]) -> None:
+        """Make batches of the texts; a single batch is encoded at once."""
         try:
-            rows = [*self._rows(wave, as_query=True), *self._rows(wave, as_query=False)]
+            rows = [row for as_query in (True, False) for row in self._rows(wave, as_query=as_query)]
         except BaseException as error:  # a panic of the tokenizer is no Exception
             for call, _ in wave:
                 call.fail(error)
@@ -161,9 +162,13 @@ class EmbeddingLane(Lane):
         lengths = [len(row.ids) for row in rows]
         batches = token_batches(lengths, self._batch_tokens)
         self._batches = [[rows[position] for position in batch] for batch in batches]
+        if len(self._batches) == 1:
+            self._encode(self._batches.pop())
 
     def _rows(self, wave: Sequence[tuple[LaneCall, int]], *, as_query: bool) -> list[Row]:
         chosen = [each for each in wave if each[0].as_query is as_query]
+        if not chosen:
+            return []
         texts = [str(call.texts[position]) for call, position in chosen]
         tokenize = self._encoder.query_ids if as_query else self._encoder.document_ids
         return [Row(*each, ids) for each, ids in zip(chosen, tokenize(texts), strict=True)]

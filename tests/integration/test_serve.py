@@ -304,6 +304,18 @@ def test_metrics(url):
     assert 'ce2de_server_waiting_texts{queue="documents"} 0.0' in page
 
 
+def test_metrics_forget_the_texts_of_a_caller_who_goes(url):
+    with sent(url, LARGE):
+        wait_for(lambda: waiting(url) > 1000)
+    wait_for(lambda: waiting(url) == 0)
+
+
+def waiting(url):
+    page = ask(url, "/metrics")[2].decode()
+    found = re.search(r'^ce2de_server_waiting_texts\{queue="documents"\} ([\d.e+]+)$', page, re.MULTILINE)
+    return float(found[1])
+
+
 def test_a_full_queue_is_429_in_the_form_that_opensearch_tries_again(url):
     def many(_):
         return embed(url, ["a document about files " * 30] * 40)
@@ -330,15 +342,22 @@ def test_what_takes_too_long_is_503_and_leaves_the_queue(url):
 
 
 def test_the_work_of_a_caller_who_goes_is_dropped(url):
-    body = json.dumps(LARGE).encode()
-    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
-    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    with connected(url) as connection:
-        connection.sendall(head.encode() + body)
+    with sent(url, LARGE):
         wait_for(lambda: embed(url, ["one", "two"])[0] == 429)
     begun = time.monotonic()
     wait_for(lambda: embed(url, ["one", "two"])[0] == 200)
     assert time.monotonic() - begun < REQUEST_S
+
+
+@contextmanager
+def sent(url, asked):
+    """Send a request for embeddings, and hang up at the end without having read an answer."""
+    body = json.dumps(asked).encode()
+    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with connected(url) as connection:
+        connection.sendall(head.encode() + body)
+        yield
 
 
 def connected(url):

@@ -299,16 +299,17 @@ class Model:
             if line
         ]
         pairs = list(zip(lines[::2], lines[1::2], strict=True))
+        common = {key: value for key, value in params.items() if key != "max_concurrent_searches"}
 
-        def search() -> Answer:
-            found = []
-            for header, asked in pairs:
-                more = {key: value for key, value in header.items() if key != "index"}
-                name = header.get("index") or given[0]
-                found.append({**self.searches.search(name, asked, {**params, **more}), "status": 200})
-            return 200, {"took": 1, "responses": found}
+        def answer(header: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+            more = {key: value for key, value in header.items() if key != "index"}
+            try:
+                found = self.searches.search(header.get("index") or given[0], asked, {**common, **more})
+            except RefusedError as error:
+                return error.body()
+            return {**found, "status": 200}
 
-        return search
+        return lambda: (200, {"took": 1, "responses": [answer(*pair) for pair in pairs]})
 
     def scroll(self, _given: list[str], _params: Mapping[str, Any], body: Any) -> Callable[[], Answer]:
         return lambda: (200, self.searches.scroll(parsed(body)["scroll_id"]))

@@ -70,6 +70,7 @@ SEARCHES: dict[str, list[Request]] = {
         ("POST", "/@a/_search?allow_partial_search_results=false", {"sort": ["_seq_no"], "_source": {"excludes": ["from"]}, "size": 1}),
         ("POST", "/@a/_count", {"query": {"term": {"k": "even"}}}),
         ("POST", "/@a/_msearch", _bulk({}, {"query": {"term": {"n": 0}}, "sort": ["_seq_no"]}, {}, {"size": 0})),
+        ("POST", "/@a/_msearch?max_concurrent_searches=1", _bulk({}, {"size": 20_000}, {}, {"size": 0})),
         ("POST", "/@a/_mget", {"docs": [{"_id": "d1"}, {"_id": "d4"}]}),
         ("POST", "/@a/_mget?_source_includes=n,from.shard", {"ids": ["d1", "d5"]}),
         ("GET", "/@a/_doc/d1?_source=false"),

@@ -59,6 +59,8 @@ def catch_up(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, until_
     encoder would keep the worker here forever. ``until_s`` is a time of `time.monotonic` to stop at.
     """
     lacks = behind(client, held.ledger, held.job)
+    if not lacks:
+        return 0
     records = {record.number: record for record in patiently(lambda: held.ledger.slices(held.job))}
     for number, operations in lacks.items():
         reopen(held.ledger, records[number])

@@ -7,11 +7,13 @@ languages of the text are the target's alone: searches there are meant to find o
 from __future__ import annotations
 
 import statistics
-from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from opensearchpy.exceptions import TransportError
 
 from ce2de_os.errors import BackendBusyError, BackendError, BackendUnavailableError
-from ce2de_os.index.client import WHOLE, backend_errors
+from ce2de_os.index.client import backend_errors
 from ce2de_os.reindex.compare.sides import Key
 from ce2de_os.reindex.verify.report import VerifyReport
 from ce2de_os.reindex.verify.subject import Subject, key_of
@@ -33,8 +35,8 @@ _SHORTEST = 4
 _TIE = 0.01  # BM25 scores shift a little with the deleted documents that an old index still counts
 _ALWAYS_FAST_MS = 200.0
 
-Best = dict[Key, float]
-"""The best hits and their scores."""
+Answer = tuple[float, dict[Key, float]]
+"""The milliseconds that a search took, and its best hits with their scores."""
 
 
 def check_answers(subject: Subject, report: VerifyReport) -> None:
@@ -42,8 +44,7 @@ def check_answers(subject: Subject, report: VerifyReport) -> None:
     part = subject.part
     shared: list[float] = []
     times: tuple[list[float], list[float]] = ([], [])
-    for query in _queries(subject):
-        answers = _ask(subject, query)
+    for answers in _ask(subject, _queries(subject)):
         if answers is None:
             report.unsearched += 1
             continue
@@ -70,7 +71,7 @@ def check_answers(subject: Subject, report: VerifyReport) -> None:
 
 
 def _queries(subject: Subject) -> list[str]:
-    texts = (subject.job.text.text_of(hit["_source"]) for hit in subject.sample({"match_all": {}}))
+    texts = (subject.job.text.text_of(hit["_source"]) for hit in subject.some)
     return [_as_query(text) for text in texts if text][:_QUERIES]
 
 
@@ -80,17 +81,63 @@ def _as_query(text: str) -> str:
     return words.encode("utf-8", "replace").decode("utf-8")
 
 
-def _ask(subject: Subject, query: str) -> tuple[tuple[float, Best], tuple[float, Best]] | None:
-    """Ask source and target a query, shortened while it has too many words; ``None``: it cannot be asked."""
-    while True:
-        try:
-            return _best(subject, subject.part.source, query), _best(subject, subject.part.target, query)
-        except (BackendBusyError, BackendUnavailableError):
-            raise
-        except BackendError:
-            if len(query) <= _SHORTEST:
-                return None
-            query = query[: len(query) // 2]
+def _ask(subject: Subject, queries: Sequence[str]) -> list[tuple[Answer, Answer] | None]:
+    """Ask source and target; a query with too many words is shortened. ``None``: it cannot be asked."""
+    found: dict[int, tuple[Answer, Answer] | None] = {}
+    waiting = dict(enumerate(queries))
+    while waiting:
+        again = {}
+        for (place, query), answers in zip(
+            waiting.items(), _search(subject, list(waiting.values())), strict=True
+        ):
+            if answers is None and len(query) > _SHORTEST:
+                again[place] = query[: len(query) // 2]
+            else:
+                found[place] = answers
+        waiting = again
+    return [found[place] for place in range(len(queries))]
+
+
+def _search(subject: Subject, queries: Sequence[str]) -> list[tuple[Answer, Answer] | None]:
+    """Ask source and target all queries in one request; ``None``: one of the two rejects the query."""
+    names = subject.part.source, subject.part.target
+    lines: list[dict[str, Any]] = []
+    for query in queries:
+        for name in names:
+            lines += [{"index": name, "allow_partial_search_results": False}, _body(subject, name, query)]
+    # One search after the other: their times are compared.
+    params = {"max_concurrent_searches": "1"}
+    with backend_errors(f"search '{names[0]}' and '{names[1]}'"):
+        answers = subject.client.msearch(body=lines, params=params)["responses"] if lines else []
+    found = [_answer(answer) for answer in answers]
+    return [
+        None if source is None or target is None else (source, target)
+        for source, target in zip(found[::2], found[1::2], strict=True)
+    ]
+
+
+def _body(subject: Subject, index: str, query: str) -> dict[str, Any]:
+    match = {"multi_match": {"query": query, "fields": list(subject.job.text.fields), "lenient": True}}
+    return {"size": min(_BEST, subject.most_hits[index]), "query": match, "_source": False}
+
+
+def _answer(answer: Mapping[str, Any]) -> Answer | None:
+    """Read one answer; ``None``: OpenSearch rejects the query.
+
+    Raises:
+        BackendBusyError: the cluster is busy.
+        BackendUnavailableError: a shard did not answer.
+    """
+    if "error" not in answer:
+        hits = answer["hits"]["hits"]
+        return float(answer["took"]), {key_of(hit): hit["_score"] for hit in hits}
+    try:
+        with backend_errors("compare answers"):
+            raise TransportError(answer["status"], str(answer["error"]), answer)
+    except (BackendBusyError, BackendUnavailableError):
+        raise
+    except BackendError:
+        return None
 
 
 def agreement(expected: Mapping[K, float], found: Mapping[K, float]) -> float:
@@ -110,11 +157,3 @@ def agreement(expected: Mapping[K, float], found: Mapping[K, float]) -> float:
 
 def _ties(score: float, lowest: float) -> bool:
     return abs(score - lowest) <= _TIE * lowest
-
-
-def _best(subject: Subject, index: str, query: str) -> tuple[float, Best]:
-    match = {"multi_match": {"query": query, "fields": list(subject.job.text.fields), "lenient": True}}
-    body = {"size": min(_BEST, subject.most_hits[index]), "query": match, "_source": False}
-    with backend_errors(f"search '{index}'"):
-        answer = subject.client.search(index=index, body=body, params=WHOLE)
-    return float(answer["took"]), {key_of(hit): hit["_score"] for hit in answer["hits"]["hits"]}

@@ -53,7 +53,7 @@ def check_contents(subject: Subject, report: VerifyReport) -> None:
     """Compare what a sample of documents contains; a pipeline may change it, then nothing is compared."""
     if subject.job.pipeline is not None:
         return
-    hits = subject.sample({"match_all": {}})
+    hits = subject.some
     left_out = {*own_fields(subject.job.vector), *subject.part.dropped}
     for hit, entry in zip(hits, _in_source(subject, hits), strict=True):
         origin = hit["_source"].get(subject.job.vector.origin_field) or {}

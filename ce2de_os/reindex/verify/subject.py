@@ -52,6 +52,11 @@ class Subject:
         names = dict.fromkeys((self.part.source, self.part.target))  # a set would ask in any order
         return {name: admin.most_hits(self.client, name) for name in names}
 
+    @cached_property
+    def some(self) -> list[dict[str, Any]]:
+        """Some of the target's documents, read once."""
+        return self.sample({"match_all": {}})
+
     def sample(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Read some of the target's matching documents, the same ones each time."""
         body = {

@@ -56,7 +56,7 @@ def check_languages(subject: Subject, report: VerifyReport) -> None:
         report.languages[language] = report.languages.get(language, 0) + documents
     wrong = [
         hit["_id"]
-        for hit in subject.sample({"match_all": {}})
+        for hit in subject.some
         if not _stands(job, job.languages, hit["_source"]) and not subject.is_awaited(hit)
     ]
     if wrong:

@@ -71,7 +71,7 @@ def test_long_texts_make_small_waves(encoder):
 
 def test_a_caller_who_goes_takes_the_work_back(encoder):
     lane = EmbeddingLane(encoder, 512)
-    gone, stays = call(encoder, ["a"] * 100), call(encoder, ["b"])
+    gone, stays = call(encoder, ["a word " * 50] * 100), call(encoder, ["b"])
     lane.add(gone)
     lane.add(stays)
     lane.take()()
