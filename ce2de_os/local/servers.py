@@ -146,38 +146,11 @@ class LocalServers:
             with self._locked():
                 self._down()
 
-    def stop_opensearch(self) -> None:
-        """Stop OpenSearch, every node of it, and leave Redis as it is."""
-        if self._load() is not None:
-            with self._locked():
-                known = self._known()
-                self._save(cluster.stop(known, _numbers(known)))
-
     def stop_redis(self) -> None:
         """Stop Redis and leave OpenSearch as it is."""
         if self._load() is not None:
             with self._locked():
                 self._stop_redis(self._known())
-
-    def start_opensearch(self) -> None:
-        """Start OpenSearch again, every node of it, on the ports that it had.
-
-        Raises:
-            LocalServerError: it was never started, or does not start.
-        """
-        with self._locked():
-            known = self._known()
-            self._start_nodes(known, _numbers(known))
-
-    def start_redis(self) -> None:
-        """Start Redis again.
-
-        Raises:
-            LocalServerError: it was never started, or does not start.
-        """
-        with self._locked():
-            known = self._start_redis(self._known())
-            self._wait_for_redis(known)
 
     def stop_node(self, number: int) -> None:
         """Stop one node of the cluster, the first is 1; the others continue.

@@ -26,7 +26,8 @@ def start_folder(start: str, out: Path) -> Path:
         ConfigError: there is no such folder.
         ArtifactError: the artifact cannot be trained on, see `restore_student`.
     """
-    from ce2de_os.model.artifact import MANIFEST_FILE, Artifact
+    from ce2de_os.model.artifact import Artifact
+    from ce2de_os.model.manifest import MANIFEST_FILE
 
     folder = Path(start)
     if start != PACKAGED and not folder.is_dir():

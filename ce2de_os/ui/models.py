@@ -15,8 +15,9 @@ from opensearchpy import OpenSearch
 from ce2de_os.config import Settings
 from ce2de_os.errors import BackendError, ConfigError
 from ce2de_os.index.client import backend_errors
-from ce2de_os.model.artifact import RERANKER, Artifact
+from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.model.manifest import RERANKER
 from ce2de_os.model.reranker import OnnxReranker
 from ce2de_os.search.searcher import HybridSearcher
 from ce2de_os.search.target import Target, read_target

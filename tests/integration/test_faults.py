@@ -153,7 +153,7 @@ def test_redis_killed(
     if data == "lost":
         shutil.rmtree(endpoints.home / "redis" / "data")
     time.sleep(3)
-    servers.start_redis()
+    servers.up()
     lift_throttle(ce2de, job_id)
     if data == "lost":
         resumed = ce2de("reindex", "resume", job_id)

@@ -155,7 +155,7 @@ def test_a_running_job_is_not_verified(client: OpenSearch, index_name: str) -> N
 def test_documents_of_a_slice_that_failed_are_copied_before_the_alias_moves(
     client: OpenSearch, index_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("ce2de_os.reindex.job"), "SLICE_OPERATIONS", 10)
+    monkeypatch.setattr(import_module("ce2de_os.reindex.setup.cutting"), "SLICE_OPERATIONS", 10)
     create_index(client, index_name, articles(20))
     queue, ledger = InlineQueue(), Ledger(client)
     job = begin(client, index_name, queue, follow=False)

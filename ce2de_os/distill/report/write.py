@@ -29,7 +29,8 @@ from ce2de_os.distill.report.recipe_part import again_blocks, settings_blocks, t
 from ce2de_os.distill.report.speed import SPEED_FILE, Speed
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation.figures import MAIN_METRIC
-from ce2de_os.model.artifact import HASHED_FILES, Artifact
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.manifest import HASHED_FILES
 from ce2de_os.reading import RUN_BYTES, read_object
 
 HTML_FILE, MARKDOWN_FILE = "report.html", "report.md"

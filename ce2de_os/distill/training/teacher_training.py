@@ -46,6 +46,7 @@ from ce2de_os.distill.models.hub import (
 )
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.processes import set_mixed_precision
+from ce2de_os.distill.training.losses import bce_loss, softmax_loss
 from ce2de_os.distill.training.teacher_config import TeacherConfig
 from ce2de_os.distill.training.teacher_groups import QueryGroups, collate
 from ce2de_os.distill.training.teacher_progress import (
@@ -179,18 +180,6 @@ def load_base(config: TeacherConfig) -> CrossEncoder:
         config.base, model.to(device), tokenizer, limit, weights_digest(model.base_model), device,
         resolve(config.precision, device.type),
     )  # fmt: skip
-
-
-def softmax_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Compute the mean of ``-log softmax(logits)[0]``; ``(B, 1 + N)``, the positive in column 0."""
-    return -torch.log_softmax(logits, dim=1)[:, 0].mean()
-
-
-def bce_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Compute the mean binary cross-entropy of pairs; ``(B, 1 + N)``, the positive in column 0."""
-    labels = torch.zeros_like(logits)
-    labels[:, 0] = 1.0
-    return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
 
 
 def reciprocal_rank(logits: np.ndarray[Any, Any]) -> float:
