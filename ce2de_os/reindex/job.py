@@ -112,7 +112,7 @@ class Job:
         ranges: the slices, by number.
         languages: languages that get a text field each; ``None``: none.
         hold: whether the alias waits for ``ce2de reindex cutover`` when all is verified.
-        accept_refused: whether the alias may move although documents were refused.
+        accept_refused: whether the alias may move although documents were rejected.
         pipeline: ingest pipeline for the written documents; ``None``: none.
         docs_per_s: most documents per second, all workers together; ``None``: no limit.
         state: ``running``, ``paused``, ``finishing`` (verifying), ``ready`` (verified, the alias not moved),
@@ -155,7 +155,7 @@ class Job:
     created_at_s: float
     languages: LanguageSpec | None = None
     hold: bool = False
-    accept_refused: bool = False
+    accept_refused: bool = False  # a stored name, as `Counts.refused`: the word is rejected elsewhere
     pipeline: str | None = None
     docs_per_s: float | None = None
     state: str = RUNNING

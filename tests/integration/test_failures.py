@@ -57,7 +57,7 @@ def test_a_text_that_the_model_cannot_take_is_set_aside_and_the_rest_goes_on(
     create_index(client, index_name, articles(200))
     client.index(index=index_name, id="odd", body={"title": Choosy.word}, refresh=True)
     queue = InlineQueue()
-    job = begin(client, index_name, queue, accept_refused=True)
+    job = begin(client, index_name, queue, accept_rejected=True)
     queue.run(client, Choosy())
     assert status(client, job.job_id).job.state == DONE
     assert_only(client, job, "odd", "RuntimeError: Fail: [ONNXRuntimeError]")

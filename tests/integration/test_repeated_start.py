@@ -48,8 +48,8 @@ def test_options_that_may_change_are_taken_over(
     create_index(client, index_name, articles(3))
     begin(client, queue, index_name)
     options = {
-        "hold": True, "docs_per_s": 99.0, "accept_refused": True, "accept_unreplicated": True, "block": False,
-        "max_block_s": 7.0, "follow": True,
+        "hold": True, "docs_per_s": 99.0, "accept_rejected": True, "accept_unreplicated": True,
+        "block": False, "max_block_s": 7.0, "follow": True,
     }  # fmt: skip
     job = begin(client, queue, index_name, **options)
     assert {name: getattr(job, name) for name in options} == options

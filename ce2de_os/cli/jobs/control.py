@@ -148,14 +148,14 @@ def verify(job_id: str, settings: Settings, as_json: bool) -> None:
 
 @click.command()
 @_JOB
-@click.option("--accept-refused", is_flag=True, help="Move the alias even if documents were rejected.")
+@click.option("--accept-rejected", is_flag=True, help="Move the alias even if documents were rejected.")
 @switch_options
 @broker_option
 @encoding_options
 @json_option
 def cutover(
     job_id: str,
-    accept_refused: bool,
+    accept_rejected: bool,
     no_block: bool,
     max_block_s: float | None,
     accept_unreplicated: bool,
@@ -186,7 +186,7 @@ def cutover(
     chosen = {name: value for name, value in options.items() if value is not None}
     if accept_unreplicated:
         chosen["accept_unreplicated"] = True
-    job = operate.cutover(client, encoder, job_id, operate.this_process(), accept_refused, **chosen)
+    job = operate.cutover(client, encoder, job_id, operate.this_process(), accept_rejected, **chosen)
     after_finish(Ledger(client), queue, job_id)
     where = f"'{job.alias}' points to {', '.join(job.targets)}" if job.alias else f"{job.target} answers"
     click.echo(f"{where}; to go back: ce2de reindex rollback {job_id}", err=True)
@@ -302,7 +302,7 @@ def _lines(report: VerifyReport) -> str:
     cosine = "none" if report.min_cosine is None else f"{report.min_cosine:.4f}"
     lines = [
         f"documents: {report.source_documents:,} in the source, {report.target_documents:,} in the target, "
-        f"{report.moving:,} operations on their way, {report.refused:,} refused; "
+        f"{report.moving:,} operations on their way, {report.refused:,} rejected; "
         f"{report.lost:,} lost, {report.surplus:,} surplus, {report.stale:,} stale",
         f"vectors: {report.sampled} computed again, least cosine {cosine}; "
         f"{report.without_vector:,} documents without text",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--data", type=click.Path(path_type=Path), metavar="DIR", multiple=True, required=True,
-    help="Folder with corpus.jsonl, queries.jsonl and qrels.tsv; repeat it for more collections.",
+    help="Folder with corpus.jsonl, queries.jsonl and qrels.tsv; can be repeated.",
 )  # fmt: skip
 @click.option(
     "--input", "input_", type=click.Choice(["pair", "alone"]), default="pair", show_default=True,
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     help="Embedding of a text: the mean of its own tokens, without separators; or the first token's state.",
 )  # fmt: skip
 @click.option(
-    "--centre/--no-centre", default=False, show_default=True,
+    "--center/--no-center", default=False, show_default=True,
     help="Subtract the mean of the collection's documents from every embedding.",
 )  # fmt: skip
 @click.option(
     "--sweep", is_flag=True,
-    help="Try every --input, --pooling and --centre, and show each model at its best.",
+    help="Try every --input, --pooling and --center, and show each model at its best.",
 )  # fmt: skip
 @click.option(
     "--limit",
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 @json_option
 def command(
     cross_encoder: str, dual_encoder: str | None, data: tuple[Path, ...], input_: str, pooling: str,
-    centre: bool, sweep: bool, limit: int | None, seed: int, max_tokens: int, out: Path | None,
+    center: bool, sweep: bool, limit: int | None, seed: int, max_tokens: int, out: Path | None,
     cache: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show which layers of a cross-encoder are good at finding documents.
@@ -93,7 +93,7 @@ def command(
         from ce2de_os.distill.report.probe_plot import draw
         from ce2de_os.evaluation import load_collection
 
-    readings = list(probing.READINGS) if sweep else [probing.Reading(input_, pooling, centre)]
+    readings = list(probing.READINGS) if sweep else [probing.Reading(input_, pooling, center)]
     _refuse_equal_names(data)
     collections = [load_collection(folder) for folder in data]
     if limit is not None:

@@ -237,7 +237,7 @@ def _probe(files: RunFiles) -> list[Block]:
 
 
 def _reading(best: Mapping[str, Any]) -> str:
-    return f"{best['input']}, pooled by {best['pooling']}{', centred' if best['centred'] else ''}"
+    return f"{best['input']}, pooled by {best['pooling']}{', centered' if best['centred'] else ''}"
 
 
 def _model(files: RunFiles) -> list[Block]:

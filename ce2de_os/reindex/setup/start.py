@@ -196,7 +196,7 @@ def _new_job(
         created_at_s=ledger.now(),
         languages=request.languages,
         hold=request.hold,
-        accept_refused=request.accept_refused,
+        accept_refused=request.accept_rejected,
         pipeline=request.pipeline,
         docs_per_s=request.docs_per_s,
         truth=SOURCE if mode == "copy" else TARGET,

@@ -169,7 +169,7 @@ def test_page_says_what_was_measured(html):
         "6 more sources 21 8.8%",  # 1 + 2 + 3 + 4 + 5 + 6 of 30 + 210
         "shared neighbours, best 0.5625",
         "0.150 0.400",  # the probe: means over the collections
-        "read pair, pooled by mean, centred",
+        "read pair, pooled by mean, centered",
         Artifact.load().fingerprint,
         f"{packaged / 1e6:.1f} MB",
         "cosine 0.9972 on average, 0.9939 at worst, over 1,000 texts",
