@@ -17,15 +17,15 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any.")
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="One model each.")
-@click.option("--index", metavar="NAME", help="Index or alias for /search. (default: no /search)")
+@click.option("--index", metavar="NAME", help="Index or alias for /search.  [default: no /search]")
 @click.option(
     "--reranker",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Cross-encoder for /v1/rerank. (default: the model itself scores)",
+    help="Cross-encoder for /v1/rerank.  [default: the model itself scores]",
 )
 @click.option("--keys", type=_FILE, help="File with bearer keys, one a line, mode 600; read again on change.")
 @click.option("--tls-cert", type=_FILE, help="File with the certificate (PEM); read again on change.")
-@click.option("--tls-key", type=_FILE, help="File with its key. (default: the same file)")
+@click.option("--tls-key", type=_FILE, help="File with its key.  [default: the same file]")
 @click.option("--allow-host", multiple=True, metavar="NAME", help="A name of this service; can be repeated.")
 @click.option("--max-body", type=click.IntRange(1), default=8, show_default=True, help="MiB of one request.")
 @click.option("--max-texts", type=click.IntRange(1), default=2048, show_default=True, help="Of one request.")
@@ -40,7 +40,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--requests-per-minute",
     type=click.IntRange(1),
     metavar="N",
-    help="Requests that one key may send to each process; more get 429. (default: no limit)",
+    help="Requests that one key may send to each process; more get 429.  [default: no limit]",
 )
 @click.option(
     "--request-timeout",

@@ -34,7 +34,7 @@ def switch_options(command: Command) -> Command:
         "max_block_s",
         metavar="TIME",
         callback=duration_s,
-        help="Longest time that a handover may reject writes; after that it is undone. (default: 30s)",
+        help="Longest time that a handover may reject writes; after that it is undone.  [default: 30s]",
     )(command)
     return click.option(
         "--no-block",

@@ -63,14 +63,14 @@ def vector_options(command: Command) -> Command:
         "--vector-mode",
         type=click.Choice(["in_memory", "on_disk"]),
         help="on_disk keeps small vectors in memory and looks the best up in full on the disk: little "
-        "memory, slower queries. (default: in_memory)",
+        "memory, slower queries.  [default: in_memory]",
     )
     @click.option(
         "--compression-level",
         type=click.Choice(["1x", "2x", "4x", "8x", "16x", "32x"]),
         help="Memory per vector of 384 dimensions: 1x 1830 bytes, 2x 986 (faiss), 4x 563 (lucene), 8x 352 "
         "and 16x 246 (faiss), 32x 194 (faiss, or lucene from 3.6). Above 4x take --vector-mode on_disk, "
-        "which repairs the order with the full vectors. (default: 1x, on_disk: 32x, lucene before 3.6: 4x)",
+        "which repairs the order with the full vectors.  [default: 1x, on_disk: 32x, lucene before 3.6: 4x]",
     )
     @click.option(
         "--data-type",

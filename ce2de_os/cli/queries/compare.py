@@ -39,9 +39,9 @@ def _named(_: click.Context, option: click.Option, values: tuple[str, ...]) -> d
 )  # fmt: skip
 @click.option(
     "--run", "runs", metavar="NAME=FILE", multiple=True, required=True, callback=_named,
-    help="A system's rankings, a TREC run, .gz or not; repeat it for more systems.",
+    help="A system's rankings, a TREC run, .gz or not; can be repeated.",
 )  # fmt: skip
-@click.option("--baseline", metavar="NAME", help="The system to test the others against. (default: no tests)")
+@click.option("--baseline", metavar="NAME", help="System to test the others against.  [default: no tests]")
 @click.option("--queries", type=_FILE, help="Measure these queries only: JSON lines with _id and text.")
 @click.option(
     "--documents", metavar="LANG=FILE", multiple=True, callback=_named,

@@ -35,7 +35,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--qrels", type=_FILE, help="And their judgments: query-id, corpus-id, score, by tabs.")
 @click.option(
     "--fusion", "fusions", type=click.Choice(FUSIONS), multiple=True,
-    help="A hybrid to compare; several times for several.  [default: all]",
+    help="A hybrid to compare; can be repeated.  [default: all]",
 )  # fmt: skip
 @click.option(
     "--reranker", type=click.Path(path_type=Path), metavar="DIR",
@@ -54,7 +54,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option(
     "--rerank-weight", type=click.FloatRange(0, 1),
-    help="Its share of their order. (default: 1 for a cross-encoder, 0.25 for late interaction)",
+    help="Its share of their order.  [default: 1 for a cross-encoder, 0.25 for late interaction]",
 )  # fmt: skip
 @click.option(
     "--tune", is_flag=True,
@@ -77,9 +77,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )  # fmt: skip
 @click.option(
     "--field", "fields", metavar="NAME[^BOOST]", multiple=True,
-    help="A text field for BM25; several times for several. (default: the embedded ones)",
+    help="A text field for BM25; can be repeated.  [default: the embedded ones]",
 )  # fmt: skip
-@click.option("--vector-field", help="The vector field. (default: the newest that fits the model)")
+@click.option("--vector-field", help="The vector field.  [default: the newest that fits the model]")
 @click.option(
     "--latency-queries", type=click.IntRange(0), default=100, show_default=True,
     help="Number of queries to time one by one in every system; 0: none.",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--token-vectors", "token_dim", type=int, is_flag=False, flag_value=64, metavar="[DIM]",
-    help="Also give a vector of DIM numbers for each token, for late interaction.  [64 if DIM is left out]",
+    help="Also give a vector of DIM numbers for each token, for late interaction; 64 if DIM is left out.",
 )  # fmt: skip
 @click.option(
     "--full-depth", is_flag=True,
