@@ -12,23 +12,22 @@ import pytest
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import JobError
-from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import operate
 from ce2de_os.reindex.cutover.rollback import rollback
 from ce2de_os.reindex.job import CANCELLED, DONE, FAILED, PAUSED, READY, ROLLED_BACK, RUNNING, Job
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.slices.pipeline import run_slice
 from ce2de_os.reindex.status import status
-from tests.integration.indexes import HashEncoder, InlineQueue, articles, assert_same_documents, create_index
+from tests.integration.indexes import (
+    HashEncoder,
+    InlineQueue,
+    articles,
+    assert_same_documents,
+    begin,
+    create_index,
+)
 
 ENCODER = HashEncoder()
-
-
-def begin(client: OpenSearch, source: str, queue: InlineQueue, **request: Any) -> Job:
-    wanted = JobRequest(source, TextSpec(("title", "body")), f"{source}-search", **request)
-    return start(client, wanted, ENCODER, queue)
 
 
 def held(client: OpenSearch, source: str, queue: InlineQueue, count: int = 30) -> Job:
