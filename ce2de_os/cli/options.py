@@ -108,10 +108,11 @@ def encoding_options(command: Command) -> Command:
 
 
 def with_shared_options(command: click.Command) -> click.Command:
-    """Give a command and its subcommands ``-v``, and short names to the values of their options."""
+    """Give a command and its subcommands ``-v``, and a help with names of values and with defaults."""
     for option in command.params:
-        if isinstance(option, click.Option) and option.metavar is None:
-            option.metavar = _metavar(option)
+        if isinstance(option, click.Option):
+            option.metavar = option.metavar or _metavar(option)
+            option.show_default = option.show_default is not False
     if all(option.name != "verbose" for option in command.params):
         command.params.append(
             click.Option(
@@ -125,9 +126,7 @@ def with_shared_options(command: click.Command) -> click.Command:
 
 def mode_option(text: str) -> Callable[[Command], Command]:
     """Make ``--mode``; the command gets ``auto``, ``copy`` or ``in_place``."""
-    return click.option(
-        "--mode", type=_Mode(), metavar=f"[{'|'.join(MODES)}]", default="auto", show_default=True, help=text
-    )
+    return click.option("--mode", type=_Mode(), metavar=f"[{'|'.join(MODES)}]", default="auto", help=text)
 
 
 class Utf8(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click alone

@@ -94,7 +94,7 @@ class LocalCluster:
         }
         text = opensearch_server.settings(home, node.http_port, node.transport_port, extra)
         write(home / "config" / "opensearch.yml", text)
-        write(home / "config" / "log4j2.properties", opensearch_server.log_settings())
+        write(home / "config" / "log4j2.properties", opensearch_server.LOG_SETTINGS)
         return home
 
     def _node_home(self, version: str, number: int) -> Path:

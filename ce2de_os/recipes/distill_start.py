@@ -18,9 +18,7 @@ START_FOLDER = "start"  # inside the run's folder
 def start_folder(start: str, out: Path) -> Path:
     """Find the folder of the student to continue from; convert an artifact to ``out/start`` first.
 
-    Args:
-        start: ``"packaged"``, the folder of an artifact, or that of a finished run.
-        out: the folder of the new run.
+    ``start`` is ``"packaged"``, the folder of an artifact, or that of a finished run.
 
     Raises:
         ConfigError: there is no such folder.

@@ -29,13 +29,7 @@ from ce2de_os.server.request import ServeRequest
 
 
 class Handlers:
-    """The answers of one process.
-
-    Args:
-        engine: computes.
-        counters: count what is computed.
-        request: the limits.
-    """
+    """The answers of one process."""
 
     def __init__(self, engine: Engine, counters: Counters, request: ServeRequest) -> None:
         self._engine = engine

@@ -61,10 +61,6 @@ class Fields:
 class Models:
     """The loaded models; each replayed its canaries.
 
-    Args:
-        settings: the model, its threads.
-        request: more models, and the cross-encoder.
-
     Raises:
         ArtifactError: a model cannot be loaded, or computes wrong values here.
     """
@@ -109,12 +105,7 @@ class Models:
 
 
 class Searchers:
-    """Searchers and facts by index, kept for the next question.
-
-    Args:
-        client: the connection to OpenSearch.
-        models: embed the questions.
-    """
+    """Searchers and facts by index, kept for the next question."""
 
     def __init__(self, client: OpenSearch, models: Models) -> None:
         self.client = client

@@ -87,14 +87,8 @@ def train_teacher(
 
     Until it is finished the work is in ``OUT.training``, and the same call resumes from there.
 
-    Args:
-        pairs: as `ce2de_os.distill.data.pairs.select_pairs` gives them; missing negatives are mined.
-        counts: counts of the pairs that were read.
-        config: the settings.
-        out: a folder that does not exist yet.
-        first_stage: finds negatives by its vectors too; ``None``: BM25 alone finds them.
-        phase: receives the progress of the preparation.
-        report: receives the progress of each step.
+    ``pairs`` are as `ce2de_os.distill.data.pairs.select_pairs` gives them; missing negatives are mined, by
+    BM25 and with a ``first_stage`` by its vectors too.
 
     Raises:
         DataError: the pairs are too few or too much alike, ``out`` exists, or another run was started there.

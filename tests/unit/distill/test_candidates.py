@@ -69,8 +69,6 @@ def test_the_source_document_comes_first(tmp_path):
     search = {"one": fixed(q0=["a", "b"], q1=["a", "b"])}
     find_candidates(queries, search, tmp_path / "with", depth=2)
     assert ids(tmp_path / "with") == {"q0": ["own", "a"], "q1": ["b", "a"], "q2": ["own"]}
-    find_candidates(queries, search, tmp_path / "without", depth=2, include_source=False)
-    assert ids(tmp_path / "without") == {"q0": ["a", "b"], "q1": ["a", "b"]}
 
 
 class Interrupted:
@@ -148,17 +146,12 @@ def test_a_score_file_is_imported(tmp_path):
     assert [doc.doc_id for doc in retrieve(query_set(1).queries, 5)["q0"]] == ["b", "a"]
 
 
-def test_unknown_documents_are_refused_or_dropped(tmp_path, caplog):
+def test_unknown_documents_are_refused(tmp_path):
     path = tmp_path / "r.run"
     path.write_text("".join(f"q0 Q0 d{n} {n} {-n} x\n" for n in range(1, 7)))
     message = r"r\.run: names 4 documents \(d3, d4, d5, …\) that are not in this collection"
     with pytest.raises(DataError, match=message):
         imported(path, query_set(1).queries, {"d1", "d2"})
-    retrieve = imported(path, query_set(1).queries, {"d1", "d2"}, drop_unknown=True)
-    assert [doc.doc_id for doc in retrieve(query_set(1).queries, 5)["q0"]] == ["d1", "d2"]
-    assert "4 candidates left out" in caplog.text
-    with pytest.raises(DataError, match="none of its queries and documents"):
-        imported(path, query_set(1).queries, {"x"}, drop_unknown=True)
     with pytest.raises(DataError, match="holds none of the 1 queries"):
         imported(path, [Query("other", "")], {"d1"})
 

@@ -139,8 +139,8 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def read(run, model=None, others=()):
-    html, markdown = write_report(run, model, others)
+def read(run, model=None):
+    html, markdown = write_report(run, model)
     return html.read_text(), markdown.read_text()
 
 
@@ -261,17 +261,6 @@ def test_loss_curve_of_the_training(run):
     training = next(svg for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL) if ">loss<" in svg)
     assert ">shared neighbours<" in training
     assert "shared neighbours, best 0.4700" in Page(html).text
-
-
-def test_other_runs_stand_beside_this_one(run, tmp_path):
-    other = tmp_path / "smaller"
-    other.mkdir()
-    evaluation("one").save(run / "evaluation.json")
-    speed().save(run / "speed.json")
-    evaluation("one").save(other / "evaluation.json")
-    speed(ratio=20.0).save(other / "speed.json")
-    text = Page(read(run, others=[other])[0]).text
-    assert "run 8.6 x 91.0% smaller 20.0 x 91.0%" in text
 
 
 def test_a_busy_machine_is_named(run):
