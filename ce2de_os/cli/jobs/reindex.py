@@ -40,8 +40,8 @@ def command() -> None:
         celery -A ce2de_os.worker.app worker
 
     \b
-    The way of a job:  start → watch → (verify → cutover) → done; rollback goes back, clean tidies up.
-    On the way:        pause, resume, throttle, cancel; dlq shows documents that OpenSearch rejected.
+    Steps of a job:    start → watch → (verify → cutover) → done; rollback goes back, clean forgets the job.
+    While it runs:     pause, resume, throttle, cancel; dlq shows documents that OpenSearch rejected.
     """
 
 
@@ -206,7 +206,7 @@ def watch(job_id: str, broker_url: str | None, settings: Settings, as_json: bool
     show(follow(connect(settings.opensearch), queue, job_id), as_json)
 
 
-@command.command()
+@command.command(short_help="Show state, rate, time left and errors of JOB.")
 @click.argument("job_id", metavar="JOB")
 @connection_options
 @json_option

@@ -15,7 +15,6 @@ way_option = click.option(
     "--way",
     type=click.Choice(["auto", "mirror", "handover"]),
     default="auto",
-    show_default=True,
     help="mirror: applications still write to SOURCE, and the alias shows a copy that follows it. "
     "handover: "
     "applications write through the alias, before and after. auto: handover where the alias points to "

@@ -39,7 +39,7 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 @_option("--out", "Folder for the run: each step leaves its files there.", type=FOLDER, required=True,
          metavar="DIR")  # fmt: skip
 @_option("--until", "Stop after this step; the same command without it continues.", type=click.Choice(STEPS),
-         default=STEPS[-1], show_default=True)  # fmt: skip
+         default=STEPS[-1])  # fmt: skip
 @_option("--texts", "Texts to learn from: .txt or .jsonl, .gz or not, one paragraph a line; more files may "
          "follow.  [texts.files; default: documents]", type=FILE, multiple=True, metavar="FILE")  # fmt: skip
 @_option("--index", "Documents: an index or an alias of your cluster.  [documents.index]", metavar="NAME")

@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     help="Folder with corpus.jsonl, queries.jsonl and qrels.tsv; can be repeated.",
 )  # fmt: skip
 @click.option(
-    "--input", "input_", type=click.Choice(["pair", "alone"]), default="pair", show_default=True,
+    "--input", "input_", type=click.Choice(["pair", "alone"]), default="pair",
     help="What the cross-encoder reads: each text paired with itself, the first copy giving the embedding; "
     "or each text alone, as the dual encoder does.",
 )  # fmt: skip
 @click.option(
-    "--pooling", type=click.Choice(["mean", "cls"]), default="mean", show_default=True,
+    "--pooling", type=click.Choice(["mean", "cls"]), default="mean",
     help="Embedding of a text: the mean of its own tokens, without separators; or the first token's state.",
 )  # fmt: skip
 @click.option(
-    "--center/--no-center", default=False, show_default=True,
+    "--center/--no-center", default=False,
     help="Subtract the mean of the collection's documents from every embedding.",
 )  # fmt: skip
 @click.option(
@@ -48,15 +48,11 @@ if TYPE_CHECKING:
     help="Try every --input, --pooling and --center, and show each model at its best.",
 )  # fmt: skip
 @click.option(
-    "--limit",
-    type=int,
-    help="Number of documents to search, the relevant ones among them.  [default: all]",
+    "--limit", type=int, help="Number of documents to search, the relevant ones among them.  [default: all]"
 )
+@click.option("--seed", type=int, default=0, help="Seed of the choice of documents with --limit.")
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Seed of the choice of documents with --limit."
-)
-@click.option(
-    "--max-tokens", type=int, default=128, show_default=True,
+    "--max-tokens", type=int, default=128,
     help="Most tokens of a text that both models read.",
 )  # fmt: skip
 @click.option(
