@@ -19,8 +19,8 @@ from ce2de_os.local.lockfile import VERSIONS
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-    from ce2de_os.local.download import Progress
     from ce2de_os.local.servers import Endpoints, LocalServers, Status
+    from ce2de_os.progress import Phase
 
 OPEN = "OpenSearch has no password: every user of this machine can read and change what is in it."
 
@@ -195,7 +195,7 @@ def env(home: Path | None) -> None:
 
 
 @contextmanager
-def start_progress() -> Iterator[Progress]:
+def start_progress() -> Iterator[Phase]:
     """Show the progress of `LocalServers.up` on stderr: a bar on a terminal, else one line per step."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -210,7 +210,7 @@ def start_progress() -> Iterator[Progress]:
         yield _bar_for_each_step(bars)
 
 
-def _line_for_each_step() -> Progress:
+def _line_for_each_step() -> Phase:
     said: set[str] = set()
 
     def report(step: str, _done: int, whole: int) -> None:
@@ -221,7 +221,7 @@ def _line_for_each_step() -> Progress:
     return report
 
 
-def _bar_for_each_step(bars: Bars) -> Progress:
+def _bar_for_each_step(bars: Bars) -> Phase:
     tasks: dict[str, Any] = {}
 
     def report(step: str, done: int, whole: int) -> None:

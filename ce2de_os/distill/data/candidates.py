@@ -19,6 +19,7 @@ from ce2de_os.distill.data.queries import QuerySet
 from ce2de_os.distill.data.score_file import Ranking, only_known, read_scores, write_in_parts
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Runs, read_run
+from ce2de_os.progress import Progress
 from ce2de_os.records import Query, ScoredDoc
 
 logger = logging.getLogger(__name__)
@@ -28,9 +29,6 @@ _BATCH = 64  # queries in one search, a second or two of work
 
 Retrieve = Callable[[Sequence[Query], int], Runs]
 """Searches for the given number of best documents of each query; a query may be absent from the answer."""
-
-Progress = Callable[[int, int], None]
-"""Receives the amount done, and the total."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,13 +22,11 @@ from ce2de_os.distill.data.score_file import (
     write_scores,
 )
 from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.progress import Progress
 from ce2de_os.records import ScoredDoc
 
 if TYPE_CHECKING:
     from ce2de_os.distill.models.cross_encoder import PairTeacher
-
-Progress = Callable[[int, int], None]
-"""Receives the number of scored pairs, and the number of all."""
 
 PART_S = 15.0
 """Target time of a part in seconds, which an interruption loses."""
