@@ -25,19 +25,10 @@ from ce2de_os.arrays import Embeddings
 from ce2de_os.distill.data.local_retrieve import bm25_retriever
 from ce2de_os.distill.data.queries import query_texts
 from ce2de_os.distill.models.cross_encoder import CrossEncoder, load_cross_encoder
-from ce2de_os.evaluation import (
-    Collection,
-    Runs,
-    exact_search,
-    load_judged,
-    mean,
-    mixed_collection,
-    ratio_interval,
-    write_qrels,
-    write_run,
-)
+from ce2de_os.evaluation import Collection, Runs, exact_search, load_judged, mean, write_qrels, write_run
 from ce2de_os.evaluation.comparison import compare_runs
-from ce2de_os.evaluation.languages import mixed_language
+from ce2de_os.evaluation.languages import mixed_collection, mixed_language
+from ce2de_os.evaluation.significance import ratio_interval
 from ce2de_os.fusion import fuse_min_max
 from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.records import Document, Query, ScoredDoc, read_documents

@@ -18,12 +18,7 @@ from ce2de_os.student import StudentModel
 
 
 class StudentModule(InputModule):  # type: ignore[misc]
-    """A module from texts to the student's embeddings.
-
-    Args:
-        student: the model.
-        tokenizer: its tokenizer, of transformers.
-    """
+    """A module from texts to the student's embeddings."""
 
     def __init__(self, student: StudentModel, tokenizer: Any) -> None:  # noqa: ANN401 - no types
         super().__init__()

@@ -18,7 +18,7 @@ from typing import NoReturn
 import click
 
 from ce2de_os import __version__
-from ce2de_os.cli.options import VERBOSE, with_shared_options
+from ce2de_os.cli.options import VERBOSE, setting_option, with_shared_options
 from ce2de_os.errors import Ce2deError
 
 # name: (module, one line for `ce2de --help`); the order is the order of work.
@@ -88,10 +88,8 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ce2de")
 @click.option("-v", "--verbose", is_flag=True, help=VERBOSE)
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    help="Format of log records. (env: CE2DE_LOG_FORMAT; default text)",
+@setting_option(
+    "--log-format", "Format of log records.", "CE2DE_LOG_FORMAT", "text", type=click.Choice(["text", "json"])
 )
 def cli(verbose: bool, log_format: str | None) -> None:
     """Put a small, fast embedding model into an OpenSearch cluster that you already run.

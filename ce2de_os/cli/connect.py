@@ -38,9 +38,9 @@ dry_run_option = click.option(
 @click.option(
     "--reranker",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The same, with the cross-encoder in this folder, which the service has.",
+    help="Like --rerank, for a service that has the cross-encoder of this folder.",
 )
-@click.option("--check", is_flag=True, help="Change nothing; look whether all have one model.")
+@click.option("--check", is_flag=True, help="Change nothing; check that all parts have one model.")
 @dry_run_option
 @connection_options
 @json_option
@@ -58,8 +58,8 @@ def command(
     """Let OpenSearch itself embed what is written to ALIAS, and what 'neural' queries ask there.
 
     It makes connectors and remote models, an ingest pipeline and a search pipeline, and lets the indices
-    behind ALIAS use them. What is there already stays as it is; repeat it when the alias has moved: the
-    status of the reindex says so. Undo it with: ce2de disconnect ALIAS
+    behind ALIAS use them. What is there already stays as it is. Repeat the command after the alias
+    has moved; 'ce2de reindex status' says when. Undo it with: ce2de disconnect ALIAS
 
     \b
         ce2de connect articles --service http://127.0.0.1:8080 --dry-run

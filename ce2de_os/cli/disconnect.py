@@ -17,7 +17,7 @@ from ce2de_os.config import Settings
 def command(alias: str, dry_run: bool, settings: Settings, as_json: bool) -> None:
     """Take back what 'ce2de connect ALIAS' did: pipelines, models, connectors and settings.
 
-    Every index has the pipelines again that it had before. Vectors that were written stay.
+    Every index gets the pipelines back that it had before. Vectors that were written stay.
 
     \b
         ce2de disconnect articles --dry-run

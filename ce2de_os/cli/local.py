@@ -13,23 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ce2de_os.cli.options import json_option
+from ce2de_os.cli.options import json_option, setting_option
 from ce2de_os.local.lockfile import VERSIONS
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-    from ce2de_os.local.download import Progress
     from ce2de_os.local.servers import Endpoints, LocalServers, Status
+    from ce2de_os.progress import Phase
 
 OPEN = "OpenSearch has no password: every user of this machine can read and change what is in it."
 
-home_option = click.option(
-    "--home",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of the servers' data. (env: CE2DE_HOME; default: one for each checkout, in the cache)",
-)
+home_option = setting_option(
+    "--home", "Folder of the servers' data.", "CE2DE_HOME", "one for each checkout, in the cache",
+    type=click.Path(path_type=Path), metavar="DIR",
+)  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -62,20 +60,20 @@ def command() -> None:
 @click.option(
     "--version",
     type=click.Choice(VERSIONS),
-    help="OpenSearch's version. (default: the last one used here, else the newest that the Java found "
-    "can run)",
+    help="OpenSearch's version.  [default: the last one used here, else the newest that the Java found "
+    "can run]",
 )
 @click.option(
     "--heap",
-    help="Java heap of each OpenSearch node, as 512m or 2g. (default: the last one used here, or 1g; "
-    "384m with several nodes)",
+    help="Java heap of each OpenSearch node, as 512m or 2g.  [default: the last one used here, or 1g; "
+    "384m with several nodes]",
 )
 @click.option(
     "--nodes",
     type=int,
     metavar="N",
     help="How many OpenSearch nodes form the cluster, 1 to 5. It stays so for this instance. "
-    "(default: the last number used here, or 1)",
+    " [default: the last number used here, or 1]",
 )
 @click.option(
     "--with",
@@ -197,7 +195,7 @@ def env(home: Path | None) -> None:
 
 
 @contextmanager
-def start_progress() -> Iterator[Progress]:
+def start_progress() -> Iterator[Phase]:
     """Show the progress of `LocalServers.up` on stderr: a bar on a terminal, else one line per step."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -212,7 +210,7 @@ def start_progress() -> Iterator[Progress]:
         yield _bar_for_each_step(bars)
 
 
-def _line_for_each_step() -> Progress:
+def _line_for_each_step() -> Phase:
     said: set[str] = set()
 
     def report(step: str, _done: int, whole: int) -> None:
@@ -223,7 +221,7 @@ def _line_for_each_step() -> Progress:
     return report
 
 
-def _bar_for_each_step(bars: Bars) -> Progress:
+def _bar_for_each_step(bars: Bars) -> Phase:
     tasks: dict[str, Any] = {}
 
     def report(step: str, done: int, whole: int) -> None:

@@ -23,58 +23,54 @@ _CONNECTION = (
 )  # fmt: skip
 
 
+def setting_option(
+    flag: str,
+    text: str,
+    variable: str,
+    usual: str = "",
+    **options: Any,  # noqa: ANN401 - click's
+) -> Callable[[Command], Command]:
+    """Make the option of a setting; ``flag`` may name its argument too, after a space.
+
+    The help names the variable and ``usual``, the default in words.
+    """
+    note = f"[env: {variable}{usual and '; default: '}{usual}]"
+    return click.option(*flag.split(), help=f"{text}  {note}", **options)
+
+
+def _of_opensearch(flag: str, text: str, usual: str = "", **options: Any) -> Callable[[Command], Command]:  # noqa: ANN401
+    variable = f"CE2DE_OPENSEARCH_{flag.removeprefix('--').replace('-', '_').upper()}"
+    return setting_option(flag, text, variable, usual, **options)
+
+
+artifact_option = setting_option(
+    "--artifact", "Model folder.", "CE2DE_ARTIFACT", "the student that comes with the package",
+    type=click.Path(path_type=Path), metavar="DIR",
+)  # fmt: skip
+broker_option = setting_option("--broker-url", "Redis for the workers.", "CE2DE_BROKER_URL", metavar="URL")
+
+
 def connection_options(command: Command) -> Command:
     """Add the OpenSearch flags and pass one ``settings: Settings`` to the command."""
 
-    @click.option(
-        "--url",
-        metavar="URL",
-        help="Address of OpenSearch. (env: CE2DE_OPENSEARCH_URL; default http://127.0.0.1:9200)",
+    @_of_opensearch("--url", "Address of OpenSearch.", "http://127.0.0.1:9200", metavar="URL")
+    @_of_opensearch("--username", "Basic-auth user.", metavar="NAME")
+    @_of_opensearch("--ca-certs", "File with the CA of the cluster.", metavar="FILE")
+    @_of_opensearch("--client-cert", "File with a client certificate.", metavar="FILE")
+    @_of_opensearch("--client-key", "File with the client certificate's key.", metavar="FILE")
+    @_of_opensearch("--aws-region", "Sign requests for AWS in this region.", metavar="REGION")
+    @_of_opensearch(
+        "--aws-service", "The AWS service to sign requests for.", "es", type=click.Choice(AWS_SERVICES)
     )
-    @click.option("--username", metavar="NAME", help="Basic-auth user. (env: CE2DE_OPENSEARCH_USERNAME)")
-    @click.option(
-        "--ca-certs", metavar="FILE", help="File with the CA of the cluster. (env: CE2DE_OPENSEARCH_CA_CERTS)"
-    )
-    @click.option(
-        "--client-cert",
-        metavar="FILE",
-        help="File with a client certificate. (env: CE2DE_OPENSEARCH_CLIENT_CERT)",
-    )
-    @click.option(
-        "--client-key",
-        metavar="FILE",
-        help="File with the client certificate's key. (env: CE2DE_OPENSEARCH_CLIENT_KEY)",
-    )
-    @click.option(
-        "--aws-region",
-        metavar="REGION",
-        help="Sign requests for AWS in this region. (env: CE2DE_OPENSEARCH_AWS_REGION)",
-    )
-    @click.option(
-        "--aws-service",
-        type=click.Choice(AWS_SERVICES),
-        help="The AWS service to sign requests for. (env: CE2DE_OPENSEARCH_AWS_SERVICE; default es)",
-    )
-    @click.option(
-        "--verify-certs/--no-verify-certs",
-        default=None,
-        help="Check the cluster's certificate, or trust any. (env: CE2DE_OPENSEARCH_VERIFY_CERTS; default: "
-        "check)",
-    )
-    @click.option(
-        "--timeout",
-        "timeout_s",
-        type=click.FloatRange(0, min_open=True),
-        metavar="SECONDS",
-        help="Longest time to wait for a response of OpenSearch. (env: CE2DE_OPENSEARCH_TIMEOUT_S; "
-        "default 60)",
-    )
-    @click.option(
-        "--artifact",
-        type=click.Path(path_type=Path),
-        metavar="DIR",
-        help="Model folder. (env: CE2DE_ARTIFACT; default: the student that comes with the package)",
-    )
+    @setting_option(
+        "--verify-certs/--no-verify-certs", "Check the cluster's certificate, or trust any.",
+        "CE2DE_OPENSEARCH_VERIFY_CERTS", "check", default=None,
+    )  # fmt: skip
+    @setting_option(
+        "--timeout timeout_s", "Longest time to wait for a response of OpenSearch.",
+        "CE2DE_OPENSEARCH_TIMEOUT_S", "60", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+    )  # fmt: skip
+    @artifact_option
     @wraps(command)
     def wrapper(
         *args: Any,  # noqa: ANN401 - click passes every other option through
@@ -94,12 +90,10 @@ def connection_options(command: Command) -> Command:
 def encoding_options(command: Command) -> Command:
     """Add the OpenSearch flags and ``--threads``, for a command that embeds texts itself."""
 
-    @click.option(
-        "--threads",
-        type=click.IntRange(1),
-        metavar="N",
-        help="Number of cores that the model uses. (env: CE2DE_THREADS; default 1)",
-    )
+    @setting_option(
+        "--threads", "Number of cores that the model uses.", "CE2DE_THREADS", "1",
+        type=click.IntRange(1), metavar="N",
+    )  # fmt: skip
     @connection_options
     @wraps(command)
     def wrapper(
@@ -113,18 +107,12 @@ def encoding_options(command: Command) -> Command:
     return wrapper
 
 
-def broker_option(command: Command) -> Command:
-    """Add ``--broker-url``; ``None`` means the value in the settings."""
-    return click.option("--broker-url", metavar="URL", help="Redis for the workers. (env: CE2DE_BROKER_URL)")(
-        command
-    )
-
-
 def with_shared_options(command: click.Command) -> click.Command:
-    """Give a command and its subcommands ``-v``, and short names to the values of their options."""
+    """Give a command and its subcommands ``-v``, and a help with names of values and with defaults."""
     for option in command.params:
-        if isinstance(option, click.Option) and option.metavar is None:
-            option.metavar = _metavar(option)
+        if isinstance(option, click.Option):
+            option.metavar = option.metavar or _metavar(option)
+            option.show_default = option.show_default is not False
     if all(option.name != "verbose" for option in command.params):
         command.params.append(
             click.Option(
@@ -138,9 +126,7 @@ def with_shared_options(command: click.Command) -> click.Command:
 
 def mode_option(text: str) -> Callable[[Command], Command]:
     """Make ``--mode``; the command gets ``auto``, ``copy`` or ``in_place``."""
-    return click.option(
-        "--mode", type=_Mode(), metavar=f"[{'|'.join(MODES)}]", default="auto", show_default=True, help=text
-    )
+    return click.option("--mode", type=_Mode(), metavar=f"[{'|'.join(MODES)}]", default="auto", help=text)
 
 
 class Utf8(click.ParamType):  # type: ignore[type-arg]  # generic in the newest click alone

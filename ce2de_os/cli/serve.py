@@ -14,40 +14,40 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any.")
-@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="One model each.")
-@click.option("--index", metavar="NAME", help="Index or alias for /search. (default: no /search)")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, help="Port to listen on; 0: any.")
+@click.option("--processes", type=click.IntRange(1), default=1, help="Each loads the model.")
+@click.option("--index", metavar="NAME", help="Index or alias for /search.  [default: no /search]")
 @click.option(
     "--reranker",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Cross-encoder for /v1/rerank. (default: the model itself scores)",
+    help="Cross-encoder for /v1/rerank.  [default: the model itself scores]",
 )
 @click.option("--keys", type=_FILE, help="File with bearer keys, one a line, mode 600; read again on change.")
 @click.option("--tls-cert", type=_FILE, help="File with the certificate (PEM); read again on change.")
-@click.option("--tls-key", type=_FILE, help="File with its key. (default: the same file)")
-@click.option("--allow-host", multiple=True, metavar="NAME", help="A name of this service; can be repeated.")
-@click.option("--max-body", type=click.IntRange(1), default=8, show_default=True, help="MiB of one request.")
-@click.option("--max-texts", type=click.IntRange(1), default=2048, show_default=True, help="Of one request.")
+@click.option("--tls-key", type=_FILE, help="File with the certificate's key.  [default: the same file]")
+@click.option(
+    "--allow-host", multiple=True, metavar="NAME", help="Host name of this service; can be repeated."
+)
+@click.option("--max-body", type=click.IntRange(1), default=8, help="Largest request, in MiB.")
+@click.option("--max-texts", type=click.IntRange(1), default=2048, help="Most texts in one request.")
 @click.option(
     "--queue-texts",
     type=click.IntRange(1),
     default=4096,
-    show_default=True,
     help="Texts that may wait in a queue; more get 429.",
 )
 @click.option(
     "--requests-per-minute",
     type=click.IntRange(1),
     metavar="N",
-    help="Requests that one key may send to each process; more get 429. (default: no limit)",
+    help="Requests that one key may send to each process; more get 429.  [default: no limit]",
 )
 @click.option(
     "--request-timeout",
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
     default=30.0,
-    show_default=True,
     help="Longest time for one request.",
 )
 @click.option(
@@ -55,7 +55,6 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     type=click.FloatRange(0, min_open=True),
     metavar="SECONDS",
     default=20.0,
-    show_default=True,
     help="Time to finish answers after SIGTERM.",
 )
 @click.option("--model", "folder", type=click.Path(path_type=Path), hidden=True, help="As --artifact.")
@@ -81,8 +80,8 @@ def command(
 ) -> None:
     """Serve the model over HTTP as OpenAI's embeddings and Cohere's rerank, until Ctrl-C.
 
-    It listens for this machine alone. For other machines add --keys, and --allow-host with the name by which
-    they call it. The options of OpenSearch are for --index.
+    By default only this machine can reach it. For others add --host, --keys, and --allow-host with the name
+    by which they call it. The connection to OpenSearch is used with --index only.
 
     \b
         ce2de serve

@@ -15,18 +15,18 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.command()
 @click.argument("index", required=False)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0: any.")
-@click.option("--reranker", type=_FOLDER, help="Cross-encoder for columns that re-rank. (default: none)")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8090, help="Port to listen on; 0: any.")
+@click.option("--reranker", type=_FOLDER, help="Cross-encoder for columns that re-rank.  [default: none]")
 @click.option(
     "--also", "models", type=_FOLDER, multiple=True, help="One more model to compare with; can be repeated."
 )
-@click.option("--judgments", type=_FILE, help="File for the judgments. (default: the index ce2de-judgments)")
+@click.option("--judgments", type=_FILE, help="File for the judgments.  [default: the index ce2de-judgments]")
 @click.option("--read-only", is_flag=True, help="Change nothing: no judgments, no jobs.")
-@click.option("--keys", type=_FILE, help="File with tokens, one a line, mode 600. (default: a new one)")
+@click.option("--keys", type=_FILE, help="File with tokens, one a line, mode 600.  [default: one new token]")
 @click.option("--tls-cert", type=_FILE, help="File with the certificate (PEM).")
-@click.option("--tls-key", type=_FILE, help="File with its key. (default: the same file)")
-@click.option("--allow-host", multiple=True, metavar="NAME", help="A name of this machine; can be repeated.")
+@click.option("--tls-key", type=_FILE, help="File with the certificate's key.  [default: the same file]")
+@click.option("--allow-host", multiple=True, metavar="NAME", help="Host name of this page; can be repeated.")
 @encoding_options
 def command(
     index: str | None,
@@ -44,8 +44,8 @@ def command(
 ) -> None:
     """Open a page in a browser to compare the rankings of INDEX, until Ctrl-C.
 
-    It listens for this machine alone. The address that it prints holds a token, which the browser then keeps:
-    at another --host every page needs it.
+    By default only this machine can reach it. The printed address holds a token, which the browser keeps.
+    With another --host every page needs the token.
 
     \b
         ce2de ui articles-search

@@ -46,15 +46,7 @@ def source(name: str) -> str:
 
 
 def connector(name: str, kind: str, service: str, model: str, key: bool) -> dict[str, Any]:
-    """Return the body of a connector.
-
-    Args:
-        name: the alias.
-        kind: documents, queries or rerank.
-        service: the service's address.
-        model: the model's name and fingerprint, which the service checks.
-        key: whether requests carry the service's key.
-    """
+    """Return the body of a connector."""
     headers = {"Content-Type": "application/json"}
     if key:
         headers["Authorization"] = "Bearer ${credential.key}"

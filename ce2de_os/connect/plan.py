@@ -18,7 +18,8 @@ from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.connection import INGEST_SETTING, SEARCH_SETTING, Connection, connections
 from ce2de_os.index.metadata import IndexMetadata, common_fields
-from ce2de_os.model.artifact import RERANKER, Artifact
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.manifest import RERANKER
 
 
 @dataclass(frozen=True)

@@ -15,46 +15,14 @@ from ce2de_os.evaluation.collection import (
     load_qrels,
 )
 from ce2de_os.evaluation.exact import exact_search
-from ce2de_os.evaluation.languages import mixed_collection, mixed_qrels
+from ce2de_os.evaluation.languages import mixed_qrels
 from ce2de_os.evaluation.metrics import METRICS, Qrels, Runs, Scores, measure
 from ce2de_os.evaluation.passages import max_p
-from ce2de_os.evaluation.significance import (
-    better_than,
-    bonferroni,
-    confidence_interval,
-    holm,
-    mean,
-    paired_t_test,
-    ratio_interval,
-    tost,
-)
+from ce2de_os.evaluation.significance import confidence_interval, mean, paired_t_test
 from ce2de_os.evaluation.trec import read_run, write_qrels, write_run
 
 __all__ = [
-    "METRICS",
-    "Collection",
-    "Judged",
-    "Qrels",
-    "Runs",
-    "Scores",
-    "better_than",
-    "bonferroni",
-    "confidence_interval",
-    "exact_search",
-    "holm",
-    "judged_files",
-    "load_collection",
-    "load_judged",
-    "load_qrels",
-    "max_p",
-    "mean",
-    "measure",
-    "mixed_collection",
-    "mixed_qrels",
-    "paired_t_test",
-    "ratio_interval",
-    "read_run",
-    "tost",
-    "write_qrels",
-    "write_run",
-]
+    "METRICS", "Collection", "Judged", "Qrels", "Runs", "Scores", "confidence_interval", "exact_search",
+    "judged_files", "load_collection", "load_judged", "load_qrels", "max_p", "mean", "measure",
+    "mixed_qrels", "paired_t_test", "read_run", "write_qrels", "write_run",
+]  # fmt: skip

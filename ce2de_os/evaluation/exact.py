@@ -18,13 +18,8 @@ def exact_search(
 ) -> Runs:
     """Rank all documents by inner product with each query; equal scores are ordered as in the corpus.
 
-    Queries are taken in blocks of at most 64 MiB of scores, or one by one.
-
-    Args:
-        collection: names the rows of the embeddings.
-        documents: ``(documents, D)``.
-        queries: ``(queries, D)``.
-        top_k: documents ranked for every query, all if there are fewer.
+    The embeddings are ``(documents, D)`` and ``(queries, D)``. Queries are taken in blocks of at most
+    64 MiB of scores, or one by one.
     """
     runs: dict[str, list[ScoredDoc]] = {}
     doc_ids = np.array(collection.doc_ids, dtype=object)

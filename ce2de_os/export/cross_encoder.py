@@ -21,7 +21,8 @@ from ce2de_os.export.activations import Feeds, fix_scales
 from ce2de_os.export.canary import TEXTS
 from ce2de_os.export.folder import new_folder
 from ce2de_os.export.onnx_model import export_model, quantize
-from ce2de_os.model.artifact import CANARY_FILE, MODEL_FILE, RERANKER, TOKENIZER_FILE, Artifact
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.manifest import CANARY_FILE, MODEL_FILE, RERANKER, TOKENIZER_FILE
 from ce2de_os.model.reranker import OnnxReranker
 
 MIN_SPEARMAN = 0.97

@@ -27,8 +27,9 @@ from ce2de_os.export.restore import describe
 from ce2de_os.export.token_vectors import student_tokens, token_head, token_means
 from ce2de_os.export.truncation import truncate
 from ce2de_os.languages import ENGLISH, normalized
-from ce2de_os.model.artifact import CANARY_FILE, MODEL_FILE, TOKENIZER_FILE, Artifact
+from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.model.manifest import CANARY_FILE, MODEL_FILE, TOKENIZER_FILE
 from ce2de_os.reading import RUN_BYTES, read_json
 from ce2de_os.student import Ids, StudentModel
 

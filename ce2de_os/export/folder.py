@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ce2de_os.errors import DataError
-from ce2de_os.model.artifact import HASHED_FILES, MANIFEST_FILE, MODEL_FILE
+from ce2de_os.model.manifest import HASHED_FILES, MANIFEST_FILE, MODEL_FILE
 from ce2de_os.reading import read_object
 
 

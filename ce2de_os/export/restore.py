@@ -19,7 +19,8 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from ce2de_os.errors import ArtifactError
-from ce2de_os.model.artifact import MODEL_FILE, TOKENIZER_FILE, Artifact
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.manifest import MODEL_FILE, TOKENIZER_FILE
 from ce2de_os.student import StudentModel
 
 Weights = dict[str, NDArray[Any]]

@@ -132,7 +132,8 @@ def template_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def left_behind(source: Mapping[str, Any]) -> list[str]:
     """Return the names of the settings that a user made on the source and that its copy does not get."""
-    return sorted(key for key in source if not _is_carried(key) and key not in HELD_BACK and not _is_own(key))
+    own = (key for key in source if not _is_carried(key) and key not in HELD_BACK)
+    return sorted(key for key in own if not key.startswith(_OWN))
 
 
 def count_fields(properties: Mapping[str, Any]) -> int:
@@ -151,11 +152,6 @@ def _is_carried(key: str) -> bool:
     if key.endswith(_ONE_PLACE):
         return False
     return key in _CARRIED or key.startswith(_CARRIED_GROUPS)
-
-
-def _is_own(key: str) -> bool:
-    """Return whether every index has its own value of such a setting."""
-    return key.startswith(_OWN)
 
 
 def _number(value: object, default: int) -> int:

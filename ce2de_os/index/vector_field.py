@@ -94,11 +94,6 @@ class VectorField:
     token_dim: int | None = field(default=None, repr=False)
 
     @property
-    def vector_path(self) -> str:
-        """Field for a ``knn`` query: the field itself, or ``<name>.vector`` inside a ``nested`` query."""
-        return f"{self.name}.vector" if self.passages else self.name
-
-    @property
     def hash_field(self) -> str:
         """The field with a hash of the embedded text and the model."""
         return f"{self.name}_hash"
@@ -117,16 +112,6 @@ class VectorField:
     def value_fields(self) -> tuple[str, ...]:
         """The fields that the model fills: the vector's, and that of the token vectors."""
         return (self.name, self.token_field) if self.token_field else (self.name,)
-
-    @property
-    def needs_native_library(self) -> bool:
-        """Return whether a node without k-NN's native library crashes at this field's first use.
-
-        That is any ``faiss`` field, and with ``lucene`` the 32-fold compression, which is what ``on_disk``
-        means there from 3.6 on.
-        """
-        level = self.compression_level or ("32x" if self.mode == "on_disk" else None)
-        return self.engine == "faiss" or level == "32x"
 
     def mapping(self) -> dict[str, Any]:
         """Return the field's mapping.
@@ -148,8 +133,7 @@ class VectorField:
     def validate(self, version: Version | None = None) -> None:
         """Reject what OpenSearch would reject.
 
-        Args:
-            version: the cluster's, ``(2, 19)``; ``None``: accept what 3.6 accepts.
+        ``version`` is the cluster's, ``(2, 19)``; ``None``: accept what 3.6 accepts.
 
         Raises:
             ConfigError: a combination is not possible; the message has the option, its value, and the valid

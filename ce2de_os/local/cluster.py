@@ -13,9 +13,9 @@ from typing import Any
 from ce2de_os.config import LocalSettings
 from ce2de_os.errors import ConfigError, LocalServerError
 from ce2de_os.local import distribution, java, opensearch_server, process, state
-from ce2de_os.local.download import Progress
 from ce2de_os.local.process import Account
 from ce2de_os.local.state import Node, State
+from ce2de_os.progress import Phase
 
 MOST_NODES = 5
 STOP_S = 60.0
@@ -35,7 +35,7 @@ class LocalCluster:
     node_settings: Mapping[str, Any] | None = None
 
     def launch(
-        self, known: State, numbers: Iterable[int], report: Progress, save: Callable[[State], State]
+        self, known: State, numbers: Iterable[int], report: Phase, save: Callable[[State], State]
     ) -> State:
         """Start the nodes ``numbers`` and ``save`` after each; `wait_for` waits until they answer.
 
@@ -94,7 +94,7 @@ class LocalCluster:
         }
         text = opensearch_server.settings(home, node.http_port, node.transport_port, extra)
         write(home / "config" / "opensearch.yml", text)
-        write(home / "config" / "log4j2.properties", opensearch_server.log_settings())
+        write(home / "config" / "log4j2.properties", opensearch_server.LOG_SETTINGS)
         return home
 
     def _node_home(self, version: str, number: int) -> Path:

@@ -11,16 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ce2de_os.errors import LocalServerError
-from ce2de_os.local.download import Progress, download
+from ce2de_os.local.download import download
 from ce2de_os.local.lockfile import Lock, LockedFile, Module
 from ce2de_os.local.process import check_owned, make_folder
+from ce2de_os.progress import Phase
 
 # 2.x refuses a module without a policy. The server is a test server of its own user on the loopback
 # device; that user's rights limit it.
 _POLICY = "grant {\n  permission java.security.AllPermission;\n};\n"
 
 
-def provide(lock: Lock, cache: Path, progress: Progress) -> Path:
+def provide(lock: Lock, cache: Path, progress: Phase) -> Path:
     """Return the folder with ``lock``'s OpenSearch; download, verify and assemble it if it is missing.
 
     All instances of a user share it and never write to it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock as ThreadLock
@@ -13,9 +13,7 @@ from typing import Any
 from ce2de_os.errors import LocalServerError, extra_needed
 from ce2de_os.local import zip_member
 from ce2de_os.local.lockfile import LockedFile
-
-# Called with the current action, the amount done, and the total; a total of 0 is unknown.
-Progress = Callable[[str, int, int], None]
+from ce2de_os.progress import Phase
 
 _PARALLEL = 8
 _ATTEMPTS = 3
@@ -23,7 +21,7 @@ _TIMEOUT_S = 30
 _CHUNK_BYTES = 1 << 18
 
 
-def download(files: Sequence[LockedFile], folder: Path, progress: Progress) -> None:
+def download(files: Sequence[LockedFile], folder: Path, progress: Phase) -> None:
     """Download ``files`` into ``folder``; files that are there unchanged are not downloaded again.
 
     Raises:
@@ -68,7 +66,7 @@ def verify(file: LockedFile, sha256: str) -> None:
 class _Meter:
     """Adds up the bytes of all threads."""
 
-    def __init__(self, total_bytes: int, progress: Progress) -> None:
+    def __init__(self, total_bytes: int, progress: Phase) -> None:
         self._total, self._done, self._progress = total_bytes, 0, progress
         self._lock = ThreadLock()
 

@@ -80,16 +80,6 @@ class Lock:
             )
         return replace(self, files=(*self.files, *self.ml))
 
-    def with_security(self) -> Lock:
-        """Return the same OpenSearch with the security plugin, which needs certificates and users to start.
-
-        Raises:
-            LocalServerError: there is none for this version.
-        """
-        if self.security is None:
-            raise LocalServerError(f"OpenSearch {self.version}: the security plugin is not published for it")
-        return replace(self, files=(*self.files, self.security))
-
     def accepts(self, java_major: int) -> bool:
         """Return whether this version runs on that Java."""
         lowest, highest = self.java

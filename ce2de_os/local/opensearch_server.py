@@ -12,7 +12,7 @@ from typing import Any
 from ce2de_os.local.java import Java
 from ce2de_os.local.lockfile import Lock
 
-_LOG4J = """\
+LOG_SETTINGS = """\
 status = error
 appender.file.type = RollingFile
 appender.file.name = file
@@ -28,6 +28,7 @@ appender.file.strategy.max = 2
 rootLogger.level = info
 rootLogger.appenderRef.file.ref = file
 """
+"""The text of ``log4j2.properties``: at most three files of 20 MB."""
 
 
 def settings(
@@ -72,11 +73,6 @@ def cluster_settings(number: int, transport_ports: Sequence[int]) -> dict[str, A
 def node_name(number: int) -> str:
     """Return the name of a node in a cluster of several."""
     return f"node-{number}"
-
-
-def log_settings() -> str:
-    """Return the text of ``log4j2.properties``: at most three files of 20 MB."""
-    return _LOG4J
 
 
 def command(

@@ -23,8 +23,8 @@ from ce2de_os.local import (
     state,
 )
 from ce2de_os.local.cluster import LocalCluster
-from ce2de_os.local.download import Progress
 from ce2de_os.local.state import Node, State
+from ce2de_os.progress import Phase
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class LocalServers:
         self._cluster = LocalCluster(self.home, self.settings, node_settings)
 
     def up(
-        self, progress: Progress | None = None, version: str | None = None, heap: str | None = None
+        self, progress: Phase | None = None, version: str | None = None, heap: str | None = None
     ) -> Endpoints:
         """Start the servers that do not run yet, and wait until they answer.
 
@@ -146,38 +146,11 @@ class LocalServers:
             with self._locked():
                 self._down()
 
-    def stop_opensearch(self) -> None:
-        """Stop OpenSearch, every node of it, and leave Redis as it is."""
-        if self._load() is not None:
-            with self._locked():
-                known = self._known()
-                self._save(cluster.stop(known, _numbers(known)))
-
     def stop_redis(self) -> None:
         """Stop Redis and leave OpenSearch as it is."""
         if self._load() is not None:
             with self._locked():
                 self._stop_redis(self._known())
-
-    def start_opensearch(self) -> None:
-        """Start OpenSearch again, every node of it, on the ports that it had.
-
-        Raises:
-            LocalServerError: it was never started, or does not start.
-        """
-        with self._locked():
-            known = self._known()
-            self._start_nodes(known, _numbers(known))
-
-    def start_redis(self) -> None:
-        """Start Redis again.
-
-        Raises:
-            LocalServerError: it was never started, or does not start.
-        """
-        with self._locked():
-            known = self._start_redis(self._known())
-            self._wait_for_redis(known)
 
     def stop_node(self, number: int) -> None:
         """Stop one node of the cluster, the first is 1; the others continue.
@@ -233,7 +206,7 @@ class LocalServers:
             nodes=tuple(_node_status(number, node) for number, node in enumerate(known.nodes, 1)),
         )
 
-    def _start(self, known: State | None, report: Progress, version: str | None, heap: str | None) -> State:
+    def _start(self, known: State | None, report: Phase, version: str | None, heap: str | None) -> State:
         if known and known.running:
             cluster.refuse_change(known, version, heap, self.ml)
         nodes = self.nodes or 1
@@ -266,7 +239,7 @@ class LocalServers:
         started = process.start(args, self.home / "redis.log", home, account)
         return self._save(replace(known, redis=started))
 
-    def _start_nodes(self, known: State, numbers: Sequence[int], report: Progress | None = None) -> State:
+    def _start_nodes(self, known: State, numbers: Sequence[int], report: Phase | None = None) -> State:
         stopped = [number for number in numbers if not known.nodes[number - 1].runs]
         if stopped and (warning := memory.shortage(len(stopped), known.heap)):
             logger.warning("OpenSearch: %s", warning, extra={"action": "local_start"})

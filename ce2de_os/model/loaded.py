@@ -25,11 +25,6 @@ class LoadedModel(ABC):
     A copy is the object itself: threads may share it, and nothing in it changes. Pickled, only the folder and
     the settings travel.
 
-    Args:
-        artifact: the model; its files are read and checked here.
-        threads: number of cores.
-        batch_tokens: tokens per run of the graph, padding included.
-
     Raises:
         ArtifactError: the model cannot be loaded.
     """

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from ce2de_os.arrays import pad_ids, token_batches
 from ce2de_os.errors import ConfigError, ParityError
-from ce2de_os.model.artifact import RERANKER, Artifact
+from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.loaded import LoadedModel
+from ce2de_os.model.manifest import RERANKER
 
 CANARY_MAX_SHIFT = 0.25
 """Largest difference of a canary's logit from the stored one, as a share of the stored ones' deviation."""

@@ -12,7 +12,8 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from ce2de_os.errors import ArtifactError, Ce2deError
-from ce2de_os.model.artifact import MODEL_FILE, TOKENIZER_FILE, Artifact
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.manifest import MODEL_FILE, TOKENIZER_FILE
 from ce2de_os.redaction import one_line
 
 CHARS_PER_TOKEN = 32

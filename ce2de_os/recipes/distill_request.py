@@ -7,16 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ce2de_os.config import Settings
-from ce2de_os.distill.tables import (
-    DocumentsTable,
-    EvaluateTable,
-    LanguagesTable,
-    RankingsTable,
-    StudentTable,
-    TeacherTable,
-    TextsTable,
-    TrainingTable,
-)
+from ce2de_os.distill import tables
 from ce2de_os.errors import ConfigError
 
 Step = Literal["queries", "candidates", "scores", "teacher", "student", "export", "evaluate", "report"]
@@ -51,14 +42,14 @@ class DistillRequest:
 
     out: Path
     until: Step = "report"
-    teacher: TeacherTable = field(default_factory=TeacherTable)
-    student: StudentTable = field(default_factory=StudentTable)
-    documents: DocumentsTable = field(default_factory=DocumentsTable)
-    texts: TextsTable = field(default_factory=TextsTable)
-    rankings: RankingsTable = field(default_factory=RankingsTable)
-    languages: LanguagesTable = field(default_factory=LanguagesTable)
-    training: TrainingTable = field(default_factory=TrainingTable)
-    evaluate: EvaluateTable = field(default_factory=EvaluateTable)
+    teacher: tables.TeacherTable = field(default_factory=tables.TeacherTable)
+    student: tables.StudentTable = field(default_factory=tables.StudentTable)
+    documents: tables.DocumentsTable = field(default_factory=tables.DocumentsTable)
+    texts: tables.TextsTable = field(default_factory=tables.TextsTable)
+    rankings: tables.RankingsTable = field(default_factory=tables.RankingsTable)
+    languages: tables.LanguagesTable = field(default_factory=tables.LanguagesTable)
+    training: tables.TrainingTable = field(default_factory=tables.TrainingTable)
+    evaluate: tables.EvaluateTable = field(default_factory=tables.EvaluateTable)
     settings: Settings | None = None
     command: str = ""
 

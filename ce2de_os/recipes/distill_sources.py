@@ -30,11 +30,7 @@ TEXTS_FILE = "texts.jsonl.gz"
 
 
 class Sources:
-    """Reads the sources that a request names.
-
-    Args:
-        request: the request.
-    """
+    """Reads the sources that a request names."""
 
     def __init__(self, request: DistillRequest) -> None:
         self.request = request

@@ -18,15 +18,14 @@ START_FOLDER = "start"  # inside the run's folder
 def start_folder(start: str, out: Path) -> Path:
     """Find the folder of the student to continue from; convert an artifact to ``out/start`` first.
 
-    Args:
-        start: ``"packaged"``, the folder of an artifact, or that of a finished run.
-        out: the folder of the new run.
+    ``start`` is ``"packaged"``, the folder of an artifact, or that of a finished run.
 
     Raises:
         ConfigError: there is no such folder.
         ArtifactError: the artifact cannot be trained on, see `restore_student`.
     """
-    from ce2de_os.model.artifact import MANIFEST_FILE, Artifact
+    from ce2de_os.model.artifact import Artifact
+    from ce2de_os.model.manifest import MANIFEST_FILE
 
     folder = Path(start)
     if start != PACKAGED and not folder.is_dir():

@@ -56,13 +56,7 @@ class Shown:
 
 
 class Run:
-    """One call of `ce2de_os.recipes.distill.distill`.
-
-    Args:
-        request: the request, for everything that is not in ``config``.
-        config: settings of the training.
-        shown: receives the progress.
-    """
+    """One call of `ce2de_os.recipes.distill.distill`."""
 
     def __init__(self, request: DistillRequest, config: DistillConfig, shown: Shown) -> None:
         self.request, self.config, self.shown = request, config, shown

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 from ce2de_os.config import Settings
 from ce2de_os.distill.config import SHAPE
-from ce2de_os.distill.tables import (
-    DocumentsTable,
-    EvaluateTable,
-    LanguagesTable,
-    RankingsTable,
-    StudentTable,
-    TeacherTable,
-    TextsTable,
-    TrainingTable,
-)
 from ce2de_os.errors import ConfigError
 from ce2de_os.reading import read_text
 from ce2de_os.recipes.distill_request import DistillRequest, Step
@@ -31,10 +22,10 @@ Tables = Mapping[str, Mapping[str, object]]
 """The values of a recipe by table and key."""
 
 _CLASSES = {
-    "teacher": TeacherTable, "student": StudentTable, "documents": DocumentsTable, "texts": TextsTable,
-    "rankings": RankingsTable, "languages": LanguagesTable, "training": TrainingTable,
-    "evaluate": EvaluateTable,
-}  # fmt: skip
+    name: kind
+    for name, kind in get_type_hints(DistillRequest).items()
+    if isinstance(kind, type) and is_dataclass(kind)
+}
 TABLES = {name: tuple(field.name for field in fields(table)) for name, table in _CLASSES.items()}
 """The keys of each table."""
 

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 class Translated:
-    """Reads the files that the table names, each once.
-
-    Args:
-        table: the table of the request.
-    """
+    """Reads the files that the table names, each once."""
 
     def __init__(self, table: LanguagesTable) -> None:
         self.table = table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import add
 from typing import Any, Final, Literal, Self
@@ -44,15 +44,6 @@ HANDOVER: Final = "handover"
 
 MAX_BLOCK_S = 30.0
 """Longest time in seconds that a handover may block writes."""
-
-SLICE_OPERATIONS = 1000
-"""Least number of ``_seq_no`` in a slice; smaller slices would only cost messages."""
-
-SLICES, SHARD_SLICES = 256, 5
-"""Slices of a large job, and least of a large shard: shards are uneven, and workers are to end together."""
-
-MAX_SLICES = 1024
-"""Most slices of a job whose indices have fewer shards than that, so that the ledger stays small."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +112,7 @@ class Job:
         ranges: the slices, by number.
         languages: languages that get a text field each; ``None``: none.
         hold: whether the alias waits for ``ce2de reindex cutover`` when all is verified.
-        accept_refused: whether the alias may move although documents were refused.
+        accept_refused: whether the alias may move although documents were rejected.
         pipeline: ingest pipeline for the written documents; ``None``: none.
         docs_per_s: most documents per second, all workers together; ``None``: no limit.
         state: ``running``, ``paused``, ``finishing`` (verifying), ``ready`` (verified, the alias not moved),
@@ -164,7 +155,7 @@ class Job:
     created_at_s: float
     languages: LanguageSpec | None = None
     hold: bool = False
-    accept_refused: bool = False
+    accept_refused: bool = False  # a stored name, as `Counts.refused`: the word is rejected elsewhere
     pipeline: str | None = None
     docs_per_s: float | None = None
     state: str = RUNNING
@@ -354,25 +345,3 @@ def job_id_for(source: str, *identity: object) -> str:
     digest = hashlib.sha256("\n".join((source, *map(repr, identity))).encode()).hexdigest()
     name = re.sub(r"[^a-z0-9_.-]+", "", source.lower()).strip(".-") or "job"
     return f"{name}-{digest[:8]}"
-
-
-def cut(checkpoints: Sequence[Mapping[int, int]]) -> tuple[Range, ...]:
-    """Cut every shard's operations into slices of equal size; each shard's last slice has an open end.
-
-    ``checkpoints`` maps, for each part, a shard to its global checkpoint, -1 for an empty shard.
-    """
-    shards = [
-        (part, shard, checkpoint)
-        for part, found in enumerate(checkpoints)
-        for shard, checkpoint in sorted(found.items())
-    ]
-    count = max(1, len(shards))
-    per_shard = max(1, min(MAX_SLICES // count, max(SLICES // count, SHARD_SLICES)))
-    ranges = []
-    for part, shard, checkpoint in shards:
-        operations = checkpoint + 1
-        parts = max(1, min(per_shard, operations // SLICE_OPERATIONS))
-        bounds = [operations * number // parts - 1 for number in range(parts)]
-        for after, upto in zip(bounds, [*bounds[1:], None], strict=True):
-            ranges.append(Range(part, shard, after, upto))
-    return tuple(ranges)

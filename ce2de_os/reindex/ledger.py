@@ -110,7 +110,7 @@ class Ledger:
             admin.refresh(self._client, LEDGER_INDEX)
             if admin.count(self._client, LEDGER_INDEX):
                 raise JobError(
-                    f"'{LEDGER_INDEX}' holds records but has not the mapping of ce2de, so jobs would not be "
+                    f"'{LEDGER_INDEX}' holds records but not in the mapping of ce2de, so jobs would not be "
                     f"found; delete it (DELETE /{LEDGER_INDEX}), then start the job again"
                 )
             with backend_errors(f"delete '{LEDGER_INDEX}'"):
@@ -181,7 +181,8 @@ class Ledger:
     def ended_before(self, seconds: float) -> list[Job]:
         """Return the jobs that ended more than ``seconds`` ago; no standing or running jobs."""
         limit = self.now() - seconds
-        return [job for job in self.jobs() if job.state in ENDED and _ended_at(job) < limit]
+        ended = (job for job in self.jobs() if job.state in ENDED)
+        return [job for job in ended if (job.finished_at_s or job.created_at_s) < limit]
 
     def active_jobs(self) -> list[Job]:
         """Return the jobs that have work for workers; records that cannot be read are left out."""
@@ -311,10 +312,6 @@ def _smaller_pages(record: Slice) -> dict[str, Any]:
         "page_limit": CAREFUL_PAGE if first else 1,
         "careful": CAREFUL_DOCUMENTS if first else ALONE_DOCUMENTS,
     }
-
-
-def _ended_at(job: Job) -> float:
-    return job.finished_at_s or job.created_at_s
 
 
 def _readable(hits: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Job | JobError]]:

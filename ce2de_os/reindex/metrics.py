@@ -88,15 +88,18 @@ def ended(found: Sequence[JobEntry]) -> Metric:
 def families(found: Sequence[JobStatus]) -> Iterator[Metric]:
     """Yield the metrics of jobs; each sample has the label ``job_id``."""
     yield from _counters(found)
-    yield _gauge("source_documents", "Documents in the source when the job was created.", found, _documents)
-    yield _gauge("backlog_documents", "Documents that are still to be read.", found, _backlog)
-    yield _gauge("lag_operations", "Live writes that the targets have not seen.", found, _lag)
+    text = "Documents in the source when the job was created."
+    yield _gauge("source_documents", text, found, lambda one: _known(one.job.documents))
+    text = "Documents that are still to be read."
+    yield _gauge("backlog_documents", text, found, lambda one: _known(one.documents_left))
+    text = "Live writes that the targets have not seen."
+    yield _gauge("lag_operations", text, found, lambda one: _known(one.lag))
     text = "Age of the oldest write whose vector is missing or stale, for a standing job."
-    yield _gauge("freshness_seconds", text, found, _freshness)
+    yield _gauge("freshness_seconds", text, found, lambda one: _known(one.freshness_s))
     text = "1 if OpenSearch's own pipelines give the job's vectors, 0 if not."
-    yield _gauge("connection_right", text, found, _connection)
+    yield _gauge("connection_right", text, found, lambda one: _known(one.job.connection_right))
     yield _gauge("documents_per_second", "Documents that the workers read per second now.", found, _rate)
-    yield _gauge("workers_busy", "Workers that hold a lease.", found, _workers)
+    yield _gauge("workers_busy", "Workers that hold a lease.", found, lambda one: _known(one.workers))
     yield _gauge("dead_letters", "Documents in the dead-letter index now.", found, _dead_letters, "reason")
     yield _gauge("slices", "Slices in each state.", found, _slices, "state")
     yield _gauge("job_state", "1 for the state that the job is in.", found, _states, "state")
@@ -135,34 +138,13 @@ def _up(value: float) -> Metric:
     return GaugeMetricFamily("ce2de_up", "Whether the ledger in OpenSearch could be read.", value=value)
 
 
-def _documents(found: JobStatus) -> Samples:
-    return {(): found.job.documents}
-
-
-def _backlog(found: JobStatus) -> Samples:
-    return {(): found.documents_left}
-
-
-def _lag(found: JobStatus) -> Samples:
-    return {} if found.lag is None else {(): found.lag}
-
-
-def _freshness(found: JobStatus) -> Samples:
-    return {} if found.freshness_s is None else {(): found.freshness_s}
-
-
-def _connection(found: JobStatus) -> Samples:
-    right = found.job.connection_right
-    return {} if right is None else {(): float(right)}
+def _known(value: float | None) -> Samples:
+    return {} if value is None else {(): float(value)}
 
 
 def _rate(found: JobStatus) -> Samples:
     # Without workers the status has the mean since the start, which is not the current rate.
     return {(): found.docs_per_s or 0.0 if found.workers else 0.0}
-
-
-def _workers(found: JobStatus) -> Samples:
-    return {(): found.workers}
 
 
 def _dead_letters(found: JobStatus) -> Samples:

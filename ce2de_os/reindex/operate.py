@@ -124,7 +124,7 @@ def cutover(
     encoder: DocumentEncoder,
     job_id: str,
     owner: str,
-    accept_refused: bool = False,
+    accept_rejected: bool = False,
     **changes: Any,  # noqa: ANN401 - fields of Job
 ) -> Job:
     """Catch up, verify once more, and move the alias; ``changes`` are options of the switch to set first.
@@ -148,7 +148,7 @@ def cutover(
         client, job_id, states,
         lambda job: {
             "state": FINISHING if job.truth == SWITCHING else RUNNING, "hold": False, "error": None,
-            "accept_refused": accept_refused or job.accept_refused, **changes,
+            "accept_refused": accept_rejected or job.accept_refused, **changes,
         },
     )  # fmt: skip
     finish(client, encoder, job.job_id, owner)

@@ -56,9 +56,9 @@ class JobRequest:
         hold: wait for ``ce2de reindex cutover`` before the alias moves.
         pipeline: ingest pipeline for the written documents; ``None``: none.
         docs_per_s: most documents per second; ``None``: no limit.
-        accept_refused: move the alias even if documents were rejected.
+        accept_rejected: move the alias even if documents were rejected.
         token_vectors: store every token's vector too, for late interaction.
-        accept_excluded: copy even if the source's ``_source`` excludes fields; the copy will lack them.
+        accept_excluded_fields: copy even if ``_source`` excludes fields; the copy will lack them.
         way: ``mirror`` or ``handover``; ``auto``: a handover if the alias points to the source already.
         block: block writes for the last step of a handover; ``max_block_s``: for how long at most.
         follow: let a standing job keep the vectors up to date afterwards.
@@ -75,9 +75,9 @@ class JobRequest:
     hold: bool = False
     pipeline: str | None = None
     docs_per_s: float | None = None
-    accept_refused: bool = False
+    accept_rejected: bool = False
     token_vectors: bool = False
-    accept_excluded: bool = False
+    accept_excluded_fields: bool = False
     way: Way | Literal["auto"] = "auto"
     block: bool = True
     max_block_s: float = MAX_BLOCK_S

@@ -45,9 +45,7 @@ def max_sim(query: TokenVectors, document: TokenVectors) -> float:
     This is ColBERT's sum divided by the number of the query's tokens, so it is between -1 and 1 for short and
     for long questions.
 
-    Args:
-        query: ``(L, T)``, rows of length 1.
-        document: ``(M, T)``, rows of length 1.
+    ``query`` is ``(L, T)`` and ``document`` ``(M, T)``, both with rows of length 1.
 
     Returns:
         0.0 where one of them has no tokens.

@@ -194,14 +194,9 @@ def _texts(mappings: Mappings, asides: Sequence[str]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for name, mapping in mappings.items():
         ready = [entry for entry in fields_from(mapping) if entry.ready]
-        own = ready[-1].text_fields if ready else _own_texts({name: mapping}, asides)
-        found |= dict.fromkeys(own)
+        own = ready[-1].text_fields if ready else _fields({name: mapping}, "text")
+        found |= dict.fromkeys(path for path in own if ready or path.partition(".")[0] not in asides)
     return tuple(found)
-
-
-def _own_texts(mappings: Mappings, asides: Sequence[str]) -> tuple[str, ...]:
-    """Return every text field that is not filled from others."""
-    return tuple(path for path in _fields(mappings, "text") if path.partition(".")[0] not in asides)
 
 
 def embedded_in(
@@ -255,7 +250,7 @@ def _named(target: Target, vector_field: str | None) -> Sequence[IndexMetadata]:
     return named
 
 
-def neural_search_version(client: OpenSearch) -> Version | None:
+def version_steps() -> Steps[Version | None]:
     """Read the lowest neural-search version among the nodes, as ``(major, minor)``.
 
     ``None``: some node lacks it, or this user may not list plugins. Then the client fuses the results,
@@ -264,11 +259,6 @@ def neural_search_version(client: OpenSearch) -> Version | None:
     Raises:
         BackendUnavailableError: OpenSearch does not answer.
     """
-    return drive(client, version_steps())
-
-
-def version_steps() -> Steps[Version | None]:
-    """Return the steps of `neural_search_version`."""
     arguments = {"metric": "plugins", "params": {"filter_path": "nodes.*.plugins"}}
     try:
         answer = yield Call("list the plugins", "nodes.info", arguments)

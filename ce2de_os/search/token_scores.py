@@ -49,11 +49,7 @@ Scores = dict[str, float]
 
 
 class StoredTokens:
-    """Scores hits by the model's token vectors in an index, and remembers whether the cluster can.
-
-    Args:
-        late: encodes the question, and says where to score.
-    """
+    """Scores hits by the model's token vectors in an index, and remembers whether the cluster can."""
 
     def __init__(self, late: LateInteraction) -> None:
         self._late = late

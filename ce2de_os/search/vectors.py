@@ -39,11 +39,7 @@ def model_of(encoder: QueryEncoder) -> str | None:
 
 
 class QueryVectors:
-    """Encodes questions, and keeps the vectors of the last ``size`` different ones; safe from threads.
-
-    Args:
-        encoder: the model.
-        size: vectors to keep; 0: none.
+    """Encodes questions, and keeps the last ``size`` (0: no) different vectors; safe from threads.
 
     Raises:
         ConfigError: ``size`` is below 0.

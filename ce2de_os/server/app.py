@@ -13,8 +13,9 @@ from starlette.routing import Route
 
 from ce2de_os.config import Settings
 from ce2de_os.index.client import connect
-from ce2de_os.model.artifact import RERANKER, Artifact
+from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.model.manifest import RERANKER
 from ce2de_os.model.reranker import OnnxReranker
 from ce2de_os.search.searcher import HybridSearcher
 from ce2de_os.server.answers import HttpError

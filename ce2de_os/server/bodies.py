@@ -16,11 +16,7 @@ MOST_BODIES = 8
 
 
 class Bodies:
-    """Reads bodies, and counts the bytes of all that are held at a time.
-
-    Args:
-        max_bytes: bytes of one body; `MOST_BODIES` times as many are held at most.
-    """
+    """Reads bodies; holds `MOST_BODIES` times ``max_bytes``, those of one body, at a time."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

@@ -17,13 +17,7 @@ QUERIES, RERANKS, DOCUMENTS = "queries", "reranks", "documents"
 
 
 class Engine:
-    """Runs the models, off the event loop.
-
-    Args:
-        encoder: the embedding model.
-        reranker: a cross-encoder; ``None``: re-ranking embeds its texts.
-        queue_texts: texts that may wait in each lane.
-    """
+    """Runs the models, off the event loop; without a ``reranker``, re-ranking embeds its texts."""
 
     def __init__(self, encoder: OnnxEncoder, reranker: OnnxReranker | None, queue_texts: int) -> None:
         self.encoder = encoder
@@ -88,11 +82,7 @@ class Engine:
 
 
 class SharedEncoder:
-    """The engine's model as a searcher wants it: questions wait in the lane of queries.
-
-    Args:
-        engine: computes.
-    """
+    """The engine's model as a searcher wants it: questions wait in the lane of queries."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -105,11 +95,7 @@ class SharedEncoder:
 
 
 class SharedReranker:
-    """The engine's reranker as a searcher wants it.
-
-    Args:
-        engine: computes.
-    """
+    """The engine's reranker as a searcher wants it."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

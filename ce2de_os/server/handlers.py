@@ -32,13 +32,7 @@ SOON_S = 0.02
 
 
 class Handlers:
-    """The answers of one process.
-
-    Args:
-        engine: computes.
-        counters: count what is computed.
-        request: the limits.
-    """
+    """The answers of one process."""
 
     def __init__(self, engine: Engine, counters: Counters, request: ServeRequest) -> None:
         self._engine = engine

@@ -20,9 +20,6 @@ class Keys:
     The file has one key a line; empty lines and those that begin with ``#`` do not count. It is read again
     when it has changed.
 
-    Args:
-        path: the file.
-
     Raises:
         ConfigError: the file cannot be read, others may read it, or it holds no usable key.
     """

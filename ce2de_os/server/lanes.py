@@ -111,12 +111,7 @@ class Row(NamedTuple):
 
 
 class EmbeddingLane(Lane):
-    """Embeds the texts of all callers in common batches, some of each caller in turn.
-
-    Args:
-        encoder: the model.
-        batch_tokens: tokens in one run of the model, padding included.
-    """
+    """Embeds the texts of all callers in common batches, some of each caller in turn."""
 
     def __init__(self, encoder: OnnxEncoder, batch_tokens: int) -> None:
         super().__init__()
@@ -185,11 +180,7 @@ class EmbeddingLane(Lane):
 
 
 class PairLane(Lane):
-    """Scores pairs with a cross-encoder, some of each caller in turn.
-
-    Args:
-        reranker: the model.
-    """
+    """Scores pairs with a cross-encoder, some of each caller in turn."""
 
     def __init__(self, reranker: OnnxReranker) -> None:
         super().__init__()

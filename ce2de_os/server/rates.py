@@ -9,12 +9,7 @@ MINUTE_S = 60.0
 
 
 class Rates:
-    """Counts the requests of each caller: a minute's worth at once, then one as often as the rate allows.
-
-    Args:
-        per_minute: requests of one caller.
-        clock: seconds that only grow.
-    """
+    """Counts the requests of each caller: a minute's worth at once, then one as often as the rate allows."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute, self._clock = per_minute, clock

@@ -44,12 +44,7 @@ FILTERS = ("term", "terms", "range", "exists", "ids")
 
 
 class Search:
-    """Answers questions, a few at a time, in threads.
-
-    Args:
-        searcher: answers them.
-        bodies: read the requests.
-    """
+    """Answers questions, a few at a time, in threads."""
 
     def __init__(self, searcher: HybridSearcher, bodies: Bodies) -> None:
         self._searcher = searcher

@@ -19,11 +19,6 @@ class Watched(Generic[Value]):
 
     Changed files that cannot be used are reported in the log, and what was read before stays good.
 
-    Args:
-        what: what is in the files, for the log.
-        paths: the files.
-        read: reads and checks them.
-
     Raises:
         ConfigError: they cannot be used at the start.
     """

@@ -84,11 +84,7 @@ def create(request: UiRequest, settings: Settings, sessions: Sessions) -> Gate:
 
 
 class Entrance:
-    """Where a browser shows its token.
-
-    Args:
-        site: what the pages share.
-    """
+    """Where a browser shows its token."""
 
     def __init__(self, site: Site) -> None:
         self._site = site

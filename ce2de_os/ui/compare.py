@@ -80,12 +80,7 @@ class ColumnAnswer:
 
 
 class Comparer:
-    """Asks the columns of a view at the same time.
-
-    Args:
-        searchers: answer them.
-        threads: columns that are asked at a time, of all views together.
-    """
+    """Asks the columns of a view at the same time."""
 
     def __init__(self, searchers: Searchers, threads: int = 16) -> None:
         self._searchers = searchers

@@ -14,14 +14,7 @@ from ce2de_os.redaction import redact
 
 
 class PageError(Exception):
-    """A request that gets an error page.
-
-    Args:
-        status: of HTTP.
-        finding: what happened.
-        action: what to do.
-        stale: whether a new form secret is all that it needs.
-    """
+    """A request that gets an error page."""
 
     def __init__(self, status: int, finding: str, action: str = "", *, stale: bool = False) -> None:
         super().__init__(finding)

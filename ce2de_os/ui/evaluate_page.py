@@ -32,11 +32,7 @@ MOST_LATENCY_QUERIES = 1000
 
 
 class EvaluatePage:
-    """Answers ``/evaluate`` and what is below it.
-
-    Args:
-        site: what the pages share.
-    """
+    """Answers ``/evaluate`` and what is below it."""
 
     def __init__(self, site: Site) -> None:
         self._site = site

@@ -49,12 +49,6 @@ class Guard:
     """Lets a request through to the pages, or refuses it.
 
     ``request.state`` gets ``session``, ``entered`` (the token was shown), and for POST ``form`` and ``body``.
-
-    Args:
-        app: the pages.
-        sessions: the browsers.
-        settings: what the page may do.
-        refuse: makes the page of an error.
     """
 
     def __init__(self, app: ASGIApp, sessions: Sessions, settings: UiRequest, refuse: Refuse) -> None:

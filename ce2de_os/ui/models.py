@@ -15,8 +15,9 @@ from opensearchpy import OpenSearch
 from ce2de_os.config import Settings
 from ce2de_os.errors import BackendError, ConfigError
 from ce2de_os.index.client import backend_errors
-from ce2de_os.model.artifact import RERANKER, Artifact
+from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.model.manifest import RERANKER
 from ce2de_os.model.reranker import OnnxReranker
 from ce2de_os.search.searcher import HybridSearcher
 from ce2de_os.search.target import Target, read_target
@@ -59,10 +60,6 @@ class Fields:
 
 class Models:
     """The loaded models; each replayed its canaries.
-
-    Args:
-        settings: the model, its threads.
-        request: more models, and the cross-encoder.
 
     Raises:
         ArtifactError: a model cannot be loaded, or computes wrong values here.
@@ -108,12 +105,7 @@ class Models:
 
 
 class Searchers:
-    """Searchers and facts by index, kept for the next question.
-
-    Args:
-        client: the connection to OpenSearch.
-        models: embed the questions.
-    """
+    """Searchers and facts by index, kept for the next question."""
 
     def __init__(self, client: OpenSearch, models: Models) -> None:
         self.client = client

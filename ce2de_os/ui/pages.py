@@ -26,12 +26,7 @@ NAVIGATION = {
 
 
 class Pages:
-    """Fills in the templates; every value is escaped.
-
-    Args:
-        settings: what the page may do.
-        sessions: the browsers.
-    """
+    """Fills in the templates; every value is escaped."""
 
     def __init__(self, settings: UiRequest, sessions: Sessions) -> None:
         self._settings, self._sessions = settings, sessions

@@ -18,11 +18,7 @@ _SESSION = re.compile(r"[\w-]{32}")
 
 
 class Sessions:
-    """Knows the browsers that have shown the token.
-
-    Args:
-        keys: the tokens of a file; ``None``: one is made here.
-    """
+    """Knows the browsers that have shown a token of ``keys``; ``None``: one token is made here."""
 
     def __init__(self, keys: Keys | None) -> None:
         self._keys = keys

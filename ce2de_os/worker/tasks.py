@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from opensearchpy import OpenSearch
 
 from ce2de_os.errors import ArtifactMismatchError, BackendUnavailableError, Ce2deError
 from ce2de_os.reindex import queue, watchdog
@@ -64,40 +68,34 @@ def embed_slice(job_id: str, number: int, fingerprint: str) -> None:
 @app.task(name="ce2de.finish_job", **_OPTIONS)
 def finish_job(job_id: str, fingerprint: str) -> None:
     """Verify the target and move the alias."""
-    client = resources.client()
-    ledger = Ledger(client)
-    try:
-        check_fingerprint(job_id, fingerprint, resources.encoder())
+    with _whole_job(job_id, fingerprint) as (client, ledger, messages):
         finish(client, resources.encoder(), job_id, resources.owner(), resources.is_gone)
-    except ArtifactMismatchError as error:
-        told = str(error)
-        queue.pass_on(
-            lambda: queue.give_back(ledger, CeleryQueue(fingerprint=fingerprint), job_id, None, told), job_id
-        )
-        raise
-    except Ce2deError:
-        raise
-    except BaseException as error:
-        if is_failure(error):
-            queue.finish_failed(ledger, job_id, error)
-        raise
-    queue.pass_on(lambda: queue.after_finish(ledger, CeleryQueue(fingerprint=fingerprint), job_id), job_id)
+    queue.pass_on(lambda: queue.after_finish(ledger, messages, job_id), job_id)
 
 
 @app.task(name="ce2de.follow_job", **_OPTIONS)
 def follow_job(job_id: str, fingerprint: str) -> None:
     """Embed new documents for a while, then pass the job on."""
-    client, broker = resources.client(), CeleryQueue(fingerprint=fingerprint)
+    with _whole_job(job_id, fingerprint) as (client, ledger, messages):
+        goes_on = follow(
+            client, resources.encoder(), messages, job_id, resources.owner(), BUDGET_S, resources.is_gone,
+            connection.fault,
+        )  # fmt: skip
+    if goes_on:
+        queue.pass_on(lambda: queue.after_follow(ledger, messages, job_id), job_id)
+
+
+@contextmanager
+def _whole_job(job_id: str, fingerprint: str) -> Iterator[tuple[OpenSearch, Ledger, CeleryQueue]]:
+    """Open what a task on a whole job needs; pass it on if the model is another, end it on a failure."""
+    client, messages = resources.client(), CeleryQueue(fingerprint=fingerprint)
     ledger = Ledger(client)
     try:
         check_fingerprint(job_id, fingerprint, resources.encoder())
-        goes_on = follow(
-            client, resources.encoder(), broker, job_id, resources.owner(), BUDGET_S, resources.is_gone,
-            connection.fault,
-        )  # fmt: skip
+        yield client, ledger, messages
     except ArtifactMismatchError as error:
         told = str(error)
-        queue.pass_on(lambda: queue.give_back(ledger, broker, job_id, None, told), job_id)
+        queue.pass_on(lambda: queue.give_back(ledger, messages, job_id, None, told), job_id)
         raise
     except Ce2deError:
         raise
@@ -105,5 +103,3 @@ def follow_job(job_id: str, fingerprint: str) -> None:
         if is_failure(error):
             queue.finish_failed(ledger, job_id, error)
         raise
-    if goes_on:
-        queue.pass_on(lambda: queue.after_follow(ledger, broker, job_id), job_id)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ce2de_os.local.servers import LocalServers
-from ce2de_os.model.artifact import DEFAULT_FOLDER, MODEL_FILE
+from ce2de_os.model.artifact import DEFAULT_FOLDER
+from ce2de_os.model.manifest import MODEL_FILE
 
 ROOT = Path(__file__).parents[2]
 CE2DE = [sys.executable, "-m", "ce2de_os"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,6 +64,15 @@ def test_a_command_s_help_has_an_example_and_explains_every_option(path: Command
     for option in command.params:
         if isinstance(option, click.Option) and option.name != "help":
             assert option.help, f"{' '.join(path)}: {option.name} has no help"
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_defaults_and_variables_have_one_form(path: CommandPath) -> None:
+    """As click writes them: ``[default: …]``, behind ``env: …`` where a variable sets it too."""
+    text = " ".join(ALL[path].get_help(click.Context(ALL[path])).split())
+    assert re.findall(r"\((?:default|env)\b[^)]*\)", text) == []
+    notes = re.findall(r"\[[^\]]*\b(?:default|env)\b[^\]]*\]", text)
+    assert [note for note in notes if not re.search(r"\[env: [A-Z0-9_]+[\];]|[\[;] ?default: ", note)] == []
 
 
 def test_the_overview_names_every_command_and_its_module_exists() -> None:

@@ -14,11 +14,14 @@ import numpy as np
 from opensearchpy import OpenSearch, helpers
 
 from ce2de_os.arrays import Embeddings, l2_normalize
+from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex.cutover.finish import finish
 from ce2de_os.reindex.following.follow import follow
 from ce2de_os.reindex.job import Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import after_finish, after_slices
+from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.slices.pipeline import run_slices
 
 TEXT_MAPPING = {"properties": {"title": {"type": "text"}, "body": {"type": "text"}}}
@@ -162,3 +165,16 @@ def hammer(client: OpenSearch, index: str, threads: int) -> Iterator[list[int]]:
         stop.set()
         for worker in workers:
             worker.join()
+
+
+def begin(client: OpenSearch, source: str, queue: InlineQueue, encoder: Any = None, **request: Any) -> Job:
+    """Start a job of the two text fields with the alias SOURCE-search; ``request`` may say otherwise."""
+    wanted = {"text": TextSpec(("title", "body")), "alias": f"{source}-search", **request}
+    return start(client, JobRequest(source, **wanted), encoder or HashEncoder(), queue)
+
+
+def run(client: OpenSearch, source: str, queue: InlineQueue, **request: Any) -> Job:
+    """Start a job and let the queue do it; return its record afterwards."""
+    job = begin(client, source, queue, **request)
+    queue.run(client, HashEncoder())
+    return Ledger(client).job(job.job_id).job

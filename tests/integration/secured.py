@@ -100,7 +100,9 @@ class SecuredServers:
 
     def _start_opensearch(self, roles: str, mapping: dict[str, list[str]]) -> None:
         runtime, lock = java.choose(java.find(self.settings.java_home), VERSION)
-        folder = distribution.provide(lock.with_security(), self.settings.cache, lambda *_: None)
+        assert lock.security is not None, lock.version
+        with_security = replace(lock, files=(*lock.files, lock.security))
+        folder = distribution.provide(with_security, self.settings.cache, lambda *_: None)
         home = self.home / "opensearch"
         for name in ("config", "data", "logs", "tmp"):
             self._make_folder(home / name)
@@ -130,7 +132,7 @@ class SecuredServers:
         (config / "opensearch.yml").write_text(
             opensearch_server.settings(home, *ports, self._security_settings())
         )
-        (config / "log4j2.properties").write_text(opensearch_server.log_settings())
+        (config / "log4j2.properties").write_text(opensearch_server.LOG_SETTINGS)
         for path in config.rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
 

@@ -7,18 +7,15 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
-from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.job import DONE, FAILED, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.queue import after_failure
-from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.slices.held import MOST_CONDEMNED
 from ce2de_os.reindex.slices.pipeline import run_slices
 from ce2de_os.reindex.status import status
 from ce2de_os.reindex.syncing.retry import retry
-from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
+from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, begin, create_index
 
 ENCODER = HashEncoder()
 
@@ -32,11 +29,6 @@ class Choosy(HashEncoder):
         if any(self.word in text for text in texts):
             raise RuntimeError("Fail: [ONNXRuntimeError]")
         return super().encode_documents(texts)
-
-
-def begin(client: OpenSearch, source: str, queue: InlineQueue, **request: Any) -> Job:
-    wanted = JobRequest(source, TextSpec(("title", "body")), alias=f"{source}-search", **request)
-    return start(client, wanted, ENCODER, queue)
 
 
 def assert_only(client: OpenSearch, job: Job, doc_id: str, error: str) -> None:
@@ -57,7 +49,7 @@ def test_a_text_that_the_model_cannot_take_is_set_aside_and_the_rest_goes_on(
     create_index(client, index_name, articles(200))
     client.index(index=index_name, id="odd", body={"title": Choosy.word}, refresh=True)
     queue = InlineQueue()
-    job = begin(client, index_name, queue, accept_refused=True)
+    job = begin(client, index_name, queue, accept_rejected=True)
     queue.run(client, Choosy())
     assert status(client, job.job_id).job.state == DONE
     assert_only(client, job, "odd", "RuntimeError: Fail: [ONNXRuntimeError]")

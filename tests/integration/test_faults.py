@@ -153,7 +153,7 @@ def test_redis_killed(
     if data == "lost":
         shutil.rmtree(endpoints.home / "redis" / "data")
     time.sleep(3)
-    servers.start_redis()
+    servers.up()
     lift_throttle(ce2de, job_id)
     if data == "lost":
         resumed = ce2de("reindex", "resume", job_id)
@@ -354,7 +354,7 @@ def test_a_document_that_kills_every_worker_is_set_aside(
 ) -> None:
     client.index(index=source, id="1234", body={"title": "rare", "body": poisoned.DEADLY}, refresh=True)
     start_worker(poisoned.__name__)
-    job_id = start_detached(ce2de, source, "--accept-refused")
+    job_id = start_detached(ce2de, source, "--accept-rejected")
     wait_for(client, job_id, has_ended)
     deaths = (tmp_path / "worker-0.log").read_text().count("exited with 'signal 9")
     found = assert_all_there(job_id, f"a document that killed {deaths} processes")

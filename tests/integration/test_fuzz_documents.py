@@ -115,7 +115,7 @@ def begun(client: OpenSearch, endpoints: Endpoints, index: str, way: Way, queue:
     made = list(odd_documents(DOCUMENTS, SEED))
     half = len(made) // 2
     taken = send(endpoints, index, made[:half])
-    options = {"alias": None if way.mode == "in_place" else f"{index}-search", "accept_refused": True}
+    options = {"alias": None if way.mode == "in_place" else f"{index}-search", "accept_rejected": True}
     job_request = JobRequest(
         index, TextSpec(FIELDS), mode=way.mode, pipeline=way.pipeline and index, follow=False, **options
     )

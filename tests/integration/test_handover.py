@@ -14,19 +14,23 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.errors import DataError
 from ce2de_os.index.bulk import BulkWriter
-from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import dead_letters, operate
 from ce2de_os.reindex.job import DONE, FAILED, PAUSED, RUNNING, WAITING, Job, Slice
 from ce2de_os.reindex.ledger import LEASE_S, Ledger
 from ce2de_os.reindex.queue import after_error
-from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.slices.held import HeldSlice
 from ce2de_os.reindex.slices.memory import FIRST_PAGE, JobMemory
 from ce2de_os.reindex.slices.orders import LOOK_S
 from ce2de_os.reindex.slices.pipeline import run_slice, run_slices
 from ce2de_os.reindex.status import status
-from tests.integration.indexes import HashEncoder, InlineQueue, articles, assert_same_documents, create_index
+from tests.integration.indexes import (
+    HashEncoder,
+    InlineQueue,
+    articles,
+    assert_same_documents,
+    begin,
+    create_index,
+)
 from tests.integration.jobs import Run, StartWorker, Tally, has_ended, lift_throttle, start_detached, wait_for
 
 ENCODER = HashEncoder()
@@ -49,11 +53,6 @@ class Watching(HashEncoder):
 
 class DeathError(BaseException):
     """Ends a worker without a chance to tidy up."""
-
-
-def begin(client: OpenSearch, source: str, queue: InlineQueue, **request: Any) -> Job:
-    wanted = JobRequest(source, TextSpec(("title", "body")), f"{source}-search", **request)
-    return start(client, wanted, ENCODER, queue)
 
 
 def job_of(client: OpenSearch, source: str, count: int, queue: InlineQueue) -> Job:

@@ -175,7 +175,7 @@ def test_a_handover_whose_opensearch_dies(scene: Scene, servers: LocalServers, s
     def restart() -> None:
         scene.workers.orders.wait_until_done()
         servers.kill_node(1)
-        servers.start_opensearch()
+        servers.up()
         scene.workers.orders.let_go()
 
     scene.meanwhile = restart
@@ -187,7 +187,7 @@ def test_a_handover_whose_redis_dies(scene: Scene, servers: LocalServers, step: 
     def restart() -> None:
         scene.workers.orders.wait_until_done()
         servers.stop_redis()
-        servers.start_redis()
+        servers.up()
         scene.workers.orders.let_go()
 
     scene.meanwhile = restart

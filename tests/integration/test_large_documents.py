@@ -23,7 +23,7 @@ def test_one_document_over_the_limit_is_set_aside_and_the_rest_goes_on(small_cli
     small_client.index(index="articles", id="large", body={**largest, "body": largest["body"] + "x" * 990})
     small_client.index(index="articles", id="russian", body={"title": "т" * 450_000}, refresh=True)
     queue, encoder = InlineQueue(), HashEncoder()
-    request = JobRequest("articles", TextSpec(("title",)), alias="search", accept_refused=True)
+    request = JobRequest("articles", TextSpec(("title",)), alias="search", accept_rejected=True)
     job = start(small_client, request, encoder, queue)
     queue.run(small_client, encoder)
     found = status(small_client, job.job_id)

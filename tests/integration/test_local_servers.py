@@ -119,7 +119,7 @@ def test_one_server_can_be_stopped_alone(servers: LocalServers, endpoints: Endpo
     found = servers.status()
     assert (found.redis_pid, found.opensearch_pid) == (None, endpoints.opensearch_pid)
     assert servers.endpoints() is None
-    servers.start_redis()
+    servers.up()
     assert servers.status().broker_url == endpoints.broker_url
 
 

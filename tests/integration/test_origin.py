@@ -58,7 +58,7 @@ def test_a_strict_mapping_takes_it(client: OpenSearch, index_name: str) -> None:
 
 def test_a_source_that_leaves_fields_out_of_its_source(client: OpenSearch, index_name: str) -> None:
     create_index(client, index_name, articles(5), {**TEXT_MAPPING, "_source": {"excludes": ["secret*"]}})
-    job = copied(client, index_name, accept_excluded=True)
+    job = copied(client, index_name, accept_excluded_fields=True)
     assert differing(client, job) == 0
 
 

@@ -21,8 +21,6 @@ from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.cutover.finish import finish
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, RUNNING, Job
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.slices.pipeline import run_slice
 from ce2de_os.reindex.status import status
 from ce2de_os.reindex.syncing.retry import retry
@@ -33,16 +31,12 @@ from tests.integration.indexes import (
     all_documents,
     articles,
     assert_same_documents,
+    begin,
     create_index,
 )
 
 FIELDS = ("title", "body")
 ENCODER = HashEncoder()
-
-
-def begin(client: OpenSearch, source: str, queue: InlineQueue, encoder: Any = ENCODER, **request: Any) -> Job:
-    wanted = JobRequest(source, **{"text": TextSpec(FIELDS), "alias": f"{source}-search", **request})
-    return start(client, wanted, encoder, queue)
 
 
 def reindex(client: OpenSearch, source: str, encoder: Any = ENCODER, **request: Any) -> Job:

@@ -12,23 +12,22 @@ import pytest
 from opensearchpy import OpenSearch
 
 from ce2de_os.errors import JobError
-from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import operate
 from ce2de_os.reindex.cutover.rollback import rollback
 from ce2de_os.reindex.job import CANCELLED, DONE, FAILED, PAUSED, READY, ROLLED_BACK, RUNNING, Job
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.slices.pipeline import run_slice
 from ce2de_os.reindex.status import status
-from tests.integration.indexes import HashEncoder, InlineQueue, articles, assert_same_documents, create_index
+from tests.integration.indexes import (
+    HashEncoder,
+    InlineQueue,
+    articles,
+    assert_same_documents,
+    begin,
+    create_index,
+)
 
 ENCODER = HashEncoder()
-
-
-def begin(client: OpenSearch, source: str, queue: InlineQueue, **request: Any) -> Job:
-    wanted = JobRequest(source, TextSpec(("title", "body")), f"{source}-search", **request)
-    return start(client, wanted, ENCODER, queue)
 
 
 def held(client: OpenSearch, source: str, queue: InlineQueue, count: int = 30) -> Job:
@@ -155,7 +154,7 @@ def test_a_running_job_is_not_verified(client: OpenSearch, index_name: str) -> N
 def test_documents_of_a_slice_that_failed_are_copied_before_the_alias_moves(
     client: OpenSearch, index_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("ce2de_os.reindex.job"), "SLICE_OPERATIONS", 10)
+    monkeypatch.setattr(import_module("ce2de_os.reindex.setup.cutting"), "SLICE_OPERATIONS", 10)
     create_index(client, index_name, articles(20))
     queue, ledger = InlineQueue(), Ledger(client)
     job = begin(client, index_name, queue, follow=False)

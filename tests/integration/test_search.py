@@ -15,7 +15,8 @@ from ce2de_os.errors import ArtifactMismatchError, ConfigError, IndexSchemaError
 from ce2de_os.index.metadata import IndexMetadata
 from ce2de_os.records import Leg
 from ce2de_os.search.searcher import HybridSearcher
-from ce2de_os.search.target import neural_search_version
+from ce2de_os.search.steps import drive
+from ce2de_os.search.target import version_steps
 
 DIM = 16
 STRATEGIES = (None, "client")  # None: the pipeline, which this cluster has
@@ -122,7 +123,7 @@ class TestModes:
 
     def test_the_version_is_read_from_the_cluster(self, client):
         major, minor, *_ = client.info()["version"]["number"].split(".")
-        assert neural_search_version(client) == (int(major), int(minor))
+        assert drive(client, version_steps()) == (int(major), int(minor))
 
 
 @pytest.mark.parametrize("fusion", ["min_max", "rrf"])

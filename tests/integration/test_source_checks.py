@@ -77,8 +77,8 @@ def test_text_that_the_source_does_not_keep_is_refused_even_where_the_loss_is_ac
 ) -> None:
     fields = {"title": {"type": "text"}, "body": {"type": "text"}}
     create_index(client, index_name, articles(3), {"properties": fields, "_source": kept})
-    refused(client, index_name, "leaves 'body' out of its _source", accept_excluded=True)
-    begin(client, index_name, text=TextSpec(("title",)), accept_excluded=True)
+    refused(client, index_name, "leaves 'body' out of its _source", accept_excluded_fields=True)
+    begin(client, index_name, text=TextSpec(("title",)), accept_excluded_fields=True)
 
 
 def test_a_copy_without_any_vector_is_not_served(client: OpenSearch, index_name: str) -> None:

@@ -18,10 +18,16 @@ from ce2de_os.reindex import operate
 from ce2de_os.reindex.cutover.rollback import plan_rollback, rollback
 from ce2de_os.reindex.job import DONE, FOLLOWING, HANDOVER, MIRROR, READY, SOURCE, TARGET, Job
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.standing import followed_name, standing_id
-from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
+from tests.integration.indexes import (
+    HashEncoder,
+    InlineQueue,
+    all_documents,
+    articles,
+    begin,
+    create_index,
+    run,
+)
 
 ENCODER = HashEncoder()
 FIELDS = TextSpec(("title", "body"))
@@ -32,22 +38,11 @@ def queue() -> InlineQueue:
     return InlineQueue()
 
 
-def begin(client: OpenSearch, queue: InlineQueue, source: str, **options: Any) -> Job:
-    options = {"alias": f"{source}-search", **options}
-    return start(client, JobRequest(source, FIELDS, **options), ENCODER, queue)
-
-
-def run(client: OpenSearch, queue: InlineQueue, source: str, **options: Any) -> Job:
-    job = begin(client, queue, source, **options)
-    queue.run(client, ENCODER)
-    return Ledger(client).job(job.job_id).job
-
-
 def handed_over(client: OpenSearch, queue: InlineQueue, name: str, count: int = 20, **options: Any) -> Job:
     """A job whose alias stood on the source before."""
     create_index(client, name, articles(count))
     client.indices.put_alias(index=name, name=f"{name}-app")
-    job = run(client, queue, name, alias=f"{name}-app", **options)
+    job = run(client, name, queue, alias=f"{name}-app", **options)
     assert job.state == DONE, job.error
     return job
 
@@ -90,14 +85,14 @@ def test_what_is_written_through_the_alias_stays_whatever_is_started_again(
     client.delete(index=alias, id="4", refresh=True)
     expected = contents(client, alias)
     for _ in range(2):
-        again = run(client, queue, index_name, alias=alias)
+        again = run(client, index_name, queue, alias=alias)
         queue.follow(client, ENCODER)
         assert (again.job_id, again.truth) == (job.job_id, TARGET)
         assert contents(client, alias) == expected
     assert_vectors(client, alias)
     for call in (
         lambda: operate.cutover(client, ENCODER, job.job_id, "operator"),
-        lambda: begin(client, queue, index_name, alias=alias, hold=True),
+        lambda: begin(client, index_name, queue, alias=alias, hold=True),
     ):
         with pytest.raises(JobError, match="handed over"):
             call()
@@ -107,7 +102,7 @@ def test_what_is_written_through_the_alias_stays_whatever_is_started_again(
 
 def test_a_new_alias_shows_a_mirror(client: OpenSearch, index_name: str, queue: InlineQueue) -> None:
     create_index(client, index_name, articles(20))
-    job = run(client, queue, index_name)
+    job = run(client, index_name, queue)
     assert (job.state, job.way, job.truth) == (DONE, MIRROR, SOURCE), job.error
     with pytest.raises(RequestError, match="write index"):
         client.index(index=str(job.alias), body={"title": "not here"})
@@ -124,14 +119,14 @@ def test_an_older_job_does_not_take_the_alias_from_a_newer_one(
 ) -> None:
     create_index(client, index_name, articles(5))
     options = {"alias": f"{index_name}-s", "follow": False}
-    older = run(client, queue, index_name, target=f"{index_name}-a", **options)
-    newer = run(client, queue, index_name, target=f"{index_name}-b", **options)
+    older = run(client, index_name, queue, target=f"{index_name}-a", **options)
+    newer = run(client, index_name, queue, target=f"{index_name}-b", **options)
     assert (older.state, newer.state) == (DONE, DONE), (older.error, newer.error)
     told = f"points to {index_name}-b, not to the index of job '{older.job_id}' any more"
     with pytest.raises(JobError, match="pointed nowhere before"):
         rollback(client, older.job_id)
     with pytest.raises(JobError, match=told):
-        begin(client, queue, index_name, target=f"{index_name}-a", **options)
+        begin(client, index_name, queue, target=f"{index_name}-a", **options)
     assert list(aliases.definitions(client, options["alias"])) == [f"{index_name}-b"]
 
 
@@ -193,7 +188,7 @@ def test_other_members_of_the_alias_and_all_definitions_stay(
         }
     )
     before = aliases.definitions(client, alias)
-    job = run(client, queue, index_name, alias=alias)
+    job = run(client, index_name, queue, alias=alias)
     assert job.state == DONE, job.error
     after = aliases.definitions(client, alias)
     assert after == {job.target: before[index_name], archive: before[archive]}
@@ -205,15 +200,15 @@ def test_a_held_job_keeps_up_until_its_cutover(
     client: OpenSearch, index_name: str, queue: InlineQueue
 ) -> None:
     create_index(client, index_name, articles(20))
-    job = run(client, queue, index_name, hold=True)
+    job = run(client, index_name, queue, hold=True)
     assert job.state == READY, job.error
     client.delete(index=index_name, id="4")
     client.index(index=index_name, id="new", body={"title": "new", "body": "one"}, refresh=True)
     queue.follow(client, ENCODER)
     assert contents(client, job.target) == contents(client, index_name)
     with pytest.raises(JobError, match="`hold`"):
-        begin(client, queue, index_name)
-    assert run(client, queue, index_name, hold=True).state == READY
+        begin(client, index_name, queue)
+    assert run(client, index_name, queue, hold=True).state == READY
     client.index(index=index_name, id="newer", body={"title": "newer", "body": "one"}, refresh=True)
     job = operate.cutover(client, ENCODER, job.job_id, "operator")
     assert job.state == DONE
@@ -224,10 +219,10 @@ def test_a_cancelled_job_writes_nothing_any_more_and_goes_on_when_started(
     client: OpenSearch, index_name: str, queue: InlineQueue
 ) -> None:
     create_index(client, index_name, articles(20))
-    job = run(client, queue, index_name, hold=True)
+    job = run(client, index_name, queue, hold=True)
     operate.cancel(client, job.job_id)
     assert not client.indices.exists_alias(name=guard_name(job.target))
-    assert run(client, queue, index_name, hold=True).state == READY
+    assert run(client, index_name, queue, hold=True).state == READY
 
 
 def test_a_data_stream_cannot_be_handed_over(client: OpenSearch, index_name: str, queue: InlineQueue) -> None:
@@ -236,7 +231,7 @@ def test_a_data_stream_cannot_be_handed_over(client: OpenSearch, index_name: str
     client.index(index=index_name, body={"@timestamp": 0, "title": "a", "body": "b"}, refresh=True)
     try:
         with pytest.raises(ConfigError, match="data stream"):
-            begin(client, queue, index_name, way=HANDOVER)
+            begin(client, index_name, queue, way=HANDOVER)
     finally:
         client.indices.delete_data_stream(name=index_name)
         client.indices.delete_index_template(name=index_name)

@@ -11,22 +11,14 @@ from ce2de_os.config import OpenSearchSettings
 from ce2de_os.errors import BackendUnavailableError
 from ce2de_os.index import admin, bulk
 from ce2de_os.index.client import connect
-from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.local.servers import Endpoints
-from ce2de_os.reindex.job import WAITING, Job
+from ce2de_os.reindex.job import WAITING
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.request import JobRequest
-from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.slices import page_reader
 from ce2de_os.reindex.slices.page_reader import PageReader
 from ce2de_os.reindex.slices.pipeline import run_slices
 from tests.integration.gateway import gateway
-from tests.integration.indexes import HashEncoder, InlineQueue, articles, create_index
-
-
-def begin(client: OpenSearch, source: str, queue: InlineQueue, **request: Any) -> Job:
-    wanted = {"alias": f"{source}-search", **request}
-    return start(client, JobRequest(source, TextSpec(("title", "body")), **wanted), HashEncoder(), queue)
+from tests.integration.indexes import HashEncoder, InlineQueue, articles, begin, create_index
 
 
 def test_a_page_larger_than_the_window_is_put_together(client: OpenSearch, index_name: str) -> None:

@@ -101,7 +101,6 @@ SEARCHABLE = [
 
 
 def create(client: OpenSearch, index: str, field: VectorField) -> None:
-    assert not field.needs_native_library
     metadata = IndexMetadata(field.name, ("title",), "f" * 64, field.dim, "tiny", "articles")
     titles = {"properties": {"title": {"type": "keyword"}}}
     client.indices.create(index=index, body=target_body({}, titles, metadata, field, "hash"))
@@ -118,7 +117,7 @@ def test_encoded_rows_are_stored_and_found(client: OpenSearch, index_name: str, 
     assert report.written == 8, report.refused
     client.indices.refresh(index=index_name)
     for row, values in enumerate(rows):
-        query = {"knn": {field.vector_path: {"vector": values, "k": 3}}}
+        query = {"knn": {field.name: {"vector": values, "k": 3}}}
         hits = client.search(index=index_name, body={"query": query})["hits"]["hits"]
         assert hits[0]["_id"] == str(row)
 
@@ -177,7 +176,7 @@ def test_the_best_passage_gives_the_score_and_is_named(
     nested = {
         "path": field.name,
         "score_mode": "max",
-        "query": {"knn": {field.vector_path: {"vector": rows[3], "k": 3}}},
+        "query": {"knn": {f"{field.name}.vector": {"vector": rows[3], "k": 3}}},
         "inner_hits": {"size": 1, "_source": [f"{field.name}.start", f"{field.name}.end"]},
     }
     hits = client.search(index=index_name, body={"query": {"nested": nested}})["hits"]["hits"]

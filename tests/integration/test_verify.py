@@ -194,7 +194,7 @@ def test_a_refused_document_is_neither_lost_nor_an_answer_that_differs(
     for doc_id in ("new", "1"):  # one that the copy lacks and one that it has at an older version
         client.index(index=index_name, id=doc_id, body={"title": "river", "notes": [{"n": 1}, {"n": 2}]})
     if accepted:
-        found = operate.cutover(client, ENCODER, job.job_id, "operator", accept_refused=True)
+        found = operate.cutover(client, ENCODER, job.job_id, "operator", accept_rejected=True)
         assert found.report is not None
         assert found.report["refused"] == 2
     else:

@@ -90,9 +90,9 @@ def test_opensearch_stopped_for_20_s_in_mid_job(
     start_worker()
     job_id = start_detached(ce2de, long_articles)
     wait_for(client, job_id, has_begun)
-    servers.stop_opensearch()
+    servers.stop_node(1)
     time.sleep(20)
-    servers.start_opensearch()
+    servers.up()
     assert_complete(client, long_articles, wait_for(client, job_id, has_ended))
 
 
@@ -104,7 +104,7 @@ def test_redis_stopped_in_mid_job(
     wait_for(client, job_id, has_begun)
     servers.stop_redis()
     time.sleep(3)
-    servers.start_redis()
+    servers.up()
     follow(ce2de, long_articles)
     assert_complete(client, long_articles, status(client, job_id))
 

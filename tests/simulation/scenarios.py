@@ -181,7 +181,7 @@ def cancelled(world: World) -> list[str]:
 def retry_after_cutover(world: World) -> list[str]:
     """Documents that the target rejects at first are written later, when applications write there already."""
     world.model.writes.refuses = _rejects_birch
-    stage = begin(world, through_alias=True, by_name=False, accept_refused=True, hold=True)
+    stage = begin(world, through_alias=True, by_name=False, accept_rejected=True, hold=True)
     stage.work()
     stage.write(4)
     stage.calm_down()

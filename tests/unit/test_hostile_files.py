@@ -20,8 +20,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ce2de_os.errors import ArtifactError, Ce2deError, ConfigError, DataError
 from ce2de_os.export.folder import new_folder
-from ce2de_os.model.artifact import DEFAULT_FOLDER, HASHED_FILES, MODEL_FILE, Artifact
+from ce2de_os.model.artifact import DEFAULT_FOLDER, Artifact
 from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.model.manifest import HASHED_FILES, MODEL_FILE
 from ce2de_os.model.reranker import OnnxReranker
 from ce2de_os.reading import parse_json, read_bytes, read_json, read_object, read_text
 from ce2de_os.recipes.distill_toml import read_tables

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ce2de_os.cli.local import home_option, start_progress
-from ce2de_os.cli.options import json_option
+from ce2de_os.cli.options import artifact_option, json_option
 from ce2de_os.config import OpenSearchSettings, Settings
 from ce2de_os.errors import MissingExtraError
 
@@ -56,14 +56,9 @@ class Steps:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Your documents instead of Python's: JSON lines with _id, title, text; .gz too.",
 )
-@click.option("--question", "questions", multiple=True, help="Question to ask; may be repeated.")
+@click.option("--question", "questions", multiple=True, help="Question to ask; can be repeated.")
 @click.option("--keep", is_flag=True, help="Keep the servers running afterwards.")
-@click.option(
-    "--artifact",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Model folder. (env: CE2DE_ARTIFACT; default: the student that comes with the package)",
-)
+@artifact_option
 @home_option
 @json_option
 def command(

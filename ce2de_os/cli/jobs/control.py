@@ -29,12 +29,12 @@ def add_to(group: click.Group) -> None:
         group.add_command(each)
 
 
-@click.command()
+@click.command(short_help="Stop the work on JOB; nothing is lost.")
 @_JOB
 @connection_options
 @json_option
 def pause(job_id: str, settings: Settings, as_json: bool) -> None:
-    """Pause JOB: its workers stop after their current batches; nothing is lost.
+    """Pause JOB: its workers stop after their current pages; nothing is lost.
 
     \b
         ce2de reindex pause articles-1a2b3c4d
@@ -49,7 +49,7 @@ def pause(job_id: str, settings: Settings, as_json: bool) -> None:
     print_status(status(client, job_id), as_json)
 
 
-@click.command()
+@click.command(short_help="Continue a paused JOB, or send its lost messages again.")
 @_JOB
 @broker_option
 @connection_options
@@ -69,7 +69,7 @@ def resume(job_id: str, broker_url: str | None, settings: Settings, as_json: boo
     show(status(client, job_id), as_json)
 
 
-@click.command()
+@click.command(short_help="Limit the documents per second of JOB.")
 @_JOB
 @click.option(
     "--docs-per-second", "docs_per_s", type=float, help="Most documents per second, all workers together."
@@ -101,7 +101,7 @@ def throttle(
     print_status(status(client, job_id), as_json)
 
 
-@click.command()
+@click.command(short_help="Cancel JOB without moving the alias.")
 @_JOB
 @_YES
 @connection_options
@@ -123,7 +123,7 @@ def cancel(job_id: str, yes: bool, settings: Settings, as_json: bool) -> None:
     print_status(status(client, job_id), as_json)
 
 
-@click.command()
+@click.command(short_help="Compare source and target of JOB.")
 @_JOB
 @encoding_options
 @json_option
@@ -146,16 +146,16 @@ def verify(job_id: str, settings: Settings, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@click.command()
+@click.command(short_help="Catch up, verify, and move JOB's alias.")
 @_JOB
-@click.option("--accept-refused", is_flag=True, help="Move the alias even if documents were rejected.")
+@click.option("--accept-rejected", is_flag=True, help="Move the alias even if documents were rejected.")
 @switch_options
 @broker_option
 @encoding_options
 @json_option
 def cutover(
     job_id: str,
-    accept_refused: bool,
+    accept_rejected: bool,
     no_block: bool,
     max_block_s: float | None,
     accept_unreplicated: bool,
@@ -186,7 +186,7 @@ def cutover(
     chosen = {name: value for name, value in options.items() if value is not None}
     if accept_unreplicated:
         chosen["accept_unreplicated"] = True
-    job = operate.cutover(client, encoder, job_id, operate.this_process(), accept_refused, **chosen)
+    job = operate.cutover(client, encoder, job_id, operate.this_process(), accept_rejected, **chosen)
     after_finish(Ledger(client), queue, job_id)
     where = f"'{job.alias}' points to {', '.join(job.targets)}" if job.alias else f"{job.target} answers"
     click.echo(f"{where}; to go back: ce2de reindex rollback {job_id}", err=True)
@@ -194,7 +194,7 @@ def cutover(
     show(status(client, job_id), as_json)
 
 
-@click.command()
+@click.command(short_help="Move JOB's alias back, with the writes since.")
 @_JOB
 @_YES
 @click.option(
@@ -229,7 +229,7 @@ def rollback(job_id: str, yes: bool, discard_writes: bool, settings: Settings, a
     print_status(status(client, job_id), as_json)
 
 
-@click.command()
+@click.command(short_help="Delete the records of an ended JOB, or its indices too.")
 @click.argument("job_id", metavar="[JOB]", required=False)
 @click.option(
     "--ended-before",
@@ -302,7 +302,7 @@ def _lines(report: VerifyReport) -> str:
     cosine = "none" if report.min_cosine is None else f"{report.min_cosine:.4f}"
     lines = [
         f"documents: {report.source_documents:,} in the source, {report.target_documents:,} in the target, "
-        f"{report.moving:,} operations on their way, {report.refused:,} refused; "
+        f"{report.moving:,} operations on their way, {report.refused:,} rejected; "
         f"{report.lost:,} lost, {report.surplus:,} surplus, {report.stale:,} stale",
         f"vectors: {report.sampled} computed again, least cosine {cosine}; "
         f"{report.without_vector:,} documents without text",

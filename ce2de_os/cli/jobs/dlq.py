@@ -13,11 +13,14 @@ from ce2de_os.config import Settings
 _JOB = click.argument("job_id", metavar="JOB")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    short_help="List, retry or export the documents that were set aside.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 def command() -> None:
     """List, retry or export dead letters: documents that OpenSearch rejected, or that crashed workers.
 
-    The other documents of the batch were written. Fix the cause, then retry: it writes the documents as they
+    The other documents of the page were written. Fix the cause, then retry: it writes the documents as they
     are now.
 
     \b
@@ -28,13 +31,7 @@ def command() -> None:
 
 @command.command("list")
 @_JOB
-@click.option(
-    "--limit",
-    type=click.IntRange(1),
-    default=20,
-    show_default=True,
-    help="Largest number of documents to show.",
-)
+@click.option("--limit", type=click.IntRange(1), default=20, help="Largest number of documents to show.")
 @connection_options
 @json_option
 def list_letters(job_id: str, limit: int, settings: Settings, as_json: bool) -> None:
@@ -64,7 +61,7 @@ def list_letters(job_id: str, limit: int, settings: Settings, as_json: bool) -> 
         click.echo("No dead letters.", err=True)
 
 
-@command.command()
+@command.command(short_help="Embed and write JOB's dead letters again.")
 @_JOB
 @encoding_options
 @json_option
@@ -90,14 +87,14 @@ def retry(job_id: str, settings: Settings, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@command.command()
+@command.command(short_help="Write JOB's dead letters to stdout, as JSON lines.")
 @_JOB
 @connection_options
 def export(job_id: str, settings: Settings) -> None:
     """Write JOB's dead letters to stdout, one JSON object a line: id, source, routing, reason.
 
     \b
-        ce2de reindex dlq export articles-1a2b3c4d > refused.jsonl
+        ce2de reindex dlq export articles-1a2b3c4d > rejected.jsonl
     """
     from ce2de_os.index.client import connect
     from ce2de_os.reindex import dead_letters

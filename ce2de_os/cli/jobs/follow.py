@@ -32,7 +32,7 @@ LOOK_S = 2.0
 @click.command(short_help="Keep the vectors of an index up to date with every write.")
 @click.argument("name")
 @click.option(
-    "--text-fields", help="Fields to embed, separated by commas. (default: those that the index records)"
+    "--text-fields", help="Fields to embed, separated by commas.  [default: those that the index records]"
 )
 @click.option(
     "--template", help="Text to embed, instead of --text-fields, with fields in braces: '{title}. {body}'."

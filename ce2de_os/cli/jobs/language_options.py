@@ -19,7 +19,7 @@ def language_options(command: Command) -> Command:
         metavar="CODE,...",
         help="Languages of the documents, such as en,it,de: BM25 searches each document with the analyzer of "
         "its language. The language is detected, and documents in none of them get the standard analyzer. "
-        "(default: BM25 searches the text fields as they are)",
+        " [default: BM25 searches the text fields as they are]",
     )
     @click.option(
         "--language-field",

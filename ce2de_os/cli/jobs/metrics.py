@@ -14,10 +14,8 @@ REQUEST_S = 8.0  # Prometheus' default timeout of a scrape is 10 seconds
 
 
 @click.command()
-@click.option(
-    "--port", type=click.IntRange(1, 65535), default=9464, show_default=True, help="Port to listen on."
-)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(1, 65535), default=9464, help="Port to listen on.")
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
 @connection_options
 def command(port: int, host: str, settings: Settings) -> None:
     """Export the progress of all jobs to Prometheus, until Ctrl-C.

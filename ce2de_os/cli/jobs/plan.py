@@ -35,18 +35,17 @@ if TYPE_CHECKING:
     "--within",
     metavar="TIME",
     callback=duration_s,
-    help="Compute the number of workers for a job within this time, such as 4h.",
+    help="Show how many workers finish the job within this time, such as 4h.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Compute the time for this number of workers, with one core each.",
+    help="Show how long this number of workers takes, with one core each.",
 )
 @click.option(
     "--sample",
     type=click.IntRange(1, 10_000),
     default=500,
-    show_default=True,
     help="Documents in the random sample that measures tokens and speed.",
 )
 @connection_options
@@ -69,7 +68,7 @@ def command(
 ) -> None:
     """Show what embedding SOURCE takes: documents, tokens, memory, disk, shards, time.
 
-    SOURCE is an index, an alias, a data stream or a wildcard. Nothing is written to the cluster. Exit code 1
+    SOURCE is an index, an alias, a data stream or a pattern. Nothing is written to the cluster. Exit code 1
     means that it does not fit; each reason comes with what to do. Sizes are decimal gigabytes.
 
     \b

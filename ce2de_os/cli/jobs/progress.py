@@ -54,7 +54,7 @@ def status_lines(found: JobStatus) -> Iterator[str]:
     yield f"  {job.source} {way}, alias {job.alias or 'none'}, model {job.fingerprint[:12]}"
     yield (
         f"  {counts.embedded:,} embedded, {counts.reused + counts.unchanged:,} known already, "
-        f"{counts.without_text:,} without text, {found.dead_letters:,} refused"
+        f"{counts.without_text:,} without text, {found.dead_letters:,} rejected"
     )
     if job.languages is not None:
         yield f"  {_languages(found)}"

@@ -40,8 +40,8 @@ def command() -> None:
         celery -A ce2de_os.worker.app worker
 
     \b
-    The way of a job:  start → watch → (verify → cutover) → done; rollback goes back, clean tidies up.
-    On the way:        pause, resume, throttle, cancel; dlq shows documents that OpenSearch rejected.
+    Steps of a job:    start → watch → (verify → cutover) → done; rollback goes back, clean forgets the job.
+    While it runs:     pause, resume, throttle, cancel; dlq shows documents that OpenSearch rejected.
     """
 
 
@@ -62,24 +62,23 @@ def command() -> None:
     help="Also store a vector for each token, for late interaction: about 150 bytes per token of 64 numbers.",
 )
 @click.option("--alias", help="Alias for applications to search; it moves to the new index at the end.")
-@click.option("--target", help="Name of the new index. (default: SOURCE-ce2de-FINGERPRINT)")
+@click.option("--target", help="Name of the new index.  [default: SOURCE-ce2de-FINGERPRINT]")
 @mode_option(
     "copy: new indices and the alias. in-place: a second vector field in the index, which must have "
     "index.knn already. auto: in-place wherever that is possible and no --target is named."
 )
 @language_options
 @vector_options
-@click.option("--pipeline", help="Ingest pipeline for the written documents. (default: none)")
+@click.option("--pipeline", help="Ingest pipeline for the written documents.  [default: none]")
 @click.option(
     "--docs-per-second", "docs_per_s", type=float, help="Most documents per second, all workers together."
 )
 @click.option(
     "--hold", is_flag=True, help="Do not move the alias at the end; wait for 'ce2de reindex cutover'."
 )
-@click.option("--accept-refused", is_flag=True, help="Move the alias even if documents were rejected.")
+@click.option("--accept-rejected", is_flag=True, help="Move the alias even if documents were rejected.")
 @click.option(
     "--accept-excluded-fields",
-    "accept_excluded",
     is_flag=True,
     help="Copy even if the source's _source excludes fields; the copy will lack them.",
 )
@@ -108,8 +107,8 @@ def start(
     pipeline: str | None,
     docs_per_s: float | None,
     hold: bool,
-    accept_refused: bool,
-    accept_excluded: bool,
+    accept_rejected: bool,
+    accept_excluded_fields: bool,
     way: Way | Literal["auto"],
     no_block: bool,
     max_block_s: float | None,
@@ -148,9 +147,9 @@ def start(
         hold=hold,
         pipeline=pipeline,
         docs_per_s=docs_per_s,
-        accept_refused=accept_refused,
+        accept_rejected=accept_rejected,
         token_vectors=token_vectors,
-        accept_excluded=accept_excluded,
+        accept_excluded_fields=accept_excluded_fields,
         way=way,
         block=not no_block,
         max_block_s=max_block_s or MAX_BLOCK_S,
@@ -207,7 +206,7 @@ def watch(job_id: str, broker_url: str | None, settings: Settings, as_json: bool
     show(follow(connect(settings.opensearch), queue, job_id), as_json)
 
 
-@command.command()
+@command.command(short_help="Show state, rate, time left and errors of JOB.")
 @click.argument("job_id", metavar="JOB")
 @connection_options
 @json_option

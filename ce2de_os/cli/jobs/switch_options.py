@@ -15,7 +15,6 @@ way_option = click.option(
     "--way",
     type=click.Choice(["auto", "mirror", "handover"]),
     default="auto",
-    show_default=True,
     help="mirror: applications still write to SOURCE, and the alias shows a copy that follows it. "
     "handover: "
     "applications write through the alias, before and after. auto: handover where the alias points to "
@@ -34,7 +33,7 @@ def switch_options(command: Command) -> Command:
         "max_block_s",
         metavar="TIME",
         callback=duration_s,
-        help="Longest time that a handover may reject writes; after that it is undone. (default: 30s)",
+        help="Longest time that a handover may reject writes; after that it is undone.  [default: 30s]",
     )(command)
     return click.option(
         "--no-block",

@@ -33,7 +33,6 @@ def vector_options(command: Command) -> Command:
         "--engine",
         type=click.Choice(["lucene", "faiss"]),
         default="lucene",
-        show_default=True,
         help="k-NN engine. lucene runs everywhere; faiss needs its native library on every data node, loads "
         "whole graphs into memory outside the heap, and compresses further.",
     )
@@ -41,14 +40,12 @@ def vector_options(command: Command) -> Command:
         "--space-type",
         type=click.Choice(["innerproduct", "cosinesimil", "l2"]),
         default="innerproduct",
-        show_default=True,
         help="How vectors are compared. Our vectors have length 1, so all three rank alike.",
     )
     @click.option(
         "--m",
         type=click.IntRange(1, 512),
         default=16,
-        show_default=True,
         help="Links of each vector in the graph. 32 instead of 16 finds a little more and takes 141 bytes "
         "more per vector.",
     )
@@ -56,27 +53,25 @@ def vector_options(command: Command) -> Command:
         "--ef-construction",
         type=click.IntRange(1, 3200),
         default=100,
-        show_default=True,
         help="Candidates looked at for each link. More: a better graph, slower indexing, no more memory.",
     )
     @click.option(
         "--vector-mode",
         type=click.Choice(["in_memory", "on_disk"]),
         help="on_disk keeps small vectors in memory and looks the best up in full on the disk: little "
-        "memory, slower queries. (default: in_memory)",
+        "memory, slower queries.  [default: in_memory]",
     )
     @click.option(
         "--compression-level",
         type=click.Choice(["1x", "2x", "4x", "8x", "16x", "32x"]),
         help="Memory per vector of 384 dimensions: 1x 1830 bytes, 2x 986 (faiss), 4x 563 (lucene), 8x 352 "
-        "and 16x 246 (faiss), 32x 194 (faiss, or lucene from 3.6). Above 4x take --vector-mode on_disk, "
-        "which repairs the order with the full vectors. (default: 1x, on_disk: 32x, lucene before 3.6: 4x)",
+        "and 16x 246 (faiss), 32x 194 (faiss, or lucene from 3.6). Above 4x use --vector-mode on_disk, "
+        "which repairs the order with the full vectors.  [default: 1x, on_disk: 32x, lucene before 3.6: 4x]",
     )
     @click.option(
         "--data-type",
         type=click.Choice(["float", "byte"]),
         default="float",
-        show_default=True,
         help="float: 1830 bytes per vector of 384 dimensions. byte: 563 bytes, a quarter of the disk, and a "
         "cosine of about 0.999 with the original; not together with a compression.",
     )

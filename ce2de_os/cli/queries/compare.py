@@ -39,9 +39,9 @@ def _named(_: click.Context, option: click.Option, values: tuple[str, ...]) -> d
 )  # fmt: skip
 @click.option(
     "--run", "runs", metavar="NAME=FILE", multiple=True, required=True, callback=_named,
-    help="A system's rankings, a TREC run, .gz or not; repeat it for more systems.",
+    help="A system's rankings, a TREC run, .gz or not; can be repeated.",
 )  # fmt: skip
-@click.option("--baseline", metavar="NAME", help="The system to test the others against. (default: no tests)")
+@click.option("--baseline", metavar="NAME", help="System to test the others against.  [default: no tests]")
 @click.option("--queries", type=_FILE, help="Measure these queries only: JSON lines with _id and text.")
 @click.option(
     "--documents", metavar="LANG=FILE", multiple=True, callback=_named,
@@ -57,11 +57,11 @@ def _named(_: click.Context, option: click.Option, values: tuple[str, ...]) -> d
     "passage (MaxP).",
 )  # fmt: skip
 @click.option(
-    "--metric", "metrics", metavar="NAME", multiple=True, default=_METRICS, show_default=True,
+    "--metric", "metrics", metavar="NAME", multiple=True, default=_METRICS,
     help="Metrics to compute: nDCG@10, nDCG@20, MAP, MAP@100, MRR@10, Recall@100, Recall@1000, Hits@10.",
 )  # fmt: skip
 @click.option(
-    "--margin", type=click.FloatRange(0, min_open=True), default=0.05, show_default=True,
+    "--margin", type=click.FloatRange(0, min_open=True), default=0.05,
     help="Largest difference from the baseline that counts as equivalent.",
 )  # fmt: skip
 @click.option("--plot", type=_FILE, help="Plot the means into this file, as PNG and as SVG.")

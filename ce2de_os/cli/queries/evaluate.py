@@ -32,10 +32,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Folder with queries.jsonl and qrels.tsv or qrels/test.tsv.",
 )  # fmt: skip
 @click.option("--queries", type=_FILE, help="Instead of --data: JSON lines with _id and text.")
-@click.option("--qrels", type=_FILE, help="And their judgments: query-id, corpus-id, score, by tabs.")
+@click.option("--qrels", type=_FILE, help="With --queries: query-id, corpus-id, score, by tabs.")
 @click.option(
     "--fusion", "fusions", type=click.Choice(FUSIONS), multiple=True,
-    help="A hybrid to compare; several times for several.  [default: all]",
+    help="A hybrid to compare; can be repeated.  [default: all]",
 )  # fmt: skip
 @click.option(
     "--reranker", type=click.Path(path_type=Path), metavar="DIR",
@@ -43,45 +43,33 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )  # fmt: skip
 @click.option(
     "--late-interaction", is_flag=True,
-    help="The same by MaxSim of the model's token vectors; needs one exported with --token-vectors.",
+    help="Re-rank by MaxSim of token vectors instead; needs a model exported with --token-vectors.",
 )  # fmt: skip
-@click.option(
-    "--rerank-depth",
-    type=click.IntRange(1, 10_000),
-    default=50,
-    show_default=True,
-    help="Number of hits to re-rank.",
-)
+@click.option("--rerank-depth", type=click.IntRange(1, 10_000), default=50, help="Number of hits to re-rank.")
 @click.option(
     "--rerank-weight", type=click.FloatRange(0, 1),
-    help="Its share of their order. (default: 1 for a cross-encoder, 0.25 for late interaction)",
+    help="Share of the re-ranking in the order.  [default: 1 for a cross-encoder, 0.25 for late interaction]",
 )  # fmt: skip
 @click.option(
     "--tune", is_flag=True,
     help="Tune fusion and weight on one half of the queries, and report on the other half only.",
 )  # fmt: skip
+@click.option("--seed", type=int, default=0, help="Seed of the halves, and of the choice of timed queries.")
 @click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Seed of the halves, and of the choice of timed queries.",
-)
-@click.option(
-    "--top-k", type=click.IntRange(100, 10_000), default=100, show_default=True,
+    "--top-k", type=click.IntRange(100, 10_000), default=100,
     help="Number of hits for every query.",
 )  # fmt: skip
 @click.option(
-    "--candidates", type=click.IntRange(1, 10_000), default=100, show_default=True,
+    "--candidates", type=click.IntRange(1, 10_000), default=100,
     help="Number of documents that each leg takes from each shard.",
 )  # fmt: skip
 @click.option(
     "--field", "fields", metavar="NAME[^BOOST]", multiple=True,
-    help="A text field for BM25; several times for several. (default: the embedded ones)",
+    help="A text field for BM25; can be repeated.  [default: the embedded ones]",
 )  # fmt: skip
-@click.option("--vector-field", help="The vector field. (default: the newest that fits the model)")
+@click.option("--vector-field", help="The vector field.  [default: the newest that fits the model]")
 @click.option(
-    "--latency-queries", type=click.IntRange(0), default=100, show_default=True,
+    "--latency-queries", type=click.IntRange(0), default=100,
     help="Number of queries to time one by one in every system; 0: none.",
 )  # fmt: skip
 @click.option(
@@ -134,7 +122,7 @@ def command(
     if reranker and late_interaction:
         raise click.UsageError(BOTH_RERANKERS)
     request = EvaluateRequest(index, *_files(data, queries, qrels), reranker, late_interaction, comparison)
-    keep = partial(_save, save_runs, request.judged().qrels) if save_runs else _keep_nothing
+    keep = partial(_save, save_runs, request.judged().qrels) if save_runs else lambda *_: None
     with progress_bars() as phase:
         found = evaluate(request, settings=settings, phase=phase, keep=keep)
     show_comparison(found, print_tables, warnings(found), draw, as_json)
@@ -147,10 +135,6 @@ def _files(data: Path | None, queries: Path | None, qrels: Path | None) -> tuple
     if data is not None or queries is None or qrels is None:
         raise click.UsageError("name the judged queries either by --data, or by --queries and --qrels")
     return queries, qrels
-
-
-def _keep_nothing(name: str, runs: Runs) -> None:
-    pass
 
 
 def _save(folder: Path, qrels: Qrels, name: str, runs: Runs) -> None:

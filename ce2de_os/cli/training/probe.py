@@ -28,35 +28,31 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--data", type=click.Path(path_type=Path), metavar="DIR", multiple=True, required=True,
-    help="Folder with corpus.jsonl, queries.jsonl and qrels.tsv; repeat it for more collections.",
+    help="Folder with corpus.jsonl, queries.jsonl and qrels.tsv; can be repeated.",
 )  # fmt: skip
 @click.option(
-    "--input", "input_", type=click.Choice(["pair", "alone"]), default="pair", show_default=True,
+    "--input", "input_", type=click.Choice(["pair", "alone"]), default="pair",
     help="What the cross-encoder reads: each text paired with itself, the first copy giving the embedding; "
     "or each text alone, as the dual encoder does.",
 )  # fmt: skip
 @click.option(
-    "--pooling", type=click.Choice(["mean", "cls"]), default="mean", show_default=True,
+    "--pooling", type=click.Choice(["mean", "cls"]), default="mean",
     help="Embedding of a text: the mean of its own tokens, without separators; or the first token's state.",
 )  # fmt: skip
 @click.option(
-    "--centre/--no-centre", default=False, show_default=True,
+    "--center/--no-center", default=False,
     help="Subtract the mean of the collection's documents from every embedding.",
 )  # fmt: skip
 @click.option(
     "--sweep", is_flag=True,
-    help="Try every --input, --pooling and --centre, and show each model at its best.",
+    help="Try every --input, --pooling and --center, and show each model at its best.",
 )  # fmt: skip
 @click.option(
-    "--limit",
-    type=int,
-    help="Number of documents to search, the relevant ones among them.  [default: all]",
+    "--limit", type=int, help="Number of documents to search, the relevant ones among them.  [default: all]"
 )
+@click.option("--seed", type=int, default=0, help="Seed of the choice of documents with --limit.")
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Seed of the choice of documents with --limit."
-)
-@click.option(
-    "--max-tokens", type=int, default=128, show_default=True,
+    "--max-tokens", type=int, default=128,
     help="Most tokens of a text that both models read.",
 )  # fmt: skip
 @click.option(
@@ -70,7 +66,7 @@ if TYPE_CHECKING:
 @json_option
 def command(
     cross_encoder: str, dual_encoder: str | None, data: tuple[Path, ...], input_: str, pooling: str,
-    centre: bool, sweep: bool, limit: int | None, seed: int, max_tokens: int, out: Path | None,
+    center: bool, sweep: bool, limit: int | None, seed: int, max_tokens: int, out: Path | None,
     cache: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show which layers of a cross-encoder are good at finding documents.
@@ -93,7 +89,7 @@ def command(
         from ce2de_os.distill.report.probe_plot import draw
         from ce2de_os.evaluation import load_collection
 
-    readings = list(probing.READINGS) if sweep else [probing.Reading(input_, pooling, centre)]
+    readings = list(probing.READINGS) if sweep else [probing.Reading(input_, pooling, center)]
     _refuse_equal_names(data)
     collections = [load_collection(folder) for folder in data]
     if limit is not None:

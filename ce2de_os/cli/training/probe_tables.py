@@ -23,7 +23,7 @@ def print_tables(found: Probe) -> None:
 def readings_table(found: Probe) -> Table:
     """Build a table of each model's readings, at the best layer; values are means over collections."""
     table = plain_table("Ways to read the models, each at its best layer")
-    for heading in ("model", "input", "pooling", "centred"):
+    for heading in ("model", "input", "pooling", "centered"):
         table.add_column(heading)
     for heading in ("layer", *METRICS):
         table.add_column(heading, justify="right")

@@ -44,25 +44,23 @@ def command() -> None:
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for the teacher."
 )
 @click.option(
-    "--base", default=DEFAULTS.base, show_default=True,
+    "--base", default=DEFAULTS.base,
     help=f"Encoder to start from: hub id, folder, or the PyPI package {DEFAULT_TEACHER}.",
 )  # fmt: skip
 @click.option(
-    "--loss", type=click.Choice(["softmax", "bce"]), default=DEFAULTS.loss, show_default=True,
+    "--loss", type=click.Choice(["softmax", "bce"]), default=DEFAULTS.loss,
     help="softmax: the positive against its negatives; bce: each pair by itself.",
 )  # fmt: skip
-@click.option(
-    "--minutes", type=float, default=DEFAULTS.minutes, show_default=True, help="Minutes of training."
-)
+@click.option("--minutes", type=float, default=DEFAULTS.minutes, help="Minutes of training.")
 @click.option(
     "--steps", type=int, help="Number of training steps, instead of --minutes, to repeat a run exactly."
 )
 @click.option(
-    "--max-pairs", type=int, default=DEFAULTS.pairs, show_default=True,
+    "--max-pairs", type=int, default=DEFAULTS.pairs,
     help="Largest number of pairs to use, drawn at random.",
 )  # fmt: skip
 @click.option(
-    "--negatives", type=int, default=DEFAULTS.negatives, show_default=True,
+    "--negatives", type=int, default=DEFAULTS.negatives,
     help="Negative passages for each positive one in a step.",
 )  # fmt: skip
 @click.option(
@@ -70,25 +68,15 @@ def command() -> None:
     help="Find negatives with the model of --artifact too, not by BM25 alone.",
 )  # fmt: skip
 @click.option(
-    "--max-length",
-    type=int,
-    default=DEFAULTS.max_length,
-    show_default=True,
-    help="Most tokens of a pair that the model reads.",
+    "--max-length", type=int, default=DEFAULTS.max_length, help="Most tokens of a pair that the model reads."
 )
+@click.option("--batch-queries", type=int, default=DEFAULTS.batch_queries, help="Queries in one step.")
+@click.option("--lr", type=float, default=DEFAULTS.lr, help="Peak learning rate.")
 @click.option(
-    "--batch-queries",
-    type=int,
-    default=DEFAULTS.batch_queries,
-    show_default=True,
-    help="Queries in one step.",
-)
-@click.option("--lr", type=float, default=DEFAULTS.lr, show_default=True, help="Peak learning rate.")
-@click.option(
-    "--seed", type=int, default=DEFAULTS.seed, show_default=True,
+    "--seed", type=int, default=DEFAULTS.seed,
     help="Seed of the choice and order of the pairs, and of the new head.",
 )  # fmt: skip
-@click.option("--threads", type=int, default=0, help="Cores to use.  [default: all]")
+@click.option("--threads", type=int, default=0, show_default=False, help="Cores to use.  [default: all]")
 @connection_options
 @json_option
 def teacher(
@@ -97,10 +85,10 @@ def teacher(
 ) -> None:  # fmt: skip
     """Train a cross-encoder: a model that reads a query and a passage together and scores their match.
 
-    For those who have none for their domain. It needs pairs of a query and a passage that answers it, from a
-    file or from two fields of an index; wrong answers to learn from are found among the other passages by
-    BM25, and with --dense-negatives by vectors too. Ctrl-C or a crash loses at most a minute: the same
-    command resumes where it stopped.
+    Use it if you have no cross-encoder for your domain. It needs pairs of a query and a passage that
+    answers it, from a file or from two fields of an index; wrong answers to learn from are found among the
+    other passages by BM25, and with --dense-negatives by vectors too. Ctrl-C or a crash loses at most a
+    minute: the same command resumes.
 
     \b
     ce2de train teacher --index articles --query-field title --passage-field body --out runs/teacher

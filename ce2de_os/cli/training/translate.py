@@ -64,16 +64,16 @@ class TranslateOptions:
 
 @click.command("translate")
 @click.option("--corpus", type=PATH, help="Documents: a corpus.jsonl (_id, title, text), .gz or not.")
-@click.option("--index", help="Documents instead: an index or an alias of your cluster.")
+@click.option("--index", help="Instead of --corpus: an index or an alias of your cluster.")
 @click.option(
-    "--text-fields", default="title,text", show_default=True,
+    "--text-fields", default="title,text",
     help="With --index: fields of the documents; the first of several becomes the title.",
 )  # fmt: skip
-@click.option("--queries", type=PATH, help="Queries instead: .txt, .tsv or .jsonl, .gz or not.")
+@click.option("--queries", type=PATH, help="Instead of --corpus: queries, .txt, .tsv or .jsonl, .gz or not.")
 @click.option("--out", type=PATH, required=True, help="File to write: .jsonl or .jsonl.gz.")
 @click.option(
     "--backend", type=click.Choice([TRANSFORMERS, CTRANSLATE2, APERTIUM]), default=TRANSFORMERS,
-    show_default=True, help="What translates.",
+    help="What runs the model; apertium has rules instead of one.",
 )  # fmt: skip
 @click.option(
     "--model",
@@ -82,7 +82,7 @@ class TranslateOptions:
 @click.option("--from", "source", metavar="CODE", help="Language of the originals, such as en.")
 @click.option("--to", "target", metavar="CODE", help="Language to translate into, such as it or zho_Hant.")
 @click.option(
-    "--beams", type=click.IntRange(min=1), default=1, show_default=True,
+    "--beams", type=click.IntRange(min=1), default=1,
     help="Width of the beam search: a larger one is slower and often better.",
 )  # fmt: skip
 @click.option(
@@ -91,7 +91,7 @@ class TranslateOptions:
          "text, title or both.",
 )  # fmt: skip
 @click.option(
-    "--missing", type=click.Choice(["refuse", "skip"]), default="refuse", show_default=True,
+    "--missing", type=click.Choice(["refuse", "skip"]), default="refuse",
     help="With --import: what to do if documents have no translation; skip leaves them out.",
 )  # fmt: skip
 @click.option(

@@ -19,6 +19,7 @@ from ce2de_os.distill.data.queries import QuerySet
 from ce2de_os.distill.data.score_file import Ranking, only_known, read_scores, write_in_parts
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Runs, read_run
+from ce2de_os.progress import Progress
 from ce2de_os.records import Query, ScoredDoc
 
 logger = logging.getLogger(__name__)
@@ -28,9 +29,6 @@ _BATCH = 64  # queries in one search, a second or two of work
 
 Retrieve = Callable[[Sequence[Query], int], Runs]
 """Searches for the given number of best documents of each query; a query may be absent from the answer."""
-
-Progress = Callable[[int, int], None]
-"""Receives the amount done, and the total."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,6 @@ def find_candidates(
     out: Path,
     *,
     depth: int = DEPTH,
-    include_source: bool = True,
     progress: Progress | None = None,
 ) -> CandidateReport:
     """Search every source for every query and write the joined rankings to ``out``, a score file.
@@ -66,9 +63,7 @@ def find_candidates(
         sources: searches by name, the first one's results first. A name identifies a search when an
             interrupted call resumes, so it should contain index, fields and model.
         out: the file to write, ``.gz`` or not.
-        depth: candidates of a query.
-        include_source: whether the document that a query was taken from is always its first candidate;
-            otherwise it is one only if it is found.
+        depth: candidates of a query; the document that it was taken from is always the first.
         progress: receives the number of queries done and of all.
 
     Raises:
@@ -80,7 +75,7 @@ def find_candidates(
             f"candidates: got depth {depth} and {len(sources)} sources, expected at least 1 of each"
         )
     asked = queries.queries
-    first = queries.sources if include_source else {}
+    first = queries.sources
 
     def compute(part: range) -> list[Ranking]:
         batch = [asked[position] for position in part]
@@ -108,16 +103,14 @@ def interleave(rankings: Sequence[Sequence[str]], depth: int) -> list[str]:
     return list(dict.fromkeys(turns))[:depth]
 
 
-def imported(
-    path: Path, queries: Sequence[Query], doc_ids: Container[str], drop_unknown: bool = False
-) -> Retrieve:
+def imported(path: Path, queries: Sequence[Query], doc_ids: Container[str]) -> Retrieve:
     """Read the results of another search: a score file (``.jsonl``), else a TREC run, ``.gz`` or not.
 
     The file may hold queries that are not in ``queries``. The returned function looks up its results.
 
     Raises:
         DataError: the file cannot be used, holds none of the queries, or names documents that are not in
-            ``doc_ids``; with ``drop_unknown`` these are left out, and a log message counts them.
+            ``doc_ids``.
     """
     wanted = {query.query_id for query in queries}
     is_scores = path.name.removesuffix(".gz").endswith(".jsonl")
@@ -125,12 +118,11 @@ def imported(
     found = [(query_id, ranking) for query_id, ranking in rankings if query_id in wanted]
     if not found:
         raise DataError(f"{path}: holds none of the {len(wanted):,} queries; expected the same query ids")
-    kept = dict(only_known(found, path, wanted, doc_ids, drop_unknown))
-    missing, dropped = len(wanted) - len(kept), _size(dict(found)) - _size(kept)
-    if missing or dropped:
+    kept = dict(only_known(found, path, wanted, doc_ids))
+    if len(kept) < len(wanted):
         logger.warning(
-            "%s: nothing for %d of %d queries; %d candidates left out whose document is unknown",
-            path, missing, len(wanted), dropped, extra={"action": "import_candidates"},
+            "%s: nothing for %d of %d queries", path, len(wanted) - len(kept), len(wanted),
+            extra={"action": "import_candidates"},
         )  # fmt: skip
     runs = {name: sorted(ranking, key=lambda doc: -doc.score) for name, ranking in kept.items()}
 
@@ -156,7 +148,3 @@ def _work(queries: Sequence[Query], first: Mapping[str, str], settings: Sequence
 def _report(out: Path, asked: int) -> CandidateReport:
     sizes = [len(ranking) for _, ranking in read_scores(out)]
     return CandidateReport(len(sizes), asked - len(sizes), sum(sizes))
-
-
-def _size(runs: Runs) -> int:
-    return sum(map(len, runs.values()))

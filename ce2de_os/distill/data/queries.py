@@ -35,11 +35,6 @@ class QueryReport:
     duplicated: int
     kept: int
 
-    @property
-    def beyond_limit(self) -> int:
-        """Distinct queries that the limit left out."""
-        return self.read - self.empty - self.duplicated - self.kept
-
 
 @dataclass(frozen=True)
 class QuerySet:
@@ -145,10 +140,7 @@ def queries_from_documents(
     The order is random but depends on the texts and the seed only, not on the order in which an index returns
     its documents. Where several documents have the same text, the first by ``doc_id`` is its source.
 
-    Args:
-        texts: ``(doc_id, text)`` of each document; a query's id is that of its source.
-        limit: size of the random sample; ``None`` keeps all.
-        seed: seed of the order and the sample.
+    A query's id is that of its source. ``limit`` is the size of the random sample; ``None`` keeps all.
 
     Raises:
         DataError: there is no usable text, or a ``doc_id`` comes with two texts.

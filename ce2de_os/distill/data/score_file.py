@@ -208,7 +208,7 @@ def _usable(file: BinaryIO, path: Path, work: str, query_ids: Sequence[str]) -> 
 
     What follows the last good line was torn when a run was killed.
     """
-    first = _line_of(work)
+    first = json.dumps({"work": work}).encode("ascii") + b"\n"
     found = file.readline()
     if not found.endswith(b"\n"):
         file.truncate(0)
@@ -225,10 +225,6 @@ def _usable(file: BinaryIO, path: Path, work: str, query_ids: Sequence[str]) -> 
             break
         ends.append(ends[-1] + len(line))
     return ends
-
-
-def _line_of(work: str) -> bytes:
-    return json.dumps({"work": work}).encode("ascii") + b"\n"
 
 
 def _is_of(line: bytes, query_id: str) -> bool:

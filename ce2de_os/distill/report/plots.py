@@ -106,25 +106,22 @@ def quality_plot(collections: Sequence[tuple[str, Sequence[Bar]]], metric: str) 
         return _plot(canvas, "report_quality", f"{metric} of every system with 95% intervals")
 
 
-def frontier_plot(points: Sequence[Point], metric: str) -> Plot:
+def frontier_plot(point: Point, metric: str) -> Plot:
     """Plot the share of the DE's quality against speed; the DE is at 1 and 100%."""
     with matplotlib.rc_context(_STYLE):
         canvas, (ax,) = _canvas([2.6])
         ax.set_xscale("log")
         ax.plot([1], [1], marker="s", color=TEACHER_COLOR, markersize=6, linestyle="")
         ax.annotate("DE", (1, 1), (6, -3), textcoords="offset points")
-        for index, point in enumerate(points):
-            color = STUDENT_COLOR if index == 0 else OTHER_COLOR
-            ax.plot([point.ratio], [point.kept], marker="o", color=color, markersize=6)
-            ax.annotate(
-                _printable(point.label), (point.ratio, point.kept), (-6, -3),
-                textcoords="offset points", ha="right", color=_INK,
-            )  # fmt: skip
-        ratios = [1.0, *(point.ratio for point in points)]
-        ax.set_xlim(min(ratios) / 1.5, max(ratios) * 1.5)
+        ax.plot([point.ratio], [point.kept], marker="o", color=STUDENT_COLOR, markersize=6)
+        ax.annotate(
+            _printable(point.label), (point.ratio, point.kept), (-6, -3),
+            textcoords="offset points", ha="right", color=_INK,
+        )  # fmt: skip
+        low, high = min(1.0, point.ratio) / 1.5, max(1.0, point.ratio) * 1.5
+        ax.set_xlim(low, high)
         ax.margins(y=0.2)
-        ticks = [tick for tick in (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128) if tick <= max(ratios) * 1.5]
-        ax.set_xticks([tick for tick in ticks if tick >= min(ratios) / 1.5])
+        ax.set_xticks([tick for tick in (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128) if low <= tick <= high])
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} x"))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_minor_formatter(NullFormatter())

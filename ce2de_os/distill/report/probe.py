@@ -53,10 +53,10 @@ class Reading:
 
     input: str = "pair"
     pooling: str = "mean"
-    centred: bool = False
+    centred: bool = False  # the spelling of the files that a probe writes
 
     def __str__(self) -> str:
-        return f"{self.input}, {self.pooling}{', centred' if self.centred else ''}"
+        return f"{self.input}, {self.pooling}{', centered' if self.centred else ''}"
 
 
 READINGS = tuple(Reading(*parts) for parts in product(("pair", "alone"), POOLINGS, (False, True)))
@@ -240,13 +240,13 @@ def _measure(collection: Collection, layer: NDArray[np.float32], centred: bool) 
     """Compute the metrics of one layer's embeddings ``(documents + queries, D)``, documents first."""
     count = len(collection.documents)
     if centred:
-        layer = _centre(layer, count)
+        layer = _center(layer, count)
     normal = l2_normalize(layer)
     runs = exact_search(collection, normal[:count], normal[count:], top_k=10)
     return {metric: measure(collection.qrels, runs, metric) for metric in METRICS}
 
 
-def _centre(layer: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+def _center(layer: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """Subtract the mean of the first ``count`` rows, the documents; a text without tokens stays zero."""
     full = (layer != 0).any(axis=1)
     average = layer[:count].sum(axis=0, dtype=np.float64) / max(int(full[:count].sum()), 1)

@@ -108,4 +108,4 @@ def _words(model: ProbedModel) -> str:
     reading = model.best.reading
     paired = "paired with itself" if reading.input == "pair" else "alone"
     pooled = "mean of its tokens" if reading.pooling == "mean" else "first token"
-    return f"{paired}, {pooled}{', centred' if reading.centred else ''}"
+    return f"{paired}, {pooled}{', centered' if reading.centred else ''}"

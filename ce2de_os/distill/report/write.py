@@ -6,7 +6,7 @@ left out, and a sentence names the command that writes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from ce2de_os.distill.report.recipe_part import again_blocks, settings_blocks, t
 from ce2de_os.distill.report.speed import SPEED_FILE, Speed
 from ce2de_os.errors import DataError
 from ce2de_os.evaluation.figures import MAIN_METRIC
-from ce2de_os.model.artifact import HASHED_FILES, Artifact
+from ce2de_os.model.artifact import Artifact
+from ce2de_os.model.manifest import HASHED_FILES
 from ce2de_os.reading import RUN_BYTES, read_object
 
 HTML_FILE, MARKDOWN_FILE = "report.html", "report.md"
@@ -73,13 +74,10 @@ class RunFiles:
         )
 
 
-def write_report(run: Path, model: Path | None = None, others: Sequence[Path] = ()) -> tuple[Path, Path]:
+def write_report(run: Path, model: Path | None = None) -> tuple[Path, Path]:
     """Write ``report.html`` and ``report.md`` with its plots into ``run``; return both paths.
 
-    Args:
-        run: a run folder; any of its files may be missing.
-        model: the folder that ``ce2de export`` wrote; ``None`` if there is none yet.
-        others: further run folders to compare with this one in quality and speed.
+    Any file of the run folder may be missing; ``model`` is the folder that ``ce2de export`` wrote, if it did.
 
     Raises:
         DataError: a folder does not exist, or a file is damaged.
@@ -87,7 +85,7 @@ def write_report(run: Path, model: Path | None = None, others: Sequence[Path] = 
     """
     files = RunFiles.read(run, model)
     try:
-        sections = _sections(files, [RunFiles.read(other) for other in others])
+        sections = _sections(files)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise DataError(
             f"{run}: a file is damaged or from another version ({error!r}); make it again"
@@ -102,13 +100,13 @@ def write_report(run: Path, model: Path | None = None, others: Sequence[Path] = 
     return run / HTML_FILE, run / MARKDOWN_FILE
 
 
-def _sections(files: RunFiles, others: Sequence[RunFiles]) -> list[Section]:
+def _sections(files: RunFiles) -> list[Section]:
     recipe = files.recipe
     tiles = _tiles(files)
     return [
         Section("", [Tiles(tiles)] if tiles else []),
         quality_section(files.evaluation),
-        Section("Quality against speed", _frontier(files, others)),
+        Section("Quality against speed", _frontier(files)),
         Section("Speed", _speed(files.speed)),
         Section("Training", training_blocks(recipe)),
         Section("Layer probe", _probe(files)),
@@ -146,24 +144,12 @@ def _tiles(files: RunFiles) -> list[tuple[str, str]]:
     return tiles
 
 
-def _frontier(files: RunFiles, others: Sequence[RunFiles]) -> list[Block]:
-    points = [
-        Point(one.name, one.speed.ratio, kept)
-        for one in (files, *others)
-        if one.speed is not None and one.evaluation is not None
-        and (kept := one.evaluation.kept()) is not None
-    ]  # fmt: skip
-    if not points:
+def _frontier(files: RunFiles) -> list[Block]:
+    kept = files.evaluation.kept() if files.evaluation is not None else None
+    if files.speed is None or kept is None:
         return [Missing("It needs both a quality and a speed measurement;", "ce2de distill", "makes them.")]
-    blocks: list[Block] = [frontier_plot(points, MAIN_METRIC)]
-    if len(points) > 1:
-        rows = [[Cell(p.label), Cell(f"{p.ratio:.1f} x"), Cell(f"{p.kept:.1%}")] for p in points]
-        strong = frozenset({0}) if points[0].label == files.name else frozenset()
-        blocks.append(Table(["run", "speed", f"{MAIN_METRIC} kept"], rows, strong=strong))
-    return [
-        *blocks,
-        Text("Up and to the right is better. Each run is compared with the DE in its own rounds."),
-    ]
+    point = Point(files.name, files.speed.ratio, kept)
+    return [frontier_plot(point, MAIN_METRIC), Text("Up and to the right is better.")]
 
 
 def _speed(speed: Speed | None) -> list[Block]:
@@ -236,7 +222,7 @@ def _probe(files: RunFiles) -> list[Block]:
 
 
 def _reading(best: Mapping[str, Any]) -> str:
-    return f"{best['input']}, pooled by {best['pooling']}{', centred' if best['centred'] else ''}"
+    return f"{best['input']}, pooled by {best['pooling']}{', centered' if best['centred'] else ''}"
 
 
 def _model(files: RunFiles) -> list[Block]:

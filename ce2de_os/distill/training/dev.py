@@ -17,7 +17,7 @@ from ce2de_os.distill.training.trainer import Measure
 from ce2de_os.evaluation import Collection, exact_search, mean, measure
 from ce2de_os.student import Ids, StudentModel
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 
 
 def held_out_overlap(data: TrainingSet, precision: str) -> Measure:
@@ -25,10 +25,10 @@ def held_out_overlap(data: TrainingSet, precision: str) -> Measure:
     targets = l2_normalize(data.targets[data.trained :].astype(np.float32))
 
     def overlap(student: StudentModel) -> float | None:
-        if data.held_out <= NEIGHBOURS:
+        if data.held_out <= NEIGHBORS:
             return None  # too few texts to have neighbors
         embeddings = embed_ids(student, data.ids[data.trained :], precision, device=best_device())
-        return neighbour_overlap(embeddings, targets)
+        return neighbor_overlap(embeddings, targets)
 
     return overlap
 
@@ -47,7 +47,7 @@ def collections_ndcg(collections: Sequence[tuple[Collection, Ids, Ids]], precisi
     return ndcg
 
 
-def neighbour_overlap(student: Embeddings, teacher: Embeddings, k: int = NEIGHBOURS) -> float:
+def neighbor_overlap(student: Embeddings, teacher: Embeddings, k: int = NEIGHBORS) -> float:
     """Compute the share of each text's ``k`` nearest texts that teacher and student have in common.
 
     A ranking measure that needs no judgments. Both are ``(N, D)``, rows of length 1.

@@ -1,8 +1,9 @@
-"""Losses of the distillation: pure functions on tensors.
+"""Losses of the trainings: pure functions on tensors.
 
-Two kinds. *Text* losses compare the student's and the dual encoder's embeddings of the same texts, ``(B, D)``
-with rows of length 1, and need no labels. *Ranking* losses compare the student's similarities of queries to
-candidate documents with a cross-encoder's scores, or a label. A run minimizes a weighted sum.
+The distillation has two kinds. *Text* losses compare the student's and the dual encoder's embeddings of the
+same texts, ``(B, D)`` with rows of length 1, and need no labels. *Ranking* losses compare the student's
+similarities of queries to candidate documents with a cross-encoder's scores, or a label. A run minimizes a
+weighted sum. `softmax_loss` and `bce_loss` train a cross-encoder.
 """
 
 from __future__ import annotations
@@ -115,6 +116,18 @@ def ranking_loss(
     if "kl" in weights:
         terms.append(weights["kl"] * kl(student, teacher))
     return torch.stack(terms).sum()
+
+
+def softmax_loss(logits: Tensor) -> Tensor:
+    """Compute the mean of ``-log softmax(logits)[0]``; ``(B, 1 + N)``, the positive in column 0."""
+    return -torch.log_softmax(logits, dim=1)[:, 0].mean()
+
+
+def bce_loss(logits: Tensor) -> Tensor:
+    """Compute the mean binary cross-entropy of pairs; ``(B, 1 + N)``, the positive in column 0."""
+    labels = torch.zeros_like(logits)
+    labels[:, 0] = 1.0
+    return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
 
 
 def _similarities(embeddings: Tensor) -> Tensor:

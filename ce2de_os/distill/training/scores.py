@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,13 +22,11 @@ from ce2de_os.distill.data.score_file import (
     write_scores,
 )
 from ce2de_os.errors import ConfigError, DataError
+from ce2de_os.progress import Progress
 from ce2de_os.records import ScoredDoc
 
 if TYPE_CHECKING:
     from ce2de_os.distill.models.cross_encoder import PairTeacher
-
-Progress = Callable[[int, int], None]
-"""Receives the number of scored pairs, and the number of all."""
 
 PART_S = 15.0
 """Target time of a part in seconds, which an interruption loses."""
@@ -172,13 +170,13 @@ def pairs_at_once(teacher: PairTeacher) -> int:
     return min(max(pairs, _SMALLEST_PART), _LARGEST_PART)
 
 
-def merge_scores(paths: Sequence[Path], out: Path, weights: Sequence[float] | None = None) -> MergeReport:
+def merge_scores(paths: Sequence[Path], out: Path) -> MergeReport:
     """Merge several teachers' score files of the same candidates into one.
 
     Teachers' logits have different scales, so each is standardized per query over the documents ``C`` that
     all teachers scored, and the results are averaged:
 
-    ``score(d) = sum_t w_t (s_t(d) - mean_C s_t) / std_C s_t / sum_t w_t``
+    ``score(d) = mean_t (s_t(d) - mean_C s_t) / std_C s_t``
 
     ``std`` is that of the population; a teacher that gives all of ``C`` the same score has no information
     and counts 0. The merged scores are in standard deviations, not logits. Queries come in the order of the
@@ -187,13 +185,10 @@ def merge_scores(paths: Sequence[Path], out: Path, weights: Sequence[float] | No
     Args:
         paths: score files, at least two.
         out: the file to make, ``.gz`` or not.
-        weights: one positive number per file; ``None`` weighs all alike.
 
     Raises:
         DataError: a file cannot be used, or no query has two documents that all teachers scored.
-        ConfigError: fewer than two files, or weights that do not fit.
     """
-    shares = _shares(len(paths), weights)
     others = [dict(read_scores(path)) for path in paths[1:]]
     named = set().union(*others)
     queries = pairs = dropped_pairs = 0
@@ -208,7 +203,7 @@ def merge_scores(paths: Sequence[Path], out: Path, weights: Sequence[float] | No
                 continue
             queries, pairs = queries + 1, pairs + len(common)
             dropped_pairs += len(set().union(*tables)) - len(common)
-            scores = shares @ np.stack([_standardised([table[doc] for doc in common]) for table in tables])
+            scores = np.mean([_standardized([table[doc] for doc in common]) for table in tables], axis=0)
             yield query_id, [ScoredDoc(*pair) for pair in zip(common, scores.tolist(), strict=True)]
         if not queries:
             raise DataError(
@@ -220,23 +215,13 @@ def merge_scores(paths: Sequence[Path], out: Path, weights: Sequence[float] | No
     return MergeReport(queries, pairs, len(named) - queries, dropped_pairs)
 
 
-def _standardised(scores: Sequence[float]) -> NDArray[np.float64]:
+def _standardized(scores: Sequence[float]) -> NDArray[np.float64]:
     values = np.array(scores, dtype=np.float64)
     spread = values.std()
     # Equal numbers have a spread of about 1e-16 times their size, not of 0.
     return (
         (values - values.mean()) / spread if spread > 1e-9 * np.abs(values).max() else np.zeros_like(values)
     )
-
-
-def _shares(count: int, weights: Sequence[float] | None) -> NDArray[np.float64]:
-    given = np.ones(count) if weights is None else np.array(weights, dtype=np.float64)
-    if count < 2 or len(given) != count or not (np.isfinite(given).all() and (given > 0).all()):
-        raise ConfigError(
-            f"merge: got {count} score files and the weights {given.tolist()}, expected at least two files "
-            "and a weight above 0 for each"
-        )
-    return np.asarray(given / given.sum())
 
 
 def _parts(sizes: Sequence[int], most: int) -> Iterator[range]:

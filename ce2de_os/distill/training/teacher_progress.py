@@ -77,11 +77,7 @@ def last_checkpoint(work: Path) -> str | None:
 class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
     """Measures time and quality, and decides when to write and when to stop; the Trainer calls it.
 
-    Args:
-        work: folder of the checkpoints.
-        config: the settings.
-        measure: returns the metric on the held-out queries, higher is better.
-        report: receives the progress after each step.
+    ``measure`` returns the metric on the held-out queries, higher is better.
     """
 
     def __init__(

@@ -46,6 +46,7 @@ from ce2de_os.distill.models.hub import (
 )
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.processes import set_mixed_precision
+from ce2de_os.distill.training.losses import bce_loss, softmax_loss
 from ce2de_os.distill.training.teacher_config import TeacherConfig
 from ce2de_os.distill.training.teacher_groups import QueryGroups, collate
 from ce2de_os.distill.training.teacher_progress import (
@@ -86,14 +87,8 @@ def train_teacher(
 
     Until it is finished the work is in ``OUT.training``, and the same call resumes from there.
 
-    Args:
-        pairs: as `ce2de_os.distill.data.pairs.select_pairs` gives them; missing negatives are mined.
-        counts: counts of the pairs that were read.
-        config: the settings.
-        out: a folder that does not exist yet.
-        first_stage: finds negatives by its vectors too; ``None``: BM25 alone finds them.
-        phase: receives the progress of the preparation.
-        report: receives the progress of each step.
+    ``pairs`` are as `ce2de_os.distill.data.pairs.select_pairs` gives them; missing negatives are mined, by
+    BM25 and with a ``first_stage`` by its vectors too.
 
     Raises:
         DataError: the pairs are too few or too much alike, ``out`` exists, or another run was started there.
@@ -179,18 +174,6 @@ def load_base(config: TeacherConfig) -> CrossEncoder:
         config.base, model.to(device), tokenizer, limit, weights_digest(model.base_model), device,
         resolve(config.precision, device.type),
     )  # fmt: skip
-
-
-def softmax_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Compute the mean of ``-log softmax(logits)[0]``; ``(B, 1 + N)``, the positive in column 0."""
-    return -torch.log_softmax(logits, dim=1)[:, 0].mean()
-
-
-def bce_loss(logits: torch.Tensor) -> torch.Tensor:
-    """Compute the mean binary cross-entropy of pairs; ``(B, 1 + N)``, the positive in column 0."""
-    labels = torch.zeros_like(logits)
-    labels[:, 0] = 1.0
-    return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
 
 
 def reciprocal_rank(logits: np.ndarray[Any, Any]) -> float:

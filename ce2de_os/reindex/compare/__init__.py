@@ -18,12 +18,5 @@ from ce2de_os.reindex.compare.differences import (
 from ce2de_os.reindex.compare.removal import remove_surplus
 
 __all__ = [
-    "Batch",
-    "IndexComparison",
-    "Lost",
-    "Stale",
-    "Surplus",
-    "compare",
-    "differences",
-    "remove_surplus",
-]
+    "Batch", "IndexComparison", "Lost", "Stale", "Surplus", "compare", "differences", "remove_surplus",
+]  # fmt: skip

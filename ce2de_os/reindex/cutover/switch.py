@@ -226,7 +226,8 @@ class Switch:
     def _complete(self, blocked_s: float | None = None) -> None:
         """Record that the truth has moved; from here there is no way back, and each step may be repeated."""
         for part in self._job.parts:
-            patiently(lambda: become_source(self._client, part.target))  # noqa: B023
+            # The target is a source of its own now, not a copy of another index.
+            patiently(lambda: change_entries(self._client, part.target, {"source": part.target}))  # noqa: B023
             warning = patiently(lambda: rollover_template(self._client, part))  # noqa: B023
             if warning:
                 logger.warning(warning, extra={"action": "no_rollover_template", "job": self._job.job_id})
@@ -275,11 +276,6 @@ def joining_definitions(
             definition["is_write_index"] = False
         joining[part.target] = definition
     return joining
-
-
-def become_source(client: OpenSearch, target: str) -> None:
-    """Record in a target's mapping that it is a source of its own now, not a copy of another index."""
-    change_entries(client, target, {"source": target})
 
 
 def set_ready(client: OpenSearch, job: Job, *, ready: bool) -> None:

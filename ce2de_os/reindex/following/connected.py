@@ -18,12 +18,7 @@ CheckConnection = Callable[[str], str | None]
 
 
 class ConnectionWatch:
-    """Checks the connections of a standing job's indices now and then, and records what is wrong.
-
-    Args:
-        held: the job.
-        check: checks one; ``None``: none is checked.
-    """
+    """Checks the connections of a standing job's indices now and then, and records what is wrong."""
 
     def __init__(self, held: HeldJob, check: CheckConnection | None) -> None:
         self._held, self._check = held, check

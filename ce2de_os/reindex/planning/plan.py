@@ -13,7 +13,7 @@ from ce2de_os.errors import BackendError, BackendUnavailableError, DataError
 from ce2de_os.index import admin, aliases
 from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.job import HANDOVER, Way, cut
+from ce2de_os.reindex.job import HANDOVER, Way
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.planning import capacity, sample, survey, verdict
 from ce2de_os.reindex.planning.capacity import MemoryRow, ShardLoad
@@ -31,6 +31,7 @@ from ce2de_os.reindex.planning.record import (
 from ce2de_os.reindex.planning.sample import Sample
 from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
 from ce2de_os.reindex.setup import checks
+from ce2de_os.reindex.setup.cutting import cut
 from ce2de_os.reindex.setup.finding import Finding
 from ce2de_os.reindex.setup.sources import choose_mode, resolve, served_targets
 from ce2de_os.reindex.setup.way import natural_way, of_handover, sentence

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ce2de_os.model.encoder import OnnxEncoder
 
 SEED = 20_240_229  # the same documents are drawn each time, as long as they do not change
-LARGEST_SAMPLE = 10_000  # what OpenSearch returns in one answer
 _UNCUT = 2**30  # tokens; longer than any text
 _WARM_UP = 8  # texts encoded before the clock starts
 

@@ -169,7 +169,7 @@ def _left_out(plan: Plan) -> Iterator[Finding]:
             yield Finding(
                 f"{index.name} leaves fields out of _source: {', '.join(index.left_out)}",
                 "they are lost when a document is written again; load it again from its origin to keep "
-                "them, or start with `accept_excluded`",
+                "them, or start with `accept_excluded_fields`",
             )
 
 

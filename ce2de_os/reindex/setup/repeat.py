@@ -156,7 +156,7 @@ def _through(pipeline: str | None) -> str:
 def _new_options(job: Job, request: JobRequest) -> dict[str, Any]:
     wanted: dict[str, Any] = {
         "hold": request.hold,
-        "accept_refused": request.accept_refused or job.accept_refused,
+        "accept_refused": request.accept_rejected or job.accept_refused,
         "accept_unreplicated": request.accept_unreplicated or job.accept_unreplicated,
         "block": request.block,
         "max_block_s": request.max_block_s,

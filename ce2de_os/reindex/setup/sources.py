@@ -150,10 +150,10 @@ def _check_kept(source: IndexInfo, request: JobRequest) -> None:
             "load it again from its origin with _source enabled"
         )
     left_out = [*stored.get("excludes", []), *(["all but includes"] if stored.get("includes") else [])]
-    if left_out and not request.accept_excluded:
+    if left_out and not request.accept_excluded_fields:
         raise ConfigError(
             f"'{source.name}' does not keep the whole _source ({', '.join(left_out)}), so these fields would "
-            "be lost when its documents are written again; if they may be, add `accept_excluded`"
+            "be lost when its documents are written again; if they may be, add `accept_excluded_fields`"
         )
 
 

@@ -12,11 +12,12 @@ from ce2de_os.index.admin import IndexInfo, patiently
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.identity import settle
-from ce2de_os.reindex.job import SOURCE, TARGET, Job, Mode, Range, Way, cut, job_id_for
+from ce2de_os.reindex.job import SOURCE, TARGET, Job, Mode, Range, Way, job_id_for
 from ce2de_os.reindex.ledger import Ledger, StoredJob
 from ce2de_os.reindex.queue import TaskQueue
 from ce2de_os.reindex.request import JobRequest, Model
 from ce2de_os.reindex.setup import checks, repeat
+from ce2de_os.reindex.setup.cutting import cut
 from ce2de_os.reindex.setup.preparation import (
     Planned,
     check_field_options,
@@ -195,7 +196,7 @@ def _new_job(
         created_at_s=ledger.now(),
         languages=request.languages,
         hold=request.hold,
-        accept_refused=request.accept_refused,
+        accept_refused=request.accept_rejected,
         pipeline=request.pipeline,
         docs_per_s=request.docs_per_s,
         truth=SOURCE if mode == "copy" else TARGET,

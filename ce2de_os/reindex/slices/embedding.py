@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from opensearchpy import OpenSearch
@@ -16,15 +16,13 @@ from ce2de_os.index.json_text import JsonText, dumps
 from ce2de_os.index.language_fields import language_field, text_field
 from ce2de_os.index.raw import with_fields, without
 from ce2de_os.index.token_field import to_json
+from ce2de_os.progress import Progress
 from ce2de_os.reindex.job import Counts, Job, Part
 from ce2de_os.reindex.slices.detection import languages_of
 from ce2de_os.reindex.slices.source import SourceDocument
 
 PIECES = 512
 """Passages in one call of the encoder; a page with more reports its progress between the calls."""
-
-Progress = Callable[[int, int], None]
-"""Called with the number of encoded passages and the number of all passages of a page."""
 
 Values = Mapping[str, Any]
 """The model's output for a text, by field: the vector or the passages, and token vectors where wanted.

@@ -323,4 +323,4 @@ def _refusals(refused: Sequence[Refusal]) -> str | None:
     if not refused:
         return None
     first = refused[0]
-    return f"{len(refused)} documents refused, the first is '{first.doc_id}': {redacted(first.reason)}"
+    return f"{len(refused)} documents rejected, the first is '{first.doc_id}': {redacted(first.reason)}"

@@ -28,7 +28,7 @@ def verify(
     encoder: DocumentEncoder,
     job: Job,
     lag: Callable[[], int],
-    accept_refused: bool = False,
+    accept_rejected: bool = False,
 ) -> VerifyReport:
     """Compare sources and targets: all documents, a sample of contents and vectors, mappings and answers.
 
@@ -39,7 +39,7 @@ def verify(
     report.problems += [*identity.problems(client, job), *identity.foreign_targets(client, job)]
     if report.problems:
         return report  # a comparison would mean nothing then
-    if report.refused and not accept_refused:
+    if report.refused and not accept_rejected:
         report.problems.append(
             f"{report.refused} documents were rejected; see: ce2de reindex dlq list {job.job_id}"
         )

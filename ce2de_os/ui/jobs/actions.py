@@ -138,7 +138,7 @@ class Operator:
 
     def _pause(self, job_id: str) -> list[str]:
         operate.pause(self.client, job_id)
-        return ["Paused. The workers stop after the batches that they have in hand."]
+        return ["Paused. The workers stop after the pages that they have in hand."]
 
     def _resume(self, job_id: str) -> list[str]:
         job = operate.resume(self.client, self._queue(), job_id)

@@ -31,7 +31,7 @@ def choices(verb: str, form: Mapping[str, str]) -> dict[str, Any]:
     if verb == THROTTLE:
         return {"docs_per_s": _rate(form.get("docs_per_s", "").strip())}
     if verb == CUTOVER:
-        return {name: True for name in ("accept_refused", "accept_unreplicated") if form.get(name)}
+        return {name: True for name in ("accept_rejected", "accept_unreplicated") if form.get(name)}
     return {"discard_writes": bool(form.get("discard_writes"))} if verb == ROLLBACK else {}
 
 

@@ -30,11 +30,7 @@ T = TypeVar("T")
 
 
 class Feed(Generic[T]):
-    """A reading that all streams of the same page share, so that more pages read no more often.
-
-    Args:
-        read: reads now, in another thread; it catches its errors.
-    """
+    """A reading that all streams of the same page share, so that more pages read no more often."""
 
     def __init__(self, read: Callable[[], T]) -> None:
         self._read, self._lock = read, asyncio.Lock()

@@ -183,7 +183,7 @@ class JobsPage:
             refused=problem,
             can=found.status is not None and (verb.name != ROLLBACK or plan is not None),
             consequences=_consequences(verb, found.status, plan),
-            lost=plan.sentence(discard=True) if _has_writes(plan) and plan is not None else "",
+            lost=plan.sentence(discard=True) if plan is not None and (plan.written or plan.deleted) else "",
         )
 
     def _may_act(self, http: Request) -> bool:
@@ -220,7 +220,3 @@ def _consequences(verb: Verb, found: JobStatus | None, plan: RollbackPlan | None
     if found is None or (verb.name == ROLLBACK and plan is None):
         return []
     return consequences(verb, found.job, plan)
-
-
-def _has_writes(plan: RollbackPlan | None) -> bool:
-    return plan is not None and bool(plan.written or plan.deleted)

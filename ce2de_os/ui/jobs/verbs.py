@@ -59,7 +59,7 @@ def _can_cut_over(job: Job) -> bool:
 
 _ALL = (
     Verb(
-        PAUSE, "Pause", "Stop the workers after the batches that they have in hand.", False,
+        PAUSE, "Pause", "Stop the workers after the pages that they have in hand.", False,
         lambda job: job.state in ACTIVE,
     ),
     Verb(
@@ -93,7 +93,7 @@ def consequences(verb: Verb, job: Job, plan: RollbackPlan | None = None) -> list
 
 
 def _of_pause(job: Job) -> Iterator[str]:
-    yield "The workers stop after the batches that they have in hand. Nothing is lost."
+    yield "The workers stop after the pages that they have in hand. Nothing is lost."
     if job.standing:
         yield (
             f"Until it continues, new and changed documents of {_names(job.sources)} have no vector, or an "

@@ -21,12 +21,9 @@ FORMAT = "ce2de judgments 1"
 
 
 class FileJudgments:
-    """Keeps the judgments of one collection in a file, and in memory.
+    """Keeps the judgments of one collection in a file, made with the first of them, and in memory.
 
     The first line names the collection. A last line that was cut by a crash does not count.
-
-    Args:
-        path: the file; it is made with the first query or judgment.
 
     Raises:
         ConfigError: another process uses the file.

@@ -29,9 +29,6 @@ class IndexJudgments:
 
     Each judgment is a document with the time of judging as version: an older one that comes late changes
     nothing.
-
-    Args:
-        client: the connection to OpenSearch.
     """
 
     def __init__(self, client: OpenSearch) -> None:

@@ -40,16 +40,16 @@ def test_a_reindex_with_every_option(asked):
     request, options = asked(
         "reindex", "reindex", "start", "articles", "--template", "{title}. {body}", "--passages", "180:90",
         "--token-vectors", "--alias", "a", "--target", "t", "--mode", "copy", "--pipeline", "p",
-        "--docs-per-second", "5", "--hold", "--accept-refused", "--accept-excluded-fields", "--way", "mirror",
-        "--accept-unreplicated", "--max-block", "2m", "--no-block", "--no-follow", "--broker-url", "redis://b",
-        "--timeout", "9",
+        "--docs-per-second", "5", "--hold", "--accept-rejected", "--accept-excluded-fields",
+        "--way", "mirror", "--accept-unreplicated", "--max-block", "2m", "--no-block", "--no-follow",
+        "--broker-url", "redis://b", "--timeout", "9",
     )  # fmt: skip
     assert request.text == TextSpec(("title", "body"), "{title}. {body}", (180, 90))
     assert (request.source, request.alias, request.target) == ("articles", "a", "t")
     assert (request.mode, request.way, request.pipeline, request.docs_per_s) == ("copy", "mirror", "p", 5.0)
     assert request.hold
-    assert request.accept_refused
-    assert request.accept_excluded
+    assert request.accept_rejected
+    assert request.accept_excluded_fields
     assert request.accept_unreplicated
     assert request.token_vectors
     assert (request.block, request.follow, request.max_block_s) == (False, False, 120.0)
@@ -62,7 +62,7 @@ def test_a_reindex_with_the_defaults(asked):
     assert (request.text.fields, request.mode, request.way) == (("title", "body"), "auto", "auto")
     assert (request.block, request.follow, request.max_block_s) == (True, True, MAX_BLOCK_S)
     assert not any(
-        (request.hold, request.accept_refused, request.accept_excluded, request.accept_unreplicated,
+        (request.hold, request.accept_rejected, request.accept_excluded_fields, request.accept_unreplicated,
          request.token_vectors, request.alias, request.target, request.pipeline, request.docs_per_s)
     )  # fmt: skip
     assert request.vector(8) == VectorField(8)

@@ -69,8 +69,6 @@ def test_the_source_document_comes_first(tmp_path):
     search = {"one": fixed(q0=["a", "b"], q1=["a", "b"])}
     find_candidates(queries, search, tmp_path / "with", depth=2)
     assert ids(tmp_path / "with") == {"q0": ["own", "a"], "q1": ["b", "a"], "q2": ["own"]}
-    find_candidates(queries, search, tmp_path / "without", depth=2, include_source=False)
-    assert ids(tmp_path / "without") == {"q0": ["a", "b"], "q1": ["a", "b"]}
 
 
 class Interrupted:
@@ -136,7 +134,7 @@ def test_a_trec_run_is_imported(tmp_path, caplog):
     path.write_text("q1 Q0 b 2 1.5 x\nq1 Q0 a 1 3.5 x\n\nq9 Q0 zz 1 1 x\nq0 Q0 c 1 -1e3 x\n")
     with caplog.at_level(logging.WARNING):
         retrieve = imported(path, query_set(3).queries, {"a", "b", "c"})
-    assert "nothing for 1 of 3 queries; 0 candidates left out" in caplog.text
+    assert "nothing for 1 of 3 queries" in caplog.text
     assert retrieve(query_set(3).queries, 1) == {"q0": [ScoredDoc("c", -1000)], "q1": [ScoredDoc("a", 3.5)]}
     assert retrieve([Query("q1", "")], 5) == {"q1": [ScoredDoc("a", 3.5), ScoredDoc("b", 1.5)]}
 
@@ -148,17 +146,12 @@ def test_a_score_file_is_imported(tmp_path):
     assert [doc.doc_id for doc in retrieve(query_set(1).queries, 5)["q0"]] == ["b", "a"]
 
 
-def test_unknown_documents_are_refused_or_dropped(tmp_path, caplog):
+def test_unknown_documents_are_refused(tmp_path):
     path = tmp_path / "r.run"
     path.write_text("".join(f"q0 Q0 d{n} {n} {-n} x\n" for n in range(1, 7)))
     message = r"r\.run: names 4 documents \(d3, d4, d5, …\) that are not in this collection"
     with pytest.raises(DataError, match=message):
         imported(path, query_set(1).queries, {"d1", "d2"})
-    retrieve = imported(path, query_set(1).queries, {"d1", "d2"}, drop_unknown=True)
-    assert [doc.doc_id for doc in retrieve(query_set(1).queries, 5)["q0"]] == ["d1", "d2"]
-    assert "4 candidates left out" in caplog.text
-    with pytest.raises(DataError, match="none of its queries and documents"):
-        imported(path, query_set(1).queries, {"x"}, drop_unknown=True)
     with pytest.raises(DataError, match="holds none of the 1 queries"):
         imported(path, [Query("other", "")], {"d1"})
 

@@ -18,8 +18,9 @@ from ce2de_os.distill.report.page import Cell, Table
 from ce2de_os.distill.report.peers import Peer, StaticTable
 from ce2de_os.distill.report.quality import quality_section
 from ce2de_os.errors import DataError
-from ce2de_os.evaluation import Collection, holm, ratio_interval
+from ce2de_os.evaluation import Collection
 from ce2de_os.evaluation.figures import KeptFigure, compare_with_references
+from ce2de_os.evaluation.significance import holm, ratio_interval
 from ce2de_os.records import ScoredDoc
 from tests.unit.distill.tiny import WORDS as TOKENS
 from tests.unit.distill.tiny import save_tiny_cross_encoder

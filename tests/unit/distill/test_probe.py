@@ -59,7 +59,7 @@ def models(ce_folder):
 def test_eight_ways_to_read():
     assert len(set(READINGS)) == 2 * 2 * 2
     assert READINGS[0] == Reading() == Reading("pair", "mean", False)
-    assert str(Reading("alone", "cls", True)) == "alone, cls, centred"
+    assert str(Reading("alone", "cls", True)) == "alone, cls, centered"
 
 
 def test_curves_by_hand():
@@ -118,8 +118,8 @@ def test_figures_are_those_of_a_plain_search(models, ce_folder):
 
     documents, questions = vectors(DOCUMENTS), vectors(queries)
     for layer in range(4):
-        centre = documents[:, layer].mean(axis=0)
-        d, q = documents[:, layer] - centre, questions[:, layer] - centre
+        center = documents[:, layer].mean(axis=0)
+        d, q = documents[:, layer] - center, questions[:, layer] - center
         cosines = (q / np.linalg.norm(q, axis=1)[:, None]) @ (d / np.linalg.norm(d, axis=1)[:, None]).T
         ranks = [
             int((cosines[row] > cosines[row, relevant]).sum()) + 1 for row, relevant in enumerate((1, 4, 11))
@@ -132,7 +132,7 @@ def test_centring_by_hand():
     layer = np.array([[1, 1], [3, 1], [0, 0], [2, 5]], np.float32)
     # Two documents have tokens, their mean is (2, 1); the last row is a query.
     expected = [[-1, 0], [1, 0], [0, 0], [0, 4]]
-    np.testing.assert_array_equal(module._centre(layer, 3), expected)
+    np.testing.assert_array_equal(module._center(layer, 3), expected)
 
 
 def test_a_dual_encoder_reads_alone_whatever_the_cross_encoder_does(models):

@@ -97,7 +97,7 @@ def test_a_sweep_as_json_files_and_picture(ce, de, data, tmp_path):
 
 
 def test_options_reach_the_probe(ce, data):
-    options = ("--input", "alone", "--pooling", "cls", "--centre", "--limit", "5", "--max-tokens", "9")
+    options = ("--input", "alone", "--pooling", "cls", "--center", "--limit", "5", "--max-tokens", "9")
     report = json.loads(invoke("--cross-encoder", ce, "--data", data, *options, "--json").stdout)
     (model,) = report["models"]
     assert model["best"] == {"input": "alone", "pooling": "cls", "centred": True}

@@ -139,8 +139,8 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def read(run, model=None, others=()):
-    html, markdown = write_report(run, model, others)
+def read(run, model=None):
+    html, markdown = write_report(run, model)
     return html.read_text(), markdown.read_text()
 
 
@@ -169,7 +169,7 @@ def test_page_says_what_was_measured(html):
         "6 more sources 21 8.8%",  # 1 + 2 + 3 + 4 + 5 + 6 of 30 + 210
         "shared neighbours, best 0.5625",
         "0.150 0.400",  # the probe: means over the collections
-        "read pair, pooled by mean, centred",
+        "read pair, pooled by mean, centered",
         Artifact.load().fingerprint,
         f"{packaged / 1e6:.1f} MB",
         "cosine 0.9972 on average, 0.9939 at worst, over 1,000 texts",
@@ -261,17 +261,6 @@ def test_loss_curve_of_the_training(run):
     training = next(svg for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL) if ">loss<" in svg)
     assert ">shared neighbours<" in training
     assert "shared neighbours, best 0.4700" in Page(html).text
-
-
-def test_other_runs_stand_beside_this_one(run, tmp_path):
-    other = tmp_path / "smaller"
-    other.mkdir()
-    evaluation("one").save(run / "evaluation.json")
-    speed().save(run / "speed.json")
-    evaluation("one").save(other / "evaluation.json")
-    speed(ratio=20.0).save(other / "speed.json")
-    text = Page(read(run, others=[other])[0]).text
-    assert "run 8.6 x 91.0% smaller 20.0 x 91.0%" in text
 
 
 def test_a_busy_machine_is_named(run):

@@ -330,14 +330,14 @@ def test_parts_shrink_as_teachers_grow(teacher):
 # Merging
 
 
-def merged(tmp_path, *files, weights=None):
+def merged(tmp_path, *files):
     paths = []
     for number, rows in enumerate(files):
         paths.append(tmp_path / f"{number}.jsonl")
         paths[-1].write_text(
             "".join(json.dumps([q, *map(list, docs.items())]) + "\n" for q, docs in rows.items())
         )
-    report = merge_scores(paths, tmp_path / "merged.jsonl.gz", weights)
+    report = merge_scores(paths, tmp_path / "merged.jsonl.gz")
     return report, {q: dict(run) for q, run in read_scores(tmp_path / "merged.jsonl.gz")}
 
 
@@ -349,12 +349,6 @@ def test_merging_averages_standard_scores(tmp_path):
     assert scores["q"] == pytest.approx(expected, abs=1e-6)
     assert list(scores["q"]) == ["a", "b", "c"]
     assert report == MergeReport(1, 3, 0, 0)
-
-
-def test_weights_count(tmp_path):
-    files = {"q": {"a": 0, "b": 2}}, {"q": {"a": 9, "b": 7}}  # standard scores: -1, 1 and 1, -1
-    _, scores = merged(tmp_path, *files, weights=[3, 1])
-    assert scores["q"] == pytest.approx({"a": (-3 + 1) / 4, "b": (3 - 1) / 4})
 
 
 def test_only_what_all_teachers_scored_is_merged(tmp_path):
@@ -379,16 +373,7 @@ def test_merging_the_scale_of_a_teacher_away(tmp_path):
     assert list(scores["q"].values()) == pytest.approx((values - values.mean()) / values.std(), abs=1e-6)
 
 
-def test_merging_needs_common_scores_and_fitting_weights(tmp_path):
+def test_merging_needs_common_scores(tmp_path):
     with pytest.raises(DataError, match="no query has two documents that all of them scored"):
         merged(tmp_path, {"q": {"a": 1, "b": 2}}, {"q": {"a": 1, "c": 2}})
     assert not (tmp_path / "merged.jsonl.gz").exists()
-    one = {"q": {"a": 1, "b": 2}}
-    for files, weights in (
-        ([one], None),
-        ([one, one], [1]),
-        ([one, one], [1, 0]),
-        ([one, one], [1, float("nan")]),
-    ):
-        with pytest.raises(ConfigError, match="expected at least two files and a weight above 0 for each"):
-            merged(tmp_path, *files, weights=weights)

@@ -15,14 +15,13 @@ import torch
 from ce2de_os.distill.data.pairs import PairCounts, TrainingPair
 from ce2de_os.distill.models.cross_encoder import load_cross_encoder
 from ce2de_os.distill.training import teacher_progress, teacher_training
+from ce2de_os.distill.training.losses import bce_loss, softmax_loss
 from ce2de_os.distill.training.teacher_config import TeacherConfig
 from ce2de_os.distill.training.teacher_groups import QueryGroups, collate
 from ce2de_os.distill.training.teacher_progress import TeacherProgress, last_checkpoint, rate
 from ce2de_os.distill.training.teacher_training import (
-    bce_loss,
     load_base,
     reciprocal_rank,
-    softmax_loss,
     train_teacher,
 )
 from ce2de_os.errors import ConfigError, DataError

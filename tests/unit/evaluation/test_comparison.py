@@ -8,10 +8,11 @@ from xml.etree import ElementTree
 import pytest
 
 from ce2de_os.errors import ConfigError, DataError
-from ce2de_os.evaluation import better_than, measure, tost
+from ce2de_os.evaluation import measure
 from ce2de_os.evaluation.comparison import Answers, compare_runs
 from ce2de_os.evaluation.comparison_plot import draw
 from ce2de_os.evaluation.languages import mixed_language
+from ce2de_os.evaluation.significance import better_than, tost
 from ce2de_os.records import ScoredDoc
 
 QUERIES = [f"q{number}" for number in range(6)]

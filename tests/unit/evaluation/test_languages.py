@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ce2de_os.errors import DataError
-from ce2de_os.evaluation import Collection, Judged, mixed_collection, mixed_qrels
+from ce2de_os.evaluation import Collection, Judged, mixed_qrels
 from ce2de_os.evaluation.languages import (
     listed_language,
+    mixed_collection,
     mixed_language,
     qrels_by_language,
     ranked_shares,

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from ce2de_os.errors import ConfigError, DataError
-from ce2de_os.evaluation import better_than, bonferroni, confidence_interval, paired_t_test, tost
+from ce2de_os.evaluation import confidence_interval, paired_t_test
+from ce2de_os.evaluation.significance import better_than, bonferroni, tost
 
 
 def test_the_interval_is_near_the_normal_one_and_repeats_itself():

@@ -14,8 +14,9 @@ from ce2de_os.errors import ArtifactError, ConfigError
 from ce2de_os.export.exporter import export
 from ce2de_os.export.parity import student_embeddings
 from ce2de_os.export.restore import restore_student
-from ce2de_os.model.artifact import MANIFEST_FILE, Artifact
+from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import OnnxEncoder
+from ce2de_os.model.manifest import MANIFEST_FILE
 from ce2de_os.recipes.distill_request import PACKAGED
 from ce2de_os.recipes.distill_start import start_folder
 from ce2de_os.student import StudentModel

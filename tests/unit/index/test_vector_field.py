@@ -27,7 +27,6 @@ def test_the_default_is_a_lucene_field():
         "method": method,
         "compression_level": "1x",
     }
-    assert FIELD.vector_path == "ce2de_vector"
 
 
 def test_options_appear_under_opensearchs_names():
@@ -60,7 +59,6 @@ def test_passages_are_nested():
     assert mapping["type"] == "nested"
     assert mapping["properties"]["vector"] == FIELD.mapping()
     assert {mapping["properties"][name]["type"] for name in ("start", "end")} == {"integer"}
-    assert field.vector_path == "v.vector"
 
 
 def test_token_vectors_stand_in_a_field_of_their_own():
@@ -123,21 +121,6 @@ def test_a_cluster_without_levels_is_too_old():
     with pytest.raises(ConfigError, match=r"this cluster is 2.16, vector fields need 2.17 or newer"):
         FIELD.validate((2, 16))
     FIELD.validate((2, 17))
-
-
-@pytest.mark.parametrize(
-    ("changes", "needed"),
-    [
-        ({}, False),
-        ({"engine": "faiss"}, True),
-        ({"compression_level": "4x", "mode": "on_disk"}, False),
-        ({"compression_level": "32x"}, True),
-        ({"mode": "on_disk"}, True),
-        ({"data_type": "byte"}, False),
-    ],
-)
-def test_what_needs_the_native_library(changes, needed):
-    assert replace(FIELD, **changes).needs_native_library is needed
 
 
 def test_what_is_written_to_the_ledger_is_read():

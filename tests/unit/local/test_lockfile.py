@@ -82,16 +82,9 @@ def test_any_changed_file_changes_the_fingerprint(lock: Lock) -> None:
 
 def test_the_security_plugin_comes_only_when_asked_for() -> None:
     plain = lockfile.read("2.19.1")
-    secured = plain.with_security()
-    assert {file.folder for file in secured.files} - {file.folder for file in plain.files} == {
-        "plugins/opensearch-security"
-    }
-    assert secured.fingerprint != plain.fingerprint
-
-
-def test_a_version_without_the_security_plugin_says_so() -> None:
-    with pytest.raises(LocalServerError, match=r"3\.6\.0: the security plugin is not published"):
-        lockfile.read("3.6.0").with_security()
+    assert plain.security is not None
+    assert plain.security.folder == "plugins/opensearch-security"
+    assert plain.security not in plain.files
 
 
 def test_ml_commons_comes_only_when_asked_for() -> None:

@@ -85,7 +85,7 @@ def test_servers_that_were_never_up_have_no_endpoints_and_nothing_to_stop(tmp_pa
     assert not servers.status().is_running
     assert not servers.home.exists()
     with pytest.raises(LocalServerError, match="no servers here yet; run: ce2de local up"):
-        servers.start_redis()
+        servers.stop_node(1)
 
 
 @pytest.mark.parametrize("nodes", [0, -1, 6])

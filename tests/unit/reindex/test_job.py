@@ -9,8 +9,9 @@ import pytest
 from ce2de_os.index.language_fields import LanguageSpec
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.job import MAX_SLICES, Counts, Job, Part, Range, Slice, cut, job_id_for
+from ce2de_os.reindex.job import Counts, Job, Part, Range, Slice, job_id_for
 from ce2de_os.reindex.ledger import after_death, is_poisoned
+from ce2de_os.reindex.setup.cutting import MAX_SLICES, cut
 
 
 def covered(ranges: tuple[Range, ...], shard: int) -> list[tuple[int, int | None]]:

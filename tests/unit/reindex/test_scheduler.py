@@ -19,9 +19,10 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField
-from ce2de_os.reindex.job import DONE, RUNNING, WAITING, Job, Part, Slice, cut
+from ce2de_os.reindex.job import DONE, RUNNING, WAITING, Job, Part, Slice
 from ce2de_os.reindex.ledger import Ledger, StoredJob, StoredSlice, is_poisoned
 from ce2de_os.reindex.queue import after_slices, nudge
+from ce2de_os.reindex.setup.cutting import cut
 from ce2de_os.reindex.slices.claims import Claims, patience
 
 RATE = 1000  # documents a second and worker

@@ -130,7 +130,7 @@ def test_another_confirmation_is_refused(typed: str) -> None:
 def test_forms_are_read() -> None:
     assert choices("throttle", {"docs_per_s": ""}) == {"docs_per_s": None}
     assert choices("throttle", {"docs_per_s": " 2.5 "}) == {"docs_per_s": 2.5}
-    assert choices("cutover", {"accept_refused": "yes"}) == {"accept_refused": True}
+    assert choices("cutover", {"accept_rejected": "yes"}) == {"accept_rejected": True}
     assert choices("rollback", {}) == {"discard_writes": False}
     assert choices("pause", {"docs_per_s": "x"}) == {}
     for text in ("0", "-1", "nan", "inf", "1e999", "many"):
