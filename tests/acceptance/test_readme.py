@@ -89,8 +89,8 @@ def every_flag(command: click.Command = cli) -> set[str]:
     return found
 
 
-OTHERS = {"--profile", "--loglevel", "--concurrency", "--constraint", "--preload"}
-"""Flags of docker compose, Celery, pip and gunicorn."""
+OTHERS = {"--profile", "--loglevel", "--concurrency", "--constraint", "--preload", "--sources"}
+"""Flags of docker compose, Celery, pip, gunicorn and `scripts/collect_texts.py`."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
