@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ce2de_os.arrays import Embeddings
 from ce2de_os.errors import ConfigError
@@ -152,11 +153,15 @@ class VectorField:
         with the bytes of a new embedding, not with the embedding.
         """
         if self.data_type == "byte":
-            scaled = np.rint(np.clip(embeddings, -1.0, 1.0) * _BYTE_SCALE)
-            whole: list[list[float]] = scaled.astype(np.int8).tolist()
+            whole: list[list[float]] = self.as_bytes(embeddings).tolist()
             return whole
         rounded: list[list[float]] = np.round(embeddings.astype(np.float64), 6).tolist()
         return rounded
+
+    @staticmethod
+    def as_bytes(embeddings: Embeddings) -> NDArray[np.int8]:
+        """Convert ``(B, D)`` float32 unit vectors to the whole numbers of a byte vector."""
+        return np.rint(np.clip(embeddings, -1.0, 1.0) * _BYTE_SCALE).astype(np.int8)
 
     def encode_json(self, embeddings: Embeddings) -> list[JsonText]:
         """Encode embeddings as `encode` does, but as JSON text: 30 times as fast."""

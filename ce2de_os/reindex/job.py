@@ -114,6 +114,7 @@ class Job:
         hold: whether the alias waits for ``ce2de reindex cutover`` when all is verified.
         accept_refused: whether the alias may move although documents were rejected.
         pipeline: ingest pipeline for the written documents; ``None``: none.
+        base64: whether vectors are written as base64 text, which the cluster was seen to take.
         docs_per_s: most documents per second, all workers together; ``None``: no limit.
         state: ``running``, ``paused``, ``finishing`` (verifying), ``ready`` (verified, the alias not moved),
             ``done``, ``failed``, ``cancelled``, ``rolled_back``, or ``following`` of a standing job.
@@ -157,6 +158,7 @@ class Job:
     hold: bool = False
     accept_refused: bool = False  # a stored name, as `Counts.refused`: the word is rejected elsewhere
     pipeline: str | None = None
+    base64: bool = False
     docs_per_s: float | None = None
     state: str = RUNNING
     owner: str | None = None

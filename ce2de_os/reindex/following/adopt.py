@@ -11,6 +11,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import ConfigError, JobError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo
+from ce2de_os.index.base64_vectors import takes_base64
 from ce2de_os.index.metadata import IndexMetadata, fields_from
 from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.index.vector_field import VectorField, options_of
@@ -133,6 +134,7 @@ def _record(
         ),
         created_at_s=ledger.now(),
         languages=request.languages,
+        base64=takes_base64(client, found[0].name, vector),
         docs_per_s=request.docs_per_s,
         state=FOLLOWING,
         truth=TARGET,

@@ -9,6 +9,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.errors import JobError
 from ce2de_os.index import admin
 from ce2de_os.index.admin import IndexInfo, patiently
+from ce2de_os.index.base64_vectors import takes_base64
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.identity import settle
@@ -198,6 +199,7 @@ def _new_job(
         hold=request.hold,
         accept_refused=request.accept_rejected,
         pipeline=request.pipeline,
+        base64=takes_base64(client, parts[0].target, vector),
         docs_per_s=request.docs_per_s,
         truth=SOURCE if mode == "copy" else TARGET,
         way=way,

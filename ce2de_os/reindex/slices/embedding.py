@@ -10,6 +10,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.arrays import Embeddings, TokenVectors
 from ce2de_os.errors import ArtifactMismatchError
 from ce2de_os.index.admin import patiently
+from ce2de_os.index.base64_vectors import to_base64
 from ce2de_os.index.bulk import UpdateAction, WriteAction
 from ce2de_os.index.client import backend_errors, entries_of
 from ce2de_os.index.json_text import JsonText, dumps
@@ -181,10 +182,10 @@ def _encode(encoder: DocumentEncoder, job: Job, texts: list[str], progress: Prog
     name, token_field = job.vector.name, job.vector.token_field
     if token_field is not None:
         embeddings, tokens = encoder.encode_documents_and_tokens(texts)
-        pairs = zip(job.vector.encode_json(embeddings), tokens, strict=True)
+        pairs = zip(_written(job, embeddings), tokens, strict=True)
         return [{name: vector, token_field: to_json(vectors)} for vector, vectors in pairs]
     if job.text.passages is None:
-        return [{name: vector} for vector in job.vector.encode_json(encoder.encode_documents(texts))]
+        return [{name: vector} for vector in _written(job, encoder.encode_documents(texts))]
     spans = [encoder.split(text, *job.text.passages) for text in texts]
     pieces = [text[start:end] for text, found in zip(texts, spans, strict=True) for start, end in found]
     vectors = _vectors(encoder, job, pieces, progress)
@@ -197,7 +198,12 @@ def _vectors(encoder: DocumentEncoder, job: Job, pieces: list[str], progress: Pr
     """Encode passages in batches, because a single document may have thousands; report the progress."""
     for start in range(0, len(pieces), PIECES):
         progress(start, len(pieces))
-        yield from job.vector.encode_json(encoder.encode_documents(pieces[start : start + PIECES]))
+        yield from _written(job, encoder.encode_documents(pieces[start : start + PIECES]))
+
+
+def _written(job: Job, embeddings: Embeddings) -> list[JsonText]:
+    """Format each row of ``(B, D)`` as the job writes vectors."""
+    return to_base64(job.vector, embeddings) if job.base64 else job.vector.encode_json(embeddings)
 
 
 def _passage(vector: JsonText, start: int, end: int) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ce2de_os.arrays import cosine
 from ce2de_os.index import admin
+from ce2de_os.index.base64_vectors import numbers_of
 from ce2de_os.index.client import WHOLE, backend_errors
 from ce2de_os.index.language_fields import OTHER, LanguageSpec, language_field
 from ce2de_os.index.token_field import from_json, to_json
@@ -84,7 +85,7 @@ def _by_language(subject: Subject) -> dict[str, int]:
 
 def _least_cosine(encoder: DocumentEncoder, job: Job, sources: Sequence[Mapping[str, Any]]) -> float:
     """Compute the least cosine of stored vectors and new ones of the same texts, tokens included."""
-    stored = np.array([_first_vector(source[job.vector.name]) for source in sources], dtype=np.float32)
+    stored = np.array([numbers_of(job.vector, _first_vector(source[job.vector.name])) for source in sources])
     texts = [_first_text(job, source) for source in sources]
     again = np.array(job.vector.encode(encoder.encode_documents(texts)), dtype=np.float32)
     least = float(cosine(stored, again).min())
@@ -110,9 +111,9 @@ def _has_vector(job: Job) -> dict[str, Any]:
     return {"nested": {"path": name, "query": {"exists": {"field": f"{name}.vector"}}}}
 
 
-def _first_vector(value: Any) -> list[float]:  # noqa: ANN401 - any JSON value
+def _first_vector(value: Any) -> str | list[float]:  # noqa: ANN401 - any JSON value
     """Return the vector, or that of the first passage."""
-    vector: list[float] = value[0]["vector"] if isinstance(value[0], Mapping) else value
+    vector: str | list[float] = value[0]["vector"] if isinstance(value[0], Mapping) else value
     return vector
 
 
