@@ -342,11 +342,20 @@ def test_what_takes_too_long_is_503_and_leaves_the_queue(url):
 
 
 def test_the_work_of_a_caller_who_goes_is_dropped(url):
-    with sent(url, LARGE):
-        wait_for(lambda: embed(url, ["one", "two"])[0] == 429)
+    wait_for(lambda: is_full_beside_a_large_request(url))
     begun = time.monotonic()
     wait_for(lambda: embed(url, ["one", "two"])[0] == 200)
     assert time.monotonic() - begun < REQUEST_S
+
+
+def is_full_beside_a_large_request(url):
+    """Send it and hang up; a busy machine may miss the time until its deadline, so that it is sent again."""
+    with sent(url, LARGE):
+        end = time.monotonic() + REQUEST_S
+        while time.monotonic() < end:
+            if embed(url, ["one", "two"])[0] == 429:
+                return True
+    return False
 
 
 @contextmanager
