@@ -35,7 +35,8 @@ def command() -> None:
 @command.command("teacher")
 @click.option(
     "--pairs", "pairs_file", type=click.Path(path_type=Path), metavar="FILE",
-    help='JSON lines {"query": …, "positive": …, "negatives": […]}, .gz or not; "negatives" may be missing.',
+    help='JSON lines {"query": …, "positive": …, "negatives": […]}, .gz or not; "negatives" may be missing. '
+    'Or {"title": …, "text": …}.',
 )  # fmt: skip
 @click.option("--index", help="Take the pairs from this index, instead of --pairs.")
 @click.option("--query-field", help="With --index: field to use as the query, such as title.")

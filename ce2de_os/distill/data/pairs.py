@@ -43,7 +43,8 @@ class PairCounts:
 def read_pairs(path: Path) -> Iterator[TrainingPair]:
     """Stream a JSON-lines file, ``.gz`` or not: ``{"query": …, "positive": …, "negatives": […]}``.
 
-    ``negatives`` may be missing.
+    ``negatives`` may be missing. A line ``{"title": …, "text": …}`` is a pair too, as
+    ``scripts/collect_texts.py`` writes them.
 
     Raises:
         DataError: the file cannot be read, or a line is not of this form; the message names it.
@@ -52,8 +53,10 @@ def read_pairs(path: Path) -> Iterator[TrainingPair]:
         negatives = row.get("negatives") or []
         if not isinstance(negatives, list) or not all(isinstance(text, str) for text in negatives):
             raise DataError(f"{place}: 'negatives' is not a list of strings")
-        kept = tuple(text for text in negatives if text.strip() and text != row.get("positive"))
-        yield TrainingPair(_side(row, "query", place), _side(row, "positive", place), kept)
+        is_titled = "title" in row and "query" not in row
+        query, positive = ("title", "text") if is_titled else ("query", "positive")
+        kept = tuple(text for text in negatives if text.strip() and text != row.get(positive))
+        yield TrainingPair(_side(row, query, place), _side(row, positive, place), kept)
 
 
 def write_pairs(path: Path, pairs: Iterable[TrainingPair]) -> None:

@@ -32,9 +32,15 @@ def test_negatives_that_are_empty_or_the_positive_do_not_count(tmp_path):
     assert next(read_pairs(tmp_path / "p.jsonl")).negatives == ("c",)
 
 
+def test_titles_with_their_texts_are_pairs(tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"title": "a", "text": "b", "negatives": ["b", "c"]}\n')
+    assert list(read_pairs(tmp_path / "p.jsonl")) == [TrainingPair("a", "b", ("c",))]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ('{"title": "a"}', "p.jsonl:2: missing 'text'"),
         ('{"positive": "b"}', "p.jsonl:2: missing 'query'"),
         ('{"query": "a", "positive": 3}', "p.jsonl:2: missing 'positive'"),
         ('{"query": "a", "positive": "b", "negatives": "c"}', "p.jsonl:2: 'negatives' is not a list"),
