@@ -23,7 +23,7 @@ from urllib.request import Request, urlopen
 from ce2de_os.errors import DataError
 
 GIT = shutil.which("git") or "git"
-AGENT = {"User-Agent": "ce2de-os-collect-texts/1"}
+HEADERS = {"User-Agent": "ce2de-os-collect-texts/1"}
 MEGABYTE = 1 << 20
 TIMEOUT_S = 60.0
 BUSY, TRIES, LONGEST_WAIT_S = 503, 5, 600
@@ -56,7 +56,7 @@ def download(url: str, path: Path, limit: int, types: Sequence[str]) -> Path:
     partial, tag = (path.with_name(path.name + suffix) for suffix in (".partial", ".etag"))
     # The last byte is asked for again, since homes refuse a request of nothing.
     done = max(0, partial.stat().st_size - 1) if partial.exists() and tag.exists() else 0
-    headers = AGENT | ({"Range": f"bytes={done}-", "If-Range": tag.read_text("ascii")} if done else {})
+    headers = HEADERS | ({"Range": f"bytes={done}-", "If-Range": tag.read_text("ascii")} if done else {})
     with _answer(url, headers) as answer:
         if answer.status != 206:
             done = 0
