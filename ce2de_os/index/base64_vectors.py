@@ -45,17 +45,18 @@ def numbers_of(field: VectorField, stored: str | Sequence[float]) -> NDArray[np.
     return np.frombuffer(content, dtype=kind).astype(np.float32)
 
 
-def takes_base64(client: OpenSearch, target: str, field: VectorField) -> bool:
+def takes_base64(client: OpenSearch, field: VectorField) -> bool:
     """Return whether the cluster takes base64 for such a field, and understands it as we do.
 
-    Tries it in an index of its own, named after ``target``, and deletes that index. Whatever fails, a missing
-    right too, means that JSON arrays are written.
+    Tries it in an index of its own, and deletes that index. Whatever fails, a missing right too, means that
+    JSON arrays are written.
     """
-    return admin.version(client) >= SINCE and _tried(client, target, field)
+    return admin.version(client) >= SINCE and _tried(client, field)
 
 
-def _tried(client: OpenSearch, target: str, field: VectorField) -> bool:
-    index = f"{target}-probe-{uuid.uuid4().hex[:8]}"
+def _tried(client: OpenSearch, field: VectorField) -> bool:
+    # Not named after the target: a standing job on a pattern would take it for an index of its source.
+    index = f"ce2de-probe-{uuid.uuid4().hex}"
     try:
         try:
             return _understands(client, index, replace(field, dim=_DIM, passages=False, token_dim=None))

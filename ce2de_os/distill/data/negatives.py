@@ -19,6 +19,7 @@ from ce2de_os.arrays import Embeddings
 from ce2de_os.distill.data.candidates import interleave
 from ce2de_os.distill.data.pairs import TrainingPair, read_pairs, write_pairs
 from ce2de_os.evaluation.exact import best_first
+from ce2de_os.progress import Progress
 
 POOL = 30
 """Hard negatives kept for each query; every pass over the data draws from them anew."""
@@ -53,7 +54,7 @@ def mine_negatives(
     encoder: TextEncoder | None = None,
     *,
     pool: int = POOL,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> list[TrainingPair]:
     """Give each pair without negatives the ``pool`` best matches among the other pairs' passages.
 
@@ -94,7 +95,7 @@ def mined_once(
     pairs: Sequence[TrainingPair],
     encoder: TextEncoder | None,
     folder: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> list[TrainingPair]:
     """Mine negatives, or read them if the same call has written them to ``folder`` before."""
     digest = hashlib.sha256(repr((pairs, encoder and encoder.fingerprint)).encode("utf-8", "replace"))

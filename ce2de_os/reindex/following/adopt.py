@@ -134,7 +134,7 @@ def _record(
         ),
         created_at_s=ledger.now(),
         languages=request.languages,
-        base64=takes_base64(client, found[0].name, vector),
+        base64=takes_base64(client, vector),
         docs_per_s=request.docs_per_s,
         state=FOLLOWING,
         truth=TARGET,

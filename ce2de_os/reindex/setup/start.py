@@ -199,7 +199,7 @@ def _new_job(
         hold=request.hold,
         accept_refused=request.accept_rejected,
         pipeline=request.pipeline,
-        base64=takes_base64(client, parts[0].target, vector),
+        base64=takes_base64(client, vector),
         docs_per_s=request.docs_per_s,
         truth=SOURCE if mode == "copy" else TARGET,
         way=way,
