@@ -89,3 +89,31 @@ securityContext:
   persistentVolumeClaim: {claimName: {{ . }}, readOnly: true}
 {{- end }}
 {{- end }}
+
+{{/* Flags that allow the names of a service and more of the user's: (list $ "serve"). */}}
+{{- define "ce2de.allowHosts" -}}
+{{- $name := printf "%s-%s" (include "ce2de.name" (index . 0)) (index . 1) -}}
+{{- $space := (index . 0).Release.Namespace -}}
+{{- $own := list $name (printf "%s.%s" $name $space) (printf "%s.%s.svc" $name $space) (printf "%s.%s.svc.cluster.local" $name $space) -}}
+{{- range concat $own (index (index . 0).Values (index . 1)).allowHosts }}
+- --allow-host={{ . }}
+{{- end }}
+{{- end }}
+
+{{/* Probes of a path that needs no key: (list "/health" "HTTP"). */}}
+{{- define "ce2de.probes" -}}
+{{- $get := dict "path" (index . 0) "port" "http" "scheme" (index . 1) -}}
+startupProbe:
+  httpGet: {{ toJson $get }}
+  periodSeconds: 2
+  failureThreshold: 60
+readinessProbe:
+  httpGet: {{ toJson $get }}
+  periodSeconds: 5
+  timeoutSeconds: 5
+livenessProbe:
+  httpGet: {{ toJson $get }}
+  periodSeconds: 20
+  timeoutSeconds: 10
+  failureThreshold: 6
+{{- end }}
