@@ -34,8 +34,11 @@ logger = logging.getLogger(__name__)
 
 LEDGER_INDEX = "ce2de-ledger"
 LEASE_S = 30.0
-POISON_DEATHS = 3
+MOST_TRIES = 3
 """Tries of a single document before it becomes a dead letter: crashes of workers, and errors."""
+
+FORGIVEN_DEATHS = 1
+"""Deaths that are no try: a worker may be killed, or lose its lease in a pause, whatever it reads."""
 
 CAREFUL_PAGE = 16
 CAREFUL_DOCUMENTS = 2048
@@ -303,7 +306,8 @@ def after_failure(record: Slice) -> dict[str, Any]:
 
 def is_poisoned(record: Slice) -> bool:
     """Return whether the document after the cursor has used all its tries."""
-    return record.page_limit == 1 and record.deaths + record.failures >= POISON_DEATHS
+    tries = max(record.deaths - FORGIVEN_DEATHS, 0) + record.failures
+    return record.page_limit == 1 and tries >= MOST_TRIES
 
 
 def _smaller_pages(record: Slice) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ce2de_os.reindex.job import (
     RUNNING,
     Job,
 )
-from ce2de_os.reindex.ledger import POISON_DEATHS, Ledger, StoredSlice
+from ce2de_os.reindex.ledger import MOST_TRIES, Ledger, StoredSlice
 from ce2de_os.reindex.standing import followed_name, standing_id
 
 logger = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ def enter_failure(ledger: Ledger, job_id: str, number: int, error: BaseException
 
     def entered(stored: StoredSlice) -> dict[str, Any]:
         failures = stored.slice.failures + 1
-        ended = {"state": FAILED, "owner": None} if failures >= POISON_DEATHS else {}
+        ended = {"state": FAILED, "owner": None} if failures >= MOST_TRIES else {}
         return {"failures": failures, "last_error": error_line(error), **ended}
 
     _change_free_slice(ledger, job_id, number, entered)

@@ -47,10 +47,18 @@ def test_a_slice_that_fails_is_looked_through_as_one_that_kills() -> None:
 
 def test_deaths_and_failures_at_one_document_add_up() -> None:
     record = Slice("j", 0, Range(0, 0, -1, None), cursor=-1)
-    for change in (after_failure, after_death, after_failure):
+    for change in (after_failure, after_death, after_failure, after_death):
         assert not is_poisoned(record)
         record = replace(record, **change(record))
     assert is_poisoned(record)
+
+
+def test_workers_that_were_killed_or_lost_a_lease_condemn_no_document() -> None:
+    """A lease runs out in a pause, then two workers are killed before they read the document alone."""
+    record = Slice("j", 0, Range(0, 0, -1, None), cursor=-1)
+    for _ in range(3):
+        record = replace(record, **after_death(record))
+    assert not is_poisoned(record)
 
 
 @pytest.mark.parametrize(
