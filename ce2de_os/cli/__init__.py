@@ -37,7 +37,7 @@ COMMANDS = {
     ),
     "distill": (
         "ce2de_os.cli.training.distill",
-        "Train a two-layer student from an encoder and plain texts.",
+        "Train a small student from an encoder and plain texts.",
     ),
     "export": ("ce2de_os.cli.training.export", "Turn a student into a quantized ONNX model folder."),
     "plan": (
