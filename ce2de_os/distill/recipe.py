@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -87,47 +87,23 @@ def distill(
     """
     _check([*texts, *parallel], config, out, examples)
     started = time.monotonic()
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    source = load_source(config)
-    precision = resolve(config.precision, source.teacher.device.type)
-    student = source.student
-    with main_first():
-        source, grown = extended(source, config, texts, parallel)
-        passages = _passages(texts, parallel, source, config, phase) if config.reads_texts else []
-        check_leakage(passages, judged)
-        named = licenses(texts, {passage.source for passage in passages})
-        source, cut = trimmed(source, config, passages, examples)
-        data = _training_set(passages, source, config, cache or out / "teacher", precision, phase)
-    if examples is not None:
-        data = replace(data, ranking=tokenized(examples, source.fast, config))
+    made = _prepared(texts, config, cache or out / "teacher", examples, parallel, judged, phase)
     out.mkdir(parents=True, exist_ok=True)
-    if not (out / CHECKPOINT_FILE).exists() and config.reads_texts and _needs_head(config, source):
-        head = data.targets[: min(HEAD_TEXTS, data.trained)].astype(np.float32)
-        solve_head(student, data.ids[: len(head)], head, precision, phase)
+    if not (out / CHECKPOINT_FILE).exists():
+        _head_solved(made, config, phase)
     prepared_s = time.monotonic() - started
-    measure = _dev_metric(dev, data, source, config, precision)
-    progress = train(student, data, config, precision, out / CHECKPOINT_FILE, report, measure)
-    recipe = _recipe(config, precision, passages, data, progress, prepared_s)
+    measure = _dev_metric(dev, made.data, made.source, config, made.precision)
+    student = made.source.student
+    progress = train(student, made.data, config, made.precision, out / CHECKPOINT_FILE, report, measure)
+    recipe = _recipe(config, made, progress, prepared_s) | _origin(config, made, texts)
     names = ", ".join(collection.name for collection in dev)
     recipe["dev_metric"] = f"nDCG@10 on {names}" if dev else "nearest neighbors in common with the teacher"
-    recipe |= _shape(config)
-    if grown or cut:
-        after = {name: value for name, value in cut.items() if name.endswith("_after") or name not in grown}
-        recipe["vocabulary"] = grown | after
     recipe["command"] = command
-    recipe["text_files"] = file_names(texts)
-    if named:
-        recipe["text_sources"] = named
     recipe["translations"] = [asdict(one) for one in coverage]
     recipe["queries_left_out"] = len(examples.scores) - recipe["queries"] if examples is not None else 0
-    recipe["space"] = source.teacher.space_of(config.teacher_prefixes) if config.shares_space else None
-    sample = [passage.text for passage in passages[data.trained :]]
-    if examples is not None:
-        sample += [text for texts in examples.documents.values() for text in texts.values()]
     if is_main():
-        write_student(out, student.cpu(), source.tokenizer, config.max_length, sample[:SAMPLE_TEXTS], recipe)
+        sample = _sample(made, examples)
+        write_student(out, student.cpu(), made.source.tokenizer, config.max_length, sample, recipe)
         (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     wait_for_everyone()
     return recipe
@@ -159,6 +135,60 @@ def read_teacher(
     originals = [passage.original or passage.text for passage in read]
     precision = resolve(config.precision, source.teacher.device.type)
     return len(teacher_targets(source.teacher, originals, config, cache, precision, phase))
+
+
+class _Prepared(NamedTuple):
+    """All that the training needs: models, passages, and the facts about them for the record."""
+
+    source: Source
+    precision: str
+    passages: list[TrainingPassage]
+    data: TrainingSet
+    licenses: dict[str, dict[str, str]]
+    vocabulary: dict[str, Any]
+
+
+def _prepared(
+    texts: Sequence[Path],
+    config: DistillConfig,
+    cache: Path,
+    examples: Examples | None,
+    parallel: Sequence[TrainingPassage],
+    judged: Sequence[Collection],
+    phase: Phase,
+) -> _Prepared:
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    source = load_source(config)
+    precision = resolve(config.precision, source.teacher.device.type)
+    with main_first():
+        source, grown = extended(source, config, texts, parallel)
+        passages = _passages(texts, parallel, source, config, phase) if config.reads_texts else []
+        check_leakage(passages, judged)
+        named = licenses(texts, {passage.source for passage in passages})
+        source, cut = trimmed(source, config, passages, examples)
+        data = _training_set(passages, source, config, cache, precision, phase)
+    if examples is not None:
+        data = replace(data, ranking=tokenized(examples, source.fast, config))
+    after = {name: value for name, value in cut.items() if name.endswith("_after") or name not in grown}
+    return _Prepared(source, precision, passages, data, named, grown | after)
+
+
+def _head_solved(made: _Prepared, config: DistillConfig, phase: Phase) -> None:
+    """Give the student its head in closed form, if it does not map to the teacher's space yet."""
+    if config.reads_texts and _needs_head(config, made.source):
+        data = made.data
+        targets = data.targets[: min(HEAD_TEXTS, data.trained)].astype(np.float32)
+        solve_head(made.source.student, data.ids[: len(targets)], targets, made.precision, phase)
+
+
+def _sample(made: _Prepared, examples: Examples | None) -> list[str]:
+    """Return texts that the training has not seen, on which the export measures parity."""
+    found = [passage.text for passage in made.passages[made.data.trained :]]
+    if examples is not None:
+        found += [text for texts in examples.documents.values() for text in texts.values()]
+    return found[:SAMPLE_TEXTS]
 
 
 def is_finished(out: Path, config: DistillConfig, texts: Sequence[Path] = ()) -> bool:
@@ -271,20 +301,15 @@ def _shape(config: DistillConfig) -> dict[str, Any]:
     return {name: recipe[name] for name in SHAPE} | known
 
 
-def _recipe(
-    config: DistillConfig,
-    precision: str,
-    passages: Sequence[TrainingPassage],
-    data: TrainingSet,
-    progress: Progress,
-    prepared_s: float,
-) -> dict[str, Any]:
-    counts = Counter(passage.source for passage in passages)
+def _recipe(config: DistillConfig, made: _Prepared, progress: Progress, prepared_s: float) -> dict[str, Any]:
+    """Return the record of the training: settings, what it read, and how it went."""
+    data = made.data
+    counts = Counter(passage.source for passage in made.passages)
     return {
         **config.plain(),
-        "precision": precision,
+        "precision": made.precision,
         "texts": dict(sorted(counts.items())),
-        "passages": len(passages),
+        "passages": len(made.passages),
         "passage_tokens": sum(len(row) for row in data.ids),
         "queries": len(data.ranking.queries) if data.ranking else 0,
         "query_candidates": data.ranking.counts() if data.ranking else {},
@@ -300,3 +325,14 @@ def _recipe(
             name: version(name) for name in ("torch", "transformers", "accelerate", "tokenizers", "numpy")
         },
     }
+
+
+def _origin(config: DistillConfig, made: _Prepared, texts: Sequence[Path]) -> dict[str, Any]:
+    """Return what the student comes from: start, vocabulary, files, licenses, and the space it shares."""
+    space = made.source.teacher.space_of(config.teacher_prefixes) if config.shares_space else None
+    found = _shape(config) | {"text_files": file_names(texts), "space": space}
+    if made.vocabulary:
+        found["vocabulary"] = made.vocabulary
+    if made.licenses:
+        found["text_sources"] = made.licenses
+    return found
