@@ -15,7 +15,8 @@ from ce2de_os.arrays import Embeddings, TokenVectors, cosine, pad_ids, token_bat
 from ce2de_os.errors import ArtifactError, ConfigError, DataError, ParityError
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.loaded import LoadedModel
-from ce2de_os.model.runtime import load_tokenizer, readable
+from ce2de_os.model.runtime import load_tokenizer
+from ce2de_os.reading import readable
 
 CANARY_MIN_COSINE = 0.95
 """Least cosine between this machine's int8 embedding and the stored fp32 one; saturation is far below."""

@@ -15,8 +15,8 @@ from ce2de_os.model.runtime import (
     library_errors,
     load_session,
     load_tokenizer,
-    readable,
 )
+from ce2de_os.reading import readable
 
 
 class LoadedModel(ABC):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ce2de_os.errors import DataError
+from ce2de_os.reading import readable
 from ce2de_os.records import json_lines, text_lines
 
 MIN_CHARS = 3
@@ -139,7 +140,7 @@ def packed_passages(path: Path, max_words: int) -> list[TrainingPassage]:
     for place, row in json_lines(path, errors="replace"):
         match row:
             case {"text": str(text), "source": str(source), "query": bool(is_query)}:
-                chosen.append(TrainingPassage(text, source, is_query=is_query))
+                chosen.append(TrainingPassage(readable(text), readable(source), is_query=is_query))
             case _:
                 raise DataError(f"{place}: expected an object with text, source and query (true or false)")
         words += _words(text)
@@ -215,8 +216,8 @@ def _raw_lines(path: Path) -> Iterator[str]:
 
 def _json_texts(path: Path) -> Iterator[str]:
     for place, row in json_lines(path, errors="replace"):
-        texts = [row[key] for key in _TEXT_KEYS if isinstance(row.get(key), str)]
+        texts = [readable(row[key]) for key in _TEXT_KEYS if isinstance(row.get(key), str)]
         if not texts:
             raise DataError(f"{place}: expected an object with one of {', '.join(_TEXT_KEYS)}")
         title = row.get("title")
-        yield from (title if isinstance(title, str) else "", *texts)
+        yield from (readable(title) if isinstance(title, str) else "", *texts)

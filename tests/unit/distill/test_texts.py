@@ -8,7 +8,14 @@ import random
 
 import pytest
 
-from ce2de_os.distill.data.texts import cut_passages, is_prose, power_shares, read_lines, sample_passages
+from ce2de_os.distill.data.texts import (
+    cut_passages,
+    is_prose,
+    packed_passages,
+    power_shares,
+    read_lines,
+    sample_passages,
+)
 from ce2de_os.errors import DataError
 
 
@@ -34,6 +41,16 @@ def test_bad_jsonl_names_file_and_line(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(DataError, match=message):
         list(read_lines(path))
+
+
+def test_halves_of_surrogate_pairs_become_question_marks(tmp_path):
+    """They are what is left of an emoji that a program has cut; no tokenizer takes them."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(r'{"title": "a title \ud83d", "text": "some text \udc00"}' + "\n")
+    assert list(read_lines(path)) == ["a title ?", "some text ?"]
+    packed = tmp_path / "a.passages.jsonl"
+    packed.write_text(r'{"text": "some text \udc00", "source": "a", "query": false}' + "\n")
+    assert [passage.text for passage in packed_passages(packed, 10)] == ["some text ?"]
 
 
 def test_missing_and_corrupt_files_are_named(tmp_path):
