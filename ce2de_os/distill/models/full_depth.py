@@ -32,15 +32,16 @@ def write_full_depth(run: Path, folder: Path) -> None:
             f"{run}: not a finished student ({error}); pass a folder of 'ce2de distill'"
         ) from error
     teacher = load_teacher(recipe["teacher"])
-    layers = list(range(teacher.model.config.num_hidden_layers))
+    body = as_bert(teacher.model.cpu(), teacher.name)
+    layers = list(range(body.config.num_hidden_layers))
     student = cut_student(
-        as_bert(teacher.model.cpu(), teacher.name),
+        body,
         layers,
         dim=teacher.dim,
         readout="last",
         pooling=teacher.pooling,
     )
-    tokenizer = load_tokenizer(teacher.name, teacher.model.config.vocab_size)
+    tokenizer = load_tokenizer(teacher.name, body.config.vocab_size)
     before = teacher_prefixes(recipe)
     space = teacher.space_of(before)
     facts = {"teacher": teacher.name, "layers": layers, "texts": {}, "space": space, **before.plain()}
