@@ -90,8 +90,11 @@ class DistillConfig(StudentTable, TrainingTable):
             "temperature", "unique_tokens", "max_length", "batch_tokens", "batch_texts",
             "batch_queries", "accumulate", "lr",
         ):  # fmt: skip
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}: got {getattr(self, name)}, expected a number above 0")
+        for name in ("warmup", "decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}: got {getattr(self, name)}, expected a share from 0 to 1")
         for name in ("tokens", "extend_vocabulary", "trim_vocabulary"):
             value = getattr(self, name)
             if value is not None and value <= 0:

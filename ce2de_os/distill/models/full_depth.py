@@ -31,6 +31,10 @@ def write_full_depth(run: Path, folder: Path) -> None:
         raise DataError(
             f"{run}: not a finished student ({error}); pass a folder of 'ce2de distill'"
         ) from error
+    if not isinstance(recipe.get("teacher"), str) or not isinstance(recipe.get("max_length"), int):
+        raise DataError(
+            f"{run / RECIPE_FILE}: has no teacher or max_length; pass a folder of 'ce2de distill'"
+        )
     teacher = load_teacher(recipe["teacher"])
     body = as_bert(teacher.model.cpu(), teacher.name)
     layers = list(range(body.config.num_hidden_layers))
