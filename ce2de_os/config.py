@@ -21,6 +21,8 @@ from ce2de_os.redaction import remember
 
 LONGEST_S = 86_400
 """Seconds of the longest time that can be set: a day. Sockets and timers take no infinity."""
+MOST_THREADS = 4096
+"""Most threads of a model: libraries take no number of any size, and start as many as they are given."""
 POOL_SIZE = 8  # connections of a client: a worker reads and writes at once, an application has threads
 AWS_SERVICES = ("es", "aoss")
 BROKER_SETTING = "`broker_url` or CE2DE_BROKER_URL"
@@ -159,11 +161,13 @@ class Settings:
     local: LocalSettings = field(default_factory=LocalSettings)
 
     def __post_init__(self) -> None:
-        """Refuse an address of Redis that cannot be used, and keep it as every library reads it.
+        """Refuse what cannot be used, and keep the address of Redis as every library reads it.
 
         Raises:
             ConfigError: the message does not show the address.
         """
+        if not 1 <= self.threads <= MOST_THREADS:
+            raise ConfigError(f"CE2DE_THREADS: got '{self.threads}', expected 1 to {MOST_THREADS:,}")
         broker = redis_address(BROKER_SETTING, self.broker_url)
         object.__setattr__(self, "broker_url", broker.url)
 

@@ -18,7 +18,7 @@
         ├── BackendUnavailableError retryable: connection, timeout, 503
         │   └── BackendBusyError    retryable, more slowly: 429, or read-only
         ├── IndexSchemaError        a mapping or dimension conflict: an operator must act
-        │   └── RequestError        what the request asks for is wrong: whoever asks must act
+        │   └── RequestError        what the request asks for is wrong: its author must act
         ├── RequestTooLargeError    413: the request has more bytes than the cluster, or a proxy, accepts
         └── BulkWriteError          a whole bulk request was rejected
             └── GuardGoneError      the job may not write to its target any more

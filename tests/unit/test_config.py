@@ -91,6 +91,7 @@ def test_no_secret_in_repr() -> None:
         ("CE2DE_THREADS", "0"),
         ("CE2DE_THREADS", "0.5"),
         ("CE2DE_THREADS", "inf"),
+        ("CE2DE_THREADS", "4097"),
         ("CE2DE_THREADS", "nan"),
         ("CE2DE_OPENSEARCH_TIMEOUT_S", "nan"),
         ("CE2DE_OPENSEARCH_TIMEOUT_S", "inf"),

@@ -76,10 +76,12 @@ def cut_passages(lines: Iterator[str], rng: random.Random) -> Iterator[str]:
     wanted = _draw_length(rng)
     for line in lines:
         words += line.split(" ")
-        while len(words) >= wanted:
-            yield " ".join(words[:wanted])
-            words = words[wanted:]
+        start = 0
+        while len(words) - start >= wanted:
+            yield " ".join(words[start : start + wanted])
+            start += wanted
             wanted = _draw_length(rng)
+        words = words[start:]  # once a line: a whole book may be one
         if words and rng.random() < _BREAK:  # otherwise few passages would begin where a line does
             yield " ".join(words)
             words, wanted = [], _draw_length(rng)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import time
 
 import pytest
 
@@ -76,6 +77,13 @@ def test_passages_lose_no_word_and_keep_the_order():
     lengths = [len(passage.split()) for passage in passages]
     assert max(lengths) <= 170
     assert min(lengths) < 10 < 60 < max(lengths)  # query-like and document-like ones
+
+
+def test_a_book_in_one_line_is_cut_in_linear_time():
+    begun = time.process_time()
+    passages = list(cut_passages(iter(["word " * 999_999 + "word"]), random.Random(1)))
+    assert sum(passage.count("word") for passage in passages) == 1_000_000
+    assert time.process_time() - begun < 10  # with a copy of the rest for each passage: minutes
 
 
 def test_shares_follow_the_power_of_the_size():
