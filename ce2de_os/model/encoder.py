@@ -43,7 +43,7 @@ class OnnxEncoder(LoadedModel):
     Raises:
         ArtifactError: the model cannot be loaded.
         ParityError: this machine's embeddings differ from the ones stored with the model.
-        ConfigError: ``threads`` or ``batch_tokens`` is below 1.
+        ConfigError: ``threads`` or ``batch_tokens`` is below 1, or ``threads`` too large.
     """
 
     def __init__(
@@ -53,11 +53,6 @@ class OnnxEncoder(LoadedModel):
         threads: int = 1,
         batch_tokens: int = BATCH_TOKENS,
     ) -> None:
-        if threads < 1 or batch_tokens < 1:
-            raise ConfigError(
-                f"threads and batch_tokens must be at least 1, got {threads} and {batch_tokens}; "
-                "see `threads` or CE2DE_THREADS"
-            )
         loaded = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
         super().__init__(loaded, threads, batch_tokens)
         self._run_options = onnxruntime.RunOptions()

@@ -132,5 +132,8 @@ def split(pairs: Sequence[TrainingPair], held_out: int, seed: int) -> tuple[list
 def _side(row: dict[str, Any], key: str, place: str) -> str:
     value = row.get(key)
     if not isinstance(value, str):
-        raise DataError(f"{place}: missing '{key}', or it is not a string")
+        raise DataError(
+            f"{place}: missing '{key}', or it is not a string; expected an object with query and positive, "
+            "or with title and text"
+        )
     return readable(value)
