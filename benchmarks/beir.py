@@ -25,7 +25,9 @@ from ce2de_os.distill.data.prefixes import teacher_prefixes
 from ce2de_os.distill.models.teacher import load_teacher
 from ce2de_os.distill.report.evaluate import BM25, HYBRID, STUDENT, TEACHER, Evaluation, Systems, evaluate
 from ce2de_os.distill.report.peers import Peer, student_peer, teacher_peer
+from ce2de_os.errors import Ce2deError, DataError
 from ce2de_os.evaluation import load_collection
+from ce2de_os.evaluation.collection import judged_files
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.progress import Phase
@@ -36,15 +38,22 @@ SYSTEMS = (BM25, STUDENT, TEACHER, HYBRID.format(STUDENT), HYBRID.format(TEACHER
 
 def main() -> None:
     """Fetch what is missing, measure every system on every collection, and print a table."""
-    args = _options()
+    try:
+        _measure(_options())
+    except Ce2deError as error:
+        raise SystemExit(f"beir: {error}") from None
+
+
+def _measure(args: argparse.Namespace) -> None:
+    folders = [prepared(name, args.data) for name in args.collections]
     artifact = Artifact.load(args.artifact)
     student = student_peer(OnnxEncoder(artifact, threads=args.threads))
     systems = Systems(_teacher(args.teacher, artifact) or student, student)
     shown = SYSTEMS if args.teacher != "none" else (BM25, STUDENT, HYBRID.format(STUDENT))
     rows: dict[str, dict[str, float]] = {}
     results = []
-    for name in args.collections:
-        collection = load_collection(prepared(name, args.data))
+    for name, folder in zip(args.collections, folders, strict=True):
+        collection = load_collection(folder)
         found = evaluate([collection], systems, cache=args.cache, phase=_phase(name))
         rows[name] = _figures(found, shown)
         results.append(asdict(found))
@@ -56,15 +65,29 @@ def main() -> None:
 def prepared(name: str, data: Path) -> Path:
     """Return the folder of a collection in the BEIR layout; fetch it by ir_datasets if it is missing."""
     folder = data / name
-    if not (folder / "qrels.tsv").exists():
-        import ir_datasets
-
-        names = (f"beir/{name}/test", f"beir/{name}")
-        found = next((one for one in names if one in ir_datasets.registry), None)
-        if found is None:
-            raise SystemExit(f"'{name}': neither in {folder} nor one of ir_datasets' BEIR collections")
-        write_collection(ir_datasets.load(found), folder)
+    if not _is_judged(folder):
+        write_collection(_load(name, folder), folder)
     return folder
+
+
+def _is_judged(folder: Path) -> bool:
+    try:
+        judged_files(folder)
+    except DataError:
+        return False
+    return True
+
+
+def _load(name: str, folder: Path) -> Any:  # noqa: ANN401 - ir_datasets has no types
+    try:
+        import ir_datasets
+    except ModuleNotFoundError:
+        raise SystemExit(f"'{name}': not in {folder}; to fetch it, run: pip install ir_datasets") from None
+    names = (f"beir/{name}/test", f"beir/{name}")
+    found = next((one for one in names if one in ir_datasets.registry), None)
+    if found is None:
+        raise SystemExit(f"'{name}': neither in {folder} nor one of ir_datasets' BEIR collections")
+    return ir_datasets.load(found)
 
 
 def write_collection(dataset: Any, folder: Path) -> None:  # noqa: ANN401 - ir_datasets has no types
@@ -132,7 +155,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, default=Path("runs/teacher_quality"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.threads < 1:
+        parser.error(f"--threads: got {args.threads}, expected at least 1")
+    if args.json is not None and not args.json.parent.is_dir():  # it is written after hours
+        parser.error(f"--json: there is no folder {args.json.parent}")
+    return args
 
 
 if __name__ == "__main__":

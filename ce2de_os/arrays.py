@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ce2de_os.writing import saving
+
 Embeddings = NDArray[np.float32]
 """``(B, D)`` float32, one L2-normalized embedding per row."""
 
@@ -46,11 +48,16 @@ def read_array(path: Path) -> NDArray[Any] | None:
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write a ``.npy`` file, whole or not at all; its folder is made where it is absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a ``.npy`` file, whole or not at all; its folder is made where it is absent.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     partial = path.with_suffix(".partial.npy")
-    np.save(partial, array)
-    partial.replace(path)
+    with saving(path, partial):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(partial, array)
+        partial.replace(path)
 
 
 def pad_ids(ids: Sequence[Sequence[int]], step: int = 1) -> tuple[TokenIds, TokenIds]:

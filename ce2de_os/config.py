@@ -6,6 +6,7 @@ A value comes from the function argument, else the command-line flag, else the e
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,10 @@ from ce2de_os.errors import ConfigError
 from ce2de_os.logs import FORMATS
 from ce2de_os.redaction import remember
 
+LONGEST_S = 86_400
+"""Seconds of the longest time that can be set: a day. Sockets and timers take no infinity."""
+MOST_THREADS = 4096
+"""Most threads of a model: libraries take no number of any size, and start as many as they are given."""
 POOL_SIZE = 8  # connections of a client: a worker reads and writes at once, an application has threads
 AWS_SERVICES = ("es", "aoss")
 BROKER_SETTING = "`broker_url` or CE2DE_BROKER_URL"
@@ -68,6 +73,11 @@ class OpenSearchSettings:
             )
         if ":" in (self.username or address.username or ""):
             raise ConfigError("CE2DE_OPENSEARCH_USERNAME: got a name with a ':', expected one without")
+        if not 0 < self.timeout_s <= LONGEST_S:
+            raise ConfigError(
+                f"CE2DE_OPENSEARCH_TIMEOUT_S: got {self.timeout_s}, expected a number above 0, at most "
+                f"{LONGEST_S:,}"
+            )
         if self.client_key is not None and self.client_cert is None:
             raise ConfigError("got CE2DE_OPENSEARCH_CLIENT_KEY alone; set CE2DE_OPENSEARCH_CLIENT_CERT too")
         if self.client_cert is not None and not self.verify_certs:
@@ -151,11 +161,13 @@ class Settings:
     local: LocalSettings = field(default_factory=LocalSettings)
 
     def __post_init__(self) -> None:
-        """Refuse an address of Redis that cannot be used, and keep it as every library reads it.
+        """Refuse what cannot be used, and keep the address of Redis as every library reads it.
 
         Raises:
             ConfigError: the message does not show the address.
         """
+        if not 1 <= self.threads <= MOST_THREADS:
+            raise ConfigError(f"CE2DE_THREADS: got '{self.threads}', expected 1 to {MOST_THREADS:,}")
         broker = redis_address(BROKER_SETTING, self.broker_url)
         object.__setattr__(self, "broker_url", broker.url)
 
@@ -185,7 +197,7 @@ class Settings:
             opensearch=opensearch,
             broker_url=env.get("CE2DE_BROKER_URL") or cls().broker_url,
             artifact=Path(artifact) if artifact else None,
-            threads=int(_number(env, "CE2DE_THREADS", 1)),
+            threads=_whole_number(env, "CE2DE_THREADS", 1),
             log_format=_choice(env, "CE2DE_LOG_FORMAT", FORMATS),
             local=LocalSettings.from_env(env),
         )
@@ -252,6 +264,13 @@ def _number(env: Mapping[str, str], name: str, default: float) -> float:
         number = float(value)
     except ValueError:
         raise ConfigError(f"{name}: got '{value}', expected a number") from None
-    if number <= 0:
+    if not 0 < number < math.inf:
         raise ConfigError(f"{name}: got '{value}', expected a number above 0")
     return number
+
+
+def _whole_number(env: Mapping[str, str], name: str, default: int) -> int:
+    number = _number(env, name, default)
+    if number % 1:
+        raise ConfigError(f"{name}: got '{number}', expected a whole number above 0")
+    return int(number)

@@ -18,6 +18,7 @@
         ├── BackendUnavailableError retryable: connection, timeout, 503
         │   └── BackendBusyError    retryable, more slowly: 429, or read-only
         ├── IndexSchemaError        a mapping or dimension conflict: an operator must act
+        │   └── RequestError        what the request asks for is wrong: its author must act
         ├── RequestTooLargeError    413: the request has more bytes than the cluster, or a proxy, accepts
         └── BulkWriteError          a whole bulk request was rejected
             └── GuardGoneError      the job may not write to its target any more
@@ -111,6 +112,10 @@ class BackendBusyError(BackendUnavailableError):
 
 class IndexSchemaError(BackendError):
     """The index does not fit the request; an operator must act."""
+
+
+class RequestError(IndexSchemaError):
+    """OpenSearch does not understand the request, or it names a field that the index does not have."""
 
 
 class RequestTooLargeError(BackendError):

@@ -1,4 +1,4 @@
-"""Reading files that others wrote: only plain files, only up to a size, and only what their format allows."""
+"""Reading what others wrote: only plain files, only up to a size, and only what their format allows."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ RUN_BYTES = 1_000_000_000
 """Most bytes of a file with texts or measurements of a training run."""
 
 _NOT_PLAIN = "not a plain file; expected a file, not a folder, pipe, socket or device"
+
+
+def readable(text: str) -> str:
+    """Replace lone surrogates by question marks: tokenizers and UTF-8 files take only valid Unicode."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ce2de_os.errors import DataError
-from ce2de_os.reading import plain_file
+from ce2de_os.reading import plain_file, readable
 
 _BOM = "\ufeff"
 _GZIP = b"\x1f\x8b"
@@ -140,13 +140,13 @@ def read_documents(path: Path) -> Iterator[Document]:
     """
     for place, row in json_lines(path):
         title = "" if row.get("title") is None else _text(row, "title", place)
-        yield Document(id_in(row, place), title, _text(row, "text", place))
+        yield Document(id_in(row, place), readable(title), readable(_text(row, "text", place)))
 
 
 def read_queries(path: Path) -> Iterator[Query]:
     """Stream a ``queries.jsonl`` (``_id``, ``text``); raises `DataError` like `read_documents`."""
     for place, row in json_lines(path):
-        yield Query(id_in(row, place), _text(row, "text", place))
+        yield Query(id_in(row, place), readable(_text(row, "text", place)))
 
 
 def read_qrels(path: Path) -> Iterator[Qrel]:

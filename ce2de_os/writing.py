@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO, TextIO, cast
 
-from ce2de_os.errors import DataError
+from ce2de_os.errors import Ce2deError, DataError
 
 
 @contextmanager
@@ -37,6 +37,29 @@ def replacing(path: Path) -> Iterator[TextIO]:
     finally:
         with suppress(OSError):
             partial.unlink()  # is there only after an error
+
+
+@contextmanager
+def saving(path: Path, partial: Path | None = None) -> Iterator[None]:
+    """Turn whatever a library makes of a full disk into one error; the block only writes ``path``.
+
+    ``partial`` is a file that is removed then; ``None``: there is none.
+
+    Raises:
+        DataError: it cannot be written; numpy, PyTorch and safetensors each raise something else.
+    """
+    try:
+        yield
+    except Ce2deError:
+        raise
+    except Exception as error:
+        if partial is not None:
+            with suppress(OSError):
+                partial.unlink()
+        reason = (getattr(error, "strerror", None) or str(error)).partition("\n")[0]
+        raise DataError(
+            f"{path}: cannot be written ({reason}); free some space, then run the same command again"
+        ) from error
 
 
 @contextmanager

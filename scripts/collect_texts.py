@@ -39,6 +39,7 @@ from texts.homes import SOURCES, Source, chosen
 from texts.writing import Written, write_license, write_source
 
 from ce2de_os.errors import Ce2deError
+from ce2de_os.reading import check_plain
 
 HOMES = "homes"
 
@@ -98,14 +99,16 @@ def main() -> None:
         "--corpus", type=Path, action="append", default=[], help="also take this corpus.jsonl[.gz]"
     )
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        sources = chosen(args.sources or [])
+        for path in args.corpus:  # fail before packages are downloaded
+            check_plain(path)
+        args.out.mkdir(parents=True, exist_ok=True)
+    except (Ce2deError, OSError) as error:
+        parser.error(str(error))
     if not args.sources:
         collect_packages(args.out, args.packages or args.out / "packages", args.corpus)
         return
-    try:
-        sources = chosen(args.sources)
-    except Ce2deError as error:
-        parser.error(str(error))
     if not collect_sources(sources, args.out):
         sys.exit(1)
 

@@ -20,14 +20,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import random
 import re
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from ce2de_os.distill.data.sources import SOURCES_FILE, licenses, read_sources
 from ce2de_os.distill.data.texts import PACKED, cut_passages, read_lines, source_name
+from ce2de_os.errors import Ce2deError, ConfigError, DataError
+from ce2de_os.reading import readable
 from ce2de_os.records import json_lines, read_documents, read_queries
 from ce2de_os.writing import replacing
 
@@ -78,13 +83,16 @@ def shingles(words: Sequence[str]) -> Iterator[int]:
 
 
 def held_out_texts(collections: Sequence[Path]) -> Iterator[str]:
-    """Documents, titles and queries of collections in the BEIR layout."""
+    """Documents, titles and queries of collections in the BEIR layout; `DataError` where there are none."""
     for folder in collections:
-        for path in sorted(folder.glob("corpus*.jsonl*")):
+        corpora, queries = (sorted(folder.glob(f"{name}*.jsonl*")) for name in ("corpus", "queries"))
+        if not corpora:
+            raise DataError(f"{folder}: has no corpus.jsonl to hold out; name the folder of a collection")
+        for path in corpora:
             for document in read_documents(path):
                 yield document.text
                 yield document.title
-        for path in sorted(folder.glob("queries*.jsonl*")):
+        for path in queries:
             yield from (query.text for query in read_queries(path))
 
 
@@ -107,10 +115,13 @@ def documents_of(path: Path, words: int, short: int, rng: random.Random) -> list
 
 
 def queries_of(path: Path) -> list[Row]:
-    """Each line of a ``.txt``, or each title of a ``.jsonl`` file."""
+    """Each line of a ``.txt``, or each title of a ``.jsonl`` file; `DataError` where no row has one."""
     name = source_name(path)
     if ".jsonl" in path.suffixes:
-        return [Row(str(row.get("title") or ""), name, query=True) for _, row in json_lines(path)]
+        titles = [readable(str(row.get("title") or "")) for _, row in json_lines(path)]
+        if not any(titles):
+            raise DataError(f'{path}: no row has a title; expected {{"title": …}}, or a .txt, a query a line')
+        return [Row(title, name, query=True) for title in titles]
     return [Row(line, name, query=True) for line in read_lines(path)]
 
 
@@ -143,6 +154,9 @@ def pack(args: argparse.Namespace) -> list[Row]:
     sieve = Filter(args.held_out)
     sizes = {path: sum(line.count(" ") + 1 for line in read_lines(path)) for path in args.texts}
     weights = dict(args.weight)
+    unknown = sorted(weights.keys() - {source_name(path) for path in (*args.texts, *args.queries)})
+    if unknown:
+        raise ConfigError(f"--weight: got {unknown[0]}, expected the name of a file without its endings")
     pools = []
     for path, words in shares(sizes, weights, args.words).items():
         pools.append([row for row in documents_of(path, words, args.short, rng) if sieve.passes(row.text)])
@@ -152,6 +166,8 @@ def pack(args: argparse.Namespace) -> list[Row]:
         rows = asked[path]
         rng.shuffle(rows)
         pools.append(rows[: round(len(rows) * words / max(1, counts[path]))])
+    if not any(pools):
+        raise DataError("no text is left; expected prose that is not in the held-out collections")
     print(f"{sieve.refused:,} texts left out that share words with held-out collections")  # noqa: T201
     return mixed([pool for pool in pools if pool], rng)
 
@@ -173,29 +189,51 @@ def main() -> None:
     )
     parser.add_argument("--texts", type=Path, nargs="+", required=True, help="files to cut passages from")
     parser.add_argument("--queries", type=Path, nargs="*", default=[], help="files of queries or titles")
-    parser.add_argument("--query-share", type=float, default=0.12, help="words of queries, of all --words")
+    parser.add_argument("--query-share", type=_share, default=0.12, help="words of queries, of all --words")
     parser.add_argument("--short", type=int, default=12, help="passages of at most so many words are queries")
     parser.add_argument("--weight", type=_weight, action="append", default=[], metavar="SOURCE=NUMBER")
     parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="collections not to learn from")
-    parser.add_argument("--words", type=int, default=15_000_000, help="words of passages to take")
+    parser.add_argument("--words", type=_count, default=15_000_000, help="words of passages to take")
     parser.add_argument("--seed", type=int, default=13)
     parser.add_argument("--out", type=Path, required=True, help=f"file to write, named …{PACKED}.gz")
     args = parser.parse_args()
     if not args.out.name.removesuffix(".gz").endswith(PACKED):
         parser.error(f"--out: got {args.out.name}, expected a name that ends in {PACKED}.gz")
-    rows = pack(args)
-    with replacing(args.out) as file:
-        for row in rows:
-            file.write(json.dumps(row._asdict(), ensure_ascii=False) + "\n")
-    write_sources([*args.texts, *args.queries], args.out)
+    try:
+        rows = pack(args)
+        with replacing(args.out) as file:
+            for row in rows:
+                file.write(json.dumps(row._asdict(), ensure_ascii=False) + "\n")
+        write_sources([*args.texts, *args.queries], args.out)
+    except Ce2deError as error:
+        sys.exit(f"pack_texts.py: {error}")
     asked = [row for row in rows if row.query]
     words = sum(row.text.count(" ") + 1 for row in rows)
     print(f"{args.out}: {len(rows):,} texts, {len(asked):,} of them queries, {words:,} words")  # noqa: T201
 
 
 def _weight(text: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
-    return name, float(number)
+    name, _, number = text.rpartition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = math.nan
+    if not name or not 0 <= weight < math.inf:
+        raise argparse.ArgumentTypeError(f"got '{text}', expected SOURCE=NUMBER, such as britannica=0.3")
+    return name, weight
+
+
+def _share(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"got '{text}', expected a number from 0 to 1")
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"got '{text}', expected a whole number above 0")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from ce2de_os.config import MOST_THREADS
 from ce2de_os.distill.data.languages import MIXINGS, Languages, Mixing
 from ce2de_os.distill.data.prefixes import Prefixes
 from ce2de_os.distill.tables import (
@@ -51,8 +52,8 @@ def check_run(minutes: float, threads: int, seed: int) -> None:
     """Raise `ConfigError` for a time, a number of cores or a seed that no run can have."""
     if not 0 < minutes < float("inf"):
         raise ConfigError(f"minutes: got {minutes}, expected a number above 0")
-    if threads < 0:
-        raise ConfigError(f"threads: got {threads}, expected 0 (all cores) or more")
+    if not 0 <= threads <= MOST_THREADS:
+        raise ConfigError(f"threads: got {threads}, expected 0 (all cores) or more, at most {MOST_THREADS:,}")
     if not 0 <= seed < 2**32:
         raise ConfigError(f"seed: got {seed}, expected 0 to {2**32 - 1}")
 
@@ -90,8 +91,11 @@ class DistillConfig(StudentTable, TrainingTable):
             "temperature", "unique_tokens", "max_length", "batch_tokens", "batch_texts",
             "batch_queries", "accumulate", "lr",
         ):  # fmt: skip
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}: got {getattr(self, name)}, expected a number above 0")
+        for name in ("warmup", "decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name}: got {getattr(self, name)}, expected a share from 0 to 1")
         for name in ("tokens", "extend_vocabulary", "trim_vocabulary"):
             value = getattr(self, name)
             if value is not None and value <= 0:

@@ -44,6 +44,7 @@ def load_source(config: DistillConfig) -> Source:
         ConfigError: a model cannot be loaded, or does not fit the settings.
     """
     teacher = load_teacher(config.teacher)
+    _check_length(teacher, config.max_length)
     if config.start is not None:
         student, tokenizer = _started(Path(config.start), config, teacher)
         return Source(student, tokenizer, bare_tokenizer(tokenizer), teacher)
@@ -59,6 +60,16 @@ def load_source(config: DistillConfig) -> Source:
         copy_embeddings=config.init != "random",
     )  # fmt: skip
     return Source(student, tokenizer, bare_tokenizer(tokenizer), teacher)
+
+
+def _check_length(teacher: Teacher, max_length: int) -> None:
+    """Refuse passages that are longer than what the teacher can read; ONNX files do not say what they can."""
+    rows = getattr(teacher.model.config, "max_position_embeddings", None)
+    if rows is not None and max_length > rows:
+        raise ConfigError(
+            f"max_length: got {max_length:,}, expected at most {rows:,}, which the teacher '{teacher.name}' "
+            "can read"
+        )
 
 
 def _started(folder: Path, config: DistillConfig, teacher: Teacher) -> tuple[StudentModel, Any]:

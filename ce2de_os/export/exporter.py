@@ -32,10 +32,13 @@ from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.model.manifest import CANARY_FILE, MODEL_FILE, TOKENIZER_FILE
 from ce2de_os.reading import RUN_BYTES, read_json
 from ce2de_os.student import Ids, StudentModel
+from ce2de_os.writing import replacing
 
 MAX_LENGTH = 256
 SAMPLE_STEP = 4  # one held-out text in four measures the 8 activation scales; all of them measure parity
 PARITY_FILE = "parity.json"
+_FINISHED = "pass a folder that 'ce2de distill' has finished"
+_NEEDED = ("teacher", "layers", "texts", "space")
 
 
 def export(
@@ -58,7 +61,7 @@ def export(
             codes in a list, or the languages of each part of a distillation, ``{"student": "en-it,de",
             ...}``; no such key means English.
         out: folder for the artifact; an existing one is replaced.
-        name: the model's name for people; ``None`` means the run folder's name.
+        name: the model's name for people; ``None`` or ``""`` means the run folder's name.
         dim: length of an embedding, see `truncate`; ``None`` means the student's own.
         token_dim: length of a token vector, see `token_head`; ``None`` means that the model gives none.
         threads: cores for the check.
@@ -70,11 +73,7 @@ def export(
             vectors.
         ParityError: the quantized embeddings are too far from the student's; ``out`` is not written.
     """
-    student, recipe, sample = (
-        StudentModel.load(run),
-        _read_json(run, "recipe.json"),
-        _read_json(run, "sample.json"),
-    )
+    student, recipe, sample = StudentModel.load(run), _recipe(run), _sample(run)
     own, languages = student.dim, _languages(run, recipe)
     before = recipe.get("document_prefix", "")
     read = _token_ids(run / TOKENIZER_FILE, sample, before)
@@ -84,11 +83,12 @@ def export(
     with new_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
         _write_files(student, head, run, read[::SAMPLE_STEP], folder, Path(scratch))
         _write_canaries(student, head, languages, before, folder)
-        settings = _settings(name or run.name, student, recipe, own)
+        settings = _settings(name or run.name or run.resolve().name, student, recipe, own)
         settings |= {"languages": languages, "token_dim": token_dim}
         artifact = Artifact.create(folder, **settings)
         parity = _measure(artifact, student, sample, threads)
-        (run / PARITY_FILE).write_text(json.dumps(asdict(parity), indent=2) + "\n", encoding="utf-8")
+        with replacing(run / PARITY_FILE) as file:
+            file.write(json.dumps(asdict(parity), indent=2) + "\n")
         _check(run, "embeddings", parity)
         settings["recipe"]["parity"] = asdict(parity)
         if head is not None:
@@ -192,13 +192,31 @@ def _settings(name: str, student: StudentModel, recipe: dict[str, Any], own_dim:
 
 
 def _token_ids(tokenizer_path: Path, texts: Sequence[str], before: str = "") -> list[list[int]]:
-    tokenizer = Tokenizer.from_file(str(tokenizer_path))
+    try:
+        tokenizer = Tokenizer.from_file(str(tokenizer_path))
+    except Exception as error:  # the library raises a bare one
+        raise DataError(f"{tokenizer_path}: not a tokenizer ({error!s:.200}); {_FINISHED}") from error
     tokenizer.enable_truncation(MAX_LENGTH)
     return [encoding.ids for encoding in tokenizer.encode_batch_fast([before + text for text in texts])]
+
+
+def _recipe(run: Path) -> dict[str, Any]:
+    found = _read_json(run, "recipe.json")
+    missing = [key for key in _NEEDED if not isinstance(found, dict) or key not in found]
+    if missing:
+        raise DataError(f"{run / 'recipe.json'}: has no '{missing[0]}'; {_FINISHED}")
+    return dict(found)
+
+
+def _sample(run: Path) -> list[str]:
+    found = _read_json(run, "sample.json")
+    if not isinstance(found, list) or not found or not all(isinstance(text, str) for text in found):
+        raise DataError(f"{run / 'sample.json'}: expected a list of texts; {_FINISHED}")
+    return found
 
 
 def _read_json(run: Path, name: str) -> Any:  # noqa: ANN401 - whatever the file holds
     try:
         return read_json(run / name, RUN_BYTES)
     except DataError as error:
-        raise DataError(f"{error}; pass a folder that 'ce2de distill' has finished") from error
+        raise DataError(f"{error}; {_FINISHED}") from error

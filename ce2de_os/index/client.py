@@ -23,6 +23,7 @@ from ce2de_os.errors import (
     Ce2deError,
     ConfigError,
     IndexSchemaError,
+    RequestError,
     RequestTooLargeError,
     extra_needed,
 )
@@ -169,7 +170,8 @@ def backend_errors(action: str) -> AbstractContextManager[None]:
         BackendBusyError: 429, or the index is read-only.
         BackendUnavailableError: no answer, 408, 502, 503, 504, or a node went away while it was asked.
         ConfigError: an async client is used in another event loop than its own.
-        IndexSchemaError: 400, 404 or 409: the request does not fit the index.
+        RequestError: 400: OpenSearch does not understand the request.
+        IndexSchemaError: 404 or 409: the request does not fit the index.
         RequestTooLargeError: 413.
         BackendError: anything else that OpenSearch rejects.
     """
@@ -236,7 +238,9 @@ def _from_status(action: str, error: TransportError) -> BackendError:
         return BackendUnavailableError(message)
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return RequestTooLargeError(message)
-    if status in (400, 404, 409):
+    if status == HTTPStatus.BAD_REQUEST:
+        return RequestError(message)
+    if status in (404, 409):
         return IndexSchemaError(message)
     advice = _SIGNATURE if status == 403 and "signature" in message.lower() else _ACCESS_ADVICE.get(status)
     return BackendError(f"{message}; {advice}" if advice else message)

@@ -11,6 +11,7 @@ from opensearchpy.helpers import scan
 
 from ce2de_os.index.admin import most_hits, patiently
 from ce2de_os.index.client import WHOLE, backend_errors
+from ce2de_os.reading import readable
 
 _PAGE = 500  # documents in one answer
 _KEEP_ALIVE = "10m"  # how long a reader may take for one page
@@ -80,7 +81,7 @@ def documents(
     for start in range(0, len(wanted), page):
         ids = wanted[start : start + page]
         hits = patiently(partial(_by_id, client, index, ids, text_fields, min(most, 2 * page)))
-        texts = {hit["_id"]: document_text(hit.get("_source", {}), text_fields) for hit in hits}
+        texts = {hit["_id"]: readable(document_text(hit.get("_source", {}), text_fields)) for hit in hits}
         found |= {doc_id: texts[doc_id] for doc_id in ids if texts.get(doc_id)}
     return found
 
@@ -126,7 +127,7 @@ def field_texts(
     ``seed``, order and errors are those of `stream_sources`.
     """
     for doc_id, source in stream_sources(client, index, fields, seed):
-        text = document_text(source, fields)
+        text = readable(document_text(source, fields))
         if text:
             yield doc_id, text
 

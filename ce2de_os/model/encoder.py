@@ -15,7 +15,8 @@ from ce2de_os.arrays import Embeddings, TokenVectors, cosine, pad_ids, token_bat
 from ce2de_os.errors import ArtifactError, ConfigError, DataError, ParityError
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.loaded import LoadedModel
-from ce2de_os.model.runtime import load_tokenizer, readable
+from ce2de_os.model.runtime import load_tokenizer
+from ce2de_os.reading import readable
 
 CANARY_MIN_COSINE = 0.95
 """Least cosine between this machine's int8 embedding and the stored fp32 one; saturation is far below."""
@@ -42,7 +43,7 @@ class OnnxEncoder(LoadedModel):
     Raises:
         ArtifactError: the model cannot be loaded.
         ParityError: this machine's embeddings differ from the ones stored with the model.
-        ConfigError: ``threads`` or ``batch_tokens`` is below 1.
+        ConfigError: ``threads`` or ``batch_tokens`` is below 1, or ``threads`` too large.
     """
 
     def __init__(
@@ -52,11 +53,6 @@ class OnnxEncoder(LoadedModel):
         threads: int = 1,
         batch_tokens: int = BATCH_TOKENS,
     ) -> None:
-        if threads < 1 or batch_tokens < 1:
-            raise ConfigError(
-                f"threads and batch_tokens must be at least 1, got {threads} and {batch_tokens}; "
-                "see `threads` or CE2DE_THREADS"
-            )
         loaded = artifact if isinstance(artifact, Artifact) else Artifact.load(artifact)
         super().__init__(loaded, threads, batch_tokens)
         self._run_options = onnxruntime.RunOptions()

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from ce2de_os.config import MOST_THREADS
+from ce2de_os.errors import ConfigError
 from ce2de_os.forks import renew_after_fork
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.runtime import (
@@ -15,8 +17,8 @@ from ce2de_os.model.runtime import (
     library_errors,
     load_session,
     load_tokenizer,
-    readable,
 )
+from ce2de_os.reading import readable
 
 
 class LoadedModel(ABC):
@@ -27,9 +29,15 @@ class LoadedModel(ABC):
 
     Raises:
         ArtifactError: the model cannot be loaded.
+        ConfigError: ``threads`` or ``batch_tokens`` is below 1, or ``threads`` too large.
     """
 
     def __init__(self, artifact: Artifact, threads: int, batch_tokens: int) -> None:
+        if not 1 <= threads <= MOST_THREADS or batch_tokens < 1:
+            raise ConfigError(
+                f"got {threads} threads and {batch_tokens} batch_tokens, expected at least 1 of each and "
+                f"at most {MOST_THREADS:,} threads; see `threads` or CE2DE_THREADS"
+            )
         self.artifact = artifact
         self._threads = threads
         self._batch_tokens = batch_tokens

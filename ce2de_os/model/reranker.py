@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ce2de_os.arrays import pad_ids, token_batches
-from ce2de_os.errors import ConfigError, ParityError
+from ce2de_os.errors import ParityError
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.loaded import LoadedModel
 from ce2de_os.model.manifest import RERANKER
@@ -37,7 +37,7 @@ class OnnxReranker(LoadedModel):
     Raises:
         ArtifactError: the model cannot be loaded, or is an encoder.
         ParityError: this machine's logits differ from the ones stored with the model.
-        ConfigError: ``threads`` or ``batch_tokens`` is below 1.
+        ConfigError: ``threads`` or ``batch_tokens`` is below 1, or ``threads`` too large.
     """
 
     def __init__(
@@ -48,10 +48,6 @@ class OnnxReranker(LoadedModel):
         batch_tokens: int = BATCH_TOKENS,
         check: bool = True,
     ) -> None:
-        if threads < 1 or batch_tokens < 1:
-            raise ConfigError(
-                f"threads and batch_tokens must be at least 1, got {threads} and {batch_tokens}"
-            )
         folder = artifact.folder if isinstance(artifact, Artifact) else artifact
         super().__init__(Artifact.load(folder, kind=RERANKER), threads, batch_tokens)
         self._inputs = {node.name for node in self._session.get_inputs()}

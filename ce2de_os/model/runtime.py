@@ -20,11 +20,6 @@ CHARS_PER_TOKEN = 32
 """Characters per token beyond which text is not even tokenized."""
 
 
-def readable(text: str) -> str:
-    """Replace lone surrogates by question marks: the tokenizer accepts only valid Unicode."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
 def load_tokenizer(artifact: Artifact, max_length: int | None = None) -> Tokenizer:
     """Load an artifact's tokenizer, which cuts texts (of a pair the longer) to ``max_length`` tokens.
 

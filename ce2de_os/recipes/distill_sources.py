@@ -121,7 +121,7 @@ class Sources:
         documents = field_texts(self.client, str(self.index), self.named_fields, seed)
         with closing(documents), replacing(path) as file:
             for count, (_, text) in enumerate(documents, start=1):
-                file.write(json.dumps({"text": text.encode("utf-8", "replace").decode()}) + "\n")
+                file.write(json.dumps({"text": text}) + "\n")
                 phase("documents", count, count + 1)
                 taken += len(text.split())
                 if taken > words:

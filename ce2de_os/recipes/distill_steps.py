@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ce2de_os.distill.models.folder import SAMPLE_FILE
 from ce2de_os.distill.models.hub import is_seq2seq, refuse_seq2seq
 from ce2de_os.distill.models.layers import load_ce_layers, load_de_layers
+from ce2de_os.distill.models.onnx_teacher import has_layers
 from ce2de_os.distill.models.sequence_teacher import load_pair_teacher
 from ce2de_os.distill.models.teacher import load_teacher
 from ce2de_os.distill.processes import is_main, main_first
@@ -178,9 +179,11 @@ class Run:
             self.facts["kept"] = round(kept, 4)
 
     def _probe(self, collections: Sequence[Collection]) -> None:
-        """Find the layers of cross-encoder and teacher that retrieve well; a MonoT5 has no probe."""
+        """Find the layers of cross-encoder and teacher that retrieve well, where both have layers to read."""
         name = self.config.cross_encoder
         if name is None or is_seq2seq(name) or (self.out / PROBE_FILE).exists():
+            return
+        if not has_layers(self.config.teacher):
             return
         models = [load_ce_layers(name), load_de_layers(self.config.teacher)]
         parts = [probe.limit_documents(collection, PROBE_DOCUMENTS) for collection in collections]

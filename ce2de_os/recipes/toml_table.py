@@ -52,8 +52,8 @@ class _NoFileError(Exception):
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise _WrongTypeError("text in quotes")
+    if not isinstance(value, str) or "\0" in value:
+        raise _WrongTypeError("text in quotes, without zero bytes")
     return value
 
 
@@ -84,7 +84,7 @@ def _choice(value: object, known: tuple[str, ...]) -> object:
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise _WrongTypeError('a list of texts, such as ["one", "two"]')
-    return tuple(value)
+    return tuple(map(_text, value))
 
 
 def _two_words(value: object) -> tuple[str, ...] | None:
@@ -118,7 +118,7 @@ def _files(place: str, value: object) -> dict[str, Path]:
     wrong = next((language for language in value if not language.isidentifier()), None)
     if wrong is not None:
         raise ConfigError(f"{place}: got language '{wrong}', expected a code such as it")
-    return {language: Path(name) for language, name in value.items()}
+    return {language: _path(name) for language, name in value.items()}
 
 
 def _weights(value: object) -> dict[str, float]:

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import ArtifactMismatchError, BackendError, BackendUnavailableError, IndexSchemaError
+from ce2de_os.errors import (
+    ArtifactMismatchError,
+    BackendError,
+    BackendUnavailableError,
+    IndexSchemaError,
+    RequestError,
+)
 from ce2de_os.index import admin
 from ce2de_os.index.language_fields import OTHER, language_field, language_paths, text_field, text_path
 from ce2de_os.index.metadata import IndexMetadata, Mappings, common_fields, fields_from
@@ -83,7 +89,7 @@ class Target:
         """Compare the fields that a question names with the mappings.
 
         Raises:
-            IndexSchemaError: no index has one of them.
+            RequestError: no index has one of them.
         """
         for name in question.fields or ():
             self._check_field("fields", name.partition("^")[0], searched=True)
@@ -92,7 +98,7 @@ class Target:
         self.check_stored("source", named_in_source(question.source))
 
     def check_stored(self, option: str, names: Sequence[str]) -> None:
-        """Raise `IndexSchemaError` for a field that no document can have; ``option`` starts the message."""
+        """Raise `RequestError` for a field that no document can have; ``option`` starts the message."""
         for name in names:
             self._check_field(option, name, searched=False)
 
@@ -100,7 +106,7 @@ class Target:
         if self.mapped is None:
             return
         if not (self.mapped.searchable(name) if searched else self.mapped.stored(name)):
-            raise IndexSchemaError(f"{option}: {self.name} has no field '{name}'; {self.mapped.near(name)}")
+            raise RequestError(f"{option}: {self.name} has no field '{name}'; {self.mapped.near(name)}")
 
     def lexical_fields(self, language: str | None = None) -> tuple[str, ...]:
         """Return the fields of the default lexical leg; ``language`` as in `lexical`."""
@@ -113,11 +119,11 @@ class Target:
         """Build a filter for the documents in one language.
 
         Raises:
-            IndexSchemaError: the index does not have that language.
+            RequestError: the index does not have that language.
         """
         if language not in (*self.languages, OTHER) or not self.languages:
             there = ", ".join((*self.languages, OTHER)) if self.languages else "none"
-            raise IndexSchemaError(
+            raise RequestError(
                 f"{self.name}: no documents are known to be in '{language}', only in: {there}; embed the "
                 "index again with `languages`, or filter by a field of your own"
             )

@@ -110,7 +110,7 @@ async def _not_found(http: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         text, code = f"{http.method} is the wrong method for this path; see /docs", "method_not_allowed"
     else:
-        text, code = f"no such path: {http.url.path:.100}; see /docs", "not_found"
+        text, code = f"no such path: {http.scope['path']:.100}; see /docs", "not_found"
     return HttpError(error.status_code, text, code=code, headers=error.headers).response()
 
 

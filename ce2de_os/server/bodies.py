@@ -14,6 +14,8 @@ from ce2de_os.server.answers import HttpError, busy
 MOST_BODIES = 8
 """Bodies of the largest size that one process holds at a time."""
 
+_DIGITS = 19  # of a length that HTTP can have; Python refuses to read thousands of them
+
 
 class Bodies:
     """Reads bodies; holds `MOST_BODIES` times ``max_bytes``, those of one body, at a time."""
@@ -49,7 +51,7 @@ class Bodies:
         if kind != "application/json":
             raise HttpError(415, f"Content-Type: got {kind!r:.60}, expected application/json")
         length = headers.get(b"content-length", "0")
-        self._check_size(int(length) if length.isdecimal() else 0)
+        self._check_size(int(length) if length.isdecimal() and len(length) <= _DIGITS else 0)
 
     def _check_size(self, size: int) -> None:
         if size > self._max_bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import re
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -28,6 +29,9 @@ ENDING = "ce2de.is_ending"
 
 DRAIN_S = 2.0
 """Seconds for the rest of a body that is refused: clients send it before they read the answer."""
+
+
+_HOST = re.compile(r"(?:\[(?P<address>[^]/?#@]+)\]|(?P<name>[^][:/?#@]+))(?::(?P<port>[0-9]{0,5}))?")
 
 
 class Gate:
@@ -103,7 +107,10 @@ class Gate:
 
     def _is_allowed(self, host: str) -> bool:
         """Return whether this is a name of ours: a page of another name cannot use a browser to call us."""
-        name = host.partition("]")[0].strip("[") if host.startswith("[") else host.partition(":")[0]
+        found = _HOST.fullmatch(host)
+        if found is None or int(found["port"] or 0) > 65535:
+            return False
+        name = found["address"] or found["name"]
         return name in self._allow_hosts or _is_address(name)
 
 

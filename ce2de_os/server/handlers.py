@@ -70,7 +70,7 @@ class Handlers:
         async with self._bodies.read(http) as body:
             asked = rerank_request(body, self._scorer, self._request.max_texts)
             scores, tokens = await self._scores(http, asked)
-        version = http.url.path.split("/")[1].removeprefix("v")
+        version = http.scope["path"].split("/")[1].removeprefix("v")
         return json_response(_ranking(asked, scores, tokens, model_id(self._scorer), version))
 
     async def _scores(self, http: Request, asked: RerankRequest) -> tuple[Values, int]:

@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ce2de_os.config import LONGEST_S
 from ce2de_os.errors import ConfigError
 
 MEBIBYTE = 1024 * 1024
@@ -60,8 +61,10 @@ class ServeRequest:
             if value is not None and value < 1:
                 raise ConfigError(f"{name}: got {value}, expected at least 1")
         for name in ("timeout_s", "grace_s"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name}: got {getattr(self, name)}, expected a number above 0")
+            if not 0 < getattr(self, name) <= LONGEST_S:
+                raise ConfigError(
+                    f"{name}: got {getattr(self, name)}, expected a number above 0, at most {LONGEST_S:,}"
+                )
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port: got {self.port}, expected 0 to 65535")
         if self.tls_key is not None and self.tls_cert is None:

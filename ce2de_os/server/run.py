@@ -91,13 +91,13 @@ def run(request: ServeRequest, settings: Settings, listening: Callable[[str], No
 
 def run_one(place: Place, app: Gate, listener: socket.socket, listening: Callable[[], None]) -> None:
     """Answer in this process until SIGTERM or Ctrl-C; ``listening`` is called when callers can connect."""
+    _listen(place, listener)
     server = uvicorn.Server(_config(place, lambda: app))
     app.is_ending = lambda: server.should_exit
     if threading.current_thread() is threading.main_thread():
         # The server raises the signal again after its end, and a signal is no failure here.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
-    listener.listen(BACKLOG)
     listening()
     server.run(sockets=[listener])
 
@@ -112,7 +112,7 @@ def _run_many(
     os.environ[FOLDER_VARIABLE] = folder
     try:
         supervisor = Multiprocess(_config(request, partial(_create, request, settings)), [listener])
-        listener.listen(BACKLOG)
+        _listen(request, listener)
         listening()
         supervisor.run()
     finally:
@@ -170,12 +170,27 @@ def bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen at {host}:{port} ({error.strerror}); choose another port or host"
-        ) from error
+    except (OSError, UnicodeError) as error:  # a name with an empty part is no text for DNS
+        raise _cannot_listen(host, port, error) from error
     listener.set_inheritable(True)
     return listener
+
+
+def _listen(place: Place, listener: socket.socket) -> None:
+    """Let callers connect.
+
+    Raises:
+        ConfigError: another process, which took the port at the same time, was faster.
+    """
+    try:
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise _cannot_listen(place.host, listener.getsockname()[1], error) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> ConfigError:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return ConfigError(f"cannot listen at {host}:{port} ({reason}); choose another port or host")
 
 
 def address(request: Place, listener: socket.socket) -> str:

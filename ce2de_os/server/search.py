@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ce2de_os.config import POOL_SIZE
-from ce2de_os.errors import BackendError, Ce2deError, ConfigError, DataError
+from ce2de_os.errors import BackendError, Ce2deError, ConfigError, DataError, RequestError
+from ce2de_os.redaction import redact
 from ce2de_os.search.question import Question
 from ce2de_os.search.searcher import HybridSearcher
 from ce2de_os.server.answers import HttpError, busy, json_response
@@ -69,8 +70,8 @@ class Search:
         loop = asyncio.get_running_loop()
         try:
             result = await loop.run_in_executor(self._threads, self._searcher.search, question)
-        except (ConfigError, DataError) as error:
-            raise HttpError(400, str(error), code="invalid_value") from None
+        except (ConfigError, DataError, RequestError) as error:
+            raise HttpError(400, redact(str(error)), code="invalid_value") from None
         except Ce2deError as error:  # OpenSearch, or an index that does not fit the model
             logger.warning("%s", error, extra={"action": "answer"})
             text = "OpenSearch cannot answer now" if isinstance(error, BackendError) else "not ready"

@@ -77,8 +77,9 @@ def pair_tokenizer(name: str, source: str, target: str, rows: int | None = None)
     for module in _NEEDED:
         if find_spec(module) is None:
             raise MissingExtraError.for_extra("translate", module)
+    place = locate(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(locate(name))
+        tokenizer = AutoTokenizer.from_pretrained(place)
     except LOAD_ERRORS as error:
         raise ConfigError(
             f"translator '{name}': its tokenizer cannot be loaded ({first_line(error)})"

@@ -554,6 +554,8 @@ def test_one_key_cannot_use_up_the_service(tmp_path):
         (["--tls-cert", __file__], "cannot be used with its key"),
         (["--artifact", "/nowhere"], "no manifest.json there"),
         (["--host", "192.0.2.1", "--keys", __file__], "cannot listen at 192.0.2.1:0"),
+        (["--host", "a..b", "--keys", __file__], "cannot listen at a..b:0"),
+        (["--grace", "inf"], "got inf, expected a number above 0"),
     ],
 )
 def test_what_it_cannot_start_with(options, message):
@@ -592,6 +594,14 @@ def test_questions_in_hits_out(client, index_name, endpoints):
             assert [hit["doc_id"] for hit in answer["hits"]] == ["delete"]
             status, answer = question(url, text="file", filters={"script": {"script": "true"}})
             assert (status, answer["error"]["code"]) == (400, "invalid_value")
+            for wrong, message in (
+                ({"fields": ["titel"]}, "has no field 'titel'"),
+                ({"filters": {"range": {"title": {"gte": {"a": 1}}}}}, "(HTTP 400)"),
+                ({"language": "it"}, "no documents are known to be in 'it'"),
+            ):
+                status, answer = question(url, text="file", **wrong)
+                assert (status, answer["error"]["code"]) == (400, "invalid_value"), answer
+                assert message in answer["error"]["message"]
             assert question(url, text=" ")[1]["error"]["message"] == (
                 "the query is empty; ask for at least one word"
             )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.beir import prepared, write_collection
+from benchmarks.beir import main, prepared, write_collection
 from ce2de_os.evaluation import load_collection
 
 DATASET = SimpleNamespace(
@@ -28,6 +29,35 @@ def test_a_collection_is_written_once_and_read_as_any_other(tmp_path):
     assert found.documents == ['Wings. a "text" with\na line break', "no title"]
     assert found.queries == ["question 1"]
     assert found.qrels == {"q1": {"d1": 2}}
+
+
+def test_a_folder_in_beirs_own_layout_is_used_as_it_is(tmp_path):
+    write_collection(DATASET, tmp_path / "tiny")
+    (tmp_path / "tiny" / "qrels").mkdir()
+    (tmp_path / "tiny" / "qrels.tsv").rename(tmp_path / "tiny" / "qrels" / "test.tsv")
+    assert prepared("tiny", tmp_path) == tmp_path / "tiny"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--threads", "0"], "--threads: got 0, expected at least 1"),
+        (["--json", "nowhere/a.json"], "--json: there is no folder nowhere"),
+    ],
+)
+def test_options_are_checked_before_anything_is_measured(tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.setattr(sys, "argv", ["beir", "tiny", "--data", str(tmp_path), *options])
+    with pytest.raises(SystemExit):
+        main()
+    assert message in capsys.readouterr().err
+
+
+def test_a_model_that_is_none_ends_with_one_line(tmp_path, monkeypatch):
+    write_collection(DATASET, tmp_path / "tiny")
+    command = ["beir", "tiny", "--data", str(tmp_path), "--artifact", str(tmp_path), "--teacher", "none"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match=r"^beir: .*no manifest\.json there"):
+        main()
 
 
 def test_a_name_that_is_no_collection_ends_with_one_line(tmp_path):

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
-from ce2de_os.config import Settings
+from ce2de_os.config import OpenSearchSettings, Settings
 from ce2de_os.errors import ConfigError
 from ce2de_os.redaction import mask_url
 
@@ -88,6 +89,12 @@ def test_no_secret_in_repr() -> None:
     [
         ("CE2DE_THREADS", "many"),
         ("CE2DE_THREADS", "0"),
+        ("CE2DE_THREADS", "0.5"),
+        ("CE2DE_THREADS", "inf"),
+        ("CE2DE_THREADS", "4097"),
+        ("CE2DE_THREADS", "nan"),
+        ("CE2DE_OPENSEARCH_TIMEOUT_S", "nan"),
+        ("CE2DE_OPENSEARCH_TIMEOUT_S", "inf"),
         ("CE2DE_OPENSEARCH_TIMEOUT_S", "-1"),
         ("CE2DE_OPENSEARCH_VERIFY_CERTS", "perhaps"),
         ("CE2DE_LOG_FORMAT", "xml"),
@@ -96,6 +103,12 @@ def test_no_secret_in_repr() -> None:
 def test_bad_value_names_the_variable(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: got '{value}'"):
         Settings.from_env({name: value})
+
+
+@pytest.mark.parametrize("seconds", [0, math.inf, math.nan, 1e300])
+def test_a_timeout_that_no_socket_takes_is_refused(seconds: float) -> None:
+    with pytest.raises(ConfigError, match=r"CE2DE_OPENSEARCH_TIMEOUT_S: got .*, at most 86,400"):
+        OpenSearchSettings(timeout_s=seconds)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_shared_by_threads(encoder: OnnxEncoder) -> None:
         np.testing.assert_allclose(vectors, alone, atol=1e-6)
 
 
-@pytest.mark.parametrize("settings", [{"threads": 0}, {"batch_tokens": 0}])
+@pytest.mark.parametrize("settings", [{"threads": 0}, {"threads": 10**10}, {"batch_tokens": 0}])
 def test_bad_settings(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         OnnxEncoder(**settings)

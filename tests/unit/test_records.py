@@ -29,6 +29,13 @@ def test_documents_queries_and_qrels(tmp_path: Path) -> None:
     assert list(read_qrels(qrels)) == [Qrel("q", "1", 2), Qrel("q", "2", -1)]
 
 
+def test_of_texts_halves_of_surrogate_pairs_become_question_marks_and_ids_stay(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text(r'{"_id": "\ud83d", "title": "a \ud83d", "text": "b \udc00"}')
+    assert list(read_documents(path)) == [Document("\ud83d", "a ?", "b ?")]
+    assert list(read_queries(path)) == [Query("\ud83d", "b ?")]
+
+
 @pytest.mark.parametrize(
     ("read", "content", "message"),
     [

@@ -154,7 +154,7 @@ def _index_pairs(
     from ce2de_os.distill.data.pairs import PairCounts, TrainingPair, read_pairs, select_pairs, write_pairs
     from ce2de_os.index.client import address, connect
     from ce2de_os.index.documents import document_text, stream_sources
-    from ce2de_os.reading import read_object
+    from ce2de_os.reading import read_object, readable
 
     index, query_field, passage_field = place
     source = (address(settings.opensearch), *place, config.pairs, config.seed)
@@ -167,9 +167,8 @@ def _index_pairs(
     def stream() -> Iterator[TrainingPair]:
         with connect(settings.opensearch) as client:
             for _, fields in stream_sources(client, index, [query_field, passage_field]):
-                yield TrainingPair(
-                    document_text(fields, [query_field]), document_text(fields, [passage_field])
-                )
+                query, passage = (document_text(fields, [name]) for name in (query_field, passage_field))
+                yield TrainingPair(readable(query), readable(passage))
 
     pairs, counts = select_pairs(stream(), config.pairs, config.seed)
     if not pairs:

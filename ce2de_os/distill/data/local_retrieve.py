@@ -8,6 +8,7 @@ import bm25s
 
 from ce2de_os.arrays import Embeddings
 from ce2de_os.distill.data.candidates import Retrieve
+from ce2de_os.errors import DataError
 from ce2de_os.evaluation import Collection, Runs, exact_search
 from ce2de_os.records import Query, ScoredDoc
 
@@ -18,16 +19,22 @@ def bm25_retriever(doc_ids: Sequence[str], texts: Sequence[str], language: str =
     """Create a BM25 search with the stop words of ``language`` and without stemming.
 
     Only documents that share a word are found. A language that is not known has no stop words.
+
+    Raises:
+        DataError: no document has a word.
     """
     stopwords = language if language in _STOP_WORDS else None
+    words = bm25s.tokenize(list(texts), stopwords=stopwords, show_progress=False)
+    if not any(words.ids):
+        raise DataError(f"none of {len(texts):,} documents has a word to search for; expected prose")
     index = bm25s.BM25()
-    index.index(bm25s.tokenize(list(texts), stopwords=stopwords, show_progress=False), show_progress=False)
+    index.index(words, show_progress=False)
 
     def retrieve(queries: Sequence[Query], top_k: int) -> Runs:
-        words = bm25s.tokenize(
+        asked = bm25s.tokenize(
             [query.text for query in queries], stopwords=stopwords, show_progress=False, return_ids=False
         )
-        found, scores = index.retrieve(words, k=min(top_k, len(doc_ids)), show_progress=False)
+        found, scores = index.retrieve(asked, k=min(top_k, len(doc_ids)), show_progress=False)
         return {
             query.query_id: [
                 ScoredDoc(doc_ids[row], float(score))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ce2de_os.errors import DataError
+from ce2de_os.reading import readable
 from ce2de_os.records import json_lines
 
 
@@ -55,7 +56,7 @@ def read_pairs(path: Path) -> Iterator[TrainingPair]:
             raise DataError(f"{place}: 'negatives' is not a list of strings")
         is_titled = "title" in row and "query" not in row
         query, positive = ("title", "text") if is_titled else ("query", "positive")
-        kept = tuple(text for text in negatives if text.strip() and text != row.get(positive))
+        kept = tuple(readable(text) for text in negatives if text.strip() and text != row.get(positive))
         yield TrainingPair(_side(row, query, place), _side(row, positive, place), kept)
 
 
@@ -131,5 +132,8 @@ def split(pairs: Sequence[TrainingPair], held_out: int, seed: int) -> tuple[list
 def _side(row: dict[str, Any], key: str, place: str) -> str:
     value = row.get(key)
     if not isinstance(value, str):
-        raise DataError(f"{place}: missing '{key}', or it is not a string")
-    return value
+        raise DataError(
+            f"{place}: missing '{key}', or it is not a string; expected an object with query and positive, "
+            "or with title and text"
+        )
+    return readable(value)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ce2de_os.errors import DataError
+from ce2de_os.reading import readable
 from ce2de_os.records import json_lines, text_lines
 
 MIN_CHARS = 3
@@ -75,10 +76,12 @@ def cut_passages(lines: Iterator[str], rng: random.Random) -> Iterator[str]:
     wanted = _draw_length(rng)
     for line in lines:
         words += line.split(" ")
-        while len(words) >= wanted:
-            yield " ".join(words[:wanted])
-            words = words[wanted:]
+        start = 0
+        while len(words) - start >= wanted:
+            yield " ".join(words[start : start + wanted])
+            start += wanted
             wanted = _draw_length(rng)
+        words = words[start:]  # once a line: a whole book may be one
         if words and rng.random() < _BREAK:  # otherwise few passages would begin where a line does
             yield " ".join(words)
             words, wanted = [], _draw_length(rng)
@@ -139,7 +142,7 @@ def packed_passages(path: Path, max_words: int) -> list[TrainingPassage]:
     for place, row in json_lines(path, errors="replace"):
         match row:
             case {"text": str(text), "source": str(source), "query": bool(is_query)}:
-                chosen.append(TrainingPassage(text, source, is_query=is_query))
+                chosen.append(TrainingPassage(readable(text), readable(source), is_query=is_query))
             case _:
                 raise DataError(f"{place}: expected an object with text, source and query (true or false)")
         words += _words(text)
@@ -215,8 +218,8 @@ def _raw_lines(path: Path) -> Iterator[str]:
 
 def _json_texts(path: Path) -> Iterator[str]:
     for place, row in json_lines(path, errors="replace"):
-        texts = [row[key] for key in _TEXT_KEYS if isinstance(row.get(key), str)]
+        texts = [readable(row[key]) for key in _TEXT_KEYS if isinstance(row.get(key), str)]
         if not texts:
             raise DataError(f"{place}: expected an object with one of {', '.join(_TEXT_KEYS)}")
         title = row.get("title")
-        yield from (title if isinstance(title, str) else "", *texts)
+        yield from (readable(title) if isinstance(title, str) else "", *texts)

@@ -10,6 +10,7 @@ from typing import Any
 from ce2de_os.distill.data.prefixes import Prefixes
 from ce2de_os.distill.models.hub import bare_tokenizer
 from ce2de_os.student import HEAD_FOLDER, TOKENIZER_FILE, StudentModel
+from ce2de_os.writing import saving
 
 RECIPE_FILE, SAMPLE_FILE, README_FILE = "recipe.json", "sample.json", "README.md"
 POOLING_FOLDER, NORMALIZE_FOLDER = "1_Pooling", "3_Normalize"
@@ -29,7 +30,22 @@ def write_student(
 
     ``tokenizer`` is that of transformers; ``sample`` are texts that the training has not seen, on which the
     export measures.
+
+    Raises:
+        DataError: the folder cannot be written to.
     """
+    with saving(folder):
+        _write(folder, student, tokenizer, max_length, sample, recipe)
+
+
+def _write(
+    folder: Path,
+    student: StudentModel,
+    tokenizer: Any,  # noqa: ANN401 - transformers has no types
+    max_length: int,
+    sample: Sequence[str],
+    recipe: dict[str, Any],
+) -> None:
     student.save(folder)
     tokenizer.model_max_length = max_length
     tokenizer.save_pretrained(folder)

@@ -31,16 +31,21 @@ def write_full_depth(run: Path, folder: Path) -> None:
         raise DataError(
             f"{run}: not a finished student ({error}); pass a folder of 'ce2de distill'"
         ) from error
+    if not isinstance(recipe.get("teacher"), str) or not isinstance(recipe.get("max_length"), int):
+        raise DataError(
+            f"{run / RECIPE_FILE}: has no teacher or max_length; pass a folder of 'ce2de distill'"
+        )
     teacher = load_teacher(recipe["teacher"])
-    layers = list(range(teacher.model.config.num_hidden_layers))
+    body = as_bert(teacher.model.cpu(), teacher.name)
+    layers = list(range(body.config.num_hidden_layers))
     student = cut_student(
-        as_bert(teacher.model.cpu(), teacher.name),
+        body,
         layers,
         dim=teacher.dim,
         readout="last",
         pooling=teacher.pooling,
     )
-    tokenizer = load_tokenizer(teacher.name, teacher.model.config.vocab_size)
+    tokenizer = load_tokenizer(teacher.name, body.config.vocab_size)
     before = teacher_prefixes(recipe)
     space = teacher.space_of(before)
     facts = {"teacher": teacher.name, "layers": layers, "texts": {}, "space": space, **before.plain()}

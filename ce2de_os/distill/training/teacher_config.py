@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,7 +47,7 @@ class TeacherConfig:
 
     def __post_init__(self) -> None:
         for name in ("negatives", "max_length", "batch_queries", "lr", "pairs"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}: got {getattr(self, name)}, expected a number above 0")
         if self.steps is not None and self.steps < 1:
             raise ConfigError(f"steps: got {self.steps}, expected 1 or more")

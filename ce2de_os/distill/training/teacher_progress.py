@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 from ce2de_os.distill.training.teacher_config import TeacherConfig
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.reading import read_object
+from ce2de_os.writing import saving
 
 logger = logging.getLogger(__name__)
 
@@ -191,8 +192,9 @@ class ProgressKeeper(TrainerCallback):  # type: ignore[misc]
             beside = self._work / "best.partial"
             for folder in (beside, self.best_folder):
                 shutil.rmtree(folder, ignore_errors=True)
-            model.save_pretrained(beside)
-            beside.replace(self.best_folder)
+            with saving(beside):
+                model.save_pretrained(beside)
+                beside.replace(self.best_folder)
 
     def _check_weights(self, model: torch.nn.Module) -> None:
         """Check that the weights to keep give a finite loss: a step may have ruined them."""

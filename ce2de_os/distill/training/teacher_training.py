@@ -58,7 +58,7 @@ from ce2de_os.distill.training.teacher_progress import (
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.progress import Phase
 from ce2de_os.reading import read_text
-from ce2de_os.writing import replacing
+from ce2de_os.writing import replacing, saving
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def train_teacher(
     if len(pairs) < FEWEST_PAIRS:
         raise DataError(
             f"{len(pairs)} usable pairs of {counts.read} read ({counts.empty} with an empty side, "
-            f"{counts.repeated} repeated), expected at least {FEWEST_PAIRS}"
+            f"{counts.repeated} repeated), expected at least {FEWEST_PAIRS}; add different ones"
         )
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -131,7 +131,7 @@ def check_out(out: Path) -> Path:
     """
     if (out / TEACHER_FILE).exists():
         raise DataError(f"{out}: holds a finished teacher; choose another `out`")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not out.name or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise DataError(f"{out}: exists; choose another `out`")
     work = out.with_name(f"{out.name}.training")
     if work.exists() and not (work / RUN_FILE).is_file() and not _is_begun(work):
@@ -199,6 +199,10 @@ class _TeacherTrainer(Trainer):  # type: ignore[misc]
         self._loss = softmax_loss if config.loss == "softmax" else bce_loss
         # Its own scaling by labels does not know this loss; without it, accumulated losses are averaged.
         self.model_accepts_loss_kwargs = False
+
+    def _save_checkpoint(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - the Trainer's
+        with saving(Path(self.args.output_dir)):
+            super()._save_checkpoint(*args, **settings)
 
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
         """Create the scheduler, which the Trainer requests once."""
@@ -324,8 +328,9 @@ def _finish(
     beside = work / "finished"
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(best, beside)
-    encoder.tokenizer.save_pretrained(beside)
-    write_pairs(beside / SAMPLE_FILE, dev)
-    (beside / TEACHER_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    beside.replace(out)
+    with saving(out):
+        encoder.tokenizer.save_pretrained(beside)
+        write_pairs(beside / SAMPLE_FILE, dev)
+        (beside / TEACHER_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        beside.replace(out)
     shutil.rmtree(work)

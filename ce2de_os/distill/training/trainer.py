@@ -31,6 +31,7 @@ from ce2de_os.distill.training.losses import ranking_loss, text_loss
 from ce2de_os.distill.training.ranking_data import RankingBatch, RankingSet
 from ce2de_os.errors import DataError
 from ce2de_os.student import Ids, StudentModel, pad, padded_length
+from ce2de_os.writing import saving
 
 logger = logging.getLogger(__name__)
 
@@ -313,5 +314,6 @@ def _run_key(config: DistillConfig, data: TrainingSet) -> dict[str, Any]:
 def _write(path: Path, state: dict[str, Any]) -> None:
     # A kill in the middle of writing must leave the previous file whole.
     partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    with saving(path, partial):
+        torch.save(state, partial)
+        partial.replace(path)

@@ -16,7 +16,8 @@ from ce2de_os.index import admin
 from ce2de_os.index.client import WHOLE, backend_errors
 from ce2de_os.index.documents import document_text, random_order
 from ce2de_os.index.language_fields import LanguageSpec
-from ce2de_os.model.runtime import load_tokenizer, readable
+from ce2de_os.model.runtime import load_tokenizer
+from ce2de_os.reading import readable
 from ce2de_os.reindex.slices.detection import languages_of
 
 if TYPE_CHECKING:

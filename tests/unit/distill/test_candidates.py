@@ -169,6 +169,12 @@ def test_bm25_finds_documents_by_their_words():
     assert [doc.doc_id for doc in retrieve(asked[:1], 1)["q0"]] == ["b"]
 
 
+@pytest.mark.parametrize("texts", [[], ["", "a"], ["the", "!"]])
+def test_documents_without_a_word_are_refused(texts):
+    with pytest.raises(DataError, match=f"none of {len(texts)} documents has a word"):
+        bm25_retriever([str(row) for row in range(len(texts))], texts)
+
+
 def test_dense_search_is_exact():
     rng = np.random.default_rng(3)
     documents = l2_normalize(rng.normal(size=(40, 8)).astype(np.float32))

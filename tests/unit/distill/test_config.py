@@ -30,7 +30,9 @@ def test_translations_are_read_where_pieces_are_learned_from_them():
     "wrong",
     [
         {"lr": 0.0}, {"lr": float("nan")}, {"minutes": -1.0}, {"tokens": 0}, {"layers": ()}, {"losses": {}},
-        {"candidates": 1}, {"accumulate": 0}, {"init": "ce"}, {"pooled": 2}, {"pooled": -1},
+        {"threads": 10**10}, {"lr": float("inf")}, {"temperature": float("inf")}, {"warmup": -0.1},
+        {"warmup": float("nan")},
+        {"decay": 1.5}, {"candidates": 1}, {"accumulate": 0}, {"init": "ce"}, {"pooled": 2}, {"pooled": -1},
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(wrong):

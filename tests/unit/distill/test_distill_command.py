@@ -249,6 +249,7 @@ def test_candidates_found_elsewhere_are_scored(tmp_path, teacher_folder, cross_e
         (("--teacher", "/no/such/encoder"), "cannot be loaded"),
         (sets(losses={"l2": 1, "magic": 1}), "losses: got 'magic'"),
         (sets(losses={"kl": 1}), "set rankings.cross_encoders"),
+        (sets(max_length=257), "max_length: got 257, expected at most 256, which the teacher"),
         (sets(init="ce"), "set cross_encoder"),
     ],
 )

@@ -17,10 +17,12 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 from ce2de_os.arrays import cosine
 from ce2de_os.distill.config import DistillConfig
 from ce2de_os.distill.models.bodies import as_bert
-from ce2de_os.distill.models.onnx_teacher import LEAST_COSINE, OnnxBody
-from ce2de_os.distill.models.teacher import embed_ids, load_teacher
+from ce2de_os.distill.models.full_depth import write_full_depth
+from ce2de_os.distill.models.layers import load_de_layers
+from ce2de_os.distill.models.onnx_teacher import LEAST_COSINE, OnnxBody, has_layers
+from ce2de_os.distill.models.teacher import embed_ids, load_teacher, teacher_shards
 from ce2de_os.distill.recipe import distill
-from ce2de_os.errors import ConfigError
+from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.export.onnx_model import FLOAT_FILE, export_model
 from tests.unit.distill.tiny import WORDS, save_tiny_model, write_texts
 
@@ -130,13 +132,28 @@ def halved(path):
     [(quantized, "it is quantized; use the float32 file", 0.98), (halved, "it is in 16 bits", 0.999)],
 )
 def test_a_changed_graph_gives_embeddings_but_no_layers(
-    pytorch_folder, onnx_folder, change, reason, least
+    pytorch_folder, onnx_folder, tmp_path, change, reason, least
 ):  # fmt: skip
     change(onnx_folder / "model.onnx")
     teacher = load_teacher(str(onnx_folder))
     assert cosine(vectors(onnx_folder), vectors(pytorch_folder)).min() > least
-    with pytest.raises(ConfigError, match=reason):
-        as_bert(teacher.model, teacher.name)
+    assert not has_layers(str(onnx_folder))
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "sample.json").write_text("[]")
+    (run / "recipe.json").write_text(json.dumps({"teacher": str(onnx_folder), "max_length": 64}))
+    for take in (
+        lambda: as_bert(teacher.model, teacher.name),
+        lambda: load_de_layers(str(onnx_folder)),
+        lambda: write_full_depth(run, tmp_path / "full"),
+    ):
+        with pytest.raises(ConfigError, match=reason):
+            take()
+
+
+def test_the_layers_of_a_bert_can_be_read(onnx_folder, pytorch_folder):
+    assert has_layers(str(onnx_folder))
+    assert load_de_layers(str(onnx_folder)).base == load_de_layers(str(pytorch_folder)).base
 
 
 def test_a_graph_that_pools_gives_its_own_embeddings(pytorch_folder, onnx_folder):
@@ -170,7 +187,8 @@ def test_an_opset_that_is_not_known_is_told(onnx_folder):
     model = onnx.load(path)
     model.opset_import[0].version = 99
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ConfigError, match=r"cannot load it.*export the model again with a lower opset"):
+    advice = "export the model again with a lower opset"
+    with pytest.raises(ConfigError, match=rf"cannot load it[^;]*; [^;]*{advice}[^;]*$"):
         load_teacher(str(onnx_folder))
 
 
@@ -179,6 +197,10 @@ def test_weights_in_a_second_file_are_read_and_their_absence_is_told(pytorch_fol
     model = onnx.load(path)
     onnx.save(model, path, save_as_external_data=True, location="model.onnx_data", size_threshold=64)
     assert cosine(vectors(onnx_folder), vectors(pytorch_folder)).min() >= LEAST_COSINE
+    data = (onnx_folder / "model.onnx_data").read_bytes()
+    (onnx_folder / "model.onnx_data").write_bytes(data[:100])
+    with pytest.raises(ConfigError, match=r"model.onnx_data', which has 100 bytes, expected at least .*copy"):
+        load_teacher(str(onnx_folder))
     (onnx_folder / "model.onnx_data").unlink()
     with pytest.raises(
         ConfigError, match=r"keeps its weights in 'model.onnx_data', which is not in its folder"
@@ -193,6 +215,81 @@ def test_a_tokenizer_with_more_words_than_the_table_is_refused(onnx_folder):
     path.write_text(json.dumps(says))
     with pytest.raises(ConfigError, match="tokenizer does not belong to the model"):
         load_teacher(str(onnx_folder))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "version https://git-lfs.github.com/spec/v1\n"])
+def test_a_tokenizer_that_is_none_is_refused(onnx_folder, text):
+    (onnx_folder / "tokenizer.json").write_text(text)
+    with pytest.raises(ConfigError, match=r"its tokenizer cannot be loaded .*; expected a tokenizer.json"):
+        load_teacher(str(onnx_folder))
+
+
+def test_a_token_id_beyond_the_table_is_refused(onnx_folder):
+    change_vocabulary(onnx_folder, lambda words: words | {"bab": 5000})
+    with pytest.raises(ConfigError, match="largest token id is 5,000, expected less than 65, the rows"):
+        load_teacher(str(onnx_folder))
+
+
+def test_a_tokenizer_without_its_unknown_token_is_refused(onnx_folder):
+    change_vocabulary(onnx_folder, lambda words: {word: words[word] for word in words if word != "[UNK]"})
+    with pytest.raises(ConfigError, match=r"its tokenizer cannot be loaded .*Missing \[UNK\]"):
+        load_teacher(str(onnx_folder))
+
+
+def change_vocabulary(folder, change):
+    path = folder / "tokenizer.json"
+    says = json.loads(path.read_text())
+    says["model"]["vocab"] = change(says["model"]["vocab"])
+    says["added_tokens"] = [one for one in says["added_tokens"] if one["content"] in says["model"]["vocab"]]
+    path.write_text(json.dumps(says))
+
+
+@pytest.mark.parametrize("heads", [7, "four", -4, 0, 2.0])
+def test_a_number_of_heads_that_cannot_be_gives_embeddings_but_no_layers(onnx_folder, pytorch_folder, heads):
+    shutil.copy(pytorch_folder / "config.json", onnx_folder)
+    says = json.loads((onnx_folder / "config.json").read_text())
+    (onnx_folder / "config.json").write_text(json.dumps(says | {"num_attention_heads": heads}))
+    teacher = load_teacher(str(onnx_folder))
+    with pytest.raises(ConfigError, match=r"num_attention_heads .*, expected a divisor of 32"):
+        as_bert(teacher.model, teacher.name)
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        {"pooling_mode_max_tokens": True},
+        {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True},
+        {"pooling_mode": "lasttoken"},
+    ],
+)
+def test_another_pooling_is_refused(onnx_folder, says):
+    (onnx_folder / "1_Pooling" / "config.json").write_text(json.dumps(says))
+    with pytest.raises(ConfigError, match=r"got the pooling .*, expected that of the first token"):
+        load_teacher(str(onnx_folder))
+
+
+@pytest.mark.parametrize(("texts", "length"), [(1, 128), (2, 3)])
+def test_a_graph_for_inputs_of_one_size_is_refused(onnx_folder, texts, length):
+    model = onnx.load(onnx_folder / "model.onnx")
+    for one in model.graph.input:
+        for dim, value in zip(one.type.tensor_type.shape.dim, (texts, length), strict=True):
+            dim.dim_value = value
+    onnx.save(model, onnx_folder / "model.onnx")
+    with pytest.raises(ConfigError, match="expected a graph that reads int64 token ids of any number"):
+        load_teacher(str(onnx_folder))
+
+
+def test_embeddings_that_are_not_finite_are_refused_and_not_kept(onnx_folder, text_file, tmp_path):
+    model = onnx.load(onnx_folder / "model.onnx")
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("word_embeddings.weight"):
+            broken = np.full_like(onnx.numpy_helper.to_array(tensor), np.nan)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(broken, tensor.name))
+    onnx.save(model, onnx_folder / "model.onnx")
+    teacher = load_teacher(str(onnx_folder))
+    with pytest.raises(DataError, match="gives embeddings that are not finite"):
+        list(teacher_shards(teacher, IDS, tmp_path / "cache", "fp32"))
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_missing_tokenizer_is_told(onnx_folder):

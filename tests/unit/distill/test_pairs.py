@@ -32,6 +32,12 @@ def test_negatives_that_are_empty_or_the_positive_do_not_count(tmp_path):
     assert next(read_pairs(tmp_path / "p.jsonl")).negatives == ("c",)
 
 
+def test_halves_of_surrogate_pairs_become_question_marks(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(r'{"query": "a \ud83d", "positive": "b \udc00", "negatives": ["c \ud800"]}' + "\n")
+    assert list(read_pairs(path)) == [TrainingPair("a ?", "b ?", ("c ?",))]
+
+
 def test_titles_with_their_texts_are_pairs(tmp_path):
     (tmp_path / "p.jsonl").write_text('{"title": "a", "text": "b", "negatives": ["b", "c"]}\n')
     assert list(read_pairs(tmp_path / "p.jsonl")) == [TrainingPair("a", "b", ("c",))]

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from ce2de_os.distill.models import teacher as module
+from ce2de_os.distill.models.layers import load_de_layers
 from ce2de_os.distill.models.teacher import embed_ids, load_teacher, teacher_shards
 from ce2de_os.distill.precision import autocast, resolve
 from ce2de_os.errors import ConfigError
@@ -84,6 +85,18 @@ def test_a_damaged_shard_is_computed_anew(teacher, tmp_path, damage):
     (again,) = teacher_shards(teacher, IDS, tmp_path, "fp32")
     np.testing.assert_array_equal(again, whole)
     np.testing.assert_array_equal(np.load(path), whole)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+@pytest.mark.parametrize("content", [b"version https://git-lfs.github.com/spec/v1", b"", b"[]", b"\0" * 64])
+def test_a_damaged_file_of_a_teacher_is_one_line(teacher_folder, tmp_path, name, content):
+    folder = shutil.copytree(teacher_folder, tmp_path / "damaged")
+    (folder / "vocab.txt").unlink()  # else the tokenizer would be made of it
+    (folder / name).write_bytes(content)
+    for load in (load_teacher, load_de_layers):
+        with pytest.raises(ConfigError, match="cannot be loaded") as caught:
+            load(str(folder))
+        assert "\n" not in str(caught.value)
 
 
 def test_a_teacher_that_does_not_exist_is_named(tmp_path):

@@ -5,10 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import time
 
 import pytest
 
-from ce2de_os.distill.data.texts import cut_passages, is_prose, power_shares, read_lines, sample_passages
+from ce2de_os.distill.data.texts import (
+    cut_passages,
+    is_prose,
+    packed_passages,
+    power_shares,
+    read_lines,
+    sample_passages,
+)
 from ce2de_os.errors import DataError
 
 
@@ -36,6 +44,16 @@ def test_bad_jsonl_names_file_and_line(tmp_path, content, message):
         list(read_lines(path))
 
 
+def test_halves_of_surrogate_pairs_become_question_marks(tmp_path):
+    """They are what is left of an emoji that a program has cut; no tokenizer takes them."""
+    path = tmp_path / "a.jsonl"
+    path.write_text(r'{"title": "a title \ud83d", "text": "some text \udc00"}' + "\n")
+    assert list(read_lines(path)) == ["a title ?", "some text ?"]
+    packed = tmp_path / "a.passages.jsonl"
+    packed.write_text(r'{"text": "some text \udc00", "source": "a", "query": false}' + "\n")
+    assert [passage.text for passage in packed_passages(packed, 10)] == ["some text ?"]
+
+
 def test_missing_and_corrupt_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.txt: No such file"):
         list(read_lines(tmp_path / "none.txt"))
@@ -59,6 +77,13 @@ def test_passages_lose_no_word_and_keep_the_order():
     lengths = [len(passage.split()) for passage in passages]
     assert max(lengths) <= 170
     assert min(lengths) < 10 < 60 < max(lengths)  # query-like and document-like ones
+
+
+def test_a_book_in_one_line_is_cut_in_linear_time():
+    begun = time.process_time()
+    passages = list(cut_passages(iter(["word " * 999_999 + "word"]), random.Random(1)))
+    assert sum(passage.count("word") for passage in passages) == 1_000_000
+    assert time.process_time() - begun < 10  # with a copy of the rest for each passage: minutes
 
 
 def test_shares_follow_the_power_of_the_size():

@@ -30,3 +30,12 @@ def test_a_folder_of_an_earlier_run_is_gone_on_with(tmp_path: Path, name: str | 
     if name:
         (work / name).write_text("{}")
     assert check_out(tmp_path / "teacher") == work
+
+
+@pytest.mark.parametrize("name", [".", "", "/"])
+def test_a_folder_that_cannot_have_one_next_to_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="exists; choose another"):
+        check_out(Path(name))

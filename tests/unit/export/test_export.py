@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -189,6 +190,41 @@ def test_what_a_distillation_says_of_its_languages(run_folder, tmp_path, languag
 def test_languages_that_are_none_are_refused(run_folder, tmp_path, languages):
     set_languages(run_folder, languages)
     with pytest.raises(DataError, match=r"recipe\.json: "):
+        export(run_folder, tmp_path / "model")
+
+
+@pytest.mark.parametrize("student", [("last", 2, 0)], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("tokenizer.json", "", "not a tokenizer .EOF"),
+        ("tokenizer.json", "{}", "not a tokenizer .*Model missing"),
+        ("recipe.json", "{}", "has no 'teacher'"),
+        ("recipe.json", "[1]", "has no 'teacher'"),
+        ("sample.json", "{}", "expected a list of texts"),
+        ("sample.json", "[]", "expected a list of texts"),
+        ("sample.json", "[1]", "expected a list of texts"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(run_folder, tmp_path, name, text, message):
+    (run_folder / name).write_text(text)
+    with pytest.raises(
+        DataError, match=rf"{name}: {message}.*; pass a folder that 'ce2de distill' has finished"
+    ):
+        export(run_folder, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("student", [("last", 2, 0)], indirect=True)
+def test_the_current_folder_has_a_name_too(run_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(run_folder)
+    assert export(Path(), tmp_path / "model", name="")[0].name == "run"
+
+
+@pytest.mark.parametrize("student", [("last", 2, 0)], indirect=True)
+def test_a_run_that_cannot_be_written_to_is_named(run_folder, tmp_path):
+    (run_folder / "parity.json").mkdir()
+    with pytest.raises(DataError, match=r"run/parity\.json: cannot be written"):
         export(run_folder, tmp_path / "model")
 
 

@@ -28,6 +28,8 @@ def test_other_machines_need_keys(host):
         ({"processes": 0}, "processes: got 0, expected at least 1"),
         ({"timeout_s": 0}, "timeout_s: got 0, expected a number above 0"),
         ({"grace_s": float("nan")}, "grace_s: got nan, expected a number above 0"),
+        ({"grace_s": float("inf")}, "grace_s: got inf, expected a number above 0, at most 86,400"),
+        ({"timeout_s": 1e300}, r"timeout_s: got 1e\+300, expected a number above 0, at most 86,400"),
         ({"requests_per_minute": 0}, "requests_per_minute: got 0, expected at least 1"),
         ({"requests_per_minute": 60}, "counts the requests of each key; name a file with keys"),
         ({"port": 70_000}, "port: got 70000, expected 0 to 65535"),

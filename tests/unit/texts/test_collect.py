@@ -127,6 +127,26 @@ def test_an_unknown_source_is_refused_by_the_command(tmp_path):
     assert "error: sources: got x; expected all, or some of" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("out", "options", "message"),
+    [
+        ("file", [], "File exists: '"),
+        ("texts", ["--corpus", "nowhere.jsonl"], r"nowhere\.jsonl: No such file"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_fetched(
+    tmp_path, monkeypatch, capsys, out, options, message
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(collect_texts, "collect_packages", pytest.fail)
+    monkeypatch.setattr(sys, "argv", ["collect_texts.py", "--out", str(tmp_path / out), *options])
+    with pytest.raises(SystemExit) as stopped:
+        collect_texts.main()
+    assert stopped.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "texts").exists()
+
+
 def test_the_list_goes_with_the_pack(tmp_path):
     source = {"license": "CC0 1.0", "attribution": "them"}
     texts, packs = tmp_path / "texts", tmp_path / "packs"
