@@ -38,7 +38,7 @@ from texts.fetching import say
 from texts.homes import SOURCES, Source, chosen
 from texts.writing import Written, write_license, write_source
 
-from ce2de_os.errors import Ce2deError
+from ce2de_os.errors import Ce2deError, DataError
 from ce2de_os.reading import check_plain
 
 HOMES = "homes"
@@ -58,7 +58,7 @@ def collect_packages(out: Path, packages: Path, corpora: list[Path]) -> None:
     for name, blocks in sources.items():
         try:
             count = debian.write_texts(out / f"{name}.txt.gz", blocks())
-        except (subprocess.CalledProcessError, StopIteration) as error:
+        except (subprocess.CalledProcessError, StopIteration, DataError) as error:
             say(f"{name}: skipped ({error})")
         else:
             say(f"{name}: {count} lines")

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+from ce2de_os.errors import DataError
+from ce2de_os.writing import replacing
+
 APT_GET, APT_HELPER, DPKG_DEB = "/usr/bin/apt-get", "/usr/lib/apt/apt-helper", "/usr/bin/dpkg-deb"
 MIN_CHARS = 3
 _SKIPPED_TAGS = {"script", "style", "pre", "code", "nav", "table", "head", "footer", "math", "svg", "button"}
@@ -229,16 +232,21 @@ def description_texts() -> Iterator[str]:
     """Yield the long descriptions of Debian's packages from apt's lists, without the one-line titles.
 
     Titles make good evaluation queries, so no model of this project learns from them.
+
+    Raises:
+        DataError: apt has no English descriptions.
     """
     lists = subprocess.run(
         [APT_GET, "-o", "Acquire::Languages=en", "indextargets", "--format", "$(FILENAME)",
          "Identifier: Translations"],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    for path in sorted(set(lists.stdout.split())):
-        if "Translation-en" in path:
-            text = subprocess.run([APT_HELPER, "cat-file", path], check=True, capture_output=True).stdout
-            yield from translation_blocks(text.decode("utf-8", "replace"))
+    english = [path for path in sorted(set(lists.stdout.split())) if "Translation-en" in path]
+    if not english:
+        raise DataError("apt has no English descriptions; run: apt-get update -o Acquire::Languages=en")
+    for path in english:
+        text = subprocess.run([APT_HELPER, "cat-file", path], check=True, capture_output=True).stdout
+        yield from translation_blocks(text.decode("utf-8", "replace"))
 
 
 def translation_blocks(text: str) -> Iterator[str]:
@@ -261,7 +269,7 @@ def corpus_texts(path: Path) -> Iterator[str]:
 def write_texts(path: Path, blocks: Iterable[str]) -> int:
     """Write one block a line, spaces collapsed and repeats left out; returns the number of lines."""
     seen: set[int] = set()
-    with gzip.open(path, "wt", encoding="utf-8", compresslevel=4) as file:
+    with replacing(path) as file:
         for block in blocks:
             line = " ".join(block.split())
             if len(line) >= MIN_CHARS and hash(line) not in seen:

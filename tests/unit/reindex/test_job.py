@@ -81,7 +81,7 @@ def test_records_survive_the_ledger() -> None:
 
 
 def test_a_slice_that_kills_is_looked_through_ever_more_closely() -> None:
-    """512 documents at once, then 16, then one by one; four deaths at one document condemn it, two of them alone."""
+    """512 documents at once, then 16, then one by one; four deaths at one document condemn it."""
     record = Slice("j", 0, Range(0, 0, -1, None), cursor=-1)
     seen = []
     while not is_poisoned(record):

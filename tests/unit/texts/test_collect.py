@@ -7,15 +7,16 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import collect_texts
 import pytest
-from texts import books, facts, homes, science
+from texts import books, debian, facts, homes, science
 from texts.homes import File, Records, Repository, Source, chosen
 from texts.prose import Section
 from texts.writing import Written, write_source
 
-from ce2de_os.errors import ConfigError
+from ce2de_os.errors import ConfigError, DataError
 from tests.unit.texts.conftest import ROOT, make_repository
 
 PROSE = "This is one of the sentences that we have written for the test of all these files. "
@@ -167,3 +168,13 @@ def test_the_list_goes_with_the_pack(tmp_path):
     assert json.loads((packs / "SOURCES.json").read_text()) == {"older": source, "a": source}
     rows = [json.loads(line) for line in lines(packs / "all.passages.jsonl.gz")]
     assert {row["source"] for row in rows} == {"a", "short.a"}
+
+
+@pytest.mark.skipif(not Path(debian.APT_GET).exists(), reason="needs apt")
+def test_no_list_of_descriptions_is_named_with_the_command_and_leaves_no_file(tmp_path, monkeypatch):
+    config = tmp_path / "apt.conf"
+    config.write_text(f'Dir::State::lists "{tmp_path}";\nDir::Etc::sourcelist "/dev/null";\n')
+    monkeypatch.setenv("APT_CONFIG", str(config))
+    with pytest.raises(DataError, match="apt-get update -o Acquire::Languages=en"):
+        debian.write_texts(tmp_path / "debian-descriptions.txt.gz", debian.description_texts())
+    assert not (tmp_path / "debian-descriptions.txt.gz").exists()
