@@ -103,6 +103,25 @@ def test_a_daily_index_joins_a_pattern_with_the_settings_of_its_source(
     assert (found["index.refresh_interval"], found["index.number_of_replicas"]) == ("9s", "1")
 
 
+def test_a_daily_index_joins_although_a_worker_died_while_it_joined(
+    client: OpenSearch, index_name: str, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_index(client, f"{index_name}-1", articles(5))
+    job = run(client, queue, f"{index_name}-*", alias=f"{index_name}s")
+    assert job.state == DONE, job.error
+    create_index(client, f"{index_name}-2", articles(7))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Ledger, "add_slices", _die)
+        queue.follow(client, ENCODER)
+    for _ in range(2):
+        queue.follow(client, ENCODER)
+    assert len(all_documents(client, f"{index_name}-2-ce2de-aaaaaaaa-000001")) == 7
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_other_keys_of_the_mappings_meta_stay(
     client: OpenSearch, index_name: str, queue: InlineQueue
 ) -> None:
