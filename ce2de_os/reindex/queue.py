@@ -22,7 +22,7 @@ from ce2de_os.reindex.job import (
     Slice,
 )
 from ce2de_os.reindex.ledger import MOST_TRIES, Ledger, StoredSlice
-from ce2de_os.reindex.standing import followed_name, standing_id
+from ce2de_os.reindex.standing import active_follower
 
 logger = logging.getLogger(__name__)
 
@@ -102,9 +102,9 @@ def after_finish(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
     found = patiently(lambda: ledger.find_job(job_id))
     if found is None:
         return
-    follower = patiently(lambda: ledger.find_job(standing_id(followed_name(found.job))))
-    if follower is not None and follower.job.standing:
-        send_waiting(ledger, follower.job, queue)
+    follower = patiently(lambda: active_follower(ledger, found.job))
+    if follower is not None:
+        send_waiting(ledger, follower, queue)
 
 
 def after_follow(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:

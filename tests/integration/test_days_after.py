@@ -122,6 +122,31 @@ def _die(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("mode", ["copy", "in_place"])
+@pytest.mark.parametrize("end", ["held", "cancelled"])
+def test_a_job_of_another_model_leaves_the_vectors_that_are_searched_up_to_date(
+    client: OpenSearch, index_name: str, mode: Any, end: str
+) -> None:
+    """Until its alias moves, what applications search is kept up to date by the standing job of before."""
+    alias, old, new = f"{index_name}-app", InlineQueue(), InlineQueue()
+    create_index(client, index_name, articles(5))
+    client.indices.put_alias(index=index_name, name=alias)
+    assert run(client, old, index_name, alias=alias).state == DONE
+    second = run(client, new, alias, OTHER, alias=alias, mode=mode, hold=True)
+    assert second.state == READY, second.error
+    if end == "cancelled":
+        operate.cancel(client, second.job_id)
+    client.index(index=alias, id="new", body={"title": "written later"}, refresh=True)
+    old.follow(client, ENCODER)
+    new.follow(client, OTHER)
+    wanted = pytest.approx(list(ENCODER.encode_documents(["written later"])[0]), abs=1e-5)
+    assert all_documents(client, alias)["new"]["ce2de_vector"] == wanted
+    assert ("new" in all_documents(client, second.target)) == (mode == "in_place" or end == "held")
+    if end == "held":
+        assert operate.cutover(client, OTHER, second.job_id, "operator").state == DONE
+        assert "new" in all_documents(client, alias)
+
+
 def test_other_keys_of_the_mappings_meta_stay(
     client: OpenSearch, index_name: str, queue: InlineQueue
 ) -> None:

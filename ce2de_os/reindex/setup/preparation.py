@@ -198,9 +198,14 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata, vect
 
 
 def _check_field(source: IndexInfo, wanted: IndexMetadata) -> None:
-    """Reject a field of this model's vectors whose text is in the fields of other languages."""
+    """Reject a field of another model's vectors, or one whose text is in the fields of other languages."""
     mine = [entry for entry in fields_from(source.mappings) if entry.vector_field == wanted.vector_field]
     for found in mine:
+        if found.fingerprint != wanted.fingerprint:
+            raise ArtifactMismatchError(
+                f"'{source.name}' has vectors of model {found.fingerprint[:12]} in '{found.vector_field}', "
+                f"which those of {wanted.fingerprint[:12]} must not replace; follow it with its own model"
+            )
         if _languages(found) != _languages(wanted):
             raise ConfigError(
                 f"'{source.name}' has this model's vectors in '{found.vector_field}' already"
