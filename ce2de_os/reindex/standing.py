@@ -85,7 +85,7 @@ def followers_of(ledger: Ledger, job: Job) -> list[Job]:
 
 
 def active_follower(ledger: Ledger, job: Job) -> Job | None:
-    """Return the standing job, maybe paused, that keeps this job's vectors up to date; ``None``: none does."""
+    """Return the standing job, maybe paused, that keeps this job's vectors right; ``None``: none does."""
     found = followers_of(ledger, job)
     return next((other for other in found if other.state in (FOLLOWING, PAUSED)), None)
 

@@ -147,6 +147,26 @@ def test_a_job_of_another_model_leaves_the_vectors_that_are_searched_up_to_date(
         assert "new" in all_documents(client, alias)
 
 
+def test_a_clone_that_took_the_place_of_an_index_is_the_source_of_the_next_job(
+    client: OpenSearch, index_name: str, queue: InlineQueue
+) -> None:
+    """A clone, a shrunken index or a restored one has the mapping of the index that it replaces."""
+    alias, clone = f"{index_name}-app", f"{index_name}-resized"
+    create_index(client, index_name, articles(5))
+    client.indices.put_alias(index=index_name, name=alias)
+    first = run(client, queue, index_name, alias=alias)
+    client.indices.put_settings(index=first.target, body={"index.blocks.write": True})
+    client.indices.clone(index=first.target, target=clone, body={"settings": {"index.blocks.write": None}})
+    client.indices.put_settings(index=first.target, body={"index.blocks.write": None})
+    moves = [{"remove": {"index": first.target, "alias": alias}}, {"add": {"index": clone, "alias": alias}}]
+    client.indices.update_aliases(body={"actions": moves})
+    client.index(index=alias, id="new", body={"title": "acknowledged"}, refresh=True)
+    second = run(client, InlineQueue(), alias, OTHER, alias=alias, mode="copy", follow=False)
+    assert second.state == DONE, second.error
+    assert "new" in all_documents(client, alias)
+    assert second.sources == (clone,)
+
+
 def test_other_keys_of_the_mappings_meta_stay(
     client: OpenSearch, index_name: str, queue: InlineQueue
 ) -> None:

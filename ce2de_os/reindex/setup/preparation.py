@@ -82,7 +82,7 @@ def planned(
         fingerprint=model.fingerprint,
         dim=model.dim,
         model=model.name,
-        source=source.name,
+        source=source.name if mode == "copy" else "",
         space=model.space,
         template=request.text.template,
         passages=vector.passages,
@@ -189,7 +189,7 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata, vect
         )
     if _work(found) != _work(wanted):
         raise ConfigError(
-            f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}"
+            f"target '{target}' was made from '{found.source or target}' with fields {', '.join(found.text_fields)}"
             f"{_languages_told(found)}{', with token vectors' if found.token_dim else ''}; {action}"
         )
     there = options_of(info.mappings.get("properties", {}).get(vector.name, {}))
