@@ -9,7 +9,7 @@ from typing import Any
 from ce2de_os.errors import BackendUnavailableError, Ce2deError
 from ce2de_os.reindex import dead_letters, operate
 from ce2de_os.reindex.cutover.rollback import rollback
-from ce2de_os.reindex.job import ACTIVE, DONE, FAILED, READY, Job
+from ce2de_os.reindex.job import ACTIVE, DONE, FAILED, FOLLOWING, READY, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.start import start
@@ -216,7 +216,11 @@ class Stage:
 
     def settle(self) -> None:
         """Time enough for a standing job to see everything, and for the leases of dead workers to run out."""
-        while any(message[0] != "follow_job" for message in self.crew.broker.messages):
+        with self.world.undisturbed():
+            standing = {job.job_id for job in Ledger(self.world.client).jobs() if job.state == FOLLOWING}
+        while any(
+            message[0] != "follow_job" or message[1] not in standing for message in self.crew.broker.messages
+        ):
             self.crew.task()
         self.world.now_s += 61.0
         self.sweep()

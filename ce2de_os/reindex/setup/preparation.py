@@ -189,7 +189,8 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata, vect
         )
     if _work(found) != _work(wanted):
         raise ConfigError(
-            f"target '{target}' was made from '{found.source or target}' with fields {', '.join(found.text_fields)}"
+            f"target '{target}' was made from '{found.source or target}' with fields "
+            f"{', '.join(found.text_fields)}"
             f"{_languages_told(found)}{', with token vectors' if found.token_dim else ''}; {action}"
         )
     there = options_of(info.mappings.get("properties", {}).get(vector.name, {}))
