@@ -31,7 +31,8 @@ class IndexMetadata:
         fingerprint: the model's fingerprint, 64 hexadecimal digits.
         dim: length of one vector.
         model: the model's name, for people.
-        source: the index that the documents came from.
+        source: the index that this one is a copy of; empty: it is none. A clone or a restored index inherits
+            it, so it never is the index's own name.
         space: the vector space, which several models may share; ``None``: the model has its own.
         template: how the fields were joined, see `ce2de_os.index.text_spec`; ``None``: one to a line.
         passages: whether a document has one vector for each passage, in a nested field.

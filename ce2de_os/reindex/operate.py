@@ -185,14 +185,11 @@ def clean(client: OpenSearch, job_id: str, *, targets: bool = False, sources: bo
 
 def _check_follower(ledger: Ledger, job: Job, *, targets: bool) -> None:
     """Reject the removal of an index that a standing job works on."""
-    found = ledger.find_job(standing.standing_id(standing.followed_name(job)))
-    follows = found is not None and found.job.standing and found.job.state in (FOLLOWING, PAUSED)
-    if found is None or job.standing or not follows:
-        return
-    if set(found.job.targets) & set(job.targets) and (targets or job.way == MIRROR or job.state == READY):
+    found = None if job.standing else standing.active_follower(ledger, job)
+    if found is not None and (targets or job.way == MIRROR or job.state == READY):
         raise JobError(
-            f"job '{found.job.job_id}' keeps {', '.join(job.targets)} up to date; end it first: "
-            f"ce2de reindex cancel {found.job.job_id}"
+            f"job '{found.job_id}' keeps {', '.join(job.targets)} up to date; end it first: "
+            f"ce2de reindex cancel {found.job_id}"
         )
 
 

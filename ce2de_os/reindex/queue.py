@@ -19,9 +19,10 @@ from ce2de_os.reindex.job import (
     PAUSED,
     RUNNING,
     Job,
+    Slice,
 )
 from ce2de_os.reindex.ledger import MOST_TRIES, Ledger, StoredSlice
-from ce2de_os.reindex.standing import followed_name, standing_id
+from ce2de_os.reindex.standing import active_follower
 
 logger = logging.getLogger(__name__)
 
@@ -57,13 +58,28 @@ class TaskQueue(Protocol):
         """Count the untaken messages about standing jobs; workers pass these messages on without end."""
 
 
+def complete_slices(ledger: Ledger, job: Job) -> list[Slice]:
+    """Read all slices of a job; first add those that it lacks, because its starter died too early.
+
+    Without them a job would look as if all its work were done.
+    """
+    records = ledger.slices(job)
+    if len(records) == len(job.ranges):
+        return records
+    stored = ledger.find_job(job.job_id)
+    if stored is None or stored.job.created_at_s != job.created_at_s:
+        return records  # it was removed in the meantime
+    ledger.add_slices(stored.job)
+    return ledger.slices(stored.job)
+
+
 def send_waiting(ledger: Ledger, job: Job, queue: TaskQueue) -> None:
     """Send a message for every slice that waits for a worker, for the job's end, or for following."""
     if job.standing:
         if job.state == FOLLOWING and (job.owner is None or job.lease_until_s < ledger.now()):
             queue.follow_job(job)
         return
-    records = ledger.slices(job)
+    records = complete_slices(ledger, job)
     for record in records:
         if ledger.claimable(record):
             queue.embed_slice(job, record.number)
@@ -86,9 +102,9 @@ def after_finish(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
     found = patiently(lambda: ledger.find_job(job_id))
     if found is None:
         return
-    follower = patiently(lambda: ledger.find_job(standing_id(followed_name(found.job))))
-    if follower is not None and follower.job.standing:
-        send_waiting(ledger, follower.job, queue)
+    follower = patiently(lambda: active_follower(ledger, found.job))
+    if follower is not None:
+        send_waiting(ledger, follower, queue)
 
 
 def after_follow(ledger: Ledger, queue: TaskQueue, job_id: str) -> None:
@@ -124,7 +140,7 @@ def after_slices(
     if left is not None:
         queue.embed_slice(job, left)
         return
-    records = patiently(lambda: ledger.slices(job))
+    records = patiently(lambda: complete_slices(ledger, job))
     lost = [record.number for record in records if ledger.claimable(record)]
     if queue.waiting():  # if no message waits, a slice without a worker has lost its worker or its message
         lost = lost[:1] if failed else []

@@ -19,6 +19,7 @@ from ce2de_os.reindex.job import (
     DONE,
     FOLLOWING,
     PAUSED,
+    READY,
     TARGET,
     Job,
     Part,
@@ -29,7 +30,7 @@ from ce2de_os.reindex.ledger import Ledger
 
 
 def standing_id(name: str) -> str:
-    """Return the id of the standing job of an alias or index; each has at most one."""
+    """Return the id of the standing job of an alias or index, or of a held job; each has at most one."""
     slug = re.sub(r"[^a-z0-9_.-]+", "", name.lower()).strip(".-")[:80] or "index"
     return f"follow-{slug}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
@@ -66,14 +67,32 @@ def enter(ledger: Ledger, record: Job) -> Job:
 
 
 def stop(ledger: Ledger, job: Job) -> None:
-    """End the standing job of this job's alias, and let this job continue where that one stopped."""
-    stored = ledger.find_job(standing_id(followed_name(job)))
-    if stored is None or not stored.job.standing:
-        return
-    if stored.job.state in (FOLLOWING, PAUSED):
-        patiently(lambda: ledger.change_job(ledger.job(stored.job.job_id), state=CANCELLED, owner=None))
-    if stored.job.mode == job.mode:
-        _take_over(ledger, job, ledger.slices(stored.job), stored.job)
+    """End the standing job of this job, and let this job continue where that one stopped."""
+    for other in followers_of(ledger, job):
+        if other.state in (FOLLOWING, PAUSED):
+            patiently(lambda: ledger.change_job(ledger.job(other.job_id), state=CANCELLED, owner=None))  # noqa: B023
+        if other.mode == job.mode:
+            _take_over(ledger, job, ledger.slices(other), other)
+
+
+def followers_of(ledger: Ledger, job: Job) -> list[Job]:
+    """Return the standing jobs that keep this job's vectors up to date, or did so: at most one is active.
+
+    The standing job of its alias is none of them while that still shows another model's vectors.
+    """
+    found = (ledger.find_job(standing_id(name)) for name in (followed_name(job), job.job_id))
+    return [stored.job for stored in found if stored is not None and _works_for(stored.job, job)]
+
+
+def active_follower(ledger: Ledger, job: Job) -> Job | None:
+    """Return the standing job, maybe paused, that keeps this job's vectors right; ``None``: none does."""
+    found = followers_of(ledger, job)
+    return next((other for other in found if other.state in (FOLLOWING, PAUSED)), None)
+
+
+def _works_for(one: Job, job: Job) -> bool:
+    same = (one.fingerprint, one.vector.name) == (job.fingerprint, job.vector.name)
+    return one.standing and same and not set(one.targets).isdisjoint(job.targets)
 
 
 def _take_over(ledger: Ledger, job: Job, seen: Iterable[Slice], other: Job) -> None:
@@ -90,10 +109,11 @@ def _take_over(ledger: Ledger, job: Job, seen: Iterable[Slice], other: Job) -> N
 
 def _record(client: OpenSearch, ledger: Ledger, job: Job) -> Job:
     name = followed_name(job)
+    held = job.state == READY  # the alias still shows what its own standing job keeps up to date
     in_place_now = job.mode == "in_place" or job.truth == TARGET
     return replace(
         in_place(job) if in_place_now else job,
-        job_id=standing_id(name),
+        job_id=standing_id(job.job_id if held else name),
         source=name if in_place_now else job.source,
         ranges=tuple(_ranges(ledger, job)),
         created_at_s=ledger.now(),

@@ -11,7 +11,7 @@ import logging
 from ce2de_os.errors import JobError
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, Job, Slice
 from ce2de_os.reindex.ledger import IsGone, Ledger
-from ce2de_os.reindex.queue import TaskQueue, standing_jobs
+from ce2de_os.reindex.queue import TaskQueue, complete_slices, standing_jobs
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def _nudged(ledger: Ledger, queue: TaskQueue, job: Job, is_gone: IsGone | None) 
     if _is_held(ledger, job, is_gone):
         return False
     try:
-        records = ledger.slices(job)
+        records = complete_slices(ledger, job)
     except JobError as error:
         logger.warning("%s", error, extra={"action": "record_unreadable", "job": job.job_id})
         return False

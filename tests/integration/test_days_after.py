@@ -103,6 +103,70 @@ def test_a_daily_index_joins_a_pattern_with_the_settings_of_its_source(
     assert (found["index.refresh_interval"], found["index.number_of_replicas"]) == ("9s", "1")
 
 
+def test_a_daily_index_joins_although_a_worker_died_while_it_joined(
+    client: OpenSearch, index_name: str, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_index(client, f"{index_name}-1", articles(5))
+    job = run(client, queue, f"{index_name}-*", alias=f"{index_name}s")
+    assert job.state == DONE, job.error
+    create_index(client, f"{index_name}-2", articles(7))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Ledger, "add_slices", _die)
+        queue.follow(client, ENCODER)
+    for _ in range(2):
+        queue.follow(client, ENCODER)
+    assert len(all_documents(client, f"{index_name}-2-ce2de-aaaaaaaa-000001")) == 7
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("mode", ["copy", "in_place"])
+@pytest.mark.parametrize("end", ["held", "cancelled"])
+def test_a_job_of_another_model_leaves_the_vectors_that_are_searched_up_to_date(
+    client: OpenSearch, index_name: str, mode: Any, end: str
+) -> None:
+    """Until its alias moves, what applications search is kept up to date by the standing job of before."""
+    alias, old, new = f"{index_name}-app", InlineQueue(), InlineQueue()
+    create_index(client, index_name, articles(5))
+    client.indices.put_alias(index=index_name, name=alias)
+    assert run(client, old, index_name, alias=alias).state == DONE
+    second = run(client, new, alias, OTHER, alias=alias, mode=mode, hold=True)
+    assert second.state == READY, second.error
+    if end == "cancelled":
+        operate.cancel(client, second.job_id)
+    client.index(index=alias, id="new", body={"title": "written later"}, refresh=True)
+    old.follow(client, ENCODER)
+    new.follow(client, OTHER)
+    wanted = pytest.approx(list(ENCODER.encode_documents(["written later"])[0]), abs=1e-5)
+    assert all_documents(client, alias)["new"]["ce2de_vector"] == wanted
+    assert ("new" in all_documents(client, second.target)) == (mode == "in_place" or end == "held")
+    if end == "held":
+        assert operate.cutover(client, OTHER, second.job_id, "operator").state == DONE
+        assert "new" in all_documents(client, alias)
+
+
+def test_a_clone_that_took_the_place_of_an_index_is_the_source_of_the_next_job(
+    client: OpenSearch, index_name: str, queue: InlineQueue
+) -> None:
+    """A clone, a shrunken index or a restored one has the mapping of the index that it replaces."""
+    alias, clone = f"{index_name}-app", f"{index_name}-resized"
+    create_index(client, index_name, articles(5))
+    client.indices.put_alias(index=index_name, name=alias)
+    first = run(client, queue, index_name, alias=alias)
+    client.indices.put_settings(index=first.target, body={"index.blocks.write": True})
+    client.indices.clone(index=first.target, target=clone, body={"settings": {"index.blocks.write": None}})
+    client.indices.put_settings(index=first.target, body={"index.blocks.write": None})
+    moves = [{"remove": {"index": first.target, "alias": alias}}, {"add": {"index": clone, "alias": alias}}]
+    client.indices.update_aliases(body={"actions": moves})
+    client.index(index=alias, id="new", body={"title": "acknowledged"}, refresh=True)
+    second = run(client, InlineQueue(), alias, OTHER, alias=alias, mode="copy", follow=False)
+    assert second.state == DONE, second.error
+    assert "new" in all_documents(client, alias)
+    assert second.sources == (clone,)
+
+
 def test_other_keys_of_the_mappings_meta_stay(
     client: OpenSearch, index_name: str, queue: InlineQueue
 ) -> None:

@@ -93,6 +93,29 @@ def test_an_alias_on_several_indices_and_one_that_joins_later(
     assert definitions["filter"] == only["filter"]
 
 
+def test_vectors_of_another_model_stay_when_an_alias_is_moved_by_hand(
+    client: OpenSearch, index_name: str, queue: InlineQueue
+) -> None:
+    """Else searches would compare vectors of two models, and nothing would say so."""
+    alias, other = f"{index_name}-a", f"{index_name}-other"
+    create_index(client, index_name, articles(4), **KNN)
+    client.indices.put_alias(index=index_name, name=alias)
+    job = followed(client, queue, alias)
+    create_index(client, other, articles(4), **KNN)
+    theirs = InlineQueue()
+    adopt(client, JobRequest(other, FIELDS), OTHER, theirs)
+    theirs.follow(client, OTHER)
+    before = all_documents(client, other)
+    moves = [{"remove": {"index": index_name, "alias": alias}}, {"add": {"index": other, "alias": alias}}]
+    client.indices.update_aliases(body={"actions": moves})
+    for _ in range(3):
+        queue.follow(client, ENCODER)
+    assert all_documents(client, other) == before
+    found = Ledger(client).job(job.job_id).job
+    assert found.state == FOLLOWING
+    assert f"'{other}' has vectors of model bbbbbbbbbbbb in 'ce2de_vector'" in str(found.error)
+
+
 def test_what_cannot_be_followed_is_one_clear_line(
     client: OpenSearch, index_name: str, queue: InlineQueue
 ) -> None:

@@ -21,7 +21,7 @@ from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.start import start
 from ce2de_os.reindex.status import entries, status
 from ce2de_os.reindex.sweep import sweep
-from tests.integration.indexes import HashEncoder, InlineQueue, articles, create_index
+from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
 from tests.integration.jobs import Run, StartWorker, has_ended, wait_for
 
 ENCODER = HashEncoder()
@@ -56,6 +56,20 @@ def test_a_job_without_messages_is_found_and_done(client: OpenSearch, lost: Job)
     queue.run(client, ENCODER)
     assert status(client, lost.job_id).job.state == DONE
     assert swept(client, lost, queue) == []
+
+
+def test_a_job_whose_start_died_before_its_slices_were_there_is_found_and_done(
+    client: OpenSearch, lost: Job
+) -> None:
+    """Without slices nothing seems to be left to do; the alias would move to an empty copy."""
+    lines = [{"delete": {"_id": f"slice:{lost.job_id}:{number}"}} for number in range(len(lost.ranges))]
+    client.bulk(index=LEDGER_INDEX, body=lines)
+    queue = InlineQueue()
+    assert swept(client, lost, queue) == [(lost.job_id, 0)]
+    queue.messages.append((lost.job_id, 0))
+    queue.run(client, ENCODER)
+    assert status(client, lost.job_id).job.state == DONE
+    assert len(all_documents(client, lost.target)) == 3000
 
 
 def test_where_somebody_works_or_comes_back_nothing_is_sent(client: OpenSearch, lost: Job) -> None:

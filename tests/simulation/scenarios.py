@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests.simulation.faults import ALWAYS, WEIGHTS
 from tests.simulation.indices import Index
 from tests.simulation.stage import ALIAS, SOURCE, Stage, begin
 from tests.simulation.world import World
@@ -243,6 +244,17 @@ def rollover(world: World) -> list[str]:
     return stage.problems(vectors=False)
 
 
+def abandoned_start(world: World) -> list[str]:
+    """Whoever starts the job may die at any moment, and nobody starts it again: the workers do what there is."""
+    stage = begin(world, through_alias=True, by_name=False, once=True)
+    stage.sweep()
+    stage.write(2)
+    stage.calm_down()
+    stage.settle()
+    started = stage.job_id is not None and stage.job.state == "done"
+    return stage.problems(vectors=started)
+
+
 def void(_value: object) -> None:
     """Nothing."""
 
@@ -256,6 +268,8 @@ class Scenario:
     forbidden: frozenset[str] = frozenset()
 
 
+_ALL_BUT_DEATHS = frozenset(WEIGHTS) - {"death", *ALWAYS}
+
 SCENARIOS: dict[str, Scenario] = {
     "handover": Scenario(handover, share=3),
     "mirror": Scenario(mirror, share=2),
@@ -266,6 +280,7 @@ SCENARIOS: dict[str, Scenario] = {
     "cancelled": Scenario(cancelled),
     "retry_after_cutover": Scenario(retry_after_cutover),
     "recreated_source": Scenario(recreated_source),
+    "abandoned_start": Scenario(abandoned_start, forbidden=_ALL_BUT_DEATHS),
     "rollover": Scenario(rollover),
     "repeated_start": Scenario(repeated_start),
     "cutover_after_rollback": Scenario(cutover_after_rollback),

@@ -9,7 +9,7 @@ from typing import Any
 from ce2de_os.errors import BackendUnavailableError, Ce2deError
 from ce2de_os.reindex import dead_letters, operate
 from ce2de_os.reindex.cutover.rollback import rollback
-from ce2de_os.reindex.job import ACTIVE, DONE, FAILED, READY, Job
+from ce2de_os.reindex.job import ACTIVE, DONE, FAILED, FOLLOWING, READY, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.setup.start import start
@@ -91,6 +91,12 @@ class Stage:
 
         return self.command("reindex start", action)
 
+    def start_once(self) -> None:
+        """Start, and whatever comes of it, do not start again."""
+        self.start()
+        with self.world.undisturbed():
+            self.job_id = next((job.job_id for job in Ledger(self.world.client).jobs()), None)
+
     def until_started(self) -> None:
         """Start until a job is there, as an operator would."""
         for _ in range(5):
@@ -112,7 +118,7 @@ class Stage:
     def work(self, most: int = _MOST_TASKS) -> None:
         """Let workers carry out messages until the job has ended."""
         for _ in range(most):
-            if self.job.state not in ACTIVE:
+            if self.job_id is None or self.job.state not in ACTIVE:
                 return
             if not self.crew.task() or self.world.now_s > self._swept_s + 60.0:
                 self.sweep()
@@ -210,7 +216,11 @@ class Stage:
 
     def settle(self) -> None:
         """Time enough for a standing job to see everything, and for the leases of dead workers to run out."""
-        while any(message[0] != "follow_job" for message in self.crew.broker.messages):
+        with self.world.undisturbed():
+            standing = {job.job_id for job in Ledger(self.world.client).jobs() if job.state == FOLLOWING}
+        while any(
+            message[0] != "follow_job" or message[1] not in standing for message in self.crew.broker.messages
+        ):
             self.crew.task()
         self.world.now_s += 61.0
         self.sweep()
@@ -230,11 +240,13 @@ def begin(
     by_name: bool = True,
     knn: bool = False,
     rolling: bool = False,
+    once: bool = False,
     **options: Any,
 ) -> Stage:
     """A source with documents, an alias on it if applications write through it, and a job that was started.
 
-    ``by_name``: where they write through the alias, some may know the source by its own name too.
+    ``by_name``: where they write through the alias, some may know the source by its own name too. ``once``: if
+    the start dies, there may be half a job, or none.
     """
     stage = Stage(world, Crew(world), options)
     stage.source = f"{SOURCE}-000001" if rolling else SOURCE
@@ -247,7 +259,10 @@ def begin(
     stage.write(world.chance.randint(0, 12))
     world.model.refresh_all()
     world.others.append(lambda: _quietly(stage.crew.task))
-    stage.until_started()
+    if once:
+        stage.start_once()
+    else:
+        stage.until_started()
     return stage
 
 

@@ -17,6 +17,7 @@ from ce2de_os.reindex.cutover.switch import Switch, TooSlowError
 from ce2de_os.reindex.held_job import HeldJob, LeaseLostError, claim_job
 from ce2de_os.reindex.job import DONE, FAILED, FINISHING, READY, RUNNING, SWITCHING, TARGET, Job
 from ce2de_os.reindex.ledger import IsGone, Ledger
+from ce2de_os.reindex.queue import complete_slices
 from ce2de_os.reindex.setup.sources import new_members
 from ce2de_os.reindex.setup.targets import restored
 from ce2de_os.reindex.slices.embedding import DocumentEncoder, check_fingerprint
@@ -58,6 +59,7 @@ def finish(
     if held is None:
         return
     try:
+        patiently(lambda: complete_slices(ledger, held.job))
         _Finish(client, encoder, held).run()
     except LeaseLostError:
         logger.warning("Job taken over, paused or cancelled", extra={"action": "lease_lost", "job": job_id})

@@ -226,8 +226,8 @@ class Switch:
     def _complete(self, blocked_s: float | None = None) -> None:
         """Record that the truth has moved; from here there is no way back, and each step may be repeated."""
         for part in self._job.parts:
-            # The target is a source of its own now, not a copy of another index.
-            patiently(lambda: change_entries(self._client, part.target, {"source": part.target}))  # noqa: B023
+            # The target is a source of its own now, not a copy, and so is an index that is cloned from it.
+            patiently(lambda: change_entries(self._client, part.target, {"source": ""}))  # noqa: B023
             warning = patiently(lambda: rollover_template(self._client, part))  # noqa: B023
             if warning:
                 logger.warning(warning, extra={"action": "no_rollover_template", "job": self._job.job_id})

@@ -21,7 +21,7 @@ from ce2de_os.reindex.following.members import Members
 from ce2de_os.reindex.held_job import HeldJob, LeaseLostError, claim_job
 from ce2de_os.reindex.job import FAILED, FOLLOWING, Job, Slice
 from ce2de_os.reindex.ledger import IsGone, Ledger
-from ce2de_os.reindex.queue import TaskQueue, enter_failure
+from ce2de_os.reindex.queue import TaskQueue, complete_slices, enter_failure
 from ce2de_os.reindex.slices.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.slices.pipeline import run_slice
 from ce2de_os.reindex.syncing.arrived import forget_arrived
@@ -79,6 +79,7 @@ def follow(
     if held is None:
         return False
     try:
+        patiently(lambda: complete_slices(ledger, held.job))
         _Follow(client, encoder, queue, held, ConnectionWatch(held, check_connection)).run(budget_s)
     except LeaseLostError:
         logger.info("Following ends here", extra={"action": "lease_lost", "job": job_id})

@@ -82,7 +82,7 @@ def planned(
         fingerprint=model.fingerprint,
         dim=model.dim,
         model=model.name,
-        source=source.name,
+        source=source.name if mode == "copy" else "",
         space=model.space,
         template=request.text.template,
         passages=vector.passages,
@@ -189,7 +189,8 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata, vect
         )
     if _work(found) != _work(wanted):
         raise ConfigError(
-            f"target '{target}' was made from '{found.source}' with fields {', '.join(found.text_fields)}"
+            f"target '{target}' was made from '{found.source or target}' with fields "
+            f"{', '.join(found.text_fields)}"
             f"{_languages_told(found)}{', with token vectors' if found.token_dim else ''}; {action}"
         )
     there = options_of(info.mappings.get("properties", {}).get(vector.name, {}))
@@ -198,9 +199,14 @@ def _check_existing(client: OpenSearch, target: str, wanted: IndexMetadata, vect
 
 
 def _check_field(source: IndexInfo, wanted: IndexMetadata) -> None:
-    """Reject a field of this model's vectors whose text is in the fields of other languages."""
+    """Reject a field of another model's vectors, or one whose text is in the fields of other languages."""
     mine = [entry for entry in fields_from(source.mappings) if entry.vector_field == wanted.vector_field]
     for found in mine:
+        if found.fingerprint != wanted.fingerprint:
+            raise ArtifactMismatchError(
+                f"'{source.name}' has vectors of model {found.fingerprint[:12]} in '{found.vector_field}', "
+                f"which those of {wanted.fingerprint[:12]} must not replace; follow it with its own model"
+            )
         if _languages(found) != _languages(wanted):
             raise ConfigError(
                 f"'{source.name}' has this model's vectors in '{found.vector_field}' already"

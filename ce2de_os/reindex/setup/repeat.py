@@ -14,7 +14,6 @@ from ce2de_os.reindex.job import (
     DONE,
     FAILED,
     FINISHING,
-    FOLLOWING,
     MIRROR,
     PAUSED,
     READY,
@@ -61,11 +60,11 @@ def after_handover(
 
 def _check_not_followed(ledger: Ledger, job: Job) -> None:
     """Reject a request for no standing job where there is one."""
-    found = ledger.find_job(standing.standing_id(standing.followed_name(job)))
-    if found is not None and found.job.standing and found.job.state in (FOLLOWING, PAUSED):
+    found = standing.active_follower(ledger, job)
+    if found is not None:
         raise JobError(
-            f"job '{found.job.job_id}' keeps the vectors of {', '.join(job.targets)} up to date, so "
-            f"`follow=False` does not apply; end it first: ce2de reindex cancel {found.job.job_id}"
+            f"job '{found.job_id}' keeps the vectors of {', '.join(job.targets)} up to date, so "
+            f"`follow=False` does not apply; end it first: ce2de reindex cancel {found.job_id}"
         )
 
 

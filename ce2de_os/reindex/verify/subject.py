@@ -93,10 +93,10 @@ def _cursors(client: OpenSearch, job: Job) -> list[Mapping[int, int]]:
     """Return up to which operation each part's shards have been processed."""
     ledger, worked = Ledger(client), job
     if job.way == HANDOVER and job.mode == "in_place" and not job.standing:
-        stored = ledger.find_job(standing.standing_id(standing.followed_name(job)))
-        if stored is None:  # no worker changes them any more, so all must be right
+        followers = standing.followers_of(ledger, job)
+        if not followers:  # no worker changes them any more, so all must be right
             return [admin.checkpoints(client, part.source) for part in job.parts]
-        worked = stored.job
+        worked = followers[0]
     found: dict[str, dict[int, int]] = {part.source: {} for part in job.parts}
     for record in ledger.slices(worked):
         source = worked.parts[record.range.part].source
