@@ -10,6 +10,7 @@ from opensearchpy import OpenSearch
 from ce2de_os.deep_json import equal
 from ce2de_os.index import admin
 from ce2de_os.index.admin import patiently
+from ce2de_os.index.bulk import Action, CreateAction, ReplaceAction
 from ce2de_os.reindex.compare import differences
 from ce2de_os.reindex.drift import own_fields
 from ce2de_os.reindex.identity import settle, source_checkpoints
@@ -64,6 +65,38 @@ def unequal(
             if not equal(_content(entry[1], ours), _content(entry[2], ours))
         ]
     return found
+
+
+def unordered_since(
+    client: OpenSearch, job: Job, part: Part, actions: Sequence[Action], conflicts: set[str]
+) -> list[str]:
+    """Return the ids that another client has written in the source while the writes were carried out.
+
+    A conflict of equal documents is none: the answer to a first request was lost, and it was repeated.
+    """
+    there = _places([one for one in actions if one.doc_id in conflicts])
+    found = [document.doc_id for document, _, _ in unequal(client, job, part, there)]
+    made = _places([one for one in actions if isinstance(one, CreateAction) and one.doc_id not in conflicts])
+    # Versions count on over a delete. After a repeated request any version but the first may be a
+    # document that another client deleted in between; else one that was deleted before the handover has 2.
+    least = 2 if len(found) < len(conflicts) else 3
+    entries = zip(made, current_of(client, part.source, made), strict=True)
+    return found + [document.doc_id for document, entry in entries if entry.get("_version", 1) >= least]
+
+
+def deleted_since(client: OpenSearch, part: Part, actions: Sequence[Action], *, copied: bool) -> list[str]:
+    """Return the ids of documents that the source had after the writes, and has no more.
+
+    Without ``copied``, the writes may not have been carried out, so only what it had before them counts.
+    """
+    kinds = (ReplaceAction, CreateAction) if copied else (ReplaceAction,)
+    there = _places([one for one in actions if isinstance(one, kinds)])
+    entries = zip(there, current_of(client, part.source, there), strict=True)
+    return [document.doc_id for document, entry in entries if not entry.get("found")]
+
+
+def _places(actions: Sequence[Action]) -> list[SourceDocument]:
+    return [SourceDocument(one.doc_id, -1, 0, 0, one.routing, {}) for one in actions]
 
 
 def _content(entry: Mapping[str, Any], ours: frozenset[str]) -> dict[str, Any] | None:

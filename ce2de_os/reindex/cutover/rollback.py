@@ -17,7 +17,7 @@ from ce2de_os.index.bulk import Action, CreateAction, DeleteAction, ReplaceActio
 from ce2de_os.index.raw import without
 from ce2de_os.reindex import standing
 from ce2de_os.reindex.compare import differences
-from ce2de_os.reindex.cutover.both_sides import unequal, written_on_both_sides
+from ce2de_os.reindex.cutover.both_sides import deleted_since, unordered_since, written_on_both_sides
 from ce2de_os.reindex.cutover.switch import change_entries, set_ready
 from ce2de_os.reindex.cutover.turn import handed_over, take_turn
 from ce2de_os.reindex.drift import own_fields
@@ -114,28 +114,36 @@ def _hand_back(client: OpenSearch, ledger: Ledger, job: Job, discard_writes: boo
         return _complete(client, ledger, job, begun)  # applications write to the sources already
     job = _change(ledger, job, state=ROLLING_BACK)
     job = _change(ledger, job, turn=take_turn(client, job.targets[0]))
+    copies: list[list[Action]] = []
+    copied: list[int] = []
     try:
         for name in (*job.targets, *job.sources):
             patiently(lambda: admin.block_writes(client, name))  # noqa: B023
-        copies = [] if discard_writes else _copies(client, ledger, job)
+        if not discard_writes:
+            copies = _copies(client, ledger, job)
         for part in job.parts:
             patiently(lambda: admin.unblock_writes(client, part.source))  # noqa: B023
-        _copy_back(client, ledger, job, copies)
+        _copy_back(client, ledger, job, copies, copied)
         _move_back(client, job)
     except (Ce2deError, KeyboardInterrupt) as error:
         if _revoked(client, job):
-            _stay(client, ledger, job)
+            _stay(client, ledger, job, copies, copied)
             raise
         if isinstance(error, KeyboardInterrupt):
             raise
     return _complete(client, ledger, job, begun)
 
 
-def _stay(client: OpenSearch, ledger: Ledger, job: Job) -> None:
+def _stay(
+    client: OpenSearch, ledger: Ledger, job: Job, copies: list[list[Action]], copied: list[int]
+) -> None:
     """Let applications write to the targets again; what was copied back so far stays in the sources too."""
     for number, part in enumerate(job.parts):
         admin.block_writes(client, part.source)
         _report(ledger, job, written_on_both_sides(client, ledger, job, number, staying=True))
+        if copies:
+            gone = deleted_since(client, part, copies[number], copied=number in copied)
+            _report(ledger, job, gone)
         _pass_over(client, ledger, job, number)
     for part in job.parts:
         admin.unblock_writes(client, part.target)
@@ -215,9 +223,14 @@ def _copies(client: OpenSearch, ledger: Ledger, job: Job) -> list[list[Action]]:
     return [list(_changes(client, ledger, job, number)) for number in range(len(job.parts))]
 
 
-def _copy_back(client: OpenSearch, ledger: Ledger, job: Job, copies: list[list[Action]]) -> None:
-    """Carry the writes out, and report the documents that were written in the source at the same time."""
-    for part, actions in zip(job.parts, copies, strict=False):
+def _copy_back(
+    client: OpenSearch, ledger: Ledger, job: Job, copies: list[list[Action]], copied: list[int]
+) -> None:
+    """Carry the writes out, and report the documents that were written in the source at the same time.
+
+    Add the numbers of the parts that are done to ``copied``.
+    """
+    for number, (part, actions) in enumerate(zip(job.parts, copies, strict=False)):
         report = patiently(lambda: write_documents(client, part.source, actions))  # noqa: B023
         if report.refused:
             first = report.refused[0]
@@ -227,18 +240,9 @@ def _copy_back(client: OpenSearch, ledger: Ledger, job: Job, copies: list[list[A
                 f"the first is '{first.doc_id}': {first.reason}; change its mapping, or lose them with "
                 "`discard_writes`"
             )
-        _report(ledger, job, _conflicting(client, job, part, actions, set(report.conflicts)))
+        _report(ledger, job, unordered_since(client, job, part, actions, set(report.conflicts)))
         patiently(lambda: admin.refresh(client, part.source))  # noqa: B023
-
-
-def _conflicting(
-    client: OpenSearch, job: Job, part: Part, actions: list[Action], conflicts: set[str]
-) -> list[str]:
-    """Return the ids of conflicts that are none of a repeated request, whose first answer was lost."""
-    places = [
-        SourceDocument(one.doc_id, -1, 0, 0, one.routing, {}) for one in actions if one.doc_id in conflicts
-    ]
-    return [document.doc_id for document, _, _ in unequal(client, job, part, places)]
+        copied.append(number)
 
 
 def _changes(client: OpenSearch, ledger: Ledger, job: Job, number: int) -> Iterator[Action]:
