@@ -201,15 +201,15 @@ class Stage:
             job = self.job
             if job.state == DONE:
                 return []
-            if job.state == FAILED and "refused" in str(job.error):
+            if job.state == FAILED and "rejected" in str(job.error):
                 self.retry()  # of documents that several workers died of
+            if job.state == FAILED and "no document has text" in str(job.error):
+                self.write(3)  # by chance all had an empty title, and the alias rightly stayed
             held = job.hold and not self.options.get(
                 "hold"
             )  # writes were blocked for too long, again and again
             error = self.cutover() if job.state == READY or held else self.start()
-            if "no document has text" in f"{error}{self.job.error}":
-                self.write(3)  # by chance all had an empty title, and the alias rightly stayed
-            elif error is not None:
+            if error is not None and "no document has text" not in error:
                 return [f"job is {job.state} ({job.error}), and: {error}"]
             self.work()
         return [f"job is {self.job.state}, expected done: {self.job.error}"]
