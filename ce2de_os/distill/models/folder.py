@@ -35,32 +35,21 @@ def write_student(
         DataError: the folder cannot be written to.
     """
     with saving(folder):
-        _write(folder, student, tokenizer, max_length, sample, recipe)
-
-
-def _write(
-    folder: Path,
-    student: StudentModel,
-    tokenizer: Any,  # noqa: ANN401 - transformers has no types
-    max_length: int,
-    sample: Sequence[str],
-    recipe: dict[str, Any],
-) -> None:
-    student.save(folder)
-    tokenizer.model_max_length = max_length
-    tokenizer.save_pretrained(folder)
-    bare_tokenizer(tokenizer).save(str(folder / TOKENIZER_FILE))
-    if student.readout == "last" and not student.pooled:
-        _write_plain(folder, student, max_length)
-    else:
-        _write_json(folder / "modules.json", [_module(0, "", _OURS)])
-    prefixes = Prefixes.of(recipe)
-    if any(prefixes):
-        _write_json(folder / "config_sentence_transformers.json", {"prompts": prefixes._asdict()})
-    if recipe.get("text_sources"):
-        (folder / README_FILE).write_text(_readme(recipe), encoding="utf-8")
-    _write_json(folder / SAMPLE_FILE, list(sample))
-    _write_json(folder / RECIPE_FILE, recipe)
+        student.save(folder)
+        tokenizer.model_max_length = max_length
+        tokenizer.save_pretrained(folder)
+        bare_tokenizer(tokenizer).save(str(folder / TOKENIZER_FILE))
+        if student.readout == "last" and not student.pooled:
+            _write_plain(folder, student, max_length)
+        else:
+            _write_json(folder / "modules.json", [_module(0, "", _OURS)])
+        prefixes = Prefixes.of(recipe)
+        if any(prefixes):
+            _write_json(folder / "config_sentence_transformers.json", {"prompts": prefixes._asdict()})
+        if recipe.get("text_sources"):
+            (folder / README_FILE).write_text(_readme(recipe), encoding="utf-8")
+        _write_json(folder / SAMPLE_FILE, list(sample))
+        _write_json(folder / RECIPE_FILE, recipe)
 
 
 def _readme(recipe: dict[str, Any]) -> str:
