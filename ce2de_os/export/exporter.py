@@ -83,7 +83,7 @@ def export(
     with new_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
         _write_files(student, head, run, read[::SAMPLE_STEP], folder, Path(scratch))
         _write_canaries(student, head, languages, before, folder)
-        settings = _settings(name or run.name or run.resolve().name, student, recipe, own)
+        settings = _settings(name or run.absolute().name, student, recipe, own)
         settings |= {"languages": languages, "token_dim": token_dim}
         artifact = Artifact.create(folder, **settings)
         parity = _measure(artifact, student, sample, threads)

@@ -82,7 +82,7 @@ def command(
     with tempfile.TemporaryDirectory() as scratch:
         if full_depth:
             write_full_depth(run, Path(scratch))
-            run, name = Path(scratch), name or f"{run.name or run.resolve().name}-full-depth"
+            run, name = Path(scratch), name or f"{run.absolute().name}-full-depth"
         artifact, parity = export(run, out, name=name, dim=dim, token_dim=token_dim, threads=threads)
     if as_json:
         facts = {
