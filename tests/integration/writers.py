@@ -20,6 +20,7 @@ from tests.integration.journal import Document, Entry, Journal
 _RETRY_S = 0.02
 _PROBES_S = 20.0  # changes a second of an application that only sees whether they are refused
 _LAST_TRIES_S = 10.0
+_PATIENCE_S = 120.0
 _BUSY, _UNAVAILABLE = 429, 503
 _BLOCKED, _MISSING = "cluster_block_exception", "document_missing_exception"
 _CONFLICT = "version_conflict_engine_exception"
@@ -324,12 +325,20 @@ class Traffic:
             writer.join()
         self._ended_s = self._ended_s or time.monotonic()
 
+    def wait_until(self, met: Callable[[Report], bool], route: Route | None = None) -> Report:
+        """Wait until enough has happened, however slow the machine is; return the sums of then."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not met(report := self.report(route)):
+            assert time.monotonic() < deadline, f"not met after {_PATIENCE_S} s: {report}"
+            time.sleep(0.05)
+        return report
+
     def report(self, route: Route | None = None) -> Report:
         """The sums; of one ``route``, or of all."""
         chosen = [writer.seen for taken, writer in self._writers if route in (None, taken)]
         refused: dict[str, int] = {}
         for seen in chosen:
-            for kind, number in seen.refused.items():
+            for kind, number in list(seen.refused.items()):  # its writer may still be at it
                 refused[kind] = refused.get(kind, 0) + number
         lasted_s = (self._ended_s or time.monotonic()) - self._began_s
         return Report(
