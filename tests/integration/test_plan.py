@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -187,6 +188,44 @@ def test_workers_and_time(client, index_name, plan):
     answer, exit_code = plan(index_name, "--within", "0.001s", "--workers", "1")
     assert exit_code == 1
     assert "1 worker would take" in refusals(answer)[0]
+
+
+def other_model(folder, **changes):
+    """The packaged student under another name and fingerprint."""
+    known = Artifact.load()
+    shutil.copytree(known.folder, folder)
+    kept = ("dim", "pooling", "source", "recipe", "query_prefix", "document_prefix")
+    given = {key: getattr(known, key) for key in kept} | {"name": "small", "max_length": 250}
+    return Artifact.create(folder, **given, **changes)
+
+
+def test_a_model_for_the_queries_beside_that_of_the_documents(client, index_name, plan, tmp_path):
+    create_index(client, index_name, articles(40), number_of_replicas=0)
+    small = other_model(tmp_path / "small", space=Artifact.load().space)
+    answer, exit_code = plan(index_name, "--query-artifact", str(small.folder), "--workers", "2")
+    model = answer["query_model"]
+    assert exit_code == 0
+    assert (model["name"], model["fingerprint"]) == ("small", small.fingerprint)
+    assert answer["model"]["fingerprint"] != small.fingerprint
+    assert model["seconds"] == pytest.approx(answer["vectors"] / model["docs_per_s"] / 2)
+    assert min(model["query_ms"], model["document_model_query_ms"]) > 0
+    assert plan(index_name)[0]["query_model"] is None
+
+
+def test_documents_without_text_have_no_queries_either(client, index_name, plan, tmp_path):
+    create_index(client, index_name, [{"title": "", "body": ""}] * 3, number_of_replicas=0)
+    small = other_model(tmp_path / "small", space=Artifact.load().space)
+    answer, exit_code = plan(index_name, "--query-artifact", str(small.folder))
+    assert (exit_code, answer["query_model"]) == (1, None)
+
+
+def test_a_model_of_another_space_for_the_queries(client, index_name, plan, tmp_path):
+    create_index(client, index_name, articles(4), number_of_replicas=0)
+    stranger = other_model(tmp_path / "stranger")
+    with pytest.raises(
+        ConfigError, match=f"query_artifact: got 'small' of .*{stranger.space[:12]}, expected"
+    ):
+        plan(index_name, "--query-artifact", str(stranger.folder))
 
 
 def test_a_breaker_that_is_too_low_for_faiss_says_no(client, index_name, plan, cluster_setting):

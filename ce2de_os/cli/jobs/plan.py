@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -48,6 +49,13 @@ if TYPE_CHECKING:
     default=500,
     help="Documents in the random sample that measures tokens and speed.",
 )
+@click.option(
+    "--query-artifact",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Model folder for the queries, if --artifact embeds the documents only: shows what the larger model "
+    "costs. Both must share a vector space.",
+)
 @connection_options
 @json_option
 def command(
@@ -63,6 +71,7 @@ def command(
     within: float | None,
     workers: int | None,
     sample: int,
+    query_artifact: Path | None,
     settings: Settings,
     as_json: bool,
 ) -> None:
@@ -76,6 +85,7 @@ def command(
     How long?            ce2de plan articles --text-fields title,body --workers 8
     Less memory:         ce2de plan articles --text-fields title,body --engine faiss --compression-level 16x
     Which languages?     ce2de plan articles --text-fields title,body --languages en,it,de
+    Two models:          ce2de plan articles --text-fields title,body --artifact large --query-artifact small
     For a program:       ce2de plan articles --text-fields title,body --json
     """
     from ce2de_os.index.text_spec import text_spec
@@ -93,7 +103,10 @@ def command(
         pipeline=pipeline,
         token_vectors=token_vectors,
     )
-    found = plan(request, within_s=within, workers=workers, sample=sample, settings=settings)
+    found = plan(
+        request, within_s=within, workers=workers, sample=sample, query_artifact=query_artifact,
+        settings=settings,
+    )  # fmt: skip
     if as_json:
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     else:

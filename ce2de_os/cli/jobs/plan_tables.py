@@ -14,6 +14,7 @@ from ce2de_os.cli.flags import with_flags
 from ce2de_os.reindex.planning.verdict import counted, duration, gigabytes
 
 if TYPE_CHECKING:
+    from ce2de_os.reindex.planning.query_model import QueryModel
     from ce2de_os.reindex.planning.record import Plan
     from ce2de_os.reindex.setup.finding import Finding
 
@@ -49,6 +50,8 @@ def fact_rows(plan: Plan) -> Iterator[tuple[str, str]]:
     if plan.sample.languages is not None:
         yield "languages", _languages(plan)
     yield "time", _time(plan)
+    if plan.query_model is not None:
+        yield "queries", _queries(plan, plan.query_model)
     yield "memory", _memory(plan)
     yield "disk", _disk(plan)
     yield "shards", _shards(plan)
@@ -94,6 +97,16 @@ def _time(plan: Plan) -> str:
     return (
         f"{told} (encoding alone, {time.docs_per_s:,.0f} docs/s measured on one core here; "
         "how fast the cluster writes was not measured)"
+    )
+
+
+def _queries(plan: Plan, model: QueryModel) -> str:
+    planned_s = plan.time.seconds or 0.0
+    return (
+        f"{model.name} ({model.fingerprint[:12]}): {model.query_ms:.1f} ms for one query on one core here, "
+        f"{plan.model.name} {model.document_model_query_ms:.1f} ms; to embed the documents too, "
+        f"{counted(plan.time.workers, 'worker')} would take {duration(model.seconds)} instead of "
+        f"{duration(planned_s)} ({planned_s / model.seconds:.1f}x as fast)"
     )
 
 

@@ -15,7 +15,7 @@ from ce2de_os.index.admin import IndexInfo
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.job import HANDOVER, Way
 from ce2de_os.reindex.ledger import Ledger
-from ce2de_os.reindex.planning import capacity, sample, survey, verdict
+from ce2de_os.reindex.planning import capacity, query_model, sample, survey, verdict
 from ce2de_os.reindex.planning.capacity import MemoryRow, ShardLoad
 from ce2de_os.reindex.planning.record import (
     COPY,
@@ -43,8 +43,12 @@ _DERIVED_SINCE = (3, 0)
 """The first version that leaves vectors out of ``_source`` by default."""
 
 
-def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan:
+def plan(
+    client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder, queries: OnnxEncoder | None = None
+) -> Plan:
     """Read cluster and source, draw and encode a sample, and compute what the job takes.
+
+    ``queries`` is the model of the queries if it is another one than that of the documents.
 
     Raises:
         IndexSchemaError: there is no such index.
@@ -69,6 +73,9 @@ def plan(client: OpenSearch, request: PlanRequest, encoder: OnnxEncoder) -> Plan
     meaning = _meaning(client, request, found.mode, [info.name for info in sources])
     refused = _refused_at_start(client, request, sources, found.mode)
     refusals = (*refused, *found.refusals)
+    if queries is not None:
+        beside = query_model.measure(encoder, queries, texts.texts, found.vectors, found.time.workers)
+        found = replace(found, query_model=beside)
     return replace(found, refusals=refusals, meaning=meaning)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex.planning import survey
 from ce2de_os.reindex.planning.capacity import MemoryRow, ShardLoad
+from ce2de_os.reindex.planning.query_model import QueryModel
 from ce2de_os.reindex.planning.sample import Sample
 from ce2de_os.reindex.planning.survey import Cluster, SourceIndex
 from ce2de_os.reindex.request import JobRequest
@@ -119,7 +120,10 @@ class Time:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole output of ``ce2de plan``; ``meaning`` says what the job changes for applications."""
+    """The whole output of ``ce2de plan``; ``meaning`` says what the job changes for applications.
+
+    ``query_model`` is ``None`` if one model embeds documents and queries, or no document has text.
+    """
 
     request: PlanRequest
     mode: str
@@ -139,6 +143,7 @@ class Plan:
     loads: tuple[ShardLoad, ...]
     cluster: Cluster
     meaning: str | None = None
+    query_model: QueryModel | None = None
     refusals: tuple[Finding, ...] = ()
     warnings: tuple[Finding, ...] = ()
 

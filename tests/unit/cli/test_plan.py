@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from click.testing import CliRunner
 
@@ -10,6 +12,7 @@ from ce2de_os.cli.durations import duration_s
 from ce2de_os.cli.jobs.plan_tables import fact_rows, show, verdict_lines
 from ce2de_os.errors import BackendUnavailableError
 from ce2de_os.index.language_fields import LanguageSpec
+from ce2de_os.reindex.planning.query_model import QueryModel
 from tests.unit.reindex.planned import cluster, index, node, planned, sample
 
 ARTICLES = ["plan", "articles", "--text-fields", "title"]
@@ -90,3 +93,13 @@ def test_without_languages_there_is_no_row():
     rows = dict(fact_rows(planned()))
     assert "languages" not in rows
     assert "by language" not in rows["disk"]
+
+
+def test_a_second_model_for_the_queries_says_what_the_larger_one_costs():
+    model = QueryModel("small", "b" * 64, 2000.0, 50_000.0, 3.14, 31.4)
+    rows = dict(fact_rows(replace(planned(workers=1), query_model=model)))
+    assert rows["queries"] == (
+        "small (bbbbbbbbbbbb): 3.1 ms for one query on one core here, tiny 31.4 ms; to embed the "
+        "documents too, 1 worker would take 13 h 53 min instead of 5 d 18 h (10.0x as fast)"
+    )
+    assert "queries" not in dict(fact_rows(planned()))

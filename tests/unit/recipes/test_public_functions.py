@@ -72,7 +72,8 @@ def test_plan_makes_the_field_for_the_model(calls, monkeypatch):
     monkeypatch.setattr(import_module("ce2de_os.reindex.planning.plan"), "plan", calls)
     request = JobRequest("articles", TextSpec(("title", "body")), mode="copy", token_vectors=True)
     assert ce2de_os.plan(request, workers=2, settings=SETTINGS) == "done"
-    ((client, wanted, _), _) = calls.seen[0]
+    ((client, wanted, _, queries), _) = calls.seen[0]
+    assert queries is None
     assert wanted.field == VectorField(8, token_dim=4)
     assert wanted.job == request
     assert (wanted.workers, wanted.within_s, wanted.sample) == (2, None, 500)
