@@ -35,6 +35,9 @@ _FAULTS = {
 }
 """Modules whose tests mostly wait; they run beside the others, and take as long as these."""
 
+_OWN_SERVERS = {"test_security", "test_three_nodes"}
+"""Modules that ask nothing of the common servers, so that any process can run them without starting these."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--servers-home", help="Use the instance in this folder, and leave it running.")
@@ -48,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Tests on servers follow each other in two processes, each with servers of its own, the others by file.
+    """Tests on common servers follow each other in two processes, each with its own; the others by file.
 
     A scheduler of ours, since xdist 3.8 does not see its groups with pytest 9.2.
     """
@@ -60,7 +63,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
             name = Path(rest[-1] if rest else folder).stem
             if folder == "simulation":
                 return nodeid  # hundreds of seeds each, on no server
-            return "faults" if name in _FAULTS else name if folder == "unit" else folder
+            if folder == "unit" or name in _OWN_SERVERS:
+                return name
+            return "faults" if name in _FAULTS else folder
 
     config.option.loadscopereorder = False  # the long ones come first by name
     return ByServers(config, log)

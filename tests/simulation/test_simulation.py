@@ -34,7 +34,6 @@ def product() -> Iterator[None]:
     """The product on the simulation's clock, without its log."""
     logging.disable(logging.CRITICAL)
     gc.disable()  # a world is garbage as a whole, and collected between two seeds
-    gc.collect()
     gc.freeze()  # else each collection walks through all libraries that the tests before have loaded
     try:
         with simulated():
