@@ -41,7 +41,7 @@ def main() -> None:
         static=static_table(teacher, args.cache) if args.static else None,
     )
     collections = [load_collection(args.data / name) for name in args.collections]
-    chosen = [_limited(one, args.debian_limit) if one.name == "debian" else one for one in collections]
+    chosen = [limited(one, args.debian_limit) if one.name == "debian" else one for one in collections]
     found = evaluate(chosen, systems, cache=args.cache)
     rows = _rows(found)
     print("collection  documents  queries  metric   teacher  student   kept")
@@ -76,7 +76,7 @@ def _rows(found: Evaluation) -> list[dict[str, str | float]]:
     return rows
 
 
-def _limited(collection: Collection, limit: int | None) -> Collection:
+def limited(collection: Collection, limit: int | None) -> Collection:
     """Keep the relevant documents and the first others, ``limit`` in all; ``None``: all documents."""
     if limit is None:
         return collection
