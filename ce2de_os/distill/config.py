@@ -116,6 +116,7 @@ class DistillConfig(StudentTable, TrainingTable):
                 f"pooled: got {self.pooled}, expected 0 to {len(self.layers) - 1}: "
                 "at least one layer runs on tokens"
             )
+        self._check_start_share()
         given = [name for name in SHAPE if getattr(self, name) != getattr(StudentTable, name)]
         if self.start and given:
             raise ConfigError(
@@ -125,6 +126,16 @@ class DistillConfig(StudentTable, TrainingTable):
         if self.init == "ce" and self.cross_encoder is None:
             raise ConfigError(
                 "init: 'ce' copies a cross-encoder's layers, and there is none; set cross_encoder"
+            )
+
+    def _check_start_share(self) -> None:
+        if not 0 <= self.start_share < 1:
+            raise ConfigError(f"start_share: got {self.start_share}, expected a share from 0 to below 1")
+        changes = self.extend_vocabulary is not None or self.trim_vocabulary is not None
+        if self.start_share and (self.start is None or changes):
+            raise ConfigError(
+                f"start_share: got {self.start_share}, expected 0 without `start` and where the vocabulary "
+                "changes: only two students with the same tokens can be averaged"
             )
 
     def plain(self) -> dict[str, Any]:
@@ -137,6 +148,8 @@ class DistillConfig(StudentTable, TrainingTable):
             del values[name]
         if self.teacher_query_prefix is None:  # recipes that knew of none have no such key
             del values["teacher_query_prefix"]
+        if not self.start_share:
+            del values["start_share"]
         values |= {"layers": list(self.layers), "losses": dict(self.losses), **self.prefixes.plain()}
         values["languages"] = self.languages.plain()
         return {name: value for name, value in values.items() if not (self.start and name in SHAPE)}

@@ -20,7 +20,7 @@ from ce2de_os.distill.data.sources import licenses
 from ce2de_os.distill.data.texts import TrainingPassage, file_names
 from ce2de_os.distill.data.translations import Coverage
 from ce2de_os.distill.models.folder import RECIPE_FILE, write_student
-from ce2de_os.distill.models.init import solve_head
+from ce2de_os.distill.models.init import average, solve_head
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
 from ce2de_os.distill.source import Source, extended, load_source, read_recipe, trimmed
@@ -37,6 +37,7 @@ from ce2de_os.distill.training.trainer import FREE_SETTINGS, Measure, Progress, 
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Collection
 from ce2de_os.progress import Phase
+from ce2de_os.student import StudentModel
 
 CHECKPOINT_FILE = "checkpoint.pt"
 HEAD_TEXTS = 20_000  # for the closed-form head: 17 texts for each of its 1,152 inputs
@@ -95,6 +96,8 @@ def distill(
     measure = _dev_metric(dev, made.data, made.source, config, made.precision)
     student = made.source.student
     progress = train(student, made.data, config, made.precision, out / CHECKPOINT_FILE, report, measure)
+    if config.start is not None and config.start_share:
+        average(student, StudentModel.load(Path(config.start)), config.start_share)
     recipe = _recipe(config, made, progress, prepared_s) | _origin(config, made, texts)
     names = ", ".join(collection.name for collection in dev)
     recipe["dev_metric"] = f"nDCG@10 on {names}" if dev else "nearest neighbors in common with the teacher"

@@ -79,7 +79,17 @@ def _started(folder: Path, config: DistillConfig, teacher: Teacher) -> tuple[Stu
             f"{folder}: its embeddings have {student.dim} numbers, those of the teacher '{teacher.name}' "
             f"{teacher.dim}; start from a student of the same length, or leave out l2 and cosine"
         )
-    expected = Prefixes.of(read_recipe(folder))
+    known = read_recipe(folder)
+    if (
+        config.start_share
+        and config.shares_space
+        and known.get("space") != teacher.space_of(config.teacher_prefixes)
+    ):
+        raise ConfigError(
+            f"start_share: got {config.start_share}, expected 0: the student in {folder} learned another "
+            f"vector space than that of the teacher '{teacher.name}', so the two cannot be averaged"
+        )
+    expected = Prefixes.of(known)
     if expected != config.prefixes:
         raise ConfigError(
             f"{folder}: the student there expects '{expected.query}' before a query and "

@@ -43,8 +43,10 @@ class StudentTable:
 
     Attributes:
         start: continue from this student, with its layers, readout, head and tokenizer: the folder of a
-            finished
-            run, a model folder, or ``"packaged"``; ``None``: cut a new one.
+            finished run, a model folder, or ``"packaged"``; ``None``: cut a new one.
+        start_share: share of the weights of ``start`` in the finished student, from 0 to below 1; the rest is
+            what was trained. About 0.5 keeps what it knew of other fields (Wortsman et al., arXiv
+            2109.01903).
         init: source of a new one's embeddings and layers: the teacher (``"de"``), the cross-encoder
             (``"ce"``), or none (``"random"``).
         layers: the layers to copy, counted from 0; ``None`` (``"new"`` in a file) is a random one.
@@ -58,6 +60,7 @@ class StudentTable:
     """
 
     start: str | None = None
+    start_share: float = 0.0
     init: Literal["de", "ce", "random"] = "de"
     layers: tuple[int | None, ...] = (0, 5)
     pooled: int = 0

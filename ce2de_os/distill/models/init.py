@@ -111,3 +111,12 @@ def ridge(
     gram[np.diag_indices_from(gram)] += penalty * np.trace(gram) / len(gram)
     weight = np.linalg.solve(gram, x.T @ y).T
     return weight.astype(np.float32), (y_mean - weight @ x_mean).astype(np.float32)
+
+
+def average(student: StudentModel, start: StudentModel, share: float) -> None:
+    """Replace the student's weights by ``share`` parts of ``start``'s and ``1 - share`` of its own."""
+    known = start.state_dict()
+    with torch.no_grad():
+        for name, trained in student.state_dict().items():
+            if trained.is_floating_point():
+                trained.lerp_(known[name].to(trained), share)

@@ -304,6 +304,36 @@ def test_without_training_steps_the_student_is_the_one_it_starts_from(first, tea
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
 
 
+def test_a_share_of_the_start_is_averaged_into_the_finished_student(first, teacher, english, tmp_path):
+    runs = {}
+    for share in (0.0, 0.25):
+        folder = tmp_path / f"run-{share}"
+        run([english], settings(teacher, layers=(0, 5), start=str(first), start_share=share), folder)
+        runs[share] = StudentModel.load(folder)
+    assert json.loads((folder / "recipe.json").read_text())["start_share"] == 0.25
+    start = StudentModel.load(first)
+    weights = zip(start.parameters(), runs[0.0].parameters(), runs[0.25].parameters(), strict=True)
+    for old, trained, averaged in weights:
+        torch.testing.assert_close(averaged, 0.25 * old + 0.75 * trained, atol=1e-6, rtol=1e-4)
+    assert not torch.equal(start.head.weight, runs[0.0].head.weight)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"start": None}, {"start_share": 1.0}, {"start_share": -0.1}, {"trim_vocabulary": 2}]
+)
+def test_a_start_that_cannot_be_averaged(first, teacher, wrong):
+    given = {"layers": (0, 5), "start": str(first), "start_share": 0.5, **wrong}
+    with pytest.raises(ConfigError, match="start_share: got"):
+        settings(teacher, **given)
+
+
+def test_a_start_of_another_space_is_not_averaged(first, english, tmp_path):
+    other = save_tiny_teacher(tmp_path, seed=8)
+    config = settings(other, layers=(0, 5), start=str(first), start_share=0.5)
+    with pytest.raises(ConfigError, match="learned another vector space"):
+        run([english], config, tmp_path / "run")
+
+
 def test_a_start_gets_a_new_head_for_a_teacher_of_another_space(first, english, tmp_path):
     other = save_tiny_teacher(tmp_path, seed=8)
     config = settings(other, layers=(0, 5), start=str(first), tokens=1, lr=1e-12)
