@@ -22,6 +22,7 @@ from ce2de_os.reindex.job import FINISHING, RUNNING, Job, Part
 from ce2de_os.reindex.status import JobStatus, status
 
 PATIENCE_S = 240.0
+_FOLLOWED_S = 60.0
 FIELDS = ("--text-fields", "title,body")
 _SAMPLE = 64
 
@@ -102,6 +103,16 @@ def tally(client: OpenSearch, job: Job) -> Tally:
     """Compare every document of a job's sources with its targets."""
     encoder = OnnxEncoder()
     return sum((_tally(client, encoder, job, part) for part in job.parts), Tally())
+
+
+def wait_until_followed(client: OpenSearch, job_id: str) -> None:
+    """Wait until the standing job has made up for the last writes; what stays wrong is not waited for."""
+    job, deadline = status(client, job_id).job, time.monotonic() + _FOLLOWED_S
+    while time.monotonic() < deadline:
+        found = tally(client, job)
+        if not (found.lost or found.duplicate or found.stale):
+            return
+        time.sleep(1)
 
 
 def _tally(client: OpenSearch, encoder: OnnxEncoder, job: Job, part: Part) -> Tally:

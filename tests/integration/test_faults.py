@@ -37,6 +37,7 @@ from tests.integration.jobs import (
     start_detached,
     tally,
     wait_for,
+    wait_until_followed,
 )
 
 KILLS = 20
@@ -307,7 +308,7 @@ def test_writes_updates_and_deletes_during_the_whole_job(
 ) -> None:
     start_worker()
     start_worker()
-    job_id = start_detached(ce2de, source, "--docs-per-second", "500")
+    job_id = start_detached(ce2de, source, *SLOWLY)
     stop, changes = threading.Event(), [0]
     writer = threading.Thread(target=write_steadily, args=(client, source, stop, changes))
     started = time.monotonic()
@@ -321,6 +322,7 @@ def test_writes_updates_and_deletes_during_the_whole_job(
         writer.join()
     rate = changes[0] / (time.monotonic() - started)
     follow(ce2de, source)
+    wait_until_followed(client, job_id)
     assert_all_there(job_id, f"{changes[0]} live writes, updates and deletes at {rate:.0f}/s")
     assert changes[0] > 500
 

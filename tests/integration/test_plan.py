@@ -223,7 +223,7 @@ def test_a_model_of_another_space_for_the_queries(client, index_name, plan, tmp_
     create_index(client, index_name, articles(4), number_of_replicas=0)
     stranger = other_model(tmp_path / "stranger")
     with pytest.raises(
-        ConfigError, match=f"query_artifact: got 'small' of .*{stranger.space[:12]}, expected"
+        ConfigError, match=f"`query_artifact`: got 'small' of .*{stranger.space[:12]}, expected"
     ):
         plan(index_name, "--query-artifact", str(stranger.folder))
 

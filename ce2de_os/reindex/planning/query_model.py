@@ -44,9 +44,9 @@ def check_space(documents: OnnxEncoder, queries: OnnxEncoder) -> None:
     """Raise `ConfigError` if the two models' embeddings cannot be compared."""
     if documents.space != queries.space:
         raise ConfigError(
-            f"query_artifact: got '{queries.artifact.name}' of the vector space {queries.space[:12]}, "
+            f"`query_artifact`: got '{queries.artifact.name}' of the vector space {queries.space[:12]}, "
             f"expected a model of {documents.space[:12]}, the space of '{documents.artifact.name}'; a "
-            "student and the model that `ce2de export --full-depth` writes from its run share one"
+            "student and what an export of its run with `full_depth` writes share one"
         )
 
 
