@@ -14,10 +14,9 @@ from pathlib import Path
 
 from benchmarks.machine import finish
 from benchmarks.student_quality import limited
-from ce2de_os.distill.report.evaluate import DEPTH
+from ce2de_os.distill.report.evaluate import DEPTH, hybrid_runs
 from ce2de_os.distill.report.peers import Peer, bm25_runs, student_peer
 from ce2de_os.evaluation import Collection, Runs, exact_search, load_collection, mean, measure, paired_t_test
-from ce2de_os.fusion import fuse_min_max
 from ce2de_os.model.encoder import OnnxEncoder
 
 COLLECTIONS = ("adi", "cisi", "cranfield", "med", "debian")
@@ -45,10 +44,7 @@ def main() -> None:
 def _rows(collection: Collection, students: list[Peer]) -> list[dict[str, str | float]]:
     lexical = bm25_runs(collection, DEPTH)
     dense = [_search(collection, student) for student in students]
-    hybrid = [
-        {key: fuse_min_max([lexical[key], runs[key]], [1.0, 1.0])[:DEPTH] for key in collection.query_ids}
-        for runs in dense
-    ]
+    hybrid = [hybrid_runs(lexical, runs) for runs in dense]
     rows: list[dict[str, str | float]] = []
     for system, (before, new) in (("alone", dense), ("with BM25", hybrid)):
         scores = [measure(collection.qrels, runs) for runs in (before, new)]

@@ -23,7 +23,7 @@ from ce2de_os.distill.models.folder import RECIPE_FILE, write_student
 from ce2de_os.distill.models.init import average, solve_head
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
-from ce2de_os.distill.source import Source, extended, load_source, read_recipe, trimmed
+from ce2de_os.distill.source import Source, extended, is_of_another_space, load_source, read_recipe, trimmed
 from ce2de_os.distill.training.batches import TrainingSet
 from ce2de_os.distill.training.dev import collections_ndcg, held_out_overlap
 from ce2de_os.distill.training.materials import (
@@ -286,10 +286,7 @@ def _needs_head(config: DistillConfig, source: Source) -> bool:
 
     A student that continues keeps its head, unless it was taught another space.
     """
-    if config.start is None:
-        return True
-    known = read_recipe(Path(config.start)).get("space")
-    return config.shares_space and known != source.teacher.space_of(config.teacher_prefixes)
+    return config.start is None or is_of_another_space(Path(config.start), config, source.teacher)
 
 
 def _shape(config: DistillConfig) -> dict[str, Any]:

@@ -79,17 +79,12 @@ def _started(folder: Path, config: DistillConfig, teacher: Teacher) -> tuple[Stu
             f"{folder}: its embeddings have {student.dim} numbers, those of the teacher '{teacher.name}' "
             f"{teacher.dim}; start from a student of the same length, or leave out l2 and cosine"
         )
-    known = read_recipe(folder)
-    if (
-        config.start_share
-        and config.shares_space
-        and known.get("space") != teacher.space_of(config.teacher_prefixes)
-    ):
+    if config.start_share and is_of_another_space(folder, config, teacher):
         raise ConfigError(
             f"start_share: got {config.start_share}, expected 0: the student in {folder} learned another "
             f"vector space than that of the teacher '{teacher.name}', so the two cannot be averaged"
         )
-    expected = Prefixes.of(known)
+    expected = Prefixes.of(read_recipe(folder))
     if expected != config.prefixes:
         raise ConfigError(
             f"{folder}: the student there expects '{expected.query}' before a query and "
@@ -97,6 +92,12 @@ def _started(folder: Path, config: DistillConfig, teacher: Teacher) -> tuple[Stu
             f"'{config.document_prefix}'; set the same in teacher.query_prefix and teacher.document_prefix"
         )
     return student, load_tokenizer(str(folder), student.body.config.vocab_size)
+
+
+def is_of_another_space(folder: Path, config: DistillConfig, teacher: Teacher) -> bool:
+    """Return whether the student in ``folder`` learned another space than this run aims at."""
+    known = read_recipe(folder).get("space")
+    return config.shares_space and known != teacher.space_of(config.teacher_prefixes)
 
 
 def extended(

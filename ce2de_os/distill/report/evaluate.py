@@ -183,10 +183,7 @@ def _runs(
             raise DataError(f"{name}: gives embeddings that are not finite; train or export it again")
         runs[name] = exact_search(collection, documents, queries, DEPTH)
     for name in (TEACHER, STUDENT, ASYMMETRIC):
-        runs[HYBRID.format(name)] = {
-            query_id: fuse_min_max([runs[BM25][query_id], runs[name][query_id]], [1.0, 1.0])[:DEPTH]
-            for query_id in collection.query_ids
-        }
+        runs[HYBRID.format(name)] = hybrid_runs(runs[BM25], runs[name])
     if systems.cross_encoder is not None:
         for name in (BM25, HYBRID.format(STUDENT)):
             step = f"{collection.name}: CE reads {name}"
@@ -195,6 +192,11 @@ def _runs(
                 partial(_tell, phase, step, len(collection.queries) * rerank_depth),
             )  # fmt: skip
     return runs
+
+
+def hybrid_runs(lexical: Runs, dense: Runs) -> Runs:
+    """Fuse two runs of the same queries by min-max with equal weights, to `DEPTH` documents a query."""
+    return {key: fuse_min_max([lexical[key], dense[key]], [1.0, 1.0])[:DEPTH] for key in dense}
 
 
 def _vectors(
