@@ -213,7 +213,7 @@ class TestTimeouts:
         else:
             assert result.timed_out
             assert result.is_partial
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 3
 
     def test_enough_time(self, client, index):
         result = HybridSearcher(client, index, ENCODER).search("copy", timeout_ms=30_000)
