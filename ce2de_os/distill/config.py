@@ -26,6 +26,9 @@ TEXT_LOSSES, RANKING_LOSSES = ("l2", "cosine", "similarity"), ("contrastive", "m
 SHAPE = ("init", "layers", "pooled", "readout")
 """The settings that define how a student is cut."""
 
+OPTIONAL = ("teacher_query_prefix", "start_share")
+"""The settings that `DistillConfig.plain` leaves out where they change nothing: older recipes lack them."""
+
 
 def check_losses(weights: Mapping[str, float]) -> None:
     """Check the weight of each loss.

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ce2de_os.distill.config import SHAPE, DistillConfig
+from ce2de_os.distill.config import OPTIONAL, SHAPE, DistillConfig
 from ce2de_os.distill.data.leakage import check_leakage
 from ce2de_os.distill.data.sources import licenses
 from ce2de_os.distill.data.texts import TrainingPassage, file_names
@@ -207,10 +207,11 @@ def is_finished(out: Path, config: DistillConfig, texts: Sequence[Path] = ()) ->
     settings = {key: value for key, value in config.plain().items() if key not in FREE_SETTINGS}
     if texts and config.reads_texts and "text_files" in recipe:
         settings["text_files"] = file_names(texts)
-    other = next((key for key, value in settings.items() if recipe.get(key) != value), None)
+    compared = (*settings, *(name for name in OPTIONAL if name not in settings))
+    other = next((key for key in compared if recipe.get(key) != settings.get(key)), None)
     if other is not None:
         raise DataError(
-            f"{out}: holds a finished student with {other} {recipe.get(other)}, not {settings[other]}; "
+            f"{out}: holds a finished student with {other} {recipe.get(other)}, not {settings.get(other)}; "
             "choose another folder for the run"
         )
     return True

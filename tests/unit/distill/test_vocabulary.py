@@ -21,7 +21,7 @@ from ce2de_os.distill.models.vocabulary import change_vocabulary, extend, give_r
 from ce2de_os.distill.recipe import distill, is_finished
 from ce2de_os.distill.training import trainer
 from ce2de_os.distill.training.materials import token_ids
-from ce2de_os.errors import ConfigError
+from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.export.exporter import export
 from ce2de_os.export.parity import student_embeddings
 from ce2de_os.model.artifact import Artifact
@@ -311,6 +311,8 @@ def test_a_share_of_the_start_is_averaged_into_the_finished_student(first, teach
         run([english], settings(teacher, layers=(0, 5), start=str(first), start_share=share), folder)
         runs[share] = StudentModel.load(folder)
     assert json.loads((folder / "recipe.json").read_text())["start_share"] == 0.25
+    with pytest.raises(DataError, match=r"a finished student with start_share 0\.25, not None"):
+        is_finished(folder, settings(teacher, layers=(0, 5), start=str(first)))
     start = StudentModel.load(first)
     weights = zip(start.parameters(), runs[0.0].parameters(), runs[0.25].parameters(), strict=True)
     for old, trained, averaged in weights:
