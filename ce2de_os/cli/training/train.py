@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 DEFAULTS = TeacherConfig()
 
 
+def _layers(ctx: click.Context, param: click.Parameter, given: str | None) -> tuple[int, ...] | None:
+    if given is None:
+        return None
+    numbers = given.split(",")
+    if not all(number.strip().isdecimal() for number in numbers):
+        raise click.BadParameter(f"got '{given}', expected numbers from 0 separated by commas, such as 0,2,5")
+    return tuple(map(int, numbers))
+
+
 @click.group("train", short_help="Train a cross-encoder for your domain.")
 def command() -> None:
     """Train a model that distillation needs.
@@ -47,6 +56,11 @@ def command() -> None:
 @click.option(
     "--base", default=DEFAULTS.base,
     help=f"Encoder to start from: hub id, folder, or the PyPI package {DEFAULT_TEACHER}.",
+)  # fmt: skip
+@click.option(
+    "--layers", metavar="N,...", callback=_layers,
+    help="Layers of the base to keep, such as 0,2,5 of six: fewer are faster and less accurate.  "
+    "[default: all]",
 )  # fmt: skip
 @click.option(
     "--loss", type=click.Choice(["softmax", "bce"]), default=DEFAULTS.loss,

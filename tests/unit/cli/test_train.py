@@ -23,9 +23,10 @@ def invoke(*arguments):
         (("--pairs", "p.jsonl", "--index", "i"), "either --pairs FILE or --index NAME"),
         (("--index", "i", "--query-field", "title"), "--index needs --query-field and --passage-field"),
         (("--pairs", "p.jsonl", "--query-field", "title"), "go with --index"),
+        (("--pairs", "p.jsonl", "--layers", "0;2"), "got '0;2', expected numbers from 0 separated by commas"),
     ],
 )
-def test_one_source_of_pairs(tmp_path, arguments, message):
+def test_what_does_not_fit_is_refused(tmp_path, arguments, message):
     result = invoke("--out", tmp_path / "t", *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
@@ -40,10 +41,12 @@ def test_pairs_of_a_file(tmp_path):
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
     result = invoke(
         "--pairs", tmp_path / "p.jsonl", "--out", tmp_path / "t", "--base", base, "--steps", 1,
-        "--negatives", 2, "--max-length", 16, "--threads", 1, "--json",
+        "--negatives", 2, "--max-length", 16, "--threads", 1, "--layers", "0,1", "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
+    assert facts["layers"] == [0, 1]
+    assert json.loads((tmp_path / "t" / "config.json").read_text())["num_hidden_layers"] == 2
     keys_agree("train teacher", facts)
     counts = {"read": 32, "empty": 1, "repeated": 1, "used": 30, "trained": 27, "held_out": 3}
     assert facts["counts"] == counts

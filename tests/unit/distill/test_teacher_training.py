@@ -238,6 +238,28 @@ def test_a_cross_encoder_keeps_its_head(config, tmp_path):
     torch.testing.assert_close(head, load_cross_encoder(str(folder)).model.cpu().classifier.weight)
 
 
+def test_some_layers_of_the_base_are_kept(config, tmp_path):
+    whole = load_base(config)
+    count = whole.body.config.num_hidden_layers
+    kept = load_base(replace(config, layers=(0, count - 1)))
+    assert kept.body.config.num_hidden_layers == 2
+    for own, layer in zip(kept.body.encoder.layer, (0, count - 1), strict=True):
+        expected = whole.body.encoder.layer[layer].state_dict()
+        assert all(torch.equal(value, expected[name]) for name, value in own.state_dict().items())
+    assert kept.digest != whole.digest
+
+
+@pytest.mark.parametrize("layers", [(), (0, 99), (1, 0), (0, 0), (-1, 0)])
+def test_layers_that_the_base_does_not_have_are_refused(config, layers):
+    with pytest.raises(ConfigError, match=r"layers: got .*, expected rising numbers from 0 to"):
+        load_base(replace(config, layers=layers))
+
+
+def test_a_small_teacher_is_trained_and_loaded(config, tmp_path):
+    run(replace(config, layers=(0,)), tmp_path / "t")
+    assert load_cross_encoder(str(tmp_path / "t")).body.config.num_hidden_layers == 1
+
+
 def test_a_head_of_other_width_is_replaced(config, tmp_path):
     folder = save_tiny_cross_encoder(tmp_path / "ce", labels=3)
     assert load_base(replace(config, base=str(folder))).model.classifier.out_features == 1
