@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def main() -> None:
     finish({"rows": rows, "p50_ms": float(p50), "p95_ms": float(p95)}, args.json)
 
 
-def _row(collection: Collection, lexical: Runs, found: Reranked, weights: list[float]) -> dict[str, object]:
+def _row(collection: Collection, lexical: Runs, found: Reranked, weights: list[float]) -> dict[str, Any]:
     before = measure(collection.qrels, found.first)
     after = {weight: measure(collection.qrels, found.runs(weight)) for weight in weights}
     return {

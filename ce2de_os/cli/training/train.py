@@ -88,6 +88,11 @@ def command() -> None:
 @click.option("--batch-queries", type=int, default=DEFAULTS.batch_queries, help="Queries in one step.")
 @click.option("--lr", type=float, default=DEFAULTS.lr, help="Peak learning rate.")
 @click.option(
+    "--dropout", type=float, show_default=False,
+    help="Share of the states that a step leaves out at random; 0 is faster, and fits runs that read most "
+    "pairs once.  [default: the base's]",
+)  # fmt: skip
+@click.option(
     "--seed", type=int, default=DEFAULTS.seed,
     help="Seed of the choice and order of the pairs, and of the new head.",
 )  # fmt: skip

@@ -97,7 +97,12 @@ def mined_once(
     folder: Path,
     progress: Progress = lambda done, total: None,
 ) -> list[TrainingPair]:
-    """Mine negatives, or read them if the same call has written them to ``folder`` before."""
+    """Mine negatives, or read them if the same call has written them to ``folder`` before.
+
+    Pairs that all have negatives are returned as they are.
+    """
+    if all(pair.negatives for pair in pairs):
+        return list(pairs)
     digest = hashlib.sha256(repr((pairs, encoder and encoder.fingerprint)).encode("utf-8", "replace"))
     path = folder / f"pairs-mined-{digest.hexdigest()[:12]}.jsonl.gz"
     if not path.exists():

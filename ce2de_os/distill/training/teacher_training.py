@@ -24,6 +24,7 @@ import torch
 from accelerate import PartialState
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import SequentialSampler
 from transformers import (
     AutoModelForSequenceClassification,
     PrinterCallback,
@@ -169,6 +170,10 @@ def load_base(config: TeacherConfig) -> CrossEncoder:
         raise ConfigError(f"base '{config.base}': is not an encoder of its type ({missing[0]} is missing)")
     if config.layers is not None:
         keep_layers(model, config.layers, config.base)
+    if config.dropout is not None:
+        for part in model.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = config.dropout
     tokenizer = load_tokenizer(config.base, model.config.vocab_size)
     fit_inputs(tokenizer, model)
     limit = min(config.max_length, longest_input(model.config, tokenizer))
@@ -202,6 +207,9 @@ class _TeacherTrainer(Trainer):  # type: ignore[misc]
         self._loss = softmax_loss if config.loss == "softmax" else bce_loss
         # Its own scaling by labels does not know this loss; without it, accumulated losses are averaged.
         self.model_accepts_loss_kwargs = False
+
+    def _get_train_sampler(self, train_dataset: object = None) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)  # `QueryGroups` has an order of its own
 
     def _save_checkpoint(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401 - the Trainer's
         with saving(Path(self.args.output_dir)):
@@ -279,8 +287,9 @@ def _dev_groups(
 def _check_run(work: Path, config: TeacherConfig, pairs: Sequence[TrainingPair], digest: str) -> None:
     """Record the inputs of the run, or compare with the record; budget and learning rate may change."""
     key: dict[str, Any] = asdict(config)
-    whole = ("layers",) if config.layers is None else ()  # runs begun before it could be set lack it
-    for free in ("steps", "minutes", "threads", "precision", "lr", *whole):
+    # Runs begun before layers and dropout could be set have no such keys.
+    unset = [name for name in ("layers", "dropout") if key[name] is None]
+    for free in ("steps", "minutes", "threads", "precision", "lr", *unset):
         del key[free]
     sides = hashlib.sha256()
     for pair in pairs:

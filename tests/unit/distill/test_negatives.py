@@ -101,3 +101,9 @@ def test_a_run_that_continues_mines_nothing_again(tmp_path):
     assert again.documents == 0
     assert mined_once(pairs[:2], again, tmp_path / "work") == mined_once(pairs[:2], again, tmp_path / "work")
     assert again.documents == 2
+
+
+def test_given_negatives_are_not_written_again(tmp_path):
+    pairs = [TrainingPair("red", "red hat", ("blue hat",)), TrainingPair("blue", "blue hat", ("red hat",))]
+    assert mined_once(pairs, None, tmp_path / "work") == pairs
+    assert not (tmp_path / "work").exists()

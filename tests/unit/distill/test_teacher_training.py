@@ -108,6 +108,20 @@ def test_every_pass_over_the_data_reads_each_query_once(config):
     assert groups[5] == QueryGroups(pairs, config, per_pass=4, size=1000)[5]
 
 
+def test_the_training_reads_the_groups_in_their_order(config, tmp_path, monkeypatch):
+    read = []
+
+    class Watched(QueryGroups):
+        def __getitem__(self, item):
+            read.append(item)
+            return super().__getitem__(item)
+
+    monkeypatch.setattr(teacher_training, "QueryGroups", Watched)
+    run(config, tmp_path / "t")
+    assert read == list(range(len(read)))
+    assert len(read) >= config.steps * config.batch_queries
+
+
 def test_queries_of_one_pass_have_similar_lengths(config):
     pairs = [TrainingPair(f"q{n}", "x" * (n + 1), ("y",)) for n in range(100)]
     groups = QueryGroups(pairs, config, per_pass=10, size=100)
