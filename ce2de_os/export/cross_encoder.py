@@ -21,6 +21,7 @@ from ce2de_os.export.activations import Feeds, fix_scales
 from ce2de_os.export.canary import TEXTS
 from ce2de_os.export.folder import new_folder
 from ce2de_os.export.onnx_model import export_model, quantize
+from ce2de_os.export.pair_graph import PairGraph, PairOnnxConfig
 from ce2de_os.model.artifact import Artifact
 from ce2de_os.model.manifest import CANARY_FILE, MODEL_FILE, RERANKER, TOKENIZER_FILE
 from ce2de_os.model.reranker import OnnxReranker
@@ -185,21 +186,8 @@ def _pairs(groups: Sequence[Group]) -> list[tuple[str, str]]:
 
 
 def _write_model(encoder: LoadedCrossEncoder, groups: Sequence[Group], folder: Path, scratch: Path) -> None:
-    model_type = encoder.model.config.model_type
-    try:
-        make_config = TasksManager.get_exporter_config_constructor(
-            "onnx", model=encoder.model, task="text-classification", library_name="transformers"
-        )
-    except (KeyError, ValueError) as error:
-        raise ConfigError(
-            f"cross-encoder '{encoder.name}': models of type '{model_type}' cannot be exported; "
-            "use one of type bert, distilbert, roberta, xlm-roberta or modernbert"
-        ) from error
-    model = encoder.model.cpu().float().eval()
-    # PyTorch's fused attention becomes many small nodes in the graph; runtimes know the plain one.
-    model.config._attn_implementation = "eager"
-    float_path = export_model(model, make_config(model.config, task="text-classification"), scratch)
-    quantize(float_path, scratch, model.config).replace(scratch / MODEL_FILE)
+    float_path = _export_float(encoder, scratch)
+    quantize(float_path, scratch, encoder.model.config).replace(scratch / MODEL_FILE)
     backend = Tokenizer.from_str(encoder.tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()
@@ -208,6 +196,27 @@ def _write_model(encoder: LoadedCrossEncoder, groups: Sequence[Group], folder: P
     step = -(-len(pairs) // _SCALE_PAIRS)
     fix_scales(scratch / MODEL_FILE, [_feeds(row) for row in encoder.encode_pairs(pairs[::step])])
     shutil.move(scratch / MODEL_FILE, folder / MODEL_FILE)
+
+
+def _export_float(encoder: LoadedCrossEncoder, scratch: Path) -> Path:
+    model = encoder.model.cpu().float().eval()
+    config = model.config
+    positions = getattr(config, "position_embedding_type", "absolute")
+    if (config.model_type, config.hidden_act, positions) == ("bert", "gelu", "absolute"):
+        graph = PairGraph(model, encoder.max_length)
+        return export_model(graph, PairOnnxConfig(config, task="text-classification"), scratch)
+    try:
+        make_config = TasksManager.get_exporter_config_constructor(
+            "onnx", model=model, task="text-classification", library_name="transformers"
+        )
+    except (KeyError, ValueError) as error:
+        raise ConfigError(
+            f"cross-encoder '{encoder.name}': models of type '{config.model_type}' cannot be exported; "
+            "use one of type bert, distilbert, roberta, xlm-roberta or modernbert"
+        ) from error
+    # PyTorch's fused attention becomes many small nodes in the graph; runtimes know the plain one.
+    config._attn_implementation = "eager"
+    return export_model(model, make_config(config, task="text-classification"), scratch)
 
 
 def _feeds(row: dict[str, list[int]]) -> Feeds:

@@ -38,8 +38,8 @@ class StudentGraph(torch.nn.Module):
         self.norm = embeddings.LayerNorm
         layers = list(student.body.encoder.layer)
         on_tokens = len(layers) - student.pooled
-        self.layers = torch.nn.ModuleList(_Layer(layer, self.config) for layer in layers[:on_tokens])
-        self.pooled = torch.nn.ModuleList(_PooledLayer(layer) for layer in layers[on_tokens:])
+        self.layers = torch.nn.ModuleList(TokenLayer(layer, self.config) for layer in layers[:on_tokens])
+        self.pooled = torch.nn.ModuleList(PooledLayer(layer) for layer in layers[on_tokens:])
         self.readout = student.readout
         self.pooling = student.pooling
         self.head = student.head
@@ -95,7 +95,7 @@ class _TokenHead(torch.nn.Module):
         return total
 
 
-class _Layer(torch.nn.Module):
+class TokenLayer(torch.nn.Module):
     """One BERT layer with query, key and value in one product."""
 
     def __init__(self, layer: Any, config: Any) -> None:  # noqa: ANN401 - transformers has no types
@@ -114,6 +114,7 @@ class _Layer(torch.nn.Module):
         self.output_norm = layer.output.LayerNorm
 
     def forward(self, states: Tensor, hidden: Tensor) -> Tensor:
+        """Compute ``(B, L, H)`` states from those below; ``hidden`` is added to the attention's logits."""
         batch, length, width = states.shape
         parts = self.qkv(states).view(batch, length, 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
         query, key, value = parts[0], parts[1], parts[2]
@@ -125,7 +126,7 @@ class _Layer(torch.nn.Module):
         return result
 
 
-class _PooledLayer(torch.nn.Module):
+class PooledLayer(torch.nn.Module):
     """A BERT layer with one query a text, see `ce2de_os.student.pooled_layer`."""
 
     def __init__(self, layer: Any) -> None:  # noqa: ANN401 - transformers has no types
@@ -148,6 +149,7 @@ class _PooledLayer(torch.nn.Module):
         self.output_norm = layer.output.LayerNorm
 
     def forward(self, states: Tensor, query: Tensor, hidden: Tensor) -> Tensor:
+        """Compute ``(B, H)`` from the states ``(B, L, H)`` below and each text's query state ``(B, H)``."""
         width = self.heads * self.size
         asked = (self.query(query).view(-1, self.heads, 1, self.size) @ self.keys).view(-1, self.heads, width)
         seen = torch.softmax(asked @ states.transpose(1, 2) + hidden, dim=-1) @ states

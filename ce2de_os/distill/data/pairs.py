@@ -14,6 +14,9 @@ from ce2de_os.errors import DataError
 from ce2de_os.reading import readable
 from ce2de_os.records import json_lines
 
+HARD_SHARE = 0.75
+"""Share of hard negatives: they teach the order of good matches, the others what is no match at all."""
+
 
 @dataclass(frozen=True)
 class TrainingPair:
@@ -106,7 +109,7 @@ def draw_negatives(
     If there are too few hard ones, passages of other queries replace them; a passage may occur twice
     only if ``others`` holds no more.
     """
-    wanted = min(len(pair.negatives), count - count // 4)
+    wanted = min(len(pair.negatives), int(HARD_SHARE * count + rng.random()))
     drawn = rng.sample(pair.negatives, wanted)
     tries = 0
     while len(drawn) < count:

@@ -87,6 +87,14 @@ def test_three_in_four_drawn_negatives_are_hard():
     assert len(set(drawn)) == 8
 
 
+def test_of_one_negative_a_step_one_in_four_is_easy():
+    pair = TrainingPair("q", "p", ("hard 1", "hard 2"))
+    others = [pair, *(TrainingPair(f"o{number}", f"easy {number}") for number in range(20))]
+    rng = random.Random(0)
+    hard = sum(draw_negatives(pair, others, 1, rng)[0].startswith("hard") for _ in range(1000))
+    assert 700 < hard < 800
+
+
 def test_missing_hard_negatives_are_filled_without_the_positives():
     pair = TrainingPair("q", "p")
     others = [pair, TrainingPair("q", "p2"), TrainingPair("r", "p"), TrainingPair("s", "ok")]
