@@ -87,6 +87,13 @@ def keep_layers(model: Any, layers: Sequence[int], name: str) -> None:  # noqa: 
     config.num_hidden_layers = len(layers)
 
 
+def set_dropout(model: Any, share: float | None) -> None:  # noqa: ANN401
+    """Set the share of states that training leaves out; ``None`` leaves the model as it is."""
+    for part in model.modules():
+        if isinstance(part, torch.nn.Dropout) and share is not None:
+            part.p = share
+
+
 def _from_distilbert(weights: Weights) -> Weights:
     """Rename, and add a token-type table of zeros, which DistilBERT does not have."""
     renamed = {}

@@ -35,8 +35,9 @@ from transformers import (
 
 from ce2de_os.distill.data.negatives import TextEncoder, mined_once
 from ce2de_os.distill.data.pairs import PairCounts, TrainingPair, draw_negatives, split, write_pairs
-from ce2de_os.distill.models.bodies import keep_layers
+from ce2de_os.distill.models.bodies import keep_layers, set_dropout
 from ce2de_os.distill.models.cross_encoder import CrossEncoder, Pair
+from ce2de_os.distill.models.first_token import read_first_token
 from ce2de_os.distill.models.hub import (
     best_device,
     fit_inputs,
@@ -170,10 +171,8 @@ def load_base(config: TeacherConfig) -> CrossEncoder:
         raise ConfigError(f"base '{config.base}': is not an encoder of its type ({missing[0]} is missing)")
     if config.layers is not None:
         keep_layers(model, config.layers, config.base)
-    if config.dropout is not None:
-        for part in model.modules():
-            if isinstance(part, torch.nn.Dropout):
-                part.p = config.dropout
+    read_first_token(model)
+    set_dropout(model, config.dropout)
     tokenizer = load_tokenizer(config.base, model.config.vocab_size)
     fit_inputs(tokenizer, model)
     limit = min(config.max_length, longest_input(model.config, tokenizer))
