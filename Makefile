@@ -11,13 +11,15 @@ DEV := .venv-dev/bin
 PIP_INSTALL := install --quiet --disable-pip-version-check --constraint constraints.txt
 TEXTS := runs/texts
 STUDENT := runs/student
+SOURCES := runs/sources
+CROSS_ENCODER := runs/cross-encoder
 TRANSLATIONS := runs/translations
 MULTILINGUAL := runs/en-it-de
 LEAST_COVERAGE := 82
 
 .DEFAULT_GOAL := help
 
-.PHONY: help demo browser test lint types contracts docs unit tests coverage helm wheel student multilingual constraints audit sbom clean python
+.PHONY: help demo browser test lint types contracts docs unit tests coverage helm wheel student reranker multilingual constraints audit sbom clean python
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' | \
@@ -63,6 +65,13 @@ helm: .tools/helm .tools/kubeconform ## Build Helm and kubeconform with Go into 
 student: .venv-dev/.stamp ## Train, export and report on the packaged student again (the training alone took 66 minutes)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)
 	$(DEV)/ce2de distill --recipe examples/recipes/packaged-student.toml --out $(STUDENT)
+
+reranker: .venv-dev/.stamp ## Train and export a small cross-encoder of many fields (fetches its texts; about 90 minutes)
+	$(DEV)/python scripts/collect_texts.py --sources all --out $(SOURCES)
+	cat $(SOURCES)/pairs.*.jsonl.gz > $(SOURCES)/all-pairs.jsonl.gz
+	$(DEV)/ce2de train teacher --pairs $(SOURCES)/all-pairs.jsonl.gz --max-pairs 130000 --dense-negatives --layers 0,1,2 \
+		--negatives 1 --max-length 96 --batch-queries 32 --lr 2e-4 --dropout 0 --steps 3130 --out $(CROSS_ENCODER)
+	$(DEV)/ce2de export $(CROSS_ENCODER) --out $(CROSS_ENCODER)-int8
 
 multilingual: .venv-dev/.stamp ## Train a student that finds Italian and German documents (about an hour)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)

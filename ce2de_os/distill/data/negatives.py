@@ -7,7 +7,7 @@ They are the setting in which a cross-encoder must be better than the first stag
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -109,7 +109,15 @@ def mined_once(
         mined = mine_negatives(pairs, encoder, progress=progress)
         folder.mkdir(parents=True, exist_ok=True)
         write_pairs(path, mined)
-    return list(read_pairs(path))
+    return list(_sharing_texts(read_pairs(path)))
+
+
+def _sharing_texts(pairs: Iterable[TrainingPair]) -> Iterator[TrainingPair]:
+    """Keep each passage in memory once: it is the negative of many pairs."""
+    known: dict[str, str] = {}
+    for pair in pairs:
+        positive, *negatives = (known.setdefault(text, text) for text in (pair.positive, *pair.negatives))
+        yield replace(pair, positive=positive, negatives=tuple(negatives))
 
 
 def _by_words(passages: Sequence[str]) -> Search:
