@@ -341,6 +341,7 @@ def _finish(
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(best, beside)
     with saving(out):
+        encoder.tokenizer.model_max_length = encoder.max_length  # on longer pairs it is much worse
         encoder.tokenizer.save_pretrained(beside)
         write_pairs(beside / SAMPLE_FILE, dev)
         (beside / TEACHER_FILE).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

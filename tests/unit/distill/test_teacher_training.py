@@ -274,6 +274,11 @@ def test_a_small_teacher_is_trained_and_loaded(config, tmp_path):
     assert load_cross_encoder(str(tmp_path / "t")).body.config.num_hidden_layers == 1
 
 
+def test_a_teacher_reads_no_longer_pairs_than_it_was_trained_on(config, tmp_path):
+    run(config, tmp_path / "t")
+    assert load_cross_encoder(str(tmp_path / "t")).max_length == config.max_length
+
+
 def test_a_head_of_other_width_is_replaced(config, tmp_path):
     folder = save_tiny_cross_encoder(tmp_path / "ce", labels=3)
     assert load_base(replace(config, base=str(folder))).model.classifier.out_features == 1
