@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import tempfile
@@ -202,7 +203,8 @@ def _export_float(encoder: LoadedCrossEncoder, scratch: Path) -> Path:
     model = encoder.model.cpu().float().eval()
     config = model.config
     positions = getattr(config, "position_embedding_type", "absolute")
-    if (config.model_type, config.hidden_act, positions) == ("bert", "gelu", "absolute"):
+    activation = getattr(config, "hidden_act", None)
+    if (config.model_type, activation, positions) == ("bert", "gelu", "absolute"):
         graph = PairGraph(model, encoder.max_length)
         return export_model(graph, PairOnnxConfig(config, task="text-classification"), scratch)
     try:
@@ -214,9 +216,11 @@ def _export_float(encoder: LoadedCrossEncoder, scratch: Path) -> Path:
             f"cross-encoder '{encoder.name}': models of type '{config.model_type}' cannot be exported; "
             "use one of type bert, distilbert, roberta, xlm-roberta or modernbert"
         ) from error
-    # PyTorch's fused attention becomes many small nodes in the graph; runtimes know the plain one.
-    config._attn_implementation = "eager"
-    return export_model(model, make_config(config, task="text-classification"), scratch)
+    # PyTorch's fused attention becomes many small nodes in the graph; runtimes know the plain one. DistilBERT
+    # chooses between them when it is made.
+    plain = type(model)._from_config(copy.deepcopy(config), attn_implementation="eager").eval()
+    plain.load_state_dict(model.state_dict())
+    return export_model(plain, make_config(plain.config, task="text-classification"), scratch)
 
 
 def _feeds(row: dict[str, list[int]]) -> Feeds:

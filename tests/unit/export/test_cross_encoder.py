@@ -64,11 +64,29 @@ def save_tiny_roberta(folder):
     return folder
 
 
-@pytest.fixture(scope="module", params=["bert", "roberta"])
+def save_tiny_distilbert(folder):
+    """Other names in its configuration and its layers, and no token types."""
+    from transformers import DistilBertConfig, DistilBertForSequenceClassification
+
+    save_tiny_cross_encoder(folder)
+    vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
+    torch.manual_seed(11)
+    config = DistilBertConfig(
+        vocab_size=vocabulary, dim=32, hidden_dim=64, n_heads=4, n_layers=2, num_labels=1,
+        max_position_embeddings=130, initializer_range=0.3,
+    )  # fmt: skip
+    DistilBertForSequenceClassification(config).save_pretrained(folder)
+    return folder
+
+
+SAVE = {"bert": save_tiny_cross_encoder, "roberta": save_tiny_roberta, "distilbert": save_tiny_distilbert}
+
+
+@pytest.fixture(scope="module", params=SAVE)
 def exported(request, tmp_path_factory):
     """``(model folder, reranker folder, parity)``."""
     folder = tmp_path_factory.mktemp(request.param)
-    model = (save_tiny_cross_encoder if request.param == "bert" else save_tiny_roberta)(folder / "ce")
+    model = SAVE[request.param](folder / "ce")
     encoder = load_cross_encoder(str(model), precision="fp32")
     _, parity = export_cross_encoder(encoder, folder / "reranker", groups=GROUPS)
     return model, folder / "reranker", parity
