@@ -209,7 +209,8 @@ def _print(out: Path, facts: dict[str, Any], as_json: bool) -> None:
     click.echo(f"teacher: {out}")
     click.echo(
         f"pairs:   {counts['read']:,} read, {counts['empty']:,} with an empty side, "
-        f"{counts['repeated']:,} repeated, {counts['trained']:,} trained on, {counts['held_out']:,} held out"
+        f"{counts['equal']:,} with equal sides, {counts['repeated']:,} repeated, "
+        f"{counts['trained']:,} trained on, {counts['held_out']:,} held out"
     )
     before, after = facts["dev_mrr_before"], facts["dev_mrr_after"]
     click.echo(f"MRR@10:  {after} on the held-out queries, {before} before training")

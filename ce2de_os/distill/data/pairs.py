@@ -35,6 +35,7 @@ class PairCounts:
         read: pairs found.
         empty: left out because a side has no text.
         repeated: left out because the same query and passage came before.
+        equal: left out because the passage is the query itself, which teaches nothing.
         used: kept; fewer than the rest if there were more than the limit.
     """
 
@@ -42,6 +43,7 @@ class PairCounts:
     empty: int = 0
     repeated: int = 0
     used: int = 0
+    equal: int = 0
 
 
 def read_pairs(path: Path) -> Iterator[TrainingPair]:
@@ -76,18 +78,21 @@ def write_pairs(path: Path, pairs: Iterable[TrainingPair]) -> None:
 def select_pairs(
     pairs: Iterable[TrainingPair], limit: int, seed: int
 ) -> tuple[list[TrainingPair], PairCounts]:
-    """Leave out pairs without text and repeats, and draw at most ``limit`` of the rest at random.
+    """Leave out repeats, empty and equal sides, and draw at most ``limit`` of the rest at random.
 
     Memory grows with ``limit``, and by a hash for each pair read.
     """
     rng = random.Random(seed)  # noqa: S311 - sampling, not secrets
     seen: set[int] = set()
     kept: list[TrainingPair] = []
-    read = empty = repeated = 0
+    read = empty = repeated = equal = 0
     for pair in pairs:
         read += 1
         if not pair.query.strip() or not pair.positive.strip():
             empty += 1
+            continue
+        if pair.query.casefold().split() == pair.positive.casefold().split():
+            equal += 1
             continue
         key = hash((pair.query, pair.positive))
         if key in seen:
@@ -98,7 +103,7 @@ def select_pairs(
             kept.append(pair)
         elif (place := rng.randrange(len(seen))) < limit:  # reservoir sampling: all have the same chance
             kept[place] = pair
-    return kept, PairCounts(read, empty, repeated, len(kept))
+    return kept, PairCounts(read, empty, repeated, len(kept), equal)
 
 
 def draw_negatives(

@@ -101,7 +101,8 @@ def train_teacher(
     if len(pairs) < FEWEST_PAIRS:
         raise DataError(
             f"{len(pairs)} usable pairs of {counts.read} read ({counts.empty} with an empty side, "
-            f"{counts.repeated} repeated), expected at least {FEWEST_PAIRS}; add different ones"
+            f"{counts.equal} with equal sides, {counts.repeated} repeated), expected at least "
+            f"{FEWEST_PAIRS}; add different ones"
         )
     if config.threads:
         torch.set_num_threads(config.threads)

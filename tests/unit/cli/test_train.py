@@ -37,7 +37,7 @@ def test_pairs_of_a_file(tmp_path):
     (tmp_path / "base").mkdir()
     base = save_tiny_teacher(tmp_path / "base")
     rows = [{"query": word, "positive": f"{word} {WORDS[-row]}"} for row, word in enumerate(WORDS[:30])]
-    rows += [rows[0], {"query": "bab", "positive": " "}]
+    rows += [rows[0], {"query": "bab", "positive": " "}, {"query": "bab", "positive": "Bab"}]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
     result = invoke(
         "--pairs", tmp_path / "p.jsonl", "--out", tmp_path / "t", "--base", base, "--steps", 1,
@@ -48,6 +48,6 @@ def test_pairs_of_a_file(tmp_path):
     assert facts["layers"] == [0, 1]
     assert json.loads((tmp_path / "t" / "config.json").read_text())["num_hidden_layers"] == 2
     keys_agree("train teacher", facts)
-    counts = {"read": 32, "empty": 1, "repeated": 1, "used": 30, "trained": 27, "held_out": 3}
+    counts = {"read": 33, "empty": 1, "equal": 1, "repeated": 1, "used": 30, "trained": 27, "held_out": 3}
     assert facts["counts"] == counts
     assert (tmp_path / "t" / "teacher.json").exists()

@@ -61,11 +61,11 @@ def test_a_wrong_line_is_named(tmp_path, line, message):
         list(read_pairs(tmp_path / "p.jsonl"))
 
 
-def test_empty_sides_and_repeats_are_counted():
-    pairs = [("a", "b"), ("", "b"), ("a", " "), ("a", "b"), ("a", "c")]
+def test_empty_and_equal_sides_and_repeats_are_counted():
+    pairs = [("a", "b"), ("", "b"), ("a", " "), ("a", "b"), ("a", "c"), ("Red shoes", " red  SHOES")]
     kept, counts = select_pairs((TrainingPair(*pair) for pair in pairs), limit=10, seed=1)
     assert kept == [TrainingPair("a", "b"), TrainingPair("a", "c")]
-    assert counts == PairCounts(read=5, empty=2, repeated=1, used=2)
+    assert counts == PairCounts(read=6, empty=2, repeated=1, used=2, equal=1)
 
 
 def test_a_limit_draws_evenly():

@@ -151,7 +151,7 @@ def test_training_learns_and_writes_a_cross_encoder(config, tmp_path, loss, capf
     )
     assert facts["dev_mrr_after"] > facts["dev_mrr_before"] + 0.3
     assert facts["counts"] == {
-        "read": 120, "empty": 0, "repeated": 0, "used": 120, "trained": 108, "held_out": 12,
+        "read": 120, "empty": 0, "repeated": 0, "equal": 0, "used": 120, "trained": 108, "held_out": 12,
     }  # fmt: skip
     assert json.loads((tmp_path / "teacher" / "teacher.json").read_text()) == facts
     assert seen == [step / 60 for step in range(61)]
