@@ -189,7 +189,7 @@ def pooled_layer(
     """Run a BERT layer with one query per text: ``(B, L, H)`` states and ``(B, H)`` queries to ``(B, H)``.
 
     The query is the residual too. The bias of the keys adds the same to all scores of a text and cancels in
-    the softmax; that of the values is added once, because the attention sums to 1.
+    the softmax; that of the values is added once, because the attention sums to 1 (with dropout, on average).
     """
     own, width = layer.attention.self, states.shape[-1]
     heads, size = own.num_attention_heads, own.attention_head_size
@@ -197,7 +197,7 @@ def pooled_layer(
     asked = (asked @ own.key.weight.view(heads, size, width)).squeeze(2)
     scores = asked @ states.transpose(1, 2)
     scores = scores.masked_fill(attention_mask[:, None, :] == 0, torch.finfo(scores.dtype).min)
-    seen = torch.softmax(scores.float(), dim=-1).to(states.dtype) @ states
+    seen = own.dropout(torch.softmax(scores.float(), dim=-1).to(states.dtype)) @ states
     values = seen.unsqueeze(2) @ own.value.weight.view(heads, size, width).transpose(1, 2)
     context = values.reshape(-1, width) + own.value.bias
     attended = layer.attention.output(context, query)
