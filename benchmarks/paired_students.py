@@ -29,10 +29,7 @@ def main() -> None:
     rows = []
     print("collection  queries  system       before     new       p")
     for name in args.collections:
-        collection = load_collection(args.data / name)
-        if name == "debian":
-            collection = limited(collection, args.debian_limit)
-        for row in _rows(collection, students):
+        for row in _rows(judged(args, name), students):
             rows.append(row)
             print(
                 f"{row['collection']:<12}{row['queries']:>7}  {row['system']:<10}{row['before']:>9.4f}"
@@ -43,7 +40,7 @@ def main() -> None:
 
 def _rows(collection: Collection, students: list[Peer]) -> list[dict[str, str | float]]:
     lexical = bm25_runs(collection, DEPTH)
-    dense = [_search(collection, student) for student in students]
+    dense = [dense_runs(collection, student) for student in students]
     hybrid = [hybrid_runs(lexical, runs) for runs in dense]
     rows: list[dict[str, str | float]] = []
     for system, (before, new) in (("alone", dense), ("with BM25", hybrid)):
@@ -55,7 +52,14 @@ def _rows(collection: Collection, students: list[Peer]) -> list[dict[str, str | 
     return rows
 
 
-def _search(collection: Collection, student: Peer) -> Runs:
+def judged(args: argparse.Namespace, name: str) -> Collection:
+    """Load a collection of ``--data``; of Debian's documents ``--debian-limit``."""
+    collection = load_collection(args.data / name)
+    return limited(collection, args.debian_limit) if name == "debian" else collection
+
+
+def dense_runs(collection: Collection, student: Peer) -> Runs:
+    """Search by the student's vectors, to `DEPTH` documents a query."""
     documents = student.encode_documents(collection.documents)
     return exact_search(collection, documents, student.encode_queries(collection.queries), DEPTH)
 

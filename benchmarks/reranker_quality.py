@@ -19,15 +19,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import finish
-from benchmarks.paired_students import COLLECTIONS
-from benchmarks.student_quality import limited
+from benchmarks.paired_students import COLLECTIONS, dense_runs, judged
 from ce2de_os.distill.report.evaluate import DEPTH, hybrid_runs
 from ce2de_os.distill.report.peers import bm25_runs, student_peer
-from ce2de_os.evaluation import Collection, Runs, exact_search, load_collection, mean, measure, paired_t_test
+from ce2de_os.evaluation import Collection, Runs, mean, measure, paired_t_test
 from ce2de_os.model.encoder import OnnxEncoder
 from ce2de_os.model.reranker import OnnxReranker
-from ce2de_os.records import ScoredDoc
-from ce2de_os.search.rerank import blended
+from ce2de_os.search.rerank import blended, reordered
 
 HITS = 50
 TIMED_QUESTIONS = 30
@@ -53,8 +51,7 @@ class Reranked:
         for query_id, logits in self.logits.items():
             run = self.first[query_id]
             keys = blended(logits, [one.score for one in run[:HITS]], weight)
-            scored = [ScoredDoc(one.doc_id, key) for one, key in zip(run, keys, strict=False)]
-            found[query_id] = [*sorted(scored, key=lambda one: -one.score), *run[HITS:]]
+            found[query_id] = [document for document, _ in reordered(run, logits, keys)]
         return found
 
 
@@ -66,13 +63,9 @@ def main() -> None:
     rows, times = [], []
     print("collection       BM25  hybrid" + "".join(f"{f'weight {w:g}':>16}" for w in args.weights))
     for name in args.collections:
-        collection = load_collection(args.data / name)
-        if name == "debian":
-            collection = limited(collection, args.debian_limit)
+        collection = judged(args, name)
         lexical = bm25_runs(collection, DEPTH)
-        documents, queries = (encoder.encode_documents(collection.documents),
-                              encoder.encode_queries(collection.queries))  # fmt: skip
-        first = hybrid_runs(lexical, exact_search(collection, documents, queries, DEPTH))
+        first = hybrid_runs(lexical, dense_runs(collection, encoder))
         found = Reranked(collection, first, reranker)
         times += found.ms[:TIMED_QUESTIONS]
         rows.append(row := _row(collection, lexical, found, args.weights))
