@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.processes import is_main, main_first, wait_for_everyone
 from ce2de_os.distill.source import Source, extended, is_of_another_space, load_source, read_recipe, trimmed
 from ce2de_os.distill.training.batches import TrainingSet
-from ce2de_os.distill.training.dev import collections_ndcg, held_out_overlap
+from ce2de_os.distill.training.dev import dev_metric
 from ce2de_os.distill.training.materials import (
     Examples,
     read_passages,
@@ -33,7 +34,7 @@ from ce2de_os.distill.training.materials import (
     token_ids,
     tokenized,
 )
-from ce2de_os.distill.training.trainer import FREE_SETTINGS, Measure, Progress, Report, train
+from ce2de_os.distill.training.trainer import FREE_SETTINGS, Progress, Report, train
 from ce2de_os.errors import ConfigError, DataError
 from ce2de_os.evaluation import Collection
 from ce2de_os.progress import Phase
@@ -74,8 +75,8 @@ def distill(
         examples: queries with scored candidates, for the ranking losses; ``None`` without such losses.
         parallel: translations whose originals the teacher reads, for the text losses.
         coverage: how translations fit their originals, for the record.
-        dev: judged collections whose mean nDCG@10 picks the best checkpoint; without them the share of
-            nearest neighbors in common with the teacher does, on texts held out.
+        dev: judged collections whose mean nDCG@10 picks the best checkpoint; without them a measure on
+            held-out queries or texts does, see `dev_metric`.
         judged: collections that the student is evaluated on later; no text may hold their documents.
         command: the command line that made it, for the record.
         phase: receives the progress of the preparation.
@@ -93,17 +94,21 @@ def distill(
     if not (out / CHECKPOINT_FILE).exists():
         _head_solved(made, config, phase)
     prepared_s = time.monotonic() - started
-    measure = _dev_metric(dev, made.data, made.source, config, made.precision)
     student = made.source.student
-    progress = train(student, made.data, config, made.precision, out / CHECKPOINT_FILE, report, measure)
+    metric = dev_metric(dev, made.data, partial(_tokens, made.source, config), config, made.precision)
+    made = made._replace(data=metric.data)
+    progress = train(
+        student, made.data, config, made.precision, out / CHECKPOINT_FILE, report, metric.measure
+    )
     if config.start is not None and config.start_share:
         average(student, StudentModel.load(Path(config.start)), config.start_share)
     recipe = _recipe(config, made, progress, prepared_s) | _origin(config, made, texts)
-    names = ", ".join(collection.name for collection in dev)
-    recipe["dev_metric"] = f"nDCG@10 on {names}" if dev else "nearest neighbors in common with the teacher"
+    recipe["dev_metric"] = metric.name
     recipe["command"] = command
     recipe["translations"] = [asdict(one) for one in coverage]
-    recipe["queries_left_out"] = len(examples.scores) - recipe["queries"] if examples is not None else 0
+    usable = recipe["queries"] + metric.held_out
+    recipe["queries_held_out"] = metric.held_out
+    recipe["queries_left_out"] = len(examples.scores) - usable if examples is not None else 0
     if is_main():
         sample = _sample(made, examples)
         write_student(out, student.cpu(), made.source.tokenizer, config.max_length, sample, recipe)
@@ -266,20 +271,8 @@ def _training_set(
     return TrainingSet(ids, targets, min(HELD_OUT, int(HELD_OUT_SHARE * len(ids))))
 
 
-def _dev_metric(
-    dev: Sequence[Collection], data: TrainingSet, source: Source, config: DistillConfig, precision: str
-) -> Measure:
-    if not dev:
-        return held_out_overlap(data, precision)
-
-    def tokens(texts: Sequence[str]) -> list[list[int]]:
-        return token_ids(source.fast, texts, config.max_length)
-
-    before = config.prefixes
-    read = [
-        (one, tokens(before.documents(one.documents)), tokens(before.queries(one.queries))) for one in dev
-    ]
-    return collections_ndcg(read, precision)
+def _tokens(source: Source, config: DistillConfig, texts: Sequence[str]) -> list[list[int]]:
+    return token_ids(source.fast, texts, config.max_length)
 
 
 def _needs_head(config: DistillConfig, source: Source) -> bool:

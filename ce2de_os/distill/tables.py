@@ -263,7 +263,8 @@ class EvaluateTable:
 
     Attributes:
         collections: compare the finished student on these; empty: no comparison.
-        dev: its nDCG@10 picks the best checkpoint; ``None``: the neighbors shared with the teacher do.
+        dev: its nDCG@10 picks the best checkpoint; ``None``: MRR@10 of held-out queries does if rankings are
+            learned, else the neighbors shared with the teacher.
         dev_translations: translations of its documents that replace them, a corpus.jsonl for each
             language code; with several the mean counts.
     """

@@ -39,7 +39,9 @@ def test_pairs_of_an_index(client, endpoints, index_name, tmp_path, base):
     result = train(tmp_path, endpoints, index_name, "--passage-field", "body")
     assert result.exit_code == 0, result.output
     counts = json.loads(result.stdout)["counts"]
-    assert counts == {"read": 43, "empty": 3, "repeated": 0, "used": 40, "equal": 0, "trained": 36, "held_out": 4}
+    assert counts == {
+        "read": 43, "empty": 3, "repeated": 0, "equal": 0, "used": 40, "trained": 36, "held_out": 4
+    }  # fmt: skip
 
 
 def test_fields_and_indexes_that_are_not_there(client, endpoints, index_name, tmp_path, base):

@@ -64,7 +64,7 @@ class ConsoleProgress:
         self.show(name, done / max(total, 1), f"{done:,} of {total:,}" if total > 1 else "")
 
     def training(self, progress: Progress, done: float) -> None:
-        """Show the training: loss, neighbors shared with the teacher, tokens a second."""
+        """Show the training: loss, dev metric, tokens a second."""
         rate = progress.tokens / max(progress.elapsed_s, 1e-9)
         self.show("train", done, f"loss {progress.loss:.4f}  dev {_curve(progress)}  {rate:,.0f} tokens/s")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -39,6 +39,21 @@ class RankingSet:
         """Count the candidates of queries that have a text, by language."""
         there = [self.translated[:, candidates].sum(axis=1) for candidates in self.candidates]
         return dict(zip(self.documents, np.sum(there, axis=0).tolist(), strict=True))
+
+    def split(self, held_out: int) -> tuple[RankingSet, RankingSet]:
+        """Split off ``held_out`` queries, evenly spread; both parts share the documents."""
+        size = len(self.queries)
+        spread = np.linspace(0, size, held_out, endpoint=False, dtype=np.int64)
+        rest = np.setdiff1d(np.arange(size), spread)
+        return self._only(rest), self._only(spread)
+
+    def _only(self, rows: NDArray[np.int64]) -> RankingSet:
+        return replace(
+            self,
+            queries=[self.queries[row] for row in rows],
+            candidates=[self.candidates[row] for row in rows],
+            logits=[self.logits[row] for row in rows],
+        )
 
     def texts(self, batch: RankingBatch) -> Ids:
         """Return the token ids of the batch's queries, then of its documents, row by row."""

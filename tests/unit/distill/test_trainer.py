@@ -1,4 +1,4 @@
-"""Schedule, batches, the ranking measure, and going on after a kill."""
+"""Schedule, batches, and going on after a kill."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ce2de_os.distill.models.init import cut_student
 from ce2de_os.distill.models.teacher import embed_ids
 from ce2de_os.distill.training import trainer
 from ce2de_os.distill.training.batches import TrainingSet, batches, epoch_batches
-from ce2de_os.distill.training.dev import held_out_overlap, neighbor_overlap
+from ce2de_os.distill.training.dev import held_out_overlap
 from ce2de_os.distill.training.ranking_data import RankingSet
 from ce2de_os.distill.training.trainer import Progress, schedule, train
 from ce2de_os.errors import DataError
@@ -64,16 +64,6 @@ def test_batches_depend_on_seed_and_epoch_only():
     assert epoch_batches(lengths, CONFIG, 1) == epoch_batches(lengths, CONFIG, 1)
     assert epoch_batches(lengths, CONFIG, 1) != epoch_batches(lengths, CONFIG, 2)
     assert epoch_batches(lengths, CONFIG, 1) != epoch_batches(lengths, replace(CONFIG, seed=99), 1)
-
-
-def test_neighbor_overlap_by_hand():
-    # Texts on a circle; the student swaps the places of texts 0 and 2.
-    angles = np.radians([0.0, 10.0, 90.0, 100.0])
-    teacher = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    student = teacher[[2, 1, 0, 3]]
-    # Teacher's nearest: 0-1, 1-0, 2-3, 3-2. Student's: 0-3, 1-2, 2-1, 3-0.
-    assert neighbor_overlap(teacher, student, k=1) == 0 / 4
-    assert neighbor_overlap(teacher, teacher, k=1) == 4 / 4
 
 
 @pytest.fixture
