@@ -67,6 +67,10 @@ class StudentModel(torch.nn.Module):
         self.pooling: Pooling = pooling
         depths = body.config.num_hidden_layers + 1 if readout == "all" else 1
         self.head = torch.nn.Linear(depths * body.config.hidden_size, dim)
+        for layer in self._layers()[
+            1
+        ]:  # unused, see `pooled_layer`: several processes would wait for its gradient
+            layer.attention.self.key.bias.requires_grad_(False)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -188,12 +188,14 @@ def test_report_of_a_run_with_a_cross_encoder(tmp_path, teacher_folder, cross_en
     assert "Not probed" not in page
 
 
-def test_two_processes_train_one_student(tmp_path, teacher_folder):
+@pytest.mark.parametrize("pooled", [0, 1])
+def test_two_processes_train_one_student(tmp_path, teacher_folder, pooled):
     """What several GPUs do, on two CPU processes: the student of one that takes both batches a step."""
     texts = write_texts(tmp_path / "a.txt")
     options = [
         "distill", "--texts", texts, "--teacher", teacher_folder, "--until", "student",
-        *sets(layers=[0, 2], unique_tokens=8000, tokens=6000, threads=1, cache=tmp_path / "teacher"),
+        *sets(layers=[0, 2], pooled=pooled, unique_tokens=8000, tokens=6000, threads=1),
+        *sets(cache=tmp_path / "teacher"),
     ]  # fmt: skip
     launch = [
         sys.executable,
