@@ -21,6 +21,7 @@ from ce2de_os.index.shards import Primaries, Shard, primaries, primaries_of
 from ce2de_os.reindex.job import TARGET, Job, Part, Slice
 
 _SETTLE_S = 15.0
+_STATE = "index.uuid,index.verified_before_close"
 
 Cursors = Mapping[int, int]
 """By shard, the last operation that was read; the index must know it."""
@@ -116,6 +117,27 @@ def checked(part: Part, found: Primaries) -> dict[int, int]:
     """
     _check_source(part, found, None)
     return {number: shard.checkpoint for number, shard in found.shards.items()}
+
+
+def check_still_there(client: OpenSearch, part: Part) -> None:
+    """Check with one small request that a part's source is open and the same index.
+
+    A bulk request to an index that was deleted would create it, in the way of whoever builds it anew.
+
+    Raises:
+        IdentityError: it is gone, closed or another one.
+    """
+    try:
+        with backend_errors(f"look up index '{part.source}'"):
+            answer = client.indices.get_settings(
+                index=part.source, name=_STATE, params={"flat_settings": "true"}
+            )
+        found = next(iter(answer.values()))["settings"]
+    except IndexSchemaError as error:
+        raise IdentityError(_why_not(client, part.source, _source_advice(part))) from error
+    if found.get("index.verified_before_close") == "true":
+        raise IdentityError(_why_not(client, part.source, _source_advice(part)))
+    _check_source(part, Primaries(found["index.uuid"], {}), None)
 
 
 def cursors_of(parts: int, records: Iterable[Slice]) -> list[Cursors]:

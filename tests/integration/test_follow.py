@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from opensearchpy import OpenSearch, helpers
 
+from ce2de_os.arrays import Embeddings
 from ce2de_os.errors import (
     ArtifactMismatchError,
     Ce2deError,
@@ -19,7 +21,7 @@ from ce2de_os.index.text_spec import TextSpec
 from ce2de_os.reindex import operate
 from ce2de_os.reindex.following.adopt import adopt
 from ce2de_os.reindex.following.follow import follow
-from ce2de_os.reindex.job import FAILED, FOLLOWING, Job
+from ce2de_os.reindex.job import FOLLOWING, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
 from ce2de_os.reindex.status import status
@@ -169,25 +171,94 @@ def test_a_worker_with_another_model_leaves_a_follow_as_it_is(
     assert_vectors(client, index_name)
 
 
-@pytest.mark.parametrize("change", ["recreated", "closed"])
-def test_an_index_that_changes_under_a_follow(
+class CountingEncoder(HashEncoder):
+    """Keeps the texts that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        object.__setattr__(self, "texts", [])
+
+    def encode_documents(self, texts: Sequence[str]) -> Embeddings:
+        self.texts.extend(texts)
+        return super().encode_documents(texts)
+
+
+@pytest.mark.parametrize("name", ["itself", "alias", "pattern"])
+@pytest.mark.parametrize("looks", [0, 2])
+def test_an_index_that_is_deleted_and_created_again_is_followed_on(
+    client: OpenSearch, index_name: str, queue: InlineQueue, name: str, looks: int
+) -> None:
+    create_index(client, index_name, articles(5), **KNN)
+    name = {"itself": index_name, "alias": f"{index_name}-alias", "pattern": f"{index_name}*"}[name]
+    if name.endswith("-alias"):
+        client.indices.put_alias(index=index_name, name=name)
+    job = followed(client, queue, name)
+    client.indices.delete(index=index_name)
+    for _ in range(looks):
+        queue.follow(client, ENCODER)
+        found = Ledger(client).job(job.job_id).job
+        assert found.state == FOLLOWING
+        assert found.error == f"'{name}': no open index has this name at present; the job waits for one"
+    create_index(client, index_name, articles(7), **KNN)
+    if name.endswith("-alias"):
+        client.indices.put_alias(index=index_name, name=name)
+    for _ in range(2):
+        queue.follow(client, ENCODER)
+    found = Ledger(client).job(job.job_id).job
+    assert (found.state, found.error) == (FOLLOWING, None)
+    assert_vectors(client, index_name)
+
+
+@pytest.mark.parametrize("name", ["itself", "alias"])
+@pytest.mark.parametrize("looks", [0, 2])
+def test_an_index_that_is_closed_for_a_while_is_followed_on_where_it_stopped(
+    client: OpenSearch, index_name: str, queue: InlineQueue, name: str, looks: int
+) -> None:
+    create_index(client, index_name, articles(5), **KNN)
+    client.indices.put_alias(index=index_name, name=f"{index_name}-alias")
+    job = followed(client, queue, index_name if name == "itself" else f"{index_name}-alias")
+    client.indices.close(index=index_name)
+    for _ in range(looks):
+        queue.follow(client, ENCODER)
+        assert Ledger(client).job(job.job_id).job.state == FOLLOWING
+    client.indices.open(index=index_name)
+    client.index(index=index_name, id="new", body={"title": "new"}, refresh=True)
+    encoder = CountingEncoder()
+    for _ in range(2):
+        queue.follow(client, encoder)
+    assert_vectors(client, index_name)
+    assert encoder.texts == ["new"], "documents that have their vectors are not embedded again"
+    found = Ledger(client).job(job.job_id).job
+    assert (found.state, found.error) == (FOLLOWING, None)
+
+
+@pytest.mark.parametrize("change", ["deleted", "recreated", "closed"])
+def test_an_index_that_goes_away_while_its_documents_are_embedded(
     client: OpenSearch, index_name: str, queue: InlineQueue, change: str
 ) -> None:
     create_index(client, index_name, articles(5), **KNN)
     job = followed(client, queue, index_name)
-    if change == "recreated":
-        client.indices.delete(index=index_name)
+    client.index(index=index_name, id="new", body={"title": "new"}, refresh=True)
+
+    class Meddling(HashEncoder):
+        def encode_documents(self, texts: Sequence[str]) -> Embeddings:
+            if change == "closed":
+                client.indices.close(index=index_name)
+            else:
+                client.indices.delete(index=index_name)
+            if change == "recreated":
+                create_index(client, index_name, articles(3), **KNN)
+            return super().encode_documents(texts)
+
+    queue.follow(client, Meddling())
+    assert Ledger(client).job(job.job_id).job.state == FOLLOWING
+    assert client.indices.exists(index=index_name) == (change != "deleted"), "a write must not create it"
+    if change == "deleted":
         create_index(client, index_name, articles(7), **KNN)
-    else:
-        client.indices.close(index=index_name)
-        try:
-            queue.follow(client, ENCODER)
-        except Ce2deError as error:
-            assert "closed" in str(error)
+    if change == "closed":
         client.indices.open(index=index_name)
-        client.index(index=index_name, id="new", body={"title": "new"}, refresh=True)
     for _ in range(2):
-        if Ledger(client).job(job.job_id).job.state == FAILED:
-            operate.resume(client, queue, job.job_id)
         queue.follow(client, ENCODER)
+    found = Ledger(client).job(job.job_id).job
+    assert (found.state, found.error) == (FOLLOWING, None)
     assert_vectors(client, index_name)

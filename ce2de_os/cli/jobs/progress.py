@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ce2de_os.cli.flags import with_flags
 from ce2de_os.recipes.watching import statuses
-from ce2de_os.reindex.job import FINISHING, READY, RUNNING
+from ce2de_os.reindex.job import FAILED, FINISHING, READY, RUNNING
 from ce2de_os.reindex.status import JobStatus, status
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _problems(found: JobStatus) -> Iterator[str]:
     if found.reconnect:
         yield f"  {with_flags(found.reconnect)}"
     if job.error:
-        yield f"  failed: {with_flags(job.error)}"
+        yield f"  {'failed' if job.state == FAILED else 'problem'}: {with_flags(job.error)}"
     for error in found.errors:
         yield f"  {with_flags(error)}"
 

@@ -36,7 +36,7 @@ TOO_LARGE = "request_too_large"
 """The ``kind`` of a document that is larger than a request may be."""
 
 _NO_INDEX = "index_not_found_exception"
-_NO_DOCUMENTS_FAULT = {"security_exception", _NO_INDEX}
+_NO_DOCUMENTS_FAULT = {"security_exception", "index_closed_exception", _NO_INDEX}
 
 
 class WriteAction(NamedTuple):

@@ -23,7 +23,7 @@ from ce2de_os.reindex.setup.targets import restored
 from ce2de_os.reindex.slices.embedding import DocumentEncoder, check_fingerprint
 from ce2de_os.reindex.syncing.arrived import forget_arrived
 from ce2de_os.reindex.syncing.catch_up import catch_up, lag
-from ce2de_os.reindex.syncing.extend import add_copies, add_in_place
+from ce2de_os.reindex.syncing.extend import add_copies, add_in_place, enter_problems
 from ce2de_os.reindex.syncing.repair import Proved, repair
 from ce2de_os.reindex.verify import VerifyReport, verify
 
@@ -153,7 +153,7 @@ class _Finish:
         if self._job.mode == "copy":
             add_copies(self._client, self._held, found)
         else:
-            add_in_place(self._client, self._held, found)
+            enter_problems(self._held, add_in_place(self._client, self._held, found))
 
     def _lag(self) -> int:
         return lag(self._client, self._held.ledger, self._job)

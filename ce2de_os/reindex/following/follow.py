@@ -13,7 +13,13 @@ from collections.abc import Mapping
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import BackendUnavailableError, Ce2deError
+from ce2de_os.errors import (
+    BackendUnavailableError,
+    BulkWriteError,
+    Ce2deError,
+    IdentityError,
+    IndexSchemaError,
+)
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.failures import is_failure
 from ce2de_os.reindex.following.connected import CheckConnection, ConnectionWatch
@@ -130,10 +136,8 @@ class _Follow:
         self._members.look()
         now_s = self._held.ledger.now()
         checkpoints = self._members.checkpoints()
-        if checkpoints != self._equal_at:
-            left = self._embed(job, checkpoints)
-            if not left:
-                self._equal_at = checkpoints
+        if checkpoints != self._equal_at and self._embedded(job, checkpoints):
+            self._equal_at = checkpoints
         if job.mode == "copy":
             self._remove_deleted(checkpoints)
         if self._equal_at == checkpoints:
@@ -142,6 +146,18 @@ class _Follow:
             self._letters_s = time.monotonic()
             patiently(lambda: forget_arrived(self._client, job))
         self._connections.look(self._members.connected())
+
+    def _embedded(self, job: Job, checkpoints: Mapping[int, Mapping[int, int]]) -> bool:
+        """Embed what is new; return whether nothing is left, and every index is still there."""
+        try:
+            return not self._embed(job, checkpoints)
+        except (BulkWriteError, IdentityError, IndexSchemaError):
+            if job.mode == "copy":
+                raise
+            self._members.look(now=True)
+            if self._members.checkpoints().keys() >= checkpoints.keys():
+                raise  # the indices are all there, so that is not why
+            return False
 
     def _embed(self, job: Job, checkpoints: Mapping[int, Mapping[int, int]]) -> int:
         """Embed what is new; return the number of operations that are left to other workers."""

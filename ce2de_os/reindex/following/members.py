@@ -20,7 +20,7 @@ from ce2de_os.reindex.held_job import HeldJob
 from ce2de_os.reindex.identity import checked
 from ce2de_os.reindex.job import Job, Part
 from ce2de_os.reindex.setup.sources import resolve
-from ce2de_os.reindex.syncing.extend import add_copies, add_in_place
+from ce2de_os.reindex.syncing.extend import add_copies, add_in_place, enter_problems
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,10 @@ class Members:
             for part in job.parts:
                 if part.source_uuid and part.source not in known:
                     self._retire(part)
-            add_in_place(self._client, self._held, fresh)
+            problems = add_in_place(self._client, self._held, fresh)
+            if not self._present:
+                problems = [f"'{job.source}': no open index has this name at present; the job waits for one"]
+            enter_problems(self._held, problems)
         self._looked_s = time.monotonic()
 
     def connected(self) -> set[str]:
@@ -105,8 +108,13 @@ class Members:
     def _resolve(self) -> list[IndexInfo]:
         job = self._held.job
         find = resolve if job.mode == "copy" else admin.describe_all
-        with backend_errors(f"look up '{job.source}'"):
-            found = find(self._client, job.source)
+        try:
+            with backend_errors(f"look up '{job.source}'"):
+                found = find(self._client, job.source)
+        except IndexSchemaError:
+            if job.mode == "copy":
+                raise
+            return []  # whoever builds it anew deletes it first: that is no reason to end
         opened = [info for info in found if str(info.settings.get("verified_before_close")) != "true"]
         if job.mode == "in_place":
             return opened

@@ -20,7 +20,7 @@ from ce2de_os.reindex import dead_letters, watchdog
 from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.drift import carry_fields
 from ce2de_os.reindex.failures import error_line, error_location, is_failure, redacted
-from ce2de_os.reindex.identity import source_checkpoints
+from ce2de_os.reindex.identity import check_still_there, source_checkpoints
 from ce2de_os.reindex.job import DONE, FAILED, WAITING, Counts, Job, Slice
 from ce2de_os.reindex.ledger import LEASE_S, Ledger, StoredSlice, after_failure, is_poisoned
 from ce2de_os.reindex.slices.embedding import Embedded
@@ -208,6 +208,8 @@ class HeldSlice:
 
     def _write(self, documents: Sequence[SourceDocument], embedded: Embedded) -> tuple[Counts, list[Refusal]]:
         started = time.monotonic()
+        if self._job.mode == "in_place" and embedded.actions:
+            patiently(lambda: check_still_there(self._client, self.part))
         report = patiently(lambda: self._writer.write(self.part.target, embedded.actions))
         if self._job.mode == "in_place":
             self._updates.add(report.seq_nos)

@@ -37,8 +37,8 @@ def enter_parts(held: HeldJob, parts: Sequence[Part], shards: Sequence[int]) -> 
     logger.info("New indices joined the job", extra=keys)
 
 
-def add_in_place(client: OpenSearch, held: HeldJob, found: Sequence[IndexInfo]) -> None:
-    """Add indices whose own documents get vectors; report those for which that is impossible."""
+def add_in_place(client: OpenSearch, held: HeldJob, found: Sequence[IndexInfo]) -> list[str]:
+    """Add indices whose own documents get vectors; return why that is impossible for some."""
     able, unable = [], []
     for info in found:
         try:
@@ -60,7 +60,12 @@ def add_in_place(client: OpenSearch, held: HeldJob, found: Sequence[IndexInfo]) 
         for info in able
     ]
     enter_parts(held, parts, [int(info.settings["number_of_shards"]) for info in able])
-    problem = "; ".join(unable) or None
+    return unable
+
+
+def enter_problems(held: HeldJob, problems: Sequence[str]) -> None:
+    """Record why some indices are no parts of the job at present; empty: all are."""
+    problem = "; ".join(problems) or None
     if held.job.error != problem:
         held.change(error=problem)
 
