@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from opensearchpy import OpenSearch
 
+from ce2de_os.index import aliases
 from ce2de_os.index.admin import patiently
 from ce2de_os.reindex.job import (
     CANCELLED,
@@ -57,9 +58,11 @@ def start(client: OpenSearch, ledger: Ledger, job: Job) -> Job:
 
 
 def enter(ledger: Ledger, record: Job) -> Job:
-    """Add a standing job, in place of any job with its id."""
+    """Add a standing job, in place of any job with its id; one of another model is kept for `restore`."""
     stored = ledger.find_job(record.job_id)
     if stored is not None:
+        if stored.job.fingerprint != record.fingerprint and stored.job.state != CANCELLED:
+            _put_aside(ledger, stored.job)
         ledger.forget(stored.job)
     ledger.add_job(record)
     ledger.add_slices(record)
@@ -73,6 +76,49 @@ def stop(ledger: Ledger, job: Job) -> None:
             patiently(lambda: ledger.change_job(ledger.job(other.job_id), state=CANCELLED, owner=None))  # noqa: B023
         if other.mode == job.mode:
             _take_over(ledger, job, ledger.slices(other), other)
+
+
+def restore(client: OpenSearch, ledger: Ledger, job: Job) -> Job | None:
+    """Start the standing job again that this job's one has replaced, after the alias moved back.
+
+    It continues where it stopped, so that it embeds what was written meanwhile. ``None``: there was none, or
+    its indices are not behind the alias.
+    """
+    name = followed_name(job)
+    shown = set(aliases.definitions(client, job.alias) if job.alias else job.targets)
+    found = [
+        one
+        for _, one in ledger.entries()
+        if isinstance(one, Job)
+        and one.job_id.startswith(_aside_id(name, ""))
+        and shown.issuperset(one.targets)
+    ]
+    if not found:
+        return None
+    former = max(found, key=lambda one: one.finished_at_s or 0.0)
+    record = replace(former, job_id=standing_id(name), state=FOLLOWING, finished_at_s=None, error=None)
+    restored = enter(ledger, record)
+    ledger.forget(former)
+    return restored
+
+
+def _put_aside(ledger: Ledger, job: Job) -> None:
+    kept = replace(
+        job,
+        job_id=_aside_id(followed_name(job), job.fingerprint),
+        ranges=tuple(_ranges(ledger, job)),
+        state=CANCELLED,
+        finished_at_s=ledger.now(),
+        owner=None,
+        lease_until_s=0.0,
+    )
+    ledger.forget(kept)
+    ledger.add_job(kept)
+    ledger.add_slices(kept)
+
+
+def _aside_id(name: str, fingerprint: str) -> str:
+    return f"{standing_id(name)}-{fingerprint[:8]}"
 
 
 def followers_of(ledger: Ledger, job: Job) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from opensearchpy import OpenSearch
 
 from ce2de_os.index import aliases
 from ce2de_os.index.text_spec import TextSpec
+from ce2de_os.index.vector_field import VectorField
 from ce2de_os.reindex import dead_letters, operate
 from ce2de_os.reindex.cutover.rollback import rollback
 from ce2de_os.reindex.job import DONE, READY, ROLLED_BACK, Job
@@ -145,6 +147,39 @@ def test_a_job_of_another_model_leaves_the_vectors_that_are_searched_up_to_date(
     if end == "held":
         assert operate.cutover(client, OTHER, second.job_id, "operator").state == DONE
         assert "new" in all_documents(client, alias)
+
+
+@pytest.mark.parametrize("way", ["handover", "mirror", "in_place"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_after_a_rollback_the_vectors_of_the_former_model_are_kept_up_to_date(
+    client: OpenSearch, index_name: str, way: Any, times: int
+) -> None:
+    """A new model at noon, back to the former one at night, once or twice: the next day's documents count."""
+    alias, old, new = f"{index_name}-app", InlineQueue(), InlineQueue()
+    create_index(client, index_name, articles(5), **{"index.knn": True})
+    client.indices.put_alias(index=index_name, name=alias)
+    options: dict[str, Any] = {"mode": "in_place"} if way == "in_place" else {"alias": alias, "way": way}
+    source = alias if way == "handover" else index_name
+    first = run(client, old, source, **options)
+    assert first.state == DONE, first.error
+    if way == "in_place":
+        options["vector"] = partial(VectorField, name="other_vector")
+    second = run(client, new, source, OTHER, **options)
+    assert second.state == DONE, second.error
+    written = index_name if way == "mirror" else alias
+    client.index(index=written, id="between", body={"title": "written at noon"}, refresh=True)
+    new.follow(client, OTHER)
+    for number in range(times):
+        if number:
+            assert operate.cutover(client, OTHER, second.job_id, "operator").state == DONE
+        assert rollback(client, second.job_id).state == ROLLED_BACK
+        body = {"title": f"the day after {number}"}
+        client.index(index=written, id=f"next{number}", body=body, refresh=True)
+        old.follow(client, ENCODER)
+    found = all_documents(client, alias if way != "in_place" else index_name)
+    for doc_id in ("between", *(f"next{number}" for number in range(times))):
+        right = ENCODER.encode_documents([found[doc_id]["title"]])[0]
+        assert found[doc_id]["ce2de_vector"] == pytest.approx(list(right), abs=1e-5), doc_id
 
 
 def test_a_clone_that_took_the_place_of_an_index_is_the_source_of_the_next_job(

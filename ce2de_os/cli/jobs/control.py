@@ -224,7 +224,7 @@ def rollback(job_id: str, yes: bool, discard_writes: bool, settings: Settings, a
     if not yes:
         click.confirm(f"Roll job {job_id} back?", abort=True, err=True)
     job = moving.rollback(client, job_id, discard_writes=discard_writes)
-    for line in moving.outcome(job):
+    for line in moving.outcome(client, job):
         click.echo(line, err=True)
     print_status(status(client, job_id), as_json)
 

@@ -22,7 +22,17 @@ from ce2de_os.reindex.cutover.switch import change_entries, set_ready
 from ce2de_os.reindex.cutover.turn import handed_over, take_turn
 from ce2de_os.reindex.drift import own_fields
 from ce2de_os.reindex.identity import source_checkpoints, target_checkpoints
-from ce2de_os.reindex.job import DONE, HANDOVER, ROLLED_BACK, ROLLING_BACK, SOURCE, TARGET, Job, Part
+from ce2de_os.reindex.job import (
+    DONE,
+    FOLLOWING,
+    HANDOVER,
+    ROLLED_BACK,
+    ROLLING_BACK,
+    SOURCE,
+    TARGET,
+    Job,
+    Part,
+)
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.slices.source import SourceDocument, read_page
 from ce2de_os.reindex.syncing.late_writes import MOST_UNORDERED, current_of
@@ -97,11 +107,15 @@ def rollback(client: OpenSearch, job_id: str, *, discard_writes: bool = False) -
     if job.way == HANDOVER and job.truth == TARGET:
         return _hand_back(client, ledger, job, discard_writes)
     _move_back(client, job)
+    standing.restore(client, ledger, job)
     return _change(ledger, job, state=ROLLED_BACK, before=None)
 
 
-def outcome(job: Job) -> Iterator[str]:
+def outcome(client: OpenSearch, job: Job) -> Iterator[str]:
     """Yield lines for the operator on a job that was rolled back."""
+    stored = Ledger(client).find_job(standing.standing_id(standing.followed_name(job)))
+    if stored is not None and stored.job.state == FOLLOWING:
+        yield f"Standing job '{stored.job.job_id}' continues; it needs workers of model '{stored.job.model}'."
     if job.blocked_s is not None and job.way == HANDOVER:
         yield f"Writes were rejected for {job.blocked_s:.1f} s."
     if job.unordered:
@@ -165,6 +179,7 @@ def _pass_over(client: OpenSearch, ledger: Ledger, job: Job, number: int) -> Non
 def _complete(client: OpenSearch, ledger: Ledger, job: Job, begun: float) -> Job:
     for part in job.parts:
         change_entries(client, part.target, {"source": part.source})
+    standing.restore(client, ledger, job)
     logger.info("Applications write to the source again", extra={"action": "rolled_back", "job": job.job_id})
     return _change(
         ledger,

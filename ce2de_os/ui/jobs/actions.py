@@ -163,7 +163,7 @@ class Operator:
 
     def _rollback(self, job_id: str, *, discard_writes: bool) -> list[str]:
         job = rollback(self.client, job_id, discard_writes=discard_writes)
-        return [f"Rolled back: the job is {job.state}.", *outcome(job)]
+        return [f"Rolled back: the job is {job.state}.", *outcome(self.client, job)]
 
     def _queue(self) -> CeleryQueue:
         queue = CeleryQueue(self.settings.broker_url)
