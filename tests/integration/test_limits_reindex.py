@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from opensearchpy import OpenSearch
 from prometheus_client import CollectorRegistry, generate_latest
 
+from ce2de_os.errors import IdentityError
 from ce2de_os.index.text_spec import TextSpec
+from ce2de_os.reindex import operate
 from ce2de_os.reindex.job import DONE, Job
 from ce2de_os.reindex.metrics import LedgerCollector
 from ce2de_os.reindex.request import JobRequest
@@ -38,6 +42,27 @@ def test_comments_go_and_the_document_stays(client: OpenSearch, index_name: str)
     document = client.get(index=job.target, id="c")["_source"]
     assert (document["title"], document["n"]) == ("new", 1.1)
     assert document[job.hash_field] == job.text.hash_of("new", ENCODER.fingerprint)
+
+
+def test_an_index_deleted_before_the_switch_is_named_and_the_rest_can_start_again(
+    client: OpenSearch, index_name: str
+) -> None:
+    first, second = f"{index_name}-1", f"{index_name}-2"
+    create_index(client, first, articles(4))
+    create_index(client, second, articles(4))
+    queue = InlineQueue()
+    request = JobRequest(f"{index_name}-*", TextSpec(("title",)), alias=f"{index_name}x", way="mirror")
+    job = start(client, replace(request, hold=True), ENCODER, queue)
+    queue.run(client, ENCODER)
+    client.indices.delete(index=first)
+    with pytest.raises(IdentityError, match=f"'{first}' does not exist any more; .*cancel the job, clean it"):
+        operate.cutover(client, ENCODER, job.job_id, "operator")
+    operate.cancel(client, job.job_id)
+    operate.clean(client, job.job_id, targets=True)
+    again = start(client, replace(request, follow=False), ENCODER, queue)
+    queue.run(client, ENCODER)
+    found = status(client, again.job_id).job
+    assert (found.state, found.sources) == (DONE, (second,)), found.error
 
 
 def test_what_opensearch_shows_of_numbers_beyond_a_double(client: OpenSearch, index_name: str) -> None:
