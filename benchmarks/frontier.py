@@ -5,7 +5,8 @@
     python -m benchmarks.frontier --speed speed.json --quality a.json b.json --out frontier
 
 It only joins what the two others measured; a quality file belongs to the model of its own name. The full
-depth joins in as `ce2de export RUN --out runs/6/model --full-depth` makes it.
+depth joins in as `ce2de export RUN --out runs/6/model --full-depth` makes it. With ``--mean`` a model is one
+point, its mean over the collections: for several models of one form, whose speed is equal.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from matplotlib import rc_context
@@ -27,6 +29,7 @@ COLORS = {"cranfield": "#0072b2", "cisi": "#d55e00", "debian": "#009e73"}  # tol
 MARKERS = {"cranfield": "o", "cisi": "s", "debian": "^"}
 
 GOAL_KEPT = 0.99  # of the full depth's quality: what the dashed line across shows
+LABEL_STEP = 0.05  # of the height: the least distance of two labels
 LEAST_RATIO = 12  # what the one from top to bottom shows: the default student is at least so fast
 
 
@@ -74,13 +77,34 @@ def table(found: Sequence[Point]) -> str:
     return "\n".join(lines)
 
 
-def draw(found: Sequence[Point], out: Path) -> None:
+def draw(found: Sequence[Point], out: Path, *, mean: bool) -> None:
     """Write ``out.png`` and ``out.svg``."""
     with rc_context(STYLE):
         figure = Figure(figsize=(9, 5.2), layout="constrained")
         FigureCanvasAgg(figure)
-        _draw_points(figure.subplots(), found)
+        (_draw_means if mean else _draw_points)(figure.subplots(), found)
         save_plot(figure, out)
+
+
+def _draw_means(axes: Axes, found: Sequence[Point]) -> None:
+    """Draw one point for each model, with its name to the right of it."""
+    means = {point.name: fmean(point.quality.values()) for point in found}
+    low, span = min(means.values()), max(means.values()) - min(means.values()) or 1.0
+    axes.axvline(LEAST_RATIO, color="#777777", linestyle="--", linewidth=1)
+    axes.set_xlim(0, 1.45 * max(point.ratio for point in found))
+    free = low - span
+    for point in sorted(found, key=lambda one: means[one.name]):
+        value = means[point.name]
+        free = max(value, free + LABEL_STEP * span)
+        axes.plot([point.ratio], [value], color=COLORS["cranfield"], marker="o", markersize=8)
+        axes.annotate(
+            f"{point.name}, {value:.3f}", (point.ratio, value), (1.03 * point.ratio + 0.3, free),
+            va="center", fontsize=9, arrowprops={"arrowstyle": "-", "color": "#bbbbbb"},
+        )  # fmt: skip
+    axes.set_xlabel("documents a second, as a multiple of a 12-layer model's in PyTorch")
+    axes.set_ylabel(f"mean of {', '.join(found[0].quality)}")
+    axes.set_title("Quality against speed", loc="left", fontweight="bold")
+    axes.margins(y=0.1)
 
 
 def _draw_points(axes: Axes, found: Sequence[Point]) -> None:
@@ -122,10 +146,11 @@ def main() -> None:
     parser.add_argument("--speed", type=Path, required=True, help="what benchmarks.encode wrote")
     parser.add_argument("--quality", type=Path, nargs="+", required=True, help="student_quality's files")
     parser.add_argument("--out", type=Path, required=True, help="files to write, without their ending")
+    parser.add_argument("--mean", action="store_true", help="draw each model's mean over the collections")
     args = parser.parse_args()
     found = points(json.loads(args.speed.read_text(encoding="utf-8")), args.quality)
     print(table(found))
-    draw(found, args.out)
+    draw(found, args.out, mean=args.mean)
 
 
 if __name__ == "__main__":
