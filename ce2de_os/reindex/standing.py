@@ -33,7 +33,7 @@ from ce2de_os.reindex.ledger import Ledger
 def standing_id(name: str) -> str:
     """Return the id of the standing job of an alias or index, or of a held job; each has at most one."""
     slug = re.sub(r"[^a-z0-9_.-]+", "", name.lower()).strip(".-")[:80] or "index"
-    return f"follow-{slug}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+    return f"follow-{slug}-{_digest(name)}"
 
 
 def followed_name(job: Job) -> str:
@@ -58,10 +58,10 @@ def start(client: OpenSearch, ledger: Ledger, job: Job) -> Job:
 
 
 def enter(ledger: Ledger, record: Job) -> Job:
-    """Add a standing job, in place of any job with its id; one of another model is kept for `restore`."""
+    """Add a standing job, in place of any job with its id; one that did other work is kept for `restore`."""
     stored = ledger.find_job(record.job_id)
     if stored is not None:
-        if stored.job.fingerprint != record.fingerprint and stored.job.state != CANCELLED:
+        if stored.job.state != CANCELLED and not _same_work(stored.job, record):
             _put_aside(ledger, stored.job)
         ledger.forget(stored.job)
     ledger.add_job(record)
@@ -86,13 +86,8 @@ def restore(client: OpenSearch, ledger: Ledger, job: Job) -> Job | None:
     """
     name = followed_name(job)
     shown = set(aliases.definitions(client, job.alias) if job.alias else job.targets)
-    found = [
-        one
-        for _, one in ledger.entries()
-        if isinstance(one, Job)
-        and one.job_id.startswith(_aside_id(name, ""))
-        and shown.issuperset(one.targets)
-    ]
+    kept = [one for key, one in ledger.entries() if key.startswith(f"{standing_id(name)}-")]
+    found = [one for one in kept if isinstance(one, Job) and shown.issuperset(one.targets)]
     if not found:
         return None
     former = max(found, key=lambda one: one.finished_at_s or 0.0)
@@ -105,7 +100,7 @@ def restore(client: OpenSearch, ledger: Ledger, job: Job) -> Job | None:
 def _put_aside(ledger: Ledger, job: Job) -> None:
     kept = replace(
         job,
-        job_id=_aside_id(followed_name(job), job.fingerprint),
+        job_id=f"{standing_id(followed_name(job))}-{_digest(job.fingerprint, *job.targets)}",
         ranges=tuple(_ranges(ledger, job)),
         state=CANCELLED,
         finished_at_s=ledger.now(),
@@ -117,8 +112,8 @@ def _put_aside(ledger: Ledger, job: Job) -> None:
     ledger.add_slices(kept)
 
 
-def _aside_id(name: str, fingerprint: str) -> str:
-    return f"{standing_id(name)}-{fingerprint[:8]}"
+def _digest(*names: str) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:6]
 
 
 def followers_of(ledger: Ledger, job: Job) -> list[Job]:

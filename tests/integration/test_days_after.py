@@ -182,6 +182,26 @@ def test_after_a_rollback_the_vectors_of_the_former_model_are_kept_up_to_date(
         assert found[doc_id]["ce2de_vector"] == pytest.approx(list(right), abs=1e-5), doc_id
 
 
+def test_after_a_rollback_the_former_fields_of_the_same_model_are_embedded(
+    client: OpenSearch, index_name: str, queue: InlineQueue
+) -> None:
+    alias = f"{index_name}-app"
+    create_index(client, index_name, articles(5))
+    client.indices.put_alias(index=index_name, name=alias)
+    assert run(client, queue, alias, alias=alias).state == DONE
+    request = JobRequest(
+        alias, TextSpec(("title",)), alias=alias, way="handover", target=f"{index_name}-titles"
+    )
+    second = start(client, request, ENCODER, queue)
+    queue.run(client, ENCODER)
+    assert Ledger(client).job(second.job_id).job.state == DONE
+    assert rollback(client, second.job_id).state == ROLLED_BACK
+    client.index(index=alias, id="next", body={"title": "the day after", "body": "all"}, refresh=True)
+    queue.follow(client, ENCODER)
+    wanted = pytest.approx(list(ENCODER.encode_documents(["the day after\nall"])[0]), abs=1e-5)
+    assert all_documents(client, alias)["next"]["ce2de_vector"] == wanted
+
+
 def test_a_clone_that_took_the_place_of_an_index_is_the_source_of_the_next_job(
     client: OpenSearch, index_name: str, queue: InlineQueue
 ) -> None:
