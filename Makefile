@@ -62,9 +62,14 @@ coverage: .venv-dev/.stamp ## Branch coverage by the tests that need no server; 
 
 helm: .tools/helm .tools/kubeconform ## Build Helm and kubeconform with Go into .tools/, for the tests of the chart (5 minutes)
 
-student: .venv-dev/.stamp ## Train, export and report on the packaged student again (the training alone took 66 minutes)
+student: reranker ## Train, export and report on the packaged student again (after the reranker about two hours)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)
-	$(DEV)/ce2de distill --recipe examples/recipes/packaged-student.toml --out $(STUDENT)
+	$(DEV)/ce2de distill --recipe examples/recipes/packaged-student.toml --until student --out $(STUDENT)-of-texts
+	$(DEV)/python scripts/pairs_corpus.py $(SOURCES)/all-pairs.jsonl.gz --out runs/pairs.corpus.jsonl.gz
+	$(DEV)/python scripts/pack_texts.py --texts $(TEXTS)/*.txt.gz $$(ls $(SOURCES)/*.txt.gz | grep -v /short) \
+		--queries $(SOURCES)/short.*.gz $(SOURCES)/pairs.*.gz --weight britannica-early=0.3 --words 15000000 \
+		--out runs/all.passages.jsonl.gz
+	$(DEV)/ce2de distill --recipe examples/recipes/packaged-pairs.toml --out $(STUDENT)
 
 reranker: .venv-dev/.stamp ## Train and export a small cross-encoder of many fields (fetches its texts; about 90 minutes)
 	$(DEV)/python scripts/collect_texts.py --sources all --out $(SOURCES)

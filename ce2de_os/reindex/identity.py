@@ -122,7 +122,7 @@ def checked(part: Part, found: Primaries) -> dict[int, int]:
 def check_still_there(client: OpenSearch, part: Part) -> None:
     """Check with one small request that a part's source is open and the same index.
 
-    A bulk request to an index that was deleted would create it, in the way of whoever builds it anew.
+    A bulk request to an index that was deleted would create it, in the way of a program that builds it anew.
 
     Raises:
         IdentityError: it is gone, closed or another one.

@@ -81,7 +81,7 @@ def stop(ledger: Ledger, job: Job) -> None:
 def restore(client: OpenSearch, ledger: Ledger, job: Job) -> Job | None:
     """Start the standing job again that this job's one has replaced, after the alias moved back.
 
-    It continues where it stopped, so that it embeds what was written meanwhile. ``None``: there was none, or
+    It continues where it stopped, so that it embeds what was written since. ``None``: there was none, or
     its indices are not behind the alias.
     """
     name = followed_name(job)

@@ -29,7 +29,7 @@ HELD_OUT_QUERIES = 200
 HELD_OUT_SHARE = 0.05
 FEWEST_QUERIES = 20
 """Fewer held-out queries say nothing: then all are trained on, and the last weights are kept."""
-CANDIDATES = 8  # of each held-out query, the best by score: more would take longer than they tell
+CANDIDATES = 8  # of each held-out query, the best by score: more would take time and change little
 
 
 class DevMetric(NamedTuple):

@@ -114,7 +114,7 @@ class Members:
         except IndexSchemaError:
             if job.mode == "copy":
                 raise
-            return []  # whoever builds it anew deletes it first: that is no reason to end
+            return []  # a program that builds it anew deletes it first: that is no reason to end
         opened = [info for info in found if str(info.settings.get("verified_before_close")) != "true"]
         if job.mode == "in_place":
             return opened
