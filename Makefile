@@ -69,14 +69,15 @@ student: reranker ## Train, export and report on the packaged student again (aft
 	$(DEV)/python scripts/pack_texts.py --texts $(TEXTS)/*.txt.gz $$(ls $(SOURCES)/*.txt.gz | grep -v /short) \
 		--queries $(SOURCES)/short.*.gz $(SOURCES)/pairs.*.gz --weight britannica-early=0.3 --words 15000000 \
 		--out runs/all.passages.jsonl.gz
-	$(DEV)/ce2de distill --recipe examples/recipes/packaged-pairs.toml --out $(STUDENT)
+	$(DEV)/ce2de distill --recipe examples/recipes/packaged-pairs.toml --start $(STUDENT)-of-texts \
+		--cross-encoder $(CROSS_ENCODER) --out $(STUDENT)
 
 reranker: .venv-dev/.stamp ## Train and export a small cross-encoder of many fields (fetches its texts; about 90 minutes)
 	$(DEV)/python scripts/collect_texts.py --sources all --out $(SOURCES)
 	cat $(SOURCES)/pairs.*.jsonl.gz > $(SOURCES)/all-pairs.jsonl.gz
-	$(DEV)/ce2de train teacher --pairs $(SOURCES)/all-pairs.jsonl.gz --max-pairs 130000 --dense-negatives --layers 0,1,2 \
+	test -f $(CROSS_ENCODER)/teacher.json || $(DEV)/ce2de train teacher --pairs $(SOURCES)/all-pairs.jsonl.gz --max-pairs 130000 --dense-negatives --layers 0,1,2 \
 		--negatives 1 --max-length 96 --batch-queries 32 --lr 2e-4 --dropout 0 --steps 3130 --out $(CROSS_ENCODER)
-	$(DEV)/ce2de export $(CROSS_ENCODER) --out $(CROSS_ENCODER)-int8
+	test -f $(CROSS_ENCODER)-int8/manifest.json || $(DEV)/ce2de export $(CROSS_ENCODER) --out $(CROSS_ENCODER)-int8
 
 multilingual: .venv-dev/.stamp ## Train a student that finds Italian and German documents (about an hour)
 	$(DEV)/python scripts/collect_texts.py --out $(TEXTS)

@@ -29,6 +29,7 @@ COLORS = {"cranfield": "#0072b2", "cisi": "#d55e00", "debian": "#009e73"}  # tol
 MARKERS = {"cranfield": "o", "cisi": "s", "debian": "^"}
 
 GOAL_KEPT = 0.99  # of the full depth's quality: what the dashed line across shows
+NEAR = 8  # labels of models whose speed differs less may overlap
 LABEL_STEP = 0.05  # of the height: the least distance of two labels
 LEAST_RATIO = 12  # what the one from top to bottom shows: the default student is at least so fast
 
@@ -89,13 +90,15 @@ def draw(found: Sequence[Point], out: Path, *, mean: bool) -> None:
 def _draw_means(axes: Axes, found: Sequence[Point]) -> None:
     """Draw one point for each model, with its name to the right of it."""
     means = {point.name: fmean(point.quality.values()) for point in found}
-    low, span = min(means.values()), max(means.values()) - min(means.values()) or 1.0
+    span = max(means.values()) - min(means.values()) or 1.0
     axes.axvline(LEAST_RATIO, color="#777777", linestyle="--", linewidth=1)
     axes.set_xlim(0, 1.45 * max(point.ratio for point in found))
-    free = low - span
+    labels: list[tuple[float, float]] = []
     for point in sorted(found, key=lambda one: means[one.name]):
         value = means[point.name]
-        free = max(value, free + LABEL_STEP * span)
+        near = [height + LABEL_STEP * span for ratio, height in labels if abs(ratio - point.ratio) < NEAR]
+        free = max([value, *near])
+        labels.append((point.ratio, free))
         axes.plot([point.ratio], [value], color=COLORS["cranfield"], marker="o", markersize=8)
         axes.annotate(
             f"{point.name}, {value:.3f}", (point.ratio, value), (1.03 * point.ratio + 0.3, free),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ce2de_os.distill.data.pairs import read_pairs, select_pairs
+from ce2de_os.distill.data.pairs import TrainingPair, read_pairs, select_pairs
 
 
 def main() -> None:
@@ -31,12 +31,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="corpus.jsonl.gz to write")
     args = parser.parse_args()
     found = [pair for path in args.pairs for pair in read_pairs(path)]
-    chosen, counts = select_pairs(found, args.most, args.seed)
+    first: dict[str, TrainingPair] = {}
+    for pair in found:
+        first.setdefault(pair.query.casefold(), pair)
+    chosen, _ = select_pairs(first.values(), args.most, args.seed)
     with gzip.open(args.out, "wt", encoding="utf-8") as file:
         for number, pair in enumerate(chosen):
             document = {"_id": str(number), "title": pair.query, "text": pair.positive}
             file.write(json.dumps(document, ensure_ascii=False) + "\n")
-    print(f"{len(chosen):,} of {counts.read:,} pairs: {args.out}")  # noqa: T201
+    print(f"{len(chosen):,} of {len(found):,} pairs: {args.out}")  # noqa: T201
 
 
 if __name__ == "__main__":

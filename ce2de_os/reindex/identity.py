@@ -21,7 +21,6 @@ from ce2de_os.index.shards import Primaries, Shard, primaries, primaries_of
 from ce2de_os.reindex.job import TARGET, Job, Part, Slice
 
 _SETTLE_S = 15.0
-_STATE = "index.uuid,index.verified_before_close"
 
 Cursors = Mapping[int, int]
 """By shard, the last operation that was read; the index must know it."""
@@ -129,11 +128,11 @@ def check_still_there(client: OpenSearch, part: Part) -> None:
     """
     try:
         with backend_errors(f"look up index '{part.source}'"):
-            answer = client.indices.get_settings(
-                index=part.source, name=_STATE, params={"flat_settings": "true"}
+            answer = client.indices.get(
+                index=part.source, params={"flat_settings": "true", "filter_path": "*.settings"}
             )
-        found = next(iter(answer.values()))["settings"]
-    except IndexSchemaError as error:
+        found = answer[part.source]["settings"]
+    except (IndexSchemaError, KeyError) as error:
         raise IdentityError(_why_not(client, part.source, _source_advice(part))) from error
     if found.get("index.verified_before_close") == "true":
         raise IdentityError(_why_not(client, part.source, _source_advice(part)))

@@ -81,17 +81,26 @@ def stop(ledger: Ledger, job: Job) -> None:
 def restore(client: OpenSearch, ledger: Ledger, job: Job) -> Job | None:
     """Start the standing job again that this job's one has replaced, after the alias moved back.
 
-    It continues where it stopped, so that it embeds what was written since. ``None``: there was none, or
-    its indices are not behind the alias.
+    It continues where it stopped, so that it embeds what was written since; paused, if it was. ``None``:
+    there was none, or its indices are not behind the alias, or another standing job is active.
     """
     name = followed_name(job)
+    stored = ledger.find_job(standing_id(name))
+    if stored is not None and stored.job.state in (FOLLOWING, PAUSED):
+        return None  # this job was not the last one: what is searched is kept up to date
     shown = set(aliases.definitions(client, job.alias) if job.alias else job.targets)
     kept = [one for key, one in ledger.entries() if key.startswith(f"{standing_id(name)}-")]
-    found = [one for one in kept if isinstance(one, Job) and shown.issuperset(one.targets)]
+    formers = [one for one in kept if isinstance(one, Job) and not _works_for(one, job)]
+    found = [one for one in formers if not shown.isdisjoint(one.targets)]  # some may have left the alias
     if not found:
         return None
     former = max(found, key=lambda one: one.finished_at_s or 0.0)
-    record = replace(former, job_id=standing_id(name), state=FOLLOWING, finished_at_s=None, error=None)
+    if stored is not None:
+        ledger.forget(stored.job)
+    state = PAUSED if former.hold else FOLLOWING
+    record = replace(
+        former, job_id=standing_id(name), state=state, hold=False, finished_at_s=None, error=None
+    )
     restored = enter(ledger, record)
     ledger.forget(former)
     return restored
@@ -103,6 +112,7 @@ def _put_aside(ledger: Ledger, job: Job) -> None:
         job_id=f"{standing_id(followed_name(job))}-{_digest(job.fingerprint, *job.targets)}",
         ranges=tuple(_ranges(ledger, job)),
         state=CANCELLED,
+        hold=job.state == PAUSED,
         finished_at_s=ledger.now(),
         owner=None,
         lease_until_s=0.0,

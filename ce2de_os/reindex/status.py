@@ -181,12 +181,14 @@ def summarize(
     rate = _rate(alive) or _mean_rate(job, counts, now_s)
     rate = None if job.state == PAUSED else rate
     left = max(0, job.documents - counts.documents)
-    unfinished = [record for record in records if record.state != DONE]
-    errors = [f"slice {record.number}: {record.last_error}" for record in records if record.last_error]
+    # What was the matter with an index that has left a standing job is no matter any more.
+    present = [one for one in records if not job.standing or job.parts[one.range.part].source_uuid]
+    unfinished = [record for record in present if record.state != DONE]
+    errors = [f"slice {record.number}: {record.last_error}" for record in present if record.last_error]
     return JobStatus(
         job=job,
         counts=counts,
-        slices=Counter(record.state for record in records),
+        slices=Counter(record.state for record in present),
         workers=len({record.owner for record in alive}),
         docs_per_s=rate,
         eta_s=left / rate if rate and job.state == RUNNING else None,

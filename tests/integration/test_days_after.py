@@ -182,6 +182,44 @@ def test_after_a_rollback_the_vectors_of_the_former_model_are_kept_up_to_date(
         assert found[doc_id]["ce2de_vector"] == pytest.approx(list(right), abs=1e-5), doc_id
 
 
+def test_a_rollback_of_a_job_that_is_not_the_last_leaves_the_standing_job(
+    client: OpenSearch, index_name: str
+) -> None:
+    old, new = InlineQueue(), InlineQueue()
+    create_index(client, index_name, articles(5), **{"index.knn": True})
+    first = run(client, old, index_name, mode="in_place")
+    second = run(client, new, index_name, OTHER, mode="in_place")
+    assert second.state == DONE, second.error
+    assert rollback(client, first.job_id).state == ROLLED_BACK
+    client.index(index=index_name, id="next", body={"title": "the day after"}, refresh=True)
+    new.follow(client, OTHER)
+    assert second.vector.name in all_documents(client, index_name)["next"]
+
+
+@pytest.mark.parametrize("state", ["following", "paused"])
+def test_after_a_rollback_a_standing_job_that_lost_an_index_continues(
+    client: OpenSearch, index_name: str, state: str
+) -> None:
+    """Retention deleted one of its indices before the new model came; paused it stays paused."""
+    old, new, alias = InlineQueue(), InlineQueue(), f"{index_name}x"
+    for day in (1, 2):
+        create_index(client, f"{index_name}-{day}", articles(3))
+    options = {"alias": alias, "way": "mirror"}
+    assert run(client, old, f"{index_name}-*", **options).state == DONE
+    old.follow(client, ENCODER)
+    client.indices.delete(index=f"{index_name}-1")
+    old.follow(client, ENCODER)
+    if state == "paused":
+        operate.pause(client, old.standing[-1])
+    second = run(client, new, f"{index_name}-*", OTHER, **options)
+    assert second.state == DONE, second.error
+    assert rollback(client, second.job_id).state == ROLLED_BACK
+    assert Ledger(client).job(old.standing[-1]).job.state == state
+    client.index(index=f"{index_name}-2", id="next", body={"title": "the day after"}, refresh=True)
+    old.follow(client, ENCODER)
+    assert ("next" in all_documents(client, alias)) == (state == "following")
+
+
 def test_after_a_rollback_the_former_fields_of_the_same_model_are_embedded(
     client: OpenSearch, index_name: str, queue: InlineQueue
 ) -> None:

@@ -18,12 +18,15 @@ from ce2de_os.errors import (
     JobError,
 )
 from ce2de_os.index.text_spec import TextSpec
-from ce2de_os.reindex import operate
+from ce2de_os.reindex import dead_letters, operate
+from ce2de_os.reindex.dead_letters import DeadLetter
+from ce2de_os.reindex.following import follow as following
 from ce2de_os.reindex.following.adopt import adopt
 from ce2de_os.reindex.following.follow import follow
 from ce2de_os.reindex.job import FOLLOWING, Job
 from ce2de_os.reindex.ledger import Ledger
 from ce2de_os.reindex.request import JobRequest
+from ce2de_os.reindex.slices import held
 from ce2de_os.reindex.status import status
 from tests.integration.indexes import HashEncoder, InlineQueue, all_documents, articles, create_index
 
@@ -202,11 +205,23 @@ def test_an_index_that_is_deleted_and_created_again_is_followed_on(
     create_index(client, index_name, articles(7), **KNN)
     if name.endswith("-alias"):
         client.indices.put_alias(index=index_name, name=name)
-    for _ in range(2):
-        queue.follow(client, ENCODER)
+    queue.follow(client, ENCODER)
     found = Ledger(client).job(job.job_id).job
     assert (found.state, found.error) == (FOLLOWING, None)
     assert_vectors(client, index_name)
+
+
+def test_a_rejected_document_of_an_index_that_is_away_does_not_end_the_job(
+    client: OpenSearch, index_name: str, queue: InlineQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "LETTERS_S", -1.0)
+    create_index(client, index_name, articles(5), **KNN)
+    job = followed(client, queue, index_name)
+    dead_letters.add(client, [DeadLetter(job.job_id, 0, index_name, "3", None, 400, "kind", "why", 0.0)])
+    client.indices.delete(index=index_name)
+    for _ in range(2):
+        queue.follow(client, ENCODER)
+        assert Ledger(client).job(job.job_id).job.state == FOLLOWING
 
 
 @pytest.mark.parametrize("name", ["itself", "alias"])
@@ -232,24 +247,37 @@ def test_an_index_that_is_closed_for_a_while_is_followed_on_where_it_stopped(
     assert (found.state, found.error) == (FOLLOWING, None)
 
 
-@pytest.mark.parametrize("change", ["deleted", "recreated", "closed"])
+@pytest.mark.parametrize("change", ["deleted", "recreated", "closed", "closed for a moment"])
 def test_an_index_that_goes_away_while_its_documents_are_embedded(
-    client: OpenSearch, index_name: str, queue: InlineQueue, change: str
+    client: OpenSearch, index_name: str, queue: InlineQueue, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_index(client, index_name, articles(5), **KNN)
     job = followed(client, queue, index_name)
     client.index(index=index_name, id="new", body={"title": "new"}, refresh=True)
 
+    closed: list[Any] = []
+
     class Meddling(HashEncoder):
         def encode_documents(self, texts: Sequence[str]) -> Embeddings:
-            if change == "closed":
-                client.indices.close(index=index_name)
+            if change.startswith("closed"):
+                if not closed:
+                    closed.append(client.indices.close(index=index_name))
             else:
                 client.indices.delete(index=index_name)
             if change == "recreated":
                 create_index(client, index_name, articles(3), **KNN)
             return super().encode_documents(texts)
 
+    check = held.check_still_there
+
+    def check_and_open(*arguments: Any) -> None:
+        try:
+            check(*arguments)
+        finally:
+            client.indices.open(index=index_name)
+
+    if change == "closed for a moment":
+        monkeypatch.setattr(held, "check_still_there", check_and_open)
     queue.follow(client, Meddling())
     assert Ledger(client).job(job.job_id).job.state == FOLLOWING
     assert client.indices.exists(index=index_name) == (change != "deleted"), "a write must not create it"
@@ -262,3 +290,4 @@ def test_an_index_that_goes_away_while_its_documents_are_embedded(
     found = Ledger(client).job(job.job_id).job
     assert (found.state, found.error) == (FOLLOWING, None)
     assert_vectors(client, index_name)
+    assert status(client, job.job_id).errors == ()

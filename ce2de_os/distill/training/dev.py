@@ -60,7 +60,7 @@ def dev_metric(
         ]
         names = ", ".join(collection.name for collection in dev)
         return DevMetric(f"nDCG@10 on {names}", collections_ndcg(read, precision), data)
-    if data.ranking is None:
+    if data.ranking is None or not config.ranks:
         name = "nearest neighbors in common with the teacher"
         return DevMetric(name, held_out_overlap(data, precision), data)
     share = int(HELD_OUT_SHARE * len(data.ranking.queries))

@@ -263,7 +263,13 @@ class _Run:
                 "repeat it with the same ones to resume, or choose another folder"
             )
         self.student.load_state_dict(state["student"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise DataError(
+                f"{self.checkpoint}: written by another version, which trained other weights; delete it to "
+                "train from the beginning"
+            ) from error
         for group, peak in zip(self.optimizer.param_groups, _peaks(self.config), strict=True):
             group["peak"] = peak
         progress = Progress(**state["progress"])

@@ -131,9 +131,10 @@ class _Follow:
         self._held.end(FOLLOWING)  # the message that follows finds the job free
 
     def _look(self) -> None:
-        job = self._held.look()
+        self._held.look()
         self._held.keep()
         self._members.look()
+        job = self._held.job
         now_s = self._held.ledger.now()
         checkpoints = self._members.checkpoints()
         if checkpoints != self._equal_at and self._embedded(job, checkpoints):
@@ -156,7 +157,8 @@ class _Follow:
                 raise
             self._members.look(now=True)
             if self._members.checkpoints().keys() >= checkpoints.keys():
-                raise  # the indices are all there, so that is not why
+                # All are there: one was away for a moment, or the error comes again.
+                return not self._embed(self._held.job, checkpoints)
             return False
 
     def _embed(self, job: Job, checkpoints: Mapping[int, Mapping[int, int]]) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from ce2de_os.errors import IndexSchemaError
 from ce2de_os.reindex import dead_letters
 from ce2de_os.reindex.dead_letters import DeadLetter
 from ce2de_os.reindex.job import Job, Part
@@ -23,8 +24,10 @@ def forget_arrived(client: OpenSearch, job: Job) -> int:
     for number, part in enumerate(job.parts):
         mine = [letter for letter in letters if letter.part == number]
         for start in range(0, len(mine), _BATCH):
-            batch = mine[start : start + _BATCH]
-            arrived = _arrived(client, job, part, batch)
+            try:
+                arrived = _arrived(client, job, part, mine[start : start + _BATCH])
+            except IndexSchemaError:
+                break  # the index is away, maybe for a moment; it says nothing about its documents
             dead_letters.remove(client, arrived)
             removed += len(arrived)
     return removed

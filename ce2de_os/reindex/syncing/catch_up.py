@@ -46,10 +46,11 @@ def lacking(
 
 
 def reopen(ledger: Ledger, record: Slice) -> None:
-    """Reopen a finished slice."""
+    """Reopen a finished slice; the error of one that failed is forgotten."""
     if record.state in (DONE, FAILED):
         stored = ledger.slice(record.job_id, record.number)
-        ledger.change_slice(stored, state=WAITING, deaths=0)
+        error = stored.slice.last_error if record.state == DONE else None
+        ledger.change_slice(stored, state=WAITING, deaths=0, last_error=error)
 
 
 def catch_up(client: OpenSearch, encoder: DocumentEncoder, held: HeldJob, until_s: float = math.inf) -> int:

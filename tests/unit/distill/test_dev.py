@@ -88,6 +88,12 @@ def test_without_rankings_the_texts_are_measured(data):
     assert metric.held_out == 0
 
 
+def test_pairs_that_no_loss_reads_are_not_measured(data):
+    metric = chosen(data, replace(CONFIG, losses={"l2": 1.0}))
+    assert metric.name == "nearest neighbors in common with the teacher"
+    assert metric.data is data
+
+
 def test_each_document_is_read_in_one_of_its_languages(data, monkeypatch):
     german = [[1, *row] if number % 3 else [] for number, row in enumerate(data.ranking.documents["en"])]
     both = replace(data.ranking, documents=data.ranking.documents | {"de": german})
