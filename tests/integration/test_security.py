@@ -34,6 +34,7 @@ from tests.integration.certificates import Authority
 from tests.integration.indexes import (
     HashEncoder,
     InlineQueue,
+    all_documents,
     articles,
     assert_same_documents,
     create_index,
@@ -42,6 +43,7 @@ from tests.integration.secured import SecuredServers
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "operator" / "security.md"
 SOURCE, DOCUMENTS = "articles", 120
+FOLLOWED = f"{SOURCE}-followed"  # in place
 START = ("reindex", "start", SOURCE, "--text-fields", "title,body")
 LISTED, BARELY, MACHINE = "embedder", "newcomer", "machine"
 LIMITS = {
@@ -203,6 +205,9 @@ def test_a_whole_job_with_the_listed_rights_and_no_secret_seen(
         assert done.returncode == 0, done.stderr
         found = shell.ce2de("search", alias, "river and engine", "--mode", "all", "--json")
         assert found.returncode == 0, found.stderr
+        create_index(admin, FOLLOWED, articles(5), **{"index.knn": True})
+        once = shell.ce2de("follow", FOLLOWED, "--text-fields", "title,body", "--once")
+        assert once.returncode == 0, once.stderr
         checked = json.loads(shell.ce2de("doctor", "--json").stdout)["checks"]
         shown = shell.ce2de("reindex", "status", json.loads(done.stdout)["job_id"])
         assert shown.returncode == 0, shown.stderr
@@ -210,6 +215,7 @@ def test_a_whole_job_with_the_listed_rights_and_no_secret_seen(
         ended.set()
         watcher.join()
     assert_moved(admin, json.loads(done.stdout), alias)
+    assert all("ce2de_vector" in found for found in all_documents(admin, FOLLOWED).values())
     states = {check["name"]: check for check in checked}
     assert states["access"]["finding"] == f"user {LISTED}, roles: ce2de; encrypted"
     assert {
