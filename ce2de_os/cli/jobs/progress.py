@@ -60,7 +60,7 @@ def status_lines(found: JobStatus) -> Iterator[str]:
         yield f"  {_languages(found)}"
     slices = ", ".join(f"{number} {state}" for state, number in sorted(found.slices.items()))
     slowest = f"; slowest: slice {found.slowest[0]}, {found.slowest[1]:,} to go" if found.slowest else ""
-    yield f"  slices: {slices}; workers busy: {found.workers}{slowest}"
+    yield f"  slices: {slices or 'none'}; workers busy: {found.workers}{slowest}"
     yield from (f"  {told}" for told in found.doing)
     if found.lag:
         yield f"  {found.lag:,} operations of live writes to catch up with"
