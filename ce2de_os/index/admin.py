@@ -27,6 +27,11 @@ class IndexInfo:
     mappings: Mapping[str, Any]
 
     @property
+    def is_closed(self) -> bool:
+        """Return whether it is closed, so that nothing can be read or written."""
+        return str(self.settings.get("verified_before_close")) == "true"
+
+    @property
     def most_hits(self) -> int:
         """The most hits that one search of it may ask for."""
         return int(self.settings.get("max_result_window", DEFAULT_WINDOW))

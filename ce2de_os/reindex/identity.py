@@ -13,7 +13,13 @@ from contextlib import suppress
 
 from opensearchpy import OpenSearch
 
-from ce2de_os.errors import BackendError, BackendUnavailableError, IdentityError, IndexSchemaError
+from ce2de_os.errors import (
+    BackendError,
+    BackendUnavailableError,
+    ConfigError,
+    IdentityError,
+    IndexSchemaError,
+)
 from ce2de_os.index import admin
 from ce2de_os.index.client import backend_errors
 from ce2de_os.index.metadata import fields_from
@@ -127,16 +133,12 @@ def check_still_there(client: OpenSearch, part: Part) -> None:
         IdentityError: it is gone, closed or another one.
     """
     try:
-        with backend_errors(f"look up index '{part.source}'"):
-            answer = client.indices.get(
-                index=part.source, params={"flat_settings": "true", "filter_path": "*.settings"}
-            )
-        found = answer[part.source]["settings"]
-    except (IndexSchemaError, KeyError) as error:
+        found = admin.describe(client, part.source)
+    except (IndexSchemaError, ConfigError) as error:  # gone, or the name of an alias by now
         raise IdentityError(_why_not(client, part.source, _source_advice(part))) from error
-    if found.get("index.verified_before_close") == "true":
+    if found.is_closed:
         raise IdentityError(_why_not(client, part.source, _source_advice(part)))
-    _check_source(part, Primaries(found["index.uuid"], {}), None)
+    _check_source(part, Primaries(found.uuid, {}), None)
 
 
 def cursors_of(parts: int, records: Iterable[Slice]) -> list[Cursors]:

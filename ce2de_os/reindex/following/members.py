@@ -115,7 +115,7 @@ class Members:
             if job.mode == "copy":
                 raise
             return []  # a program that builds it anew deletes it first: that is no reason to end
-        opened = [info for info in found if str(info.settings.get("verified_before_close")) != "true"]
+        opened = [info for info in found if not info.is_closed]
         if job.mode == "in_place":
             return opened
         return [info for info in opened if not is_copy(info)]

@@ -193,7 +193,7 @@ def look_at_cluster(client: OpenSearch) -> Cluster:
 
 
 def _check_readable(sources: Sequence[IndexInfo]) -> None:
-    closed = [info.name for info in sources if info.settings.get("verified_before_close")]
+    closed = [info.name for info in sources if info.is_closed]
     if closed:
         raise ConfigError(
             f"'{', '.join(closed)}' is closed, so nothing can be read from it; "

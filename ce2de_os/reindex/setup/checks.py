@@ -133,7 +133,7 @@ def _alias_filter_findings(client: OpenSearch, name: str, alias: str | None) -> 
 
 
 def _read_block_findings(source: IndexInfo, *, in_place: bool) -> Iterator[Finding]:
-    if source.settings.get("verified_before_close"):
+    if source.is_closed:
         yield Finding(
             f"'{source.name}' is closed, so nothing can be read from it",
             f"open it with POST {source.name}/_open, or name another index",
@@ -156,7 +156,7 @@ def read_only(source: IndexInfo) -> str | None:
 
 
 def _is_readable(source: IndexInfo) -> bool:
-    return not source.settings.get("verified_before_close") and not _is_set(source, "blocks.read")
+    return not source.is_closed and not _is_set(source, "blocks.read")
 
 
 def _is_set(source: IndexInfo, setting: str) -> bool:
