@@ -95,7 +95,8 @@ def distill(
         _head_solved(made, config, phase)
     prepared_s = time.monotonic() - started
     student = made.source.student
-    metric = dev_metric(dev, made.data, partial(_tokens, made.source, config), config, made.precision)
+    tokens = partial(token_ids, made.source.fast, max_length=config.max_length)
+    metric = dev_metric(dev, made.data, tokens, config, made.precision)
     made = made._replace(data=metric.data)
     progress = train(
         student, made.data, config, made.precision, out / CHECKPOINT_FILE, report, metric.measure
@@ -269,10 +270,6 @@ def _training_set(
     ids = token_ids(source.fast, [passage.text for passage in read], config.max_length)
     targets = teacher_targets(source.teacher, originals, config, cache, precision, phase)
     return TrainingSet(ids, targets, min(HELD_OUT, int(HELD_OUT_SHARE * len(ids))))
-
-
-def _tokens(source: Source, config: DistillConfig, texts: Sequence[str]) -> list[list[int]]:
-    return token_ids(source.fast, texts, config.max_length)
 
 
 def _needs_head(config: DistillConfig, source: Source) -> bool:

@@ -86,16 +86,21 @@ def held_out_mrr(asked: RankingSet, precision: str) -> Measure:
         queries, found = (
             embed_ids(student, ids, precision, device=best_device()) for ids in (asked.queries, documents)
         )
-        return reciprocal_rank(queries @ found.T, positives)
+        return mean_reciprocal_rank(queries @ found.T, positives)
 
     return mrr
 
 
-def reciprocal_rank(similarities: Embeddings, positives: NDArray[np.int64], k: int = 10) -> float:
-    """Compute the mean of 1 / rank of each query's positive, 0 beyond ``k``; ``(Q, N)`` and ``(Q,)``."""
-    own = similarities[np.arange(len(positives)), positives]
-    ranks = 1 + (similarities > own[:, None]).sum(axis=1)
-    return float(np.mean(np.where(ranks <= k, 1 / ranks, 0.0)))
+def mean_reciprocal_rank(similarities: Embeddings, positives: NDArray[np.int64], k: int = 10) -> float:
+    """Compute the mean `reciprocal_rank` of each query's positive; ``(Q, N)`` and ``(Q,)``."""
+    rows = zip(similarities, positives, strict=True)
+    return float(np.mean([reciprocal_rank(np.roll(row, -place), k) for row, place in rows]))
+
+
+def reciprocal_rank(scores: NDArray[np.float32], k: int = 10) -> float:
+    """Compute ``1 / rank`` of the first of ``(1 + N,)`` scores, 0 beyond ``k``; ties count against it."""
+    rank = 1 + int((scores[1:] >= scores[0]).sum())
+    return 1 / rank if rank <= k else 0.0
 
 
 def held_out_overlap(data: TrainingSet, precision: str) -> Measure:

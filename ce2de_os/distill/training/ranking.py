@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -106,12 +105,7 @@ def _large_enough(data: RankingSet, minimum: int, mixing: Mixing) -> RankingSet:
             "%d of %d queries are left out: fewer than %d candidates",
             len(usable) - len(kept), len(usable), minimum, extra={"action": "ranking_set"},
         )  # fmt: skip
-    return replace(
-        data,
-        queries=[data.queries[row] for row in kept],
-        candidates=[data.candidates[row] for row in kept],
-        logits=[data.logits[row] for row in kept],
-    )
+    return data.only(kept)
 
 
 def _positive_first(run: Sequence[ScoredDoc], positive: str | None) -> list[ScoredDoc]:

@@ -45,9 +45,10 @@ class RankingSet:
         size = len(self.queries)
         spread = np.linspace(0, size, held_out, endpoint=False, dtype=np.int64)
         rest = np.setdiff1d(np.arange(size), spread)
-        return self._only(rest), self._only(spread)
+        return self.only(rest.tolist()), self.only(spread.tolist())
 
-    def _only(self, rows: NDArray[np.int64]) -> RankingSet:
+    def only(self, rows: Sequence[int]) -> RankingSet:
+        """Return these queries, with all documents."""
         return replace(
             self,
             queries=[self.queries[row] for row in rows],

@@ -49,6 +49,7 @@ from ce2de_os.distill.models.hub import (
 )
 from ce2de_os.distill.precision import resolve
 from ce2de_os.distill.processes import set_mixed_precision
+from ce2de_os.distill.training.dev import reciprocal_rank
 from ce2de_os.distill.training.losses import bce_loss, softmax_loss
 from ce2de_os.distill.training.teacher_config import TeacherConfig
 from ce2de_os.distill.training.teacher_groups import QueryGroups, collate
@@ -182,12 +183,6 @@ def load_base(config: TeacherConfig) -> CrossEncoder:
         config.base, model.to(device), tokenizer, limit, weights_digest(model.base_model), device,
         resolve(config.precision, device.type),
     )  # fmt: skip
-
-
-def reciprocal_rank(logits: np.ndarray[Any, Any]) -> float:
-    """Compute ``1 / rank`` of the first of ``(1 + N,)`` logits, 0 beyond rank 10; ties count against it."""
-    rank = 1 + int((logits[1:] >= logits[0]).sum())
-    return 1 / rank if rank <= 10 else 0.0
 
 
 def dev_mrr(encoder: CrossEncoder, groups: Sequence[Sequence[Pair]]) -> float:

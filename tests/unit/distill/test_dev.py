@@ -14,7 +14,7 @@ from ce2de_os.distill.models.init import cut_student
 from ce2de_os.distill.models.teacher import embed_ids
 from ce2de_os.distill.training import dev
 from ce2de_os.distill.training.batches import TrainingSet
-from ce2de_os.distill.training.dev import dev_metric, held_out_mrr, neighbor_overlap, reciprocal_rank
+from ce2de_os.distill.training.dev import dev_metric, held_out_mrr, mean_reciprocal_rank, neighbor_overlap
 from ce2de_os.distill.training.ranking_data import RankingSet
 from ce2de_os.distill.training.trainer import train
 
@@ -34,11 +34,13 @@ def test_neighbor_overlap_by_hand():
     assert neighbor_overlap(teacher, teacher, k=1) == 4 / 4
 
 
-def test_reciprocal_rank_by_hand():
+def test_mean_reciprocal_rank_by_hand():
     similarities = np.array([[0.9, 0.1, 0.5], [0.9, 0.1, 0.5], [0.2, 0.1, 0.5]], dtype=np.float32)
     positives = np.array([0, 2, 1])
-    assert reciprocal_rank(similarities, positives) == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
-    assert reciprocal_rank(similarities, positives, k=2) == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert mean_reciprocal_rank(similarities, positives) == pytest.approx((1 + 1 / 2 + 1 / 3) / 3)
+    assert mean_reciprocal_rank(similarities, positives, k=2) == pytest.approx((1 + 1 / 2 + 0) / 3)
+    equal = np.ones((3, 20), dtype=np.float32)
+    assert mean_reciprocal_rank(equal, positives) == 0, "one vector for all texts finds nothing"
 
 
 def pairs(queries=500, documents=500):
