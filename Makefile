@@ -75,8 +75,8 @@ student: reranker ## Train, export and report on the packaged student again (aft
 reranker: .venv-dev/.stamp ## Train and export a small cross-encoder of many fields (fetches its texts; about 90 minutes)
 	$(DEV)/python scripts/collect_texts.py --sources all --out $(SOURCES)
 	cat $(SOURCES)/pairs.*.jsonl.gz > $(SOURCES)/all-pairs.jsonl.gz
-	test -f $(CROSS_ENCODER)/teacher.json || $(DEV)/ce2de train teacher --pairs $(SOURCES)/all-pairs.jsonl.gz --max-pairs 130000 --dense-negatives --layers 0,1,2 \
-		--negatives 1 --max-length 96 --batch-queries 32 --lr 2e-4 --dropout 0 --steps 3130 --out $(CROSS_ENCODER)
+	test -f $(CROSS_ENCODER)/teacher.json || $(DEV)/ce2de train teacher --pairs $(SOURCES)/all-pairs.jsonl.gz --max-pairs 130000 \
+		--dense-negatives --layers 0,1,2 --negatives 1 --max-length 96 --batch-queries 32 --lr 2e-4 --dropout 0 --steps 3130 --out $(CROSS_ENCODER)
 	test -f $(CROSS_ENCODER)-int8/manifest.json || $(DEV)/ce2de export $(CROSS_ENCODER) --out $(CROSS_ENCODER)-int8
 
 multilingual: .venv-dev/.stamp ## Train a student that finds Italian and German documents (about an hour)
